@@ -1,0 +1,320 @@
+package frame_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wireline/lib/frame"
+)
+
+// outcome is what a stream comes to: its frames, and the error that ended it.
+type outcome struct {
+	Frames []string
+	Err    string
+}
+
+// split feeds the pieces to a Buffer one after the other, then the end of the
+// stream, and takes out every frame as soon as it is there.
+func split(c frame.Codec, pieces ...[]byte) outcome {
+	var in frame.Buffer
+	var out outcome
+	drain := func(eof bool) bool {
+		for {
+			f, ok, err := in.Next(c, eof)
+			if err != nil {
+				out.Err = err.Error()
+				return false
+			}
+			if !ok {
+				return true
+			}
+			out.Frames = append(out.Frames, string(f))
+		}
+	}
+	for _, piece := range pieces {
+		for len(piece) > 0 {
+			n := copy(in.Space(), piece)
+			in.Filled(n)
+			piece = piece[n:]
+			if !drain(false) {
+				return out
+			}
+		}
+	}
+	drain(true)
+	return out
+}
+
+func bytewise(s string) [][]byte {
+	pieces := make([][]byte, len(s))
+	for i := range s {
+		pieces[i] = []byte{s[i]}
+	}
+	return pieces
+}
+
+var splitTests = []struct {
+	name  string
+	codec frame.Codec
+	in    string
+	want  outcome
+}{
+	{"nothing", frame.Line{}, "", outcome{}},
+	{"lines", frame.Line{}, "a\nbc\n", outcome{Frames: []string{"a", "bc"}}},
+	{"both line ends", frame.Line{}, "a\r\nb\n\r\n\n", outcome{Frames: []string{"a", "b", "", ""}}},
+	{"line ends kept", frame.Line{KeepEnd: true}, "a\r\nb\n\r\n\n", outcome{Frames: []string{"a\r\n", "b\n", "\r\n", "\n"}}},
+	{"only one carriage return goes", frame.Line{}, "a\r\r\n", outcome{Frames: []string{"a\r"}}},
+	{"a carriage return inside stays", frame.Line{}, "a\rb\n", outcome{Frames: []string{"a\rb"}}},
+	{"last line without an end", frame.Line{}, "a\nb", outcome{Frames: []string{"a", "b"}}},
+	{"last line with half an end", frame.Line{}, "b\r", outcome{Frames: []string{"b\r"}}},
+	{"as long as may be", frame.Line{Max: 3}, "abc\nabc\r\nabc", outcome{Frames: []string{"abc", "abc", "abc"}}},
+	{"too long", frame.Line{Max: 3}, "abc\nabcd\nabc\n", outcome{Frames: []string{"abc"}, Err: "frame too long (max 3 bytes)"}},
+	{"too long before its end", frame.Line{Max: 3}, "abc\nabcd", outcome{Frames: []string{"abc"}, Err: "frame too long (max 3 bytes)"}},
+	{"too long by a carriage return", frame.Line{Max: 3}, "abc\rx\n", outcome{Err: "frame too long (max 3 bytes)"}},
+	{"too long by a last carriage return", frame.Line{Max: 3}, "abc\r", outcome{Err: "frame too long (max 3 bytes)"}},
+	{"default maximum", frame.Line{}, strings.Repeat("x", 65536) + "\n" + strings.Repeat("x", 65537), outcome{Frames: []string{strings.Repeat("x", 65536)}, Err: "frame too long (max 65536 bytes)"}},
+	{"binary junk", frame.Line{}, "\x00\xff\n\xc3\x28\n", outcome{Frames: []string{"\x00\xff", "\xc3\x28"}}},
+
+	{"delimiter", frame.Delimiter{Delim: []byte("--")}, "a--b----c", outcome{Frames: []string{"a", "b", "", "c"}}},
+	{"delimiter kept", frame.Delimiter{Delim: []byte("--"), KeepEnd: true}, "a--b", outcome{Frames: []string{"a--", "b"}}},
+	{"delimiter that begins twice", frame.Delimiter{Delim: []byte("aab")}, "aaab", outcome{Frames: []string{"a"}}},
+	{"delimiter, as long as may be", frame.Delimiter{Delim: []byte("--"), Max: 3}, "abc--ab---", outcome{Frames: []string{"abc", "ab", "-"}}},
+	{"delimiter, too long", frame.Delimiter{Delim: []byte("--"), Max: 3}, "abc--abcd--", outcome{Frames: []string{"abc"}, Err: "frame too long (max 3 bytes)"}},
+	{"delimiter, rest too long", frame.Delimiter{Delim: []byte("--"), Max: 3}, "abc-", outcome{Err: "frame too long (max 3 bytes)"}},
+	{"nul", frame.Delimiter{Delim: []byte{0}}, "a\x00\x00", outcome{Frames: []string{"a", ""}}},
+	{"no delimiter", frame.Delimiter{}, "a", outcome{Err: "no delimiter set"}},
+}
+
+func TestSplit(t *testing.T) {
+	for _, test := range splitTests {
+		t.Run(test.name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, split(test.codec, []byte(test.in))); diff != "" {
+				t.Errorf("in one piece (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(test.want, split(test.codec, bytewise(test.in)...)); diff != "" {
+				t.Errorf("byte by byte (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTooLongIsErrTooLong(t *testing.T) {
+	for _, c := range []frame.Codec{frame.Line{Max: 1}, frame.Delimiter{Delim: []byte("\n"), Max: 1}} {
+		if _, _, err := c.Split([]byte("ab\n"), 0, false); !errors.Is(err, frame.ErrTooLong) {
+			t.Errorf("%T: Split gives %v", c, err)
+		}
+		if _, err := c.Append(nil, []byte("ab")); !errors.Is(err, frame.ErrTooLong) {
+			t.Errorf("%T: Append gives %v", c, err)
+		}
+	}
+}
+
+// fussy wants two bytes more than there are, and breaks the contract on demand.
+type fussy struct {
+	frame []byte
+	n     int
+}
+
+func (f fussy) Split([]byte, int, bool) ([]byte, int, error) { return f.frame, f.n, nil }
+func (f fussy) Append(dst, _ []byte) ([]byte, error)         { return dst, nil }
+
+func TestBufferDistrustsCodecs(t *testing.T) {
+	for name, c := range map[string]fussy{
+		"a frame of nothing":   {frame: []byte{}, n: 0},
+		"more than there is":   {frame: []byte{}, n: 5},
+		"less than nothing":    {frame: nil, n: -1},
+		"skips more than that": {frame: nil, n: 9},
+	} {
+		var in frame.Buffer
+		in.Filled(copy(in.Space(), "abcd"))
+		if _, ok, err := in.Next(c, false); ok || !errors.Is(err, frame.ErrCodec) {
+			t.Errorf("%s: ok %v, error %v", name, ok, err)
+		}
+	}
+}
+
+func TestBufferAtEOF(t *testing.T) {
+	var in frame.Buffer
+	if _, ok, err := in.Next(fussy{}, true); ok || err != nil {
+		t.Errorf("nothing left: ok %v, error %v", ok, err)
+	}
+	in.Filled(copy(in.Space(), "abcd"))
+	if _, ok, err := in.Next(fussy{}, true); ok || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("half a frame left: ok %v, error %v", ok, err)
+	}
+	if _, ok, err := in.Next(fussy{n: 1}, true); ok || err != nil || in.Len() != 0 {
+		t.Errorf("a codec that skips all: ok %v, error %v, %d left", ok, err, in.Len())
+	}
+}
+
+func TestBufferIsBoundedByTheMaximum(t *testing.T) {
+	const max = 100 << 10
+	zeros := make([]byte, 4096)
+	var in frame.Buffer
+	for range 10000 {
+		in.Filled(copy(in.Space(), zeros))
+		if _, _, err := in.Next(frame.Line{Max: max}, false); err != nil {
+			if in.Cap() > 2*max+16<<10 {
+				t.Errorf("holds %d bytes for a maximum of %d", in.Cap(), max)
+			}
+			return
+		}
+	}
+	t.Error("40 MB without a line end are no error")
+}
+
+func TestLongFrameIsSearchedOnce(t *testing.T) {
+	c := &counting{Codec: frame.Line{Max: 1 << 20}}
+	split(c, bytewise(strings.Repeat("x", 1<<16)+"\n")...)
+	if c.searched > 1<<18 {
+		t.Errorf("searched %d bytes to find a line of %d", c.searched, 1<<16)
+	}
+}
+
+type counting struct {
+	frame.Codec
+	searched int
+}
+
+func (c *counting) Split(buf []byte, seen int, eof bool) ([]byte, int, error) {
+	c.searched += len(buf) - seen
+	return c.Codec.Split(buf, seen, eof)
+}
+
+func TestAppend(t *testing.T) {
+	dash := []byte("--")
+	for _, test := range []struct {
+		codec   frame.Codec
+		payload string
+		want    string
+		err     error
+	}{
+		{frame.Line{}, "a", "a\n", nil},
+		{frame.Line{}, "", "\n", nil},
+		{frame.Line{}, "a\n", "", frame.ErrDelimiter},
+		{frame.Line{}, "a\nQUIT", "", frame.ErrDelimiter},
+		{frame.Line{}, "a\r", "", frame.ErrDelimiter},
+		{frame.Line{CRLF: true}, "a", "a\r\n", nil},
+		{frame.Line{CRLF: true, KeepEnd: true}, "a\n", "a\n", nil},
+		{frame.Line{CRLF: true, KeepEnd: true}, "a", "a\r\n", nil},
+		{frame.Line{KeepEnd: true}, "a\r\n", "a\r\n", nil},
+		{frame.Line{KeepEnd: true}, "a", "a\n", nil},
+		{frame.Line{KeepEnd: true}, "a\n\n", "", frame.ErrDelimiter},
+		{frame.Delimiter{Delim: dash}, "a", "a--", nil},
+		{frame.Delimiter{Delim: dash}, "a-", "", frame.ErrDelimiter},
+		{frame.Delimiter{Delim: dash}, "a--b", "", frame.ErrDelimiter},
+		{frame.Delimiter{Delim: dash, KeepEnd: true}, "a--", "a--", nil},
+		{frame.Delimiter{}, "a", "", frame.ErrNoDelimiter},
+	} {
+		dst, err := test.codec.Append([]byte("before"), []byte(test.payload))
+		if !errors.Is(err, test.err) || string(dst) != "before"+test.want {
+			t.Errorf("%#v.Append(%q) = %q, %v", test.codec, test.payload, dst, err)
+		}
+	}
+}
+
+// cut cuts data where the bits of cuts say so, for the fuzzers.
+func cut(data []byte, cuts uint64) (pieces [][]byte) {
+	random := rand.New(rand.NewPCG(cuts, 1))
+	for len(data) > 0 {
+		n := 1 + random.IntN(min(len(data), 1+int(cuts%97)))
+		pieces = append(pieces, data[:n])
+		data = data[n:]
+	}
+	return pieces
+}
+
+// checkChunking holds for every codec: how a stream is cut up makes no
+// difference to its frames or to its error.
+func checkChunking(t *testing.T, c frame.Codec, data []byte, cuts uint64) {
+	t.Helper()
+	whole := split(c, data)
+	if diff := cmp.Diff(whole, split(c, cut(data, cuts)...)); diff != "" {
+		t.Errorf("%+v: whole (-) and in pieces (+):\n%s", c, diff)
+	}
+}
+
+// checkRoundTrip holds for every codec: what can be encoded comes out again.
+func checkRoundTrip(t *testing.T, c frame.Codec, payload []byte, keepEnd bool) {
+	t.Helper()
+	encoded, err := c.Append(nil, payload)
+	if err != nil {
+		return
+	}
+	f, n, err := c.Split(encoded, 0, false)
+	if err != nil || n != len(encoded) {
+		t.Fatalf("%+v: encoded %q is split into %q, %d, %v", c, encoded, f, n, err)
+	}
+	again, err := c.Append(nil, f)
+	if err != nil || !bytes.Equal(again, encoded) {
+		t.Errorf("%+v: %q encodes to %q, its frame %q to %q, %v", c, payload, encoded, f, again, err)
+	}
+	if !keepEnd && !bytes.Equal(payload, f) {
+		t.Errorf("%+v: %q came out as %q", c, payload, f)
+	}
+}
+
+func FuzzLine(f *testing.F) {
+	for _, test := range splitTests {
+		f.Add([]byte(test.in), uint64(3), uint16(3), false, false)
+		f.Add([]byte(test.in), uint64(4), uint16(0), true, true)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, cuts uint64, max uint16, keep, crlf bool) {
+		c := frame.Line{Max: int(max), KeepEnd: keep, CRLF: crlf}
+		checkChunking(t, c, data, cuts)
+		checkRoundTrip(t, c, data, keep)
+	})
+}
+
+func FuzzDelimiter(f *testing.F) {
+	for _, test := range splitTests {
+		f.Add([]byte(test.in), []byte("--"), uint64(3), uint16(3), false)
+	}
+	f.Fuzz(func(t *testing.T, data, delim []byte, cuts uint64, max uint16, keep bool) {
+		c := frame.Delimiter{Delim: delim, Max: int(max), KeepEnd: keep}
+		checkChunking(t, c, data, cuts)
+		if len(delim) > 0 {
+			checkRoundTrip(t, c, data, keep)
+		}
+	})
+}
+
+func TestNextDoesNotAllocate(t *testing.T) {
+	batch := []byte(strings.Repeat("the quick brown fox\n", 64))
+	var codec frame.Codec = frame.Line{}
+	var in frame.Buffer
+	in.Space()
+	allocs := testing.AllocsPerRun(100, func() {
+		in.Filled(copy(in.Space(), batch))
+		for {
+			if _, ok, _ := in.Next(codec, false); !ok {
+				return
+			}
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations for 64 frames", allocs)
+	}
+}
+
+func BenchmarkLine(b *testing.B) {
+	batch := []byte(strings.Repeat("the quick brown fox jumps over the lazy dog, and then it is 63\n", 64))
+	var codec frame.Codec = frame.Line{}
+	var in frame.Buffer
+	b.SetBytes(int64(len(batch)))
+	b.ReportAllocs()
+	for b.Loop() {
+		in.Filled(copy(in.Space(), batch))
+		for {
+			if _, ok, _ := in.Next(codec, false); !ok {
+				break
+			}
+		}
+	}
+}

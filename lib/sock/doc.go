@@ -1,0 +1,3 @@
+// Package sock has the ways to end a connection that net.Conn does not name,
+// for every kind of connection that has them: plain, wrapped, or in memory.
+package sock

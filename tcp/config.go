@@ -1,0 +1,118 @@
+package tcp
+
+import (
+	"log/slog"
+	"math"
+	"time"
+
+	"wireline/lib/field"
+)
+
+// WhenFull says what happens to a client that comes while MaxClients are served.
+type WhenFull string
+
+const (
+	// Wait stops accepting: the kernel's queue (the backlog) holds the clients
+	// until one leaves. It is what the empty string means.
+	Wait WhenFull = "wait"
+	// Refuse accepts the client and resets it, so that it learns at once.
+	Refuse WhenFull = "refuse"
+)
+
+// defaultDrainTimeout bounds a graceful stop when Config.DrainTimeout is zero.
+const defaultDrainTimeout = 10 * time.Second
+
+// Config is how a server listens, what it admits and how it stops. The zero
+// value is valid: every TCP interface, port 8000, no limits. It is read, never
+// written, and must not change while a server uses it.
+//
+// The tags are what package config reads: the key's last part, its kind where
+// the type does not say it, its default and its line in --help.
+type Config struct {
+	// Network is tcp, tcp4, tcp6 or unix. Empty means tcp.
+	Network string `config:"network" default:"tcp" help:"tcp, tcp4, tcp6 or unix"`
+
+	// Address is host:port, or the path of the socket file when Network is
+	// unix. Empty means ":8000". Port 0 picks a free one; the line "listening"
+	// names it.
+	Address string `config:"address" default:":8000" help:"host:port, or a path with tcp.network=unix; port 0 picks one"`
+
+	// MaxClients bounds the clients served at one time. Zero means no limit.
+	MaxClients int `config:"max_clients" default:"0" help:"clients at one time, 0 = no limit"`
+
+	// MaxClientsPerIP bounds the clients of one address; one more is reset.
+	// Zero means no limit. Clients on unix sockets have no address and are not
+	// counted.
+	MaxClientsPerIP int `config:"max_clients_per_ip" default:"0" help:"clients of one address, 0 = no limit; one more is reset"`
+
+	// WhenFull is the answer to a client over MaxClients. Empty means Wait.
+	WhenFull WhenFull `config:"when_full" default:"wait" help:"wait: stop accepting, the kernel queues; refuse: accept and reset"`
+
+	// AcceptRate bounds new connections, in connections per second. What comes
+	// faster waits in the kernel's queue. Zero means no limit.
+	AcceptRate float64 `config:"accept_rate" default:"0" help:"new connections per second, 0 = no limit"`
+
+	// DrainTimeout bounds a graceful stop: what is not done by then is reset.
+	// Zero means 10 seconds, negative means to cut at once.
+	DrainTimeout time.Duration `config:"drain_timeout" default:"10s" help:"bound of a graceful stop, then what is left is reset; 0s cuts at once"`
+
+	// GraceDelay is how long the server goes on as before after it was told to
+	// stop, so that a balancer in front of it can take it out of its list.
+	// Zero means not at all.
+	GraceDelay time.Duration `config:"grace_delay" default:"0s" help:"still accepting for so long before the drain starts"`
+
+	// Log gets what the server has to say. Nil means slog.Default().
+	Log *slog.Logger `config:"-"`
+}
+
+// Validate reports every field that is out of range, each as a *field.Error in
+// one joined error.
+func (c *Config) Validate() error {
+	var e field.Errors
+	switch c.Network {
+	case "", "tcp", "tcp4", "tcp6":
+	case "unix":
+		e.Check(c.Address != "", "Address", c.Address, "must be a path when the network is unix")
+	default:
+		e.Check(false, "Network", c.Network, "must be tcp, tcp4, tcp6 or unix")
+	}
+	e.Check(c.MaxClients >= 0, "MaxClients", c.MaxClients, "must not be negative")
+	e.Check(c.MaxClientsPerIP >= 0, "MaxClientsPerIP", c.MaxClientsPerIP, "must not be negative")
+	e.Check(c.WhenFull == "" || c.WhenFull == Wait || c.WhenFull == Refuse,
+		"WhenFull", c.WhenFull, "must be wait or refuse")
+	e.Check(c.AcceptRate >= 0 && !math.IsInf(c.AcceptRate, 1),
+		"AcceptRate", c.AcceptRate, "must be a number that is not negative") // NaN too
+	e.Check(c.GraceDelay >= 0, "GraceDelay", c.GraceDelay, "must not be negative")
+	return e.Err()
+}
+
+func (c *Config) network() string {
+	if c.Network == "" {
+		return "tcp"
+	}
+	return c.Network
+}
+
+func (c *Config) address() string {
+	if c.Address == "" {
+		return ":8000"
+	}
+	return c.Address
+}
+
+func (c *Config) drainTimeout() time.Duration {
+	switch {
+	case c.DrainTimeout == 0:
+		return defaultDrainTimeout
+	case c.DrainTimeout < 0:
+		return 0
+	}
+	return c.DrainTimeout
+}
+
+func (c *Config) log() *slog.Logger {
+	if c.Log == nil {
+		return slog.Default()
+	}
+	return c.Log
+}
