@@ -1,0 +1,32 @@
+package echo
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+
+	"wireline/handler"
+	"wireline/lib/frame"
+)
+
+// New returns the handler that sends each line back as it came, with "\n" or
+// "\r\n", within the bounds of cfg. A last line without an end comes back
+// without one.
+func New(cfg Config) *handler.Frames {
+	maxLine := cmp.Or(cfg.MaxLine, frame.DefaultMax)
+	return &handler.Frames{
+		Codec: frame.Line{Max: maxLine, KeepEnd: true},
+		Serve: func(c *handler.Client, line []byte) error {
+			_, err := c.Write(line)
+			return err
+		},
+		OnError: func(c *handler.Client, err error) {
+			if errors.Is(err, frame.ErrTooLong) {
+				fmt.Fprintf(c, "error: line too long (max %d bytes)\n", maxLine)
+			}
+		},
+		IdleTimeout:  cfg.IdleTimeout,
+		FrameTimeout: cfg.FrameTimeout,
+		WriteTimeout: cfg.WriteTimeout,
+	}
+}

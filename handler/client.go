@@ -1,0 +1,193 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.uber.org/atomic"
+
+	"wireline/lib/sync/wait"
+)
+
+var (
+	// ErrClosed is what a Client's methods return once it has ended.
+	ErrClosed = errors.New("handler: client closed")
+
+	// ErrClose, returned by a frame function, closes the client in good
+	// order: what was written is sent, then a FIN. It is no error in the
+	// record.
+	ErrClose = errors.New("handler: close this client")
+)
+
+// Client is one connection as a handler sees it. It hides how the connection
+// is held and read. All methods are safe for concurrent use, but for Hijack.
+type Client struct {
+	// Value is the user's own, for what belongs to this client. Set it in
+	// OnOpen; after that it may be read from anywhere, and who changes it
+	// takes care of the locking.
+	Value any
+
+	id     uint64
+	ctx    context.Context
+	wire   wire
+	owner  *Clients
+	frames *Frames // nil for the client of a plain handler
+	begin  time.Time
+
+	bytesIn, bytesOut   atomic.Int64
+	framesIn, framesOut atomic.Int64
+
+	busy     atomic.Bool
+	draining atomic.Bool
+	ended    atomic.Bool // ending holds the end
+	wasBusy  bool        // when the drain began; the drain's own
+
+	// inflight counts the goroutines that write to the connection besides the
+	// one that serves it: before a close they are waited for.
+	inflight wait.Wait
+
+	mu     sync.Mutex // guards ending
+	ending ending
+
+	out output
+}
+
+// ending is who ended a connection and why. The first to say so is right: what
+// fails after that is a consequence.
+type ending struct {
+	by     Party
+	reason Reason
+	err    error
+	took   time.Duration
+}
+
+// wire is how a client's connection is held.
+type wire interface {
+	// addrs are the two ends of the connection.
+	addrs() (local, remote net.Addr)
+
+	// tryWrite writes what can be written without waiting. It returns
+	// errWouldBlock with the count where that is not all.
+	tryWrite(p []byte) (int, error)
+
+	// write writes all of p, and waits for it as long as the write time-out
+	// allows.
+	write(p []byte) (int, error)
+
+	// wake interrupts who waits to read from the connection, now or the next
+	// time, so that he looks at the client's state.
+	wake()
+
+	// reset closes the connection with a RST.
+	reset()
+}
+
+// ID returns the client's number: the handler's connections count from 1.
+func (c *Client) ID() uint64 { return c.id }
+
+// Context returns the context that Handle was called with. It ends when the
+// server cuts its connections.
+func (c *Client) Context() context.Context { return c.ctx }
+
+// LocalAddr returns the server's end of the connection.
+func (c *Client) LocalAddr() net.Addr {
+	local, _ := c.wire.addrs()
+	return local
+}
+
+// RemoteAddr returns the client's end of the connection.
+func (c *Client) RemoteAddr() net.Addr {
+	_, remote := c.wire.addrs()
+	return remote
+}
+
+// Busy reports whether a frame of the client is being served or its reply is
+// not yet written. Half a frame that has come does not make it busy.
+func (c *Client) Busy() bool { return c.busy.Load() }
+
+// Close asks for the client's end in good order and returns at once: no
+// further frame is begun, what is written is sent, then comes a FIN. It returns
+// nil.
+func (c *Client) Close() error {
+	c.end(ByServer, Closed, nil)
+	c.wire.wake()
+	return nil
+}
+
+// Record returns the client's record as it is now. Until the client has ended,
+// By and Reason are empty.
+func (c *Client) Record() Record {
+	c.mu.Lock()
+	end := c.ending
+	c.mu.Unlock()
+	if end.reason == "" {
+		end.took = time.Since(c.begin)
+	}
+	return Record{
+		ID:        c.id,
+		Peer:      c.RemoteAddr(),
+		Begin:     c.begin,
+		Duration:  end.took,
+		BytesIn:   c.bytesIn.Load(),
+		BytesOut:  c.bytesOut.Load(),
+		FramesIn:  c.framesIn.Load(),
+		FramesOut: c.framesOut.Load(),
+		By:        end.by,
+		Reason:    end.reason,
+		Err:       end.err,
+	}
+}
+
+// end notes who ended the connection and why, if nobody did before.
+func (c *Client) end(by Party, reason Reason, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending.reason != "" {
+		return
+	}
+	c.ending = ending{by: by, reason: reason, err: err, took: time.Since(c.begin)}
+	c.ended.Store(true)
+}
+
+// reason returns why the client has ended; empty until then.
+func (c *Client) reason() Reason {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ending.reason
+}
+
+// endIO notes an end that a failed read or write tells of.
+func (c *Client) endIO(err error) {
+	switch {
+	case errors.Is(err, errWriteTimeout):
+		c.end(ByServer, WriteTimeout, err)
+	case errors.Is(err, net.ErrClosed):
+		c.end(ByServer, Closed, nil)
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		c.end(ByClient, Reset, err)
+	default:
+		c.end(ByClient, IOError, err)
+	}
+}
+
+// abort ends the client with a RST.
+func (c *Client) abort(by Party, reason Reason, err error) {
+	c.end(by, reason, err)
+	c.wire.reset()
+}
+
+// drain tells the client to come to its end, and reports whether it is busy.
+// Idle means that nobody has to wait for it: it gets its FIN now.
+func (c *Client) drain() (busy bool) {
+	c.draining.Store(true)
+	c.wasBusy = c.busy.Load()
+	c.wire.wake()
+	return c.wasBusy
+}
+
+// stopping reports whether no further frame is to be begun.
+func (c *Client) stopping() bool { return c.draining.Load() || c.ended.Load() }

@@ -1,0 +1,160 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"wireline/lib/sock"
+)
+
+// past is a deadline that interrupts a Read in progress and every later one.
+var past = time.Unix(1, 0)
+
+// flushTimeout bounds the wait for writes in flight before a close, where no
+// write time-out does.
+const flushTimeout = 10 * time.Second
+
+// Conn is a connection that a plain handler reads and writes for itself. It is
+// a net.Conn that counts its bytes, and that a drain can interrupt: a client is
+// idle while a Read waits, and busy from then to the next Read.
+type Conn struct {
+	client *Client
+	conn   net.Conn
+
+	mu sync.Mutex // orders SetReadDeadline and wake
+}
+
+func newConn(ctx context.Context, conn net.Conn) *Conn {
+	c := &Conn{client: &Client{ctx: ctx}, conn: conn}
+	c.client.wire = c
+	c.client.busy.Store(true) // until it reads: it may greet first
+	return c
+}
+
+// Client returns the client whose connection this is.
+func (c *Conn) Client() *Client { return c.client }
+
+// NetConn returns the connection underneath. What is read and written there is
+// not counted.
+func (c *Conn) NetConn() net.Conn { return c.conn }
+
+// Read implements net.Conn. In a drain it returns ErrDraining, after
+// Client.Close it returns net.ErrClosed.
+func (c *Conn) Read(p []byte) (int, error) {
+	client := c.client
+	client.busy.Store(false)
+	if err := c.stopped(); err != nil {
+		return 0, err
+	}
+	n, err := c.conn.Read(p)
+	client.bytesIn.Add(int64(n))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		if stopped := c.stopped(); stopped != nil {
+			return n, stopped
+		}
+	}
+	client.busy.Store(true)
+	switch {
+	case err == io.EOF:
+		client.end(ByClient, FIN, nil)
+	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
+		client.endIO(err)
+	}
+	return n, err
+}
+
+// stopped returns why no more is to be read, if so.
+func (c *Conn) stopped() error {
+	switch {
+	case c.client.draining.Load():
+		return ErrDraining
+	case c.client.reason() == Closed:
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// Write implements net.Conn.
+func (c *Conn) Write(p []byte) (int, error) {
+	client := c.client
+	client.inflight.Add(1)
+	defer client.inflight.Done()
+	n, err := c.conn.Write(p)
+	client.bytesOut.Add(int64(n))
+	client.framesOut.Inc()
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		client.endIO(err)
+	}
+	return n, err
+}
+
+// Close implements net.Conn. It also takes the client out of its set and
+// writes its record.
+func (c *Conn) Close() error {
+	if c.client.draining.Load() {
+		c.client.end(ByServer, Drain, nil)
+	}
+	c.client.end(ByServer, Closed, nil)
+	err := c.conn.Close()
+	c.client.owner.remove(c.client)
+	return err
+}
+
+// CloseWrite sends a FIN and leaves the other direction open. A connection that
+// cannot do so returns errors.ErrUnsupported.
+func (c *Conn) CloseWrite() error { return sock.CloseWrite(c.conn) }
+
+// LocalAddr implements net.Conn.
+func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
+
+// RemoteAddr implements net.Conn.
+func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
+
+// SetDeadline implements net.Conn.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped() != nil {
+		return nil // the drain's own deadline stays
+	}
+	return c.conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline implements net.Conn.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
+
+// finish closes the connection once the writes of other goroutines are done.
+func (c *Conn) finish() {
+	if c.client.inflight.WaitWithTimeout(flushTimeout) {
+		c.client.abort(ByServer, WriteTimeout, nil)
+	}
+	c.Close()
+}
+
+// The wire of a plain handler's client.
+
+func (c *Conn) addrs() (local, remote net.Addr) {
+	return c.conn.LocalAddr(), c.conn.RemoteAddr()
+}
+
+func (c *Conn) tryWrite([]byte) (int, error) { return 0, errWouldBlock }
+
+func (c *Conn) write(p []byte) (int, error) { return c.Write(p) }
+
+func (c *Conn) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn.SetReadDeadline(past)
+}
+
+func (c *Conn) reset() { sock.Reset(c.conn) }

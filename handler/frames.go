@@ -1,0 +1,110 @@
+package handler
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"wireline/lib/frame"
+)
+
+// Frames is a Handler that reads, splits and answers frames: the user gives a
+// codec and one function. It owns reading, batching of replies, time-outs,
+// limits on memory, and draining. Set its fields before the first connection;
+// the zero value of each but Serve is valid. It must not be copied.
+type Frames struct {
+	// Serve is called for each frame, for the frames of one client one after
+	// the other. It may block; other clients go on. The frame's bytes are
+	// valid, and Serve's to change, until it returns. It answers with c.Write
+	// or c.WriteFrame.
+	//
+	// An error ends the client: what was written is sent, then a FIN.
+	// ErrClose does so without being an error in the record. Nil Serve
+	// discards the frames.
+	Serve func(c *Client, frame []byte) error
+
+	// Codec says where frames end. Nil means frame.Line{}.
+	Codec frame.Codec
+
+	// OnOpen, if set, is called before the first frame; it may set c.Value and
+	// write a greeting. An error ends the client as one of Serve does.
+	OnOpen func(c *Client) error
+
+	// OnClose, if set, is called once for each client whose OnOpen did not
+	// fail, when its connection is closed and Serve has returned. c.Record
+	// tells why it ended.
+	OnClose func(c *Client)
+
+	// OnError, if set, is called when the client ends because of err, a frame
+	// error (errors.Is frame.ErrTooLong, io.ErrUnexpectedEOF, or the codec's
+	// own) or a time-out for reading (os.ErrDeadlineExceeded): the place for
+	// last words. They arrive in full, also when the client is still sending.
+	OnError func(c *Client, err error)
+
+	// OnRecord is called once for each connection, when it has ended; see
+	// Clients.OnRecord.
+	OnRecord func(Record)
+
+	// IdleTimeout ends a client after so long without a byte either way.
+	// Zero means never.
+	IdleTimeout time.Duration
+
+	// FrameTimeout ends a client whose frame has begun and is not whole after
+	// so long: a byte now and then does not keep it. Zero means never.
+	FrameTimeout time.Duration
+
+	// WriteTimeout resets a client that takes no byte of what is pending for
+	// so long; a slow one that takes some stays. It is kept to a sixteenth.
+	// Zero means never.
+	WriteTimeout time.Duration
+
+	// MaxPending bounds the bytes that wait to be sent to one client: when so
+	// many wait, WhenSlow decides about a further Write. One message over it
+	// may be pending, so that any message can be sent. Zero means 1 MiB.
+	MaxPending int
+
+	// WhenSlow is what becomes of a Write over MaxPending. Zero means Block.
+	WhenSlow WhenSlow
+
+	clients Clients
+}
+
+// Clients returns the set of clients being served, to range over or to shut
+// down.
+func (h *Frames) Clients() *Clients { return &h.clients }
+
+// Handle implements Handler.
+func (h *Frames) Handle(ctx context.Context, conn net.Conn) { h.Register(ctx, conn)() }
+
+// Register implements Registrar.
+func (h *Frames) Register(ctx context.Context, conn net.Conn) func() {
+	s := newStream(ctx, conn, h)
+	if !h.clients.add(s.client) {
+		conn.Close()
+		return func() {}
+	}
+	return s.serve
+}
+
+// Shutdown implements Shutdowner; see Clients.Shutdown.
+func (h *Frames) Shutdown(ctx context.Context) error { return h.clients.Shutdown(ctx) }
+
+// Close implements Handler; see Clients.Close.
+func (h *Frames) Close() error { return h.clients.Close() }
+
+// Drained returns what Shutdown did with the clients, so far.
+func (h *Frames) Drained() DrainStats { return h.clients.Drained() }
+
+func (h *Frames) codec() frame.Codec {
+	if h.Codec == nil {
+		return frame.Line{}
+	}
+	return h.Codec
+}
+
+func (h *Frames) maxPending() int {
+	if h.MaxPending <= 0 {
+		return defaultMaxPending
+	}
+	return h.MaxPending
+}

@@ -1,0 +1,73 @@
+package handler
+
+import (
+	"context"
+	"net"
+)
+
+// Handler serves connections. Its methods are called from many goroutines at
+// the same time.
+type Handler interface {
+	// Handle serves one connection and returns when it is done with it. It
+	// owns conn and closes it before it returns. ctx ends when the server
+	// cuts what is left, not when a drain begins. A panic costs this
+	// connection only.
+	Handle(ctx context.Context, conn net.Conn)
+
+	// Close drains: it lets the clients finish what they are in, with a bound
+	// of the handler's own, then cuts them.
+	Close() error
+}
+
+// Shutdowner is a Handler whose drain the caller bounds. tcp.Server prefers
+// Shutdown to Close.
+type Shutdowner interface {
+	// Shutdown drains as Close does until ctx ends, then cuts what is left
+	// and returns an error.
+	Shutdown(ctx context.Context) error
+}
+
+// Registrar is a Handler that wants to know of a connection in the accept loop,
+// before it has a goroutine, so that a drain that starts in between does not
+// miss it.
+type Registrar interface {
+	// Register takes over conn and returns the function that serves it as
+	// Handle would. It must not block: the server's next client waits for it.
+	Register(ctx context.Context, conn net.Conn) (serve func())
+}
+
+// Func returns a Handler that calls f for each connection. f reads and writes
+// conn as it likes; conn is closed when f returns. In a drain, a client whose f
+// waits in Read is idle, so its Read fails with ErrDraining; another one is
+// busy and goes on until its next Read.
+func Func(f func(ctx context.Context, conn net.Conn)) *Plain {
+	return &Plain{serve: f}
+}
+
+// Plain is the Handler that Func returns.
+type Plain struct {
+	Clients
+	serve func(ctx context.Context, conn net.Conn)
+}
+
+// Handle implements Handler.
+func (p *Plain) Handle(ctx context.Context, conn net.Conn) { p.Register(ctx, conn)() }
+
+// Register implements Registrar.
+func (p *Plain) Register(ctx context.Context, conn net.Conn) func() {
+	c, err := p.Add(ctx, conn)
+	if err != nil {
+		return func() {}
+	}
+	return func() {
+		returned := false
+		defer func() {
+			if !returned { // a panic or runtime.Goexit; who called us deals with it
+				c.client.end(ByServer, Panic, nil)
+			}
+			c.finish()
+		}()
+		p.serve(ctx, c)
+		returned = true
+	}
+}

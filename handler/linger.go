@@ -1,0 +1,67 @@
+package handler
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"wireline/lib/sock"
+)
+
+const (
+	// lingerTime bounds a lingering close: a client that is still sending has
+	// so long to read our last words.
+	lingerTime = 2 * time.Second
+
+	// lingerDrain bounds it during a drain.
+	lingerDrain = 500 * time.Millisecond
+
+	// lingerBytes is how much is read at full speed while lingering, enough
+	// for who sends all before he reads. After that it goes on slowly: who
+	// sends for ever costs no more than a little of the processor.
+	lingerBytes = 4 << 20
+
+	// lingerPause is the time between two reads when it goes slowly.
+	lingerPause = 10 * time.Millisecond
+)
+
+// linger closes the connection so that what was written last arrives. A close
+// with input unread makes the kernel send a RST (RFC 1122, 4.2.2.13; tcp_close
+// in Linux's net/ipv4/tcp.c), and a client that still sends sees its write fail
+// before it has read our reply. So: FIN, then read and discard until the
+// client's FIN, but no longer than limit; then close.
+func (s *stream) linger(limit time.Duration) {
+	defer s.conn.Close()
+	if sock.CloseWrite(s.conn) != nil {
+		return // no half-close, or closed already
+	}
+	end := time.Now().Add(limit)
+	for discarded := 0; ; {
+		if discarded > lingerBytes {
+			time.Sleep(lingerPause)
+		}
+		end = s.setLingerDeadline(end)
+		s.buffer().Reset()
+		n, err := s.conn.Read(s.in.Space())
+		s.client.bytesIn.Add(int64(n))
+		discarded += n
+		interrupted := errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(end)
+		if err != nil && !interrupted {
+			return
+		}
+	}
+}
+
+// setLingerDeadline bounds the next read by end, or by what a drain leaves of
+// it. As in setReadDeadline, wake comes after the client's state has changed.
+func (s *stream) setLingerDeadline(end time.Time) time.Time {
+	s.conn.SetReadDeadline(end)
+	if !s.client.draining.Load() {
+		return end
+	}
+	if soon := time.Now().Add(lingerDrain); soon.Before(end) {
+		end = soon
+		s.conn.SetReadDeadline(end)
+	}
+	return end
+}

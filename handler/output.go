@@ -1,0 +1,344 @@
+package handler
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// WhenSlow says what becomes of a Write to a client that has MaxPending bytes
+// waiting already.
+type WhenSlow int
+
+const (
+	// Block makes Write wait until the client has taken some. The write
+	// time-out bounds the wait. It is the default.
+	Block WhenSlow = iota
+	// Drop makes Write return ErrSlowReader; the message is lost as a whole,
+	// the client stays. It suits feeds where the next message makes up for it.
+	Drop
+	// CloseSlow resets the client, and Write returns ErrSlowReader.
+	CloseSlow
+)
+
+// ErrSlowReader reports a message that was not taken because too many bytes
+// wait for the client to read them.
+var ErrSlowReader = errors.New("handler: slow reader")
+
+var (
+	errWouldBlock   = errors.New("would block")
+	errWriteTimeout = errors.New("write time-out")
+)
+
+const (
+	// defaultMaxPending bounds a client's pending output, in bytes, where
+	// Frames.MaxPending is zero.
+	defaultMaxPending = 1 << 20
+
+	// batchSize is how much is gathered of the replies to pipelined frames
+	// before it is written: about what a socket takes at once.
+	batchSize = 64 << 10
+
+	// maxPooled is the largest buffer that goes back to its pool.
+	maxPooled = 64 << 10
+
+	// lateFlush is how long a reply waits for the end of its batch, when a
+	// frame function is slow.
+	lateFlush = 5 * time.Millisecond
+)
+
+// output is what a client is still to be sent. One goroutine at a time writes:
+// who sets flushing. The others only add to pending.
+type output struct {
+	mu      sync.Mutex
+	changed sync.Cond // that mu's holder waits on: room, or nobody is flushing
+
+	pending *chunk // to be written next
+	writing *chunk // being written, before pending
+	size    int    // bytes in both
+
+	err error // why nothing can be written any more
+
+	flushing bool
+	batching bool // a frame is being served: its end will flush
+	late     *time.Timer
+	lateSet  bool
+}
+
+// chunk is a buffer of output, from chunks.
+type chunk struct {
+	b    []byte
+	sent int // how much of b is written
+}
+
+var chunks = sync.Pool{New: func() any { return new(chunk) }}
+
+func (k *chunk) free() {
+	if cap(k.b) <= maxPooled {
+		k.b, k.sent = k.b[:0], 0
+		chunks.Put(k)
+	}
+}
+
+// Write sends p to the client. p is copied, or written, before Write returns.
+// Several messages in flight never mix: each is sent whole, in the order of the
+// calls.
+//
+// What is written while a frame is being served is gathered and sent when no
+// further whole frame waits, but no later than after 5 ms; Flush sends it now.
+// At other times it is sent at once. Write does not wait for the client to
+// read, unless MaxPending bytes are waiting already: then Frames.WhenSlow
+// decides. An error is ErrClosed, ErrSlowReader, or what the connection
+// reported.
+func (c *Client) Write(p []byte) (int, error) {
+	if c.frames == nil {
+		return c.wire.write(p)
+	}
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := c.admitLocked(); err != nil {
+		return 0, err
+	}
+	k := o.pendingChunk()
+	k.b = append(k.b, p...)
+	c.addedLocked(len(p))
+	return len(p), nil
+}
+
+// WriteFrame sends payload as one frame of the handler's codec, as Write does.
+// It also returns the errors of the codec's Append, and errors.ErrUnsupported
+// for the client of a plain handler, which has no codec.
+func (c *Client) WriteFrame(payload []byte) error {
+	if c.frames == nil {
+		return errors.ErrUnsupported
+	}
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := c.admitLocked(); err != nil {
+		return err
+	}
+	k := o.pendingChunk()
+	before := len(k.b)
+	b, err := c.frames.codec().Append(k.b, payload)
+	if err != nil {
+		return err
+	}
+	k.b = b
+	c.addedLocked(len(b) - before)
+	return nil
+}
+
+// Flush sends what was written so far, without waiting for the client to read
+// it. A frame function that goes on to something slow calls it when what it
+// wrote is to be seen before.
+func (c *Client) Flush() error {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c.startFlushLocked()
+	return o.err
+}
+
+// admitLocked lets a message in, by the rule for slow readers.
+func (c *Client) admitLocked() error {
+	o := &c.out
+	for o.err == nil && o.size >= c.frames.maxPending() {
+		switch c.frames.WhenSlow {
+		case Drop:
+			return ErrSlowReader
+		case CloseSlow:
+			o.err = ErrSlowReader
+			c.abort(ByServer, SlowReader, fmt.Errorf("%d bytes pending", o.size))
+		default:
+			if o.flushing {
+				o.changed.Wait()
+			} else {
+				c.flushLocked(true)
+			}
+		}
+	}
+	return o.err
+}
+
+// addedLocked sees to it that n more pending bytes are sent.
+func (c *Client) addedLocked(n int) {
+	o := &c.out
+	o.size += n
+	c.framesOut.Inc()
+	switch {
+	case o.flushing: // who flushes takes them along
+	case !o.batching || o.size >= min(batchSize, c.frames.maxPending()):
+		c.startFlushLocked()
+	case !o.lateSet:
+		c.setLateLocked()
+	}
+}
+
+// setLateLocked makes sure that a reply does not wait for long behind a frame
+// function that turns out to be slow.
+func (c *Client) setLateLocked() {
+	o := &c.out
+	o.lateSet = true
+	if o.late == nil {
+		o.late = time.AfterFunc(lateFlush, c.flushLate)
+	} else {
+		o.late.Reset(lateFlush)
+	}
+}
+
+// flushLate runs when a frame function is slow.
+func (c *Client) flushLate() {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.lateSet = false
+	c.startFlushLocked()
+}
+
+// pendingChunk returns the chunk to add output to.
+func (o *output) pendingChunk() *chunk {
+	if o.pending == nil {
+		o.pending = chunks.Get().(*chunk)
+	}
+	return o.pending
+}
+
+// beginBatch holds replies back until endBatch.
+func (c *Client) beginBatch() {
+	o := &c.out
+	o.mu.Lock()
+	o.batching = true
+	o.mu.Unlock()
+}
+
+// endBatch writes all that is pending, and waits until it is written.
+func (c *Client) endBatch() error {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.batching = false
+	if o.lateSet {
+		o.lateSet = false
+		o.late.Stop()
+	}
+	return c.flushAllLocked()
+}
+
+// flushAllLocked waits until all is written, and writes what nobody else does.
+func (c *Client) flushAllLocked() error {
+	o := &c.out
+	for o.err == nil && o.size > 0 {
+		if o.flushing {
+			o.changed.Wait()
+		} else {
+			c.flushLocked(true)
+		}
+	}
+	return o.err
+}
+
+// startFlushLocked writes what the connection takes at once, and leaves the
+// rest to a goroutine.
+func (c *Client) startFlushLocked() {
+	if c.out.flushing || c.flushLocked(false) {
+		return
+	}
+	c.out.flushing = true
+	c.inflight.Add(1)
+	go c.flushRest()
+}
+
+// flushRest is the goroutine that waits for the connection to take the rest.
+func (c *Client) flushRest() {
+	defer c.inflight.Done()
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	c.flushLocked(true)
+}
+
+// flushLocked writes until nothing is pending. It lets go of the lock while it
+// writes. Unless wait is set it stops where it would block, and reports false.
+func (c *Client) flushLocked(wait bool) (done bool) {
+	o := &c.out
+	o.flushing = true
+	defer func() {
+		o.flushing = false
+		o.changed.Broadcast()
+	}()
+	for o.err == nil && o.size > 0 {
+		if o.writing == nil {
+			o.writing, o.pending = o.pending, nil
+		}
+		err := c.writeChunkLocked(wait)
+		if err == errWouldBlock {
+			return false
+		}
+		if err != nil {
+			c.failLocked(err)
+		}
+	}
+	return true
+}
+
+// writeChunkLocked writes o.writing, without the lock.
+func (c *Client) writeChunkLocked(wait bool) error {
+	o := &c.out
+	k := o.writing
+	o.mu.Unlock()
+	n, err := c.wire.tryWrite(k.b[k.sent:])
+	if err == errWouldBlock && wait {
+		var more int
+		more, err = c.wire.write(k.b[k.sent+n:])
+		n += more
+	}
+	c.bytesOut.Add(int64(n))
+	o.mu.Lock()
+	k.sent += n
+	o.size -= n
+	if k.sent == len(k.b) {
+		k.free()
+		o.writing = nil
+	}
+	if n > 0 {
+		o.changed.Broadcast()
+	}
+	return err
+}
+
+// failLocked ends the client's output: err is what Write returns from now on.
+func (c *Client) failLocked(err error) {
+	if c.out.err == nil {
+		c.out.err = err
+	}
+	c.endIO(err)
+	c.wire.wake()
+}
+
+// closeOutput refuses further writes, then waits for those in flight.
+func (c *Client) closeOutput() {
+	c.endBatch()
+	o := &c.out
+	o.mu.Lock()
+	if o.err == nil {
+		o.err = ErrClosed
+	}
+	o.changed.Broadcast()
+	o.mu.Unlock()
+	c.inflight.WaitWithTimeout(flushTimeout)
+}
+
+// freeOutput gives the buffers back, when nobody writes any more.
+func (c *Client) freeOutput() {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, k := range []*chunk{o.writing, o.pending} {
+		if k != nil {
+			k.free()
+		}
+	}
+	o.writing, o.pending, o.size = nil, nil, 0
+}

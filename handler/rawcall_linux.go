@@ -1,0 +1,30 @@
+package handler
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// rawMax bounds one raw call, so that it does not keep its processor for long:
+// the scheduler does not know of it.
+const rawMax = 64 << 10
+
+func rawRead(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_READ, fd, p) }
+
+func rawWrite(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_WRITE, fd, p) }
+
+// rawCall is read(2) or write(2) on a non-blocking socket; p must not be empty.
+func rawCall(trap, fd uintptr, p []byte) (int, unix.Errno) {
+	p = p[:min(len(p), rawMax)]
+	for {
+		n, _, errno := unix.RawSyscall(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return 0, errno
+		}
+		return int(n), 0
+	}
+}

@@ -1,0 +1,103 @@
+package handler
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+)
+
+// Party is a side of a connection.
+type Party string
+
+// The two sides, as a Record names them.
+const (
+	ByClient Party = "client"
+	ByServer Party = "server"
+)
+
+// Reason is why a connection ended.
+type Reason string
+
+// The reasons. ByClient goes with FIN and Reset, ByServer with the others;
+// IOError goes with either.
+const (
+	FIN          Reason = "fin"             // the client closed its side, all was answered
+	Reset        Reason = "reset"           // the client reset the connection
+	IdleTimeout  Reason = "idle time-out"   // no byte either way for too long
+	FrameTimeout Reason = "frame time-out"  // a begun frame was not ended in time
+	WriteTimeout Reason = "write time-out"  // the client took no byte for too long
+	SlowReader   Reason = "slow reader"     // too many bytes were pending, see WhenSlow
+	FrameError   Reason = "frame error"     // what the client sent is no frame, or too long
+	HandlerError Reason = "handler error"   // the frame function or OnOpen returned an error
+	Panic        Reason = "panic"           // the frame function panicked
+	Closed       Reason = "closed"          // the handler closed it
+	Hijacked     Reason = "hijacked"        // the handler took it over
+	Drain        Reason = "drain"           // the server stops
+	Cut          Reason = "cut"             // the server stops, and the drain took too long
+	IOError      Reason = "input or output" // the system reported something else
+)
+
+// Record tells how one connection went. It is written once, when it has ended.
+type Record struct {
+	ID   uint64   // counts the connections of one handler, from 1
+	Peer net.Addr // the client's address
+
+	Begin    time.Time
+	Duration time.Duration
+
+	BytesIn, BytesOut int64 // read from and written to the connection
+
+	// FramesIn counts the frames served, FramesOut the calls of Write: one is
+	// one frame if each reply is written in one call.
+	FramesIn, FramesOut int64
+
+	By     Party  // who ended it
+	Reason Reason // and why
+	Err    error  // what went wrong, if anything did
+}
+
+// LogRecords returns an OnRecord function that writes each record to log as
+// one line: at level info, or warn when the handler failed.
+func LogRecords(log *slog.Logger) func(Record) {
+	return func(r Record) {
+		level := slog.LevelInfo
+		if r.Reason == HandlerError || r.Reason == Panic {
+			level = slog.LevelWarn
+		}
+		attrs := []slog.Attr{
+			slog.Uint64("id", r.ID),
+			slog.String("peer", r.peer()),
+			slog.Duration("duration", r.Duration.Round(time.Microsecond)),
+			slog.Int64("bytes_in", r.BytesIn),
+			slog.Int64("bytes_out", r.BytesOut),
+			slog.Int64("frames_in", r.FramesIn),
+			slog.Int64("frames_out", r.FramesOut),
+			slog.String("by", string(r.By)),
+			slog.String("reason", string(r.Reason)),
+		}
+		if r.Err != nil {
+			attrs = append(attrs, slog.String("err", r.Err.Error()))
+		}
+		log.LogAttrs(context.Background(), level, "connection", attrs...)
+	}
+}
+
+// logFailures is the OnRecord of who sets none: a handler's error is not lost.
+func logFailures(r Record) {
+	if r.Reason == HandlerError {
+		slog.Warn("handler failed", "id", r.ID, "peer", r.peer(), "err", r.Err)
+	}
+}
+
+// peer is the client's address as text. A client on a unix socket seldom has
+// one: then it is the network's name.
+func (r Record) peer() string {
+	if r.Peer == nil {
+		return ""
+	}
+	if s := r.Peer.String(); s != "" && s != "@" {
+		return s
+	}
+	return r.Peer.Network()
+}

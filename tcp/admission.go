@@ -1,0 +1,146 @@
+package tcp
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// admission decides who comes in: how many at a time, how many of one address,
+// how many per second. It is shared by the accept loops of a server.
+type admission struct {
+	max, maxPerIP int
+	refuse        bool          // over max: refuse, or else wait
+	rate          *rate.Limiter // nil without a limit
+
+	mu     sync.Mutex
+	inside int // connections, and places taken for the next
+	perIP  map[netip.Addr]int
+	leaves chan struct{} // closed at the next leave; nil when nobody waits
+}
+
+func (a *admission) init(cfg *Config) {
+	a.max, a.maxPerIP = cfg.MaxClients, cfg.MaxClientsPerIP
+	a.refuse = cfg.WhenFull == Refuse
+	a.perIP = make(map[netip.Addr]int)
+	if cfg.AcceptRate > 0 {
+		// A hundredth of a second's worth may come at once: finer than that
+		// the timers are the limit.
+		burst := max(1, int(cfg.AcceptRate/100))
+		a.rate = rate.NewLimiter(rate.Limit(cfg.AcceptRate), burst)
+	}
+}
+
+// wait waits until one more connection may be accepted, and takes a place for
+// it; where a full server refuses, the place is to be taken after the accept.
+// It reports false for ok when stopped is closed.
+func (a *admission) wait(stopped <-chan struct{}) (placed, ok bool) {
+	if !a.waitRate(stopped) {
+		return false, false
+	}
+	for !a.refuse && !a.try() {
+		leave := a.freed()
+		if a.try() { // somebody left in between
+			break
+		}
+		select {
+		case <-leave:
+		case <-stopped:
+			return false, false
+		}
+	}
+	return !a.refuse, true
+}
+
+func (a *admission) waitRate(stopped <-chan struct{}) bool {
+	var delay time.Duration
+	if a.rate != nil {
+		delay = a.rate.Reserve().Delay()
+	}
+	if delay == 0 {
+		select {
+		case <-stopped:
+			return false
+		default:
+			return true
+		}
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-stopped:
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// try takes a place if there is one.
+func (a *admission) try() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.max > 0 && a.inside >= a.max {
+		return false
+	}
+	a.inside++
+	return true
+}
+
+// enter counts a connection of ip, which has a place. It reports false if ip
+// has too many.
+func (a *admission) enter(ip netip.Addr) bool {
+	if a.maxPerIP <= 0 || !ip.IsValid() {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.perIP[ip] >= a.maxPerIP {
+		return false
+	}
+	a.perIP[ip]++
+	return true
+}
+
+// leave undoes try and enter.
+func (a *admission) leave(ip netip.Addr) {
+	a.mu.Lock()
+	if n := a.perIP[ip]; n > 1 {
+		a.perIP[ip] = n - 1
+	} else {
+		delete(a.perIP, ip)
+	}
+	a.mu.Unlock()
+	a.giveBack()
+}
+
+// giveBack undoes try.
+func (a *admission) giveBack() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.inside--
+	if a.leaves != nil {
+		close(a.leaves)
+		a.leaves = nil
+	}
+}
+
+// freed returns a channel that is closed when the next connection leaves.
+func (a *admission) freed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.leaves == nil {
+		a.leaves = make(chan struct{})
+	}
+	return a.leaves
+}
+
+// peerIP is the address that a client is counted by; not valid on unix sockets.
+func peerIP(conn net.Conn) netip.Addr {
+	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return addr.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
