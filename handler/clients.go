@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -38,7 +39,7 @@ const (
 type Clients struct {
 	// OnRecord is called once for each connection, when it has ended, from the
 	// goroutine that served it. LogRecords makes one that writes a log line.
-	// Nil logs handler errors only. Set it before the first client.
+	// Nil is LogFailures on slog.Default(). Set it before the first client.
 	OnRecord func(Record)
 
 	set    sync.Map // *Client to struct{}
@@ -72,7 +73,6 @@ func (s *Clients) Add(ctx context.Context, conn net.Conn) (*Conn, error) {
 func (s *Clients) add(c *Client) bool {
 	c.owner = s
 	c.id = s.lastID.Inc()
-	c.begin = time.Now()
 	s.live.Add(1)
 	s.set.Store(c, struct{}{})
 	// Shutdown sets closing before it goes through the set. If it is not set
@@ -91,11 +91,11 @@ func (s *Clients) remove(c *Client) {
 		return
 	}
 	defer s.live.Done()
-	if s.OnRecord != nil {
-		s.OnRecord(c.Record())
-	} else {
-		logFailures(c.Record())
+	record := s.OnRecord
+	if record == nil {
+		record = LogFailures(slog.Default())
 	}
+	record(c.Record())
 }
 
 // Len returns how many clients there are at this moment.

@@ -30,7 +30,7 @@ type Conn struct {
 }
 
 func newConn(ctx context.Context, conn net.Conn) *Conn {
-	c := &Conn{client: &Client{ctx: ctx}, conn: conn}
+	c := &Conn{client: &Client{ctx: ctx, begin: time.Now()}, conn: conn}
 	c.client.wire = c
 	c.client.busy.Store(true) // until it reads: it may greet first
 	return c

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"net"
+	"sync"
 	"time"
 
 	"wireline/lib/frame"
@@ -66,6 +67,7 @@ type Frames struct {
 	// WhenSlow is what becomes of a Write over MaxPending. Zero means Block.
 	WhenSlow WhenSlow
 
+	once    sync.Once
 	clients Clients
 }
 
@@ -78,6 +80,7 @@ func (h *Frames) Handle(ctx context.Context, conn net.Conn) { h.Register(ctx, co
 
 // Register implements Registrar.
 func (h *Frames) Register(ctx context.Context, conn net.Conn) func() {
+	h.once.Do(func() { h.clients.OnRecord = h.OnRecord })
 	s := newStream(ctx, conn, h)
 	if !h.clients.add(s.client) {
 		conn.Close()

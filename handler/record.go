@@ -83,10 +83,14 @@ func LogRecords(log *slog.Logger) func(Record) {
 	}
 }
 
-// logFailures is the OnRecord of who sets none: a handler's error is not lost.
-func logFailures(r Record) {
-	if r.Reason == HandlerError {
-		slog.Warn("handler failed", "id", r.ID, "peer", r.peer(), "err", r.Err)
+// LogFailures returns an OnRecord function that writes a line only when the
+// handler failed, at level warn. A panic is not among that: the server writes
+// it with its stack.
+func LogFailures(log *slog.Logger) func(Record) {
+	return func(r Record) {
+		if r.Reason == HandlerError {
+			log.Warn("handler failed", "id", r.ID, "peer", r.peer(), "err", r.Err)
+		}
 	}
 }
 

@@ -15,12 +15,6 @@ import (
 	"wireline/lib/sock"
 )
 
-// base is what now counts from: differences of its values do not jump when the
-// wall clock is set.
-var base = time.Now()
-
-func now() int64 { return int64(time.Since(base)) }
-
 // buffers holds the frame.Buffers of clients that have nothing to split.
 var buffers = sync.Pool{New: func() any { return new(frame.Buffer) }}
 
@@ -35,7 +29,7 @@ type stream struct {
 	in    *frame.Buffer // nil while nothing is kept
 	codec frame.Codec
 
-	// Times are of now(); zero means none. A time-out costs no timer call per
+	// Times are of now; zero means none. A time-out costs no timer call per
 	// frame: its deadline is set, and when it fires the stream looks at what
 	// has happened since and sets it anew for what is left.
 	activity atomic.Int64 // the last byte either way
@@ -49,7 +43,7 @@ type stream struct {
 
 func newStream(ctx context.Context, conn net.Conn, h *Frames) *stream {
 	s := &stream{
-		client: &Client{ctx: ctx, frames: h},
+		client: &Client{ctx: ctx, frames: h, begin: time.Now()},
 		frames: h,
 		conn:   conn,
 		codec:  h.codec(),
@@ -241,8 +235,12 @@ func (s *stream) endFrame(reason Reason, err error) {
 	s.client.end(ByServer, reason, err)
 }
 
+// now returns the time since the client came, in nanoseconds: never zero, and
+// without jumps when the wall clock is set.
+func (s *stream) now() int64 { return int64(time.Since(s.client.begin)) + 1 }
+
 // touch notes a byte either way.
-func (s *stream) touch() { s.activity.Store(now()) }
+func (s *stream) touch() { s.activity.Store(s.now()) }
 
 // setReadDeadline sets the deadline at which checkTime has to look next, if
 // none is in force that comes before it. It reports false when nothing is to be
@@ -251,7 +249,7 @@ func (s *stream) setReadDeadline() bool {
 	due := s.nextDue()
 	if due != 0 && (s.readDue == 0 || s.readDue > due) {
 		s.readDue = due
-		s.conn.SetReadDeadline(time.Now().Add(time.Duration(due - now())))
+		s.conn.SetReadDeadline(time.Now().Add(time.Duration(due - s.now())))
 	}
 	// wake sets its deadline after the client's state: either it is seen here,
 	// or its deadline comes after the one above.
@@ -276,7 +274,7 @@ func (s *stream) checkTime() bool {
 	if s.client.stopping() {
 		return true
 	}
-	t := now()
+	t := s.now()
 	h := s.frames
 	switch {
 	case h.FrameTimeout > 0 && s.partial != 0 && t >= s.partial+int64(h.FrameTimeout):
@@ -397,7 +395,7 @@ func (s *stream) tryWrite(p []byte) (int, error) {
 // with each byte taken.
 func (s *stream) write(p []byte) (written int, err error) {
 	limit := s.frames.WriteTimeout
-	progress := now()
+	progress := s.now()
 	for {
 		if limit > 0 {
 			s.setWriteDeadline(limit)
@@ -405,7 +403,7 @@ func (s *stream) write(p []byte) (written int, err error) {
 		n, err := s.conn.Write(p[written:])
 		written += n
 		if n > 0 {
-			progress = now()
+			progress = s.now()
 			s.activity.Store(progress)
 		}
 		if limit == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -413,7 +411,7 @@ func (s *stream) write(p []byte) (written int, err error) {
 			return written, err
 		}
 		s.writeDue = 0
-		if stalled := now() - progress; stalled >= int64(limit) {
+		if stalled := s.now() - progress; stalled >= int64(limit) {
 			return written, errWriteTimeout
 		}
 	}
@@ -424,7 +422,7 @@ func (s *stream) write(p []byte) (written int, err error) {
 // run is left as it is.
 func (s *stream) setWriteDeadline(limit time.Duration) {
 	step := max(limit/16, time.Millisecond)
-	if t := now(); s.writeDue < t+int64(step)/2 {
+	if t := s.now(); s.writeDue < t+int64(step)/2 {
 		s.writeDue = t + int64(step)
 		s.conn.SetWriteDeadline(time.Now().Add(step))
 	}

@@ -1,0 +1,370 @@
+package handler_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wireline/handler"
+	"wireline/tcptest"
+)
+
+// gated serves a line only after it was let through, and tells when it begins.
+type gated struct {
+	began chan string
+	gate  chan struct{}
+}
+
+func newGated() *gated { return &gated{began: make(chan string, 100), gate: make(chan struct{})} }
+
+func (g *gated) frames() *handler.Frames {
+	return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+		if string(line) == "slow\n" {
+			g.began <- string(line)
+			<-g.gate
+		}
+		return echoLine(c, line)
+	}}
+}
+
+func TestDrain(t *testing.T) {
+	var g *gated
+	build := func() *handler.Frames { g = newGated(); return g.frames() }
+	overTransports(t, build, func(t *testing.T, s *served) {
+		fresh, idle, half, busy := s.connect(), s.connect(), s.connect(), s.connect()
+		send(t, idle, "a\n")
+		receive(t, idle, "a\n")
+		send(t, half, "a\nhalf a li")
+		receive(t, half, "a\n")
+		send(t, busy, "slow\nnot begun\n") // it has taken both lines when the first begins
+		<-g.began
+
+		done := make(chan error)
+		go func() { done <- s.shutdown(patience) }()
+		// Idle clients have their FIN while the busy one is still busy.
+		receiveAll(t, fresh, "")
+		receiveAll(t, idle, "")
+		receiveAll(t, half, "")
+		close(g.gate)
+		receiveAll(t, busy, "slow\n")
+		if err := <-done; err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if d := s.server.TCP.Drained(); d.Idle != 3 || d.Finished != 1 || d.Cut != 0 {
+			t.Errorf("drained %+v", d)
+		}
+		for range 4 {
+			if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Drain {
+				t.Errorf("record %+v", r)
+			}
+		}
+	})
+}
+
+func TestDrainIsAsSlowAsTheSlowestFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+			time.Sleep(2 * time.Second)
+			return echoLine(c, line)
+		}}
+		var ends []*tcptest.Conn
+		for range 50 {
+			client, server := tcptest.Pipe()
+			go h.Handle(t.Context(), server)
+			send(t, client, "a\nb\nc\nd\n")
+			ends = append(ends, client)
+		}
+		synctest.Wait()
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := h.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		// Each one is still sending, so its close lingers for a moment.
+		within(t, "drained", time.Since(begin), 2*time.Second, 3*time.Second)
+		for _, conn := range ends {
+			receiveAll(t, conn, "a\n")
+		}
+	})
+}
+
+func TestDrainCutsWhatIsLeft(t *testing.T) {
+	var g *gated
+	build := func() *handler.Frames { g = newGated(); return g.frames() }
+	overTransports(t, build, func(t *testing.T, s *served) {
+		idle, busy := s.connect(), s.connect()
+		send(t, busy, "slow\n")
+		<-g.began
+		done := make(chan error, 1)
+		go func() { done <- s.shutdown(50 * time.Millisecond) }()
+		receiveAll(t, idle, "")
+		if busy.LocalAddr().Network() == "unix" {
+			receiveAll(t, busy, "")
+		} else {
+			receiveReset(t, busy)
+		}
+		close(g.gate)
+		if err := <-done; !errors.Is(err, handler.ErrCut) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("shutdown: %v", err)
+		}
+		if d := s.server.TCP.Drained(); d.Idle != 1 || d.Finished != 0 || d.Cut != 1 {
+			t.Errorf("drained %+v", d)
+		}
+		s.records.next(t)
+		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Cut {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+// A handler that never comes back does not keep Shutdown, and its client has a
+// record all the same.
+func TestDrainLeavesAHungHandlerBehind(t *testing.T) {
+	g := newGated()
+	h := g.frames()
+	records := newRecords()
+	h.OnRecord = records.add
+	server := tcptest.NewServer(h)
+	conn := server.Dial()
+	defer conn.Close()
+	send(t, conn, "slow\n")
+	<-g.began
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := server.Shutdown(ctx); !errors.Is(err, handler.ErrCut) {
+		t.Errorf("shutdown: %v", err)
+	}
+	if r := records.next(t); r.Reason != handler.Cut {
+		t.Errorf("record %+v", r)
+	}
+	close(g.gate)
+	server.Close()
+}
+
+// A frame that had arrived when the drain began is served, although its client
+// was idle: it was sent to a server that gave no sign of stopping.
+func TestDrainServesAFrameThatHasArrived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := echoFrames()
+		var g sync.WaitGroup
+		client, server := tcptest.Pipe()
+		send(t, client, "arrived\nand another\n")
+		serve := h.Register(t.Context(), server)
+		go h.Shutdown(t.Context())
+		synctest.Wait() // the drain has begun, nobody has read yet
+		g.Go(serve)
+		receiveAll(t, client, "arrived\n")
+		client.Close()
+		g.Wait()
+	})
+}
+
+func TestRegisterAfterTheDrainBeganCloses(t *testing.T) {
+	h := echoFrames()
+	h.Close()
+	client, server := tcptest.Pipe()
+	h.Handle(t.Context(), server)
+	receiveAll(t, client, "")
+	if n := h.Clients().Len(); n != 0 {
+		t.Errorf("%d clients in a closed set", n)
+	}
+}
+
+func TestDrainShortensALingeringClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &handler.Frames{Serve: func(*handler.Client, []byte) error { return handler.ErrClose }}
+		client, ended := handle(t, h, 100)
+		send(t, client, "quit\n")
+		receiveAll(t, client, "") // its FIN has come, the client does not close
+		time.Sleep(100 * time.Millisecond)
+		begin := time.Now()
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+		within(t, "gone", time.Since(begin), 0, 500*time.Millisecond)
+		if r := ended(); r.Reason != handler.Closed {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+func TestLingeringCloseIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &handler.Frames{Serve: func(*handler.Client, []byte) error { return handler.ErrClose }}
+		client, ended := handle(t, h, 100)
+		begin := time.Now()
+		send(t, client, "quit\n")
+		var flood sync.WaitGroup
+		flood.Go(func() {
+			for {
+				time.Sleep(time.Millisecond)
+				if _, err := client.Write([]byte("xxxxxxxxxxx")); err != nil {
+					return
+				}
+			}
+		})
+		ended()
+		within(t, "gone", time.Since(begin), 2*time.Second, 2100*time.Millisecond)
+		client.Close()
+		flood.Wait()
+	})
+}
+
+func TestPlain(t *testing.T) {
+	records := newRecords()
+	h := handler.Func(func(_ context.Context, conn net.Conn) {
+		io.WriteString(conn, "hello\n")
+		io.Copy(conn, conn)
+	})
+	h.OnRecord = records.add
+	server := tcptest.NewServer(h)
+	defer server.Close()
+	conn := server.Dial()
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	receive(t, conn, "hello\n")
+	send(t, conn, "abc")
+	receive(t, conn, "abc")
+	closeWrite(t, conn)
+	receiveAll(t, conn, "")
+	r := records.next(t)
+	if r.By != handler.ByClient || r.Reason != handler.FIN || r.BytesIn != 3 || r.BytesOut != 9 {
+		t.Errorf("record %+v", r)
+	}
+}
+
+func TestPlainDrain(t *testing.T) {
+	began, gate := make(chan struct{}), make(chan struct{})
+	readErr := make(chan error, 2)
+	records := newRecords()
+	h := handler.Func(func(_ context.Context, conn net.Conn) {
+		p := make([]byte, 100)
+		for {
+			conn.SetReadDeadline(time.Now().Add(time.Hour))
+			n, err := conn.Read(p)
+			if err != nil {
+				readErr <- err
+				return
+			}
+			if string(p[:n]) == "slow\n" {
+				close(began)
+				<-gate
+			}
+			conn.Write(p[:n])
+		}
+	})
+	h.OnRecord = records.add
+	server := tcptest.NewServer(h)
+	idle, busy := server.Dial(), server.Dial()
+	defer idle.Close()
+	defer busy.Close()
+	send(t, idle, "a\n")
+	receive(t, idle, "a\n")
+	send(t, busy, "slow\n")
+	<-began
+	done := make(chan error)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	go func() { done <- server.Shutdown(ctx) }()
+	receiveAll(t, idle, "")
+	close(gate)
+	receiveAll(t, busy, "slow\n")
+	if err := <-done; err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+	for range 2 {
+		if err := <-readErr; !errors.Is(err, handler.ErrDraining) {
+			t.Errorf("Read in a drain gives %v", err)
+		}
+		if r := records.next(t); r.Reason != handler.Drain {
+			t.Errorf("record %+v", r)
+		}
+	}
+	if d := server.TCP.Drained(); d.Idle != 1 || d.Finished != 1 || d.Cut != 0 {
+		t.Errorf("drained %+v", d)
+	}
+}
+
+func TestPlainPanicAndForgottenClose(t *testing.T) {
+	silenceLog(t)
+	records := newRecords()
+	h := handler.Func(func(_ context.Context, conn net.Conn) {
+		if p := make([]byte, 1); must(conn.Read(p)) == 1 && p[0] == 'p' {
+			panic("as asked")
+		}
+	})
+	h.OnRecord = records.add
+	server := tcptest.NewServer(h)
+	defer server.Close()
+	for text, want := range map[string]handler.Reason{"p": handler.Panic, "x": handler.Closed} {
+		conn := server.Dial()
+		send(t, conn, text)
+		receiveAll(t, conn, "")
+		conn.Close()
+		if r := records.next(t); r.By != handler.ByServer || r.Reason != want {
+			t.Errorf("record %+v, want reason %s", r, want)
+		}
+	}
+}
+
+func must(n int, err error) int {
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+// shouting is what a user writes: Clients embedded, and one method.
+type shouting struct{ handler.Clients }
+
+func (h *shouting) Handle(ctx context.Context, conn net.Conn) {
+	c, err := h.Add(ctx, conn)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	p := make([]byte, 100)
+	for {
+		n, err := c.Read(p)
+		if err != nil {
+			return
+		}
+		for i, b := range p[:n] {
+			if 'a' <= b && b <= 'z' {
+				p[i] = b - 'a' + 'A'
+			}
+		}
+		if _, err := c.Write(p[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func TestHandlerWithEmbeddedClients(t *testing.T) {
+	h := &shouting{}
+	server := tcptest.NewServer(h)
+	conn := server.Dial()
+	defer conn.Close()
+	send(t, conn, "abc\n")
+	receive(t, conn, "ABC\n")
+	h.Range(func(c *handler.Client) bool {
+		io.WriteString(c, "to all\n")
+		return true
+	})
+	receive(t, conn, "to all\n")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	receiveAll(t, conn, "")
+	if d := server.TCP.Drained(); d.Idle != 1 {
+		t.Errorf("drained %+v", d)
+	}
+}

@@ -1,0 +1,414 @@
+package handler_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"wireline/handler"
+	"wireline/lib/frame"
+	"wireline/lib/sock"
+	"wireline/tcptest"
+)
+
+var keepEnd = frame.Line{KeepEnd: true}
+
+func echoFrames() *handler.Frames {
+	return &handler.Frames{Codec: keepEnd, Serve: echoLine}
+}
+
+func TestFramesSplitAndMerged(t *testing.T) {
+	overTransports(t, echoFrames, func(t *testing.T, s *served) {
+		conn := s.connect()
+		for _, b := range []byte("one\r\ntwo\n") {
+			send(t, conn, string(b))
+		}
+		receive(t, conn, "one\r\ntwo\n")
+		send(t, conn, "a\nb\nc")
+		receive(t, conn, "a\nb\n")
+		send(t, conn, "d\n")
+		receive(t, conn, "cd\n")
+	})
+}
+
+func TestFramesHalfClose(t *testing.T) {
+	overTransports(t, echoFrames, func(t *testing.T, s *served) {
+		conn := s.connect()
+		send(t, conn, "a\nb")
+		closeWrite(t, conn)
+		receiveAll(t, conn, "a\nb")
+		r := s.records.next(t)
+		if r.By != handler.ByClient || r.Reason != handler.FIN || r.FramesIn != 2 || r.FramesOut != 2 || r.BytesIn != 3 || r.BytesOut != 3 {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+func TestFramesNothingButFIN(t *testing.T) {
+	overTransports(t, echoFrames, func(t *testing.T, s *served) {
+		conn := s.connect()
+		closeWrite(t, conn)
+		receiveAll(t, conn, "")
+		if r := s.records.next(t); r.Reason != handler.FIN || r.FramesIn != 0 {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+func TestFramesReset(t *testing.T) {
+	overTransports(t, echoFrames, func(t *testing.T, s *served) {
+		conn := s.connect()
+		send(t, conn, "a\nhalf")
+		receive(t, conn, "a\n")
+		sock.Reset(conn)
+		r := s.records.next(t)
+		// A unix socket knows no reset: what is left is a last line, and the
+		// reply to it fails.
+		if r.By != handler.ByClient || r.Reason != handler.Reset || r.Err == nil {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+// countWrites counts the calls of Write on the server's side.
+type countWrites struct {
+	net.Conn
+	n int
+}
+
+func (c *countWrites) Write(p []byte) (int, error) { c.n++; return c.Conn.Write(p) }
+
+func TestRepliesToPipelinedFramesAreOneWrite(t *testing.T) {
+	client, server := tcptest.Pipe()
+	counted := &countWrites{Conn: server}
+	batch := strings.Repeat("a line of a batch\n", 64)
+	var wg sync.WaitGroup
+	send(t, client, batch)
+	wg.Go(func() { echoFrames().Handle(t.Context(), counted) })
+	receive(t, client, batch)
+	client.Close()
+	wg.Wait()
+	if counted.n != 1 {
+		t.Errorf("%d replies in %d writes", 64, counted.n)
+	}
+}
+
+func TestTooLongIsAnsweredInFull(t *testing.T) {
+	const answer = "error: too long\n"
+	build := func() *handler.Frames {
+		return &handler.Frames{
+			Codec: frame.Line{Max: 1000, KeepEnd: true},
+			Serve: echoLine,
+			OnError: func(c *handler.Client, err error) {
+				if errors.Is(err, frame.ErrTooLong) {
+					io.WriteString(c, answer)
+				}
+			},
+		}
+	}
+	overTransports(t, build, func(t *testing.T, s *served) {
+		flood := bytes.Repeat([]byte("x"), 3<<20)
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				conn := s.connect()
+				defer conn.Close()
+				// The client sends all of it before it reads.
+				if _, err := conn.Write(append([]byte("good\n"), flood...)); err != nil {
+					t.Errorf("write: %v", err)
+				}
+				closeWrite(t, conn)
+				if got, err := io.ReadAll(conn); err != nil || string(got) != "good\n"+answer {
+					t.Errorf("read %q, %v", clip(got), err)
+				}
+			})
+		}
+		wg.Wait()
+		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.FrameError || !errors.Is(r.Err, frame.ErrTooLong) {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+func TestServeErrorEndsTheClient(t *testing.T) {
+	broken := errors.New("broken")
+	build := func() *handler.Frames {
+		return &handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+			switch string(line) {
+			case "quit":
+				fmt.Fprintln(c, "bye")
+				return handler.ErrClose
+			case "break":
+				fmt.Fprintln(c, "sorry")
+				return broken
+			}
+			return c.WriteFrame(line)
+		}}
+	}
+	overTransports(t, build, func(t *testing.T, s *served) {
+		conn := s.connect()
+		send(t, conn, "a\nquit\nb\n")
+		receiveAll(t, conn, "a\nbye\n")
+		conn.Close()
+		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Closed || r.Err != nil || r.FramesIn != 2 {
+			t.Errorf("record %+v", r)
+		}
+		conn = s.connect()
+		send(t, conn, "break\nb\n")
+		receiveAll(t, conn, "sorry\n")
+		conn.Close()
+		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.HandlerError || r.Err != broken || r.FramesIn != 1 {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+func TestPanicCostsOneConnection(t *testing.T) {
+	build := func() *handler.Frames {
+		return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+			if string(line) == "panic\n" {
+				panic("as asked")
+			}
+			return echoLine(c, line)
+		}}
+	}
+	overTransports(t, build, func(t *testing.T, s *served) {
+		silenceLog(t)
+		other, conn := s.connect(), s.connect()
+		send(t, other, "a\n")
+		receive(t, other, "a\n")
+		send(t, conn, "before\npanic\nafter\n")
+		receiveAll(t, conn, "before\n")
+		conn.Close()
+		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Panic || r.FramesIn != 2 {
+			t.Errorf("record %+v", r)
+		}
+		send(t, other, "b\n")
+		receive(t, other, "b\n")
+		if n := s.server.TCP.Stats().Panics; n != 1 {
+			t.Errorf("%d panics counted", n)
+		}
+	})
+}
+
+func TestOpenCloseAndValue(t *testing.T) {
+	type session struct{ lines int }
+	var mu sync.Mutex
+	closed := map[uint64]int{}
+	build := func() *handler.Frames {
+		return &handler.Frames{
+			OnOpen: func(c *handler.Client) error {
+				c.Value = &session{}
+				_, err := io.WriteString(c, "hello\n")
+				return err
+			},
+			Serve: func(c *handler.Client, line []byte) error {
+				s := c.Value.(*session)
+				s.lines++
+				_, err := fmt.Fprintf(c, "%d %s\n", s.lines, line)
+				return err
+			},
+			OnClose: func(c *handler.Client) {
+				mu.Lock()
+				defer mu.Unlock()
+				closed[c.ID()] += c.Value.(*session).lines
+			},
+		}
+	}
+	overTransports(t, build, func(t *testing.T, s *served) {
+		mu.Lock()
+		clear(closed)
+		mu.Unlock()
+		conn := s.connect()
+		receive(t, conn, "hello\n")
+		send(t, conn, "a\nb\n")
+		receive(t, conn, "1 a\n2 b\n")
+		conn.Close()
+		r := s.records.next(t)
+		mu.Lock()
+		defer mu.Unlock()
+		if closed[r.ID] != 2 || len(closed) != 1 {
+			t.Errorf("OnClose saw %v for client %d", closed, r.ID)
+		}
+	})
+}
+
+func TestOpenFails(t *testing.T) {
+	build := func() *handler.Frames {
+		return &handler.Frames{
+			OnOpen: func(c *handler.Client) error {
+				io.WriteString(c, "not you\n")
+				return errors.New("refused")
+			},
+			OnClose: func(*handler.Client) { panic("OnClose without OnOpen") },
+		}
+	}
+	overTransports(t, build, func(t *testing.T, s *served) {
+		conn := s.connect()
+		send(t, conn, "a\n")
+		receiveAll(t, conn, "not you\n")
+		conn.Close()
+		if r := s.records.next(t); r.Reason != handler.HandlerError || r.FramesIn != 0 {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+func TestClientCloseFromElsewhere(t *testing.T) {
+	opened := make(chan *handler.Client, 1)
+	build := func() *handler.Frames {
+		return &handler.Frames{OnOpen: func(c *handler.Client) error {
+			opened <- c
+			return nil
+		}}
+	}
+	overTransports(t, build, func(t *testing.T, s *served) {
+		conn := s.connect()
+		c := <-opened
+		io.WriteString(c, "last words\n")
+		c.Close()
+		receiveAll(t, conn, "last words\n")
+		conn.Close()
+		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Closed {
+			t.Errorf("record %+v", r)
+		}
+		if _, err := io.WriteString(c, "more"); !errors.Is(err, handler.ErrClosed) {
+			t.Errorf("Write after the end gives %v", err)
+		}
+	})
+}
+
+func TestHijack(t *testing.T) {
+	type handedOver struct {
+		conn     net.Conn
+		buffered []byte
+	}
+	hijacked := make(chan handedOver, 1)
+	build := func() *handler.Frames {
+		return &handler.Frames{
+			IdleTimeout: time.Minute,
+			Serve: func(c *handler.Client, line []byte) error {
+				if string(line) != "raw" {
+					return c.WriteFrame(line)
+				}
+				c.WriteFrame([]byte("over to you"))
+				conn, buffered, err := c.Hijack()
+				if err != nil {
+					t.Error(err)
+				}
+				if _, err := c.Write([]byte("x")); !errors.Is(err, handler.ErrHijacked) {
+					t.Errorf("Write after Hijack gives %v", err)
+				}
+				hijacked <- handedOver{conn, buffered}
+				return nil
+			},
+		}
+	}
+	overTransports(t, build, func(t *testing.T, s *served) {
+		conn := s.connect()
+		send(t, conn, "a\nraw\nnot\na line")
+		receive(t, conn, "a\nover to you\n")
+		mine := <-hijacked
+		defer mine.conn.Close()
+		if string(mine.buffered) != "not\na line" {
+			t.Errorf("handed over with %q", mine.buffered)
+		}
+		if r := s.records.next(t); r.Reason != handler.Hijacked || r.FramesIn != 2 {
+			t.Errorf("record %+v", r)
+		}
+		// A drain neither waits for it nor touches it.
+		if err := s.shutdown(patience); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		send(t, conn, "ping")
+		receive(t, mine.conn, "ping")
+		send(t, mine.conn, "pong")
+		receive(t, conn, "pong")
+	})
+}
+
+func TestWriteFromManyGoroutinesStaysWhole(t *testing.T) {
+	const writers, each = 8, 200
+	opened := make(chan *handler.Client, 1)
+	build := func() *handler.Frames {
+		return &handler.Frames{
+			Codec:  keepEnd,
+			OnOpen: func(c *handler.Client) error { opened <- c; return nil },
+			Serve:  echoLine,
+		}
+	}
+	overTransports(t, build, func(t *testing.T, s *served) {
+		conn := s.connect()
+		c := <-opened
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				line := strings.Repeat(string(rune('a'+w)), 10+w*300) + "\n"
+				for range each {
+					if _, err := io.WriteString(c, line); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Go(func() {
+			for range each {
+				send(t, conn, "zzz\n")
+			}
+		})
+		counts := map[string]int{}
+		var in frame.Buffer
+		for total := 0; total < (writers+1)*each; {
+			n, err := conn.Read(in.Space())
+			if err != nil {
+				t.Fatalf("after %d lines: %v", total, err)
+			}
+			in.Filled(n)
+			for {
+				line, ok, _ := in.Next(frame.Line{}, false)
+				if !ok {
+					break
+				}
+				counts[string(line)]++
+				total++
+			}
+		}
+		wg.Wait()
+		if len(counts) != writers+1 {
+			t.Errorf("%d kinds of lines came, want %d: messages mixed", len(counts), writers+1)
+		}
+	})
+}
+
+func TestSteadyStateDoesNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	server := tcptest.NewServer(echoFrames())
+	defer server.Close()
+	conn := server.Dial()
+	defer conn.Close()
+	line := []byte("sixty-four bytes, or near enough to it for a benchmark of lines\n")
+	got := make([]byte, len(line))
+	roundTrip := func() {
+		if _, err := conn.Write(line); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conn, got); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 100 {
+		roundTrip()
+	}
+	if allocs := testing.AllocsPerRun(1000, roundTrip); allocs > 0.1 {
+		t.Errorf("%v allocations for a frame", allocs)
+	}
+}

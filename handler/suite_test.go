@@ -1,0 +1,228 @@
+package handler_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"wireline/handler"
+	"wireline/lib/sock"
+	"wireline/tcptest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds what a test waits for in vain.
+const patience = 10 * time.Second
+
+// served is a handler behind a server, and how to reach it.
+type served struct {
+	t       *testing.T
+	server  *tcptest.Server
+	dial    func() net.Conn
+	records *records
+}
+
+// connect dials, and closes the connection at the test's end.
+func (s *served) connect() net.Conn {
+	s.t.Helper()
+	conn := s.dial()
+	conn.SetDeadline(time.Now().Add(patience))
+	s.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// records collects OnRecord.
+type records struct {
+	mu   sync.Mutex
+	list []handler.Record
+	more chan struct{}
+}
+
+func newRecords() *records { return &records{more: make(chan struct{}, 1<<16)} }
+
+func (r *records) add(record handler.Record) {
+	r.mu.Lock()
+	r.list = append(r.list, record)
+	r.mu.Unlock()
+	r.more <- struct{}{}
+}
+
+// next waits for the next record, in the order of ends.
+func (r *records) next(t *testing.T) handler.Record {
+	t.Helper()
+	select {
+	case <-r.more:
+	case <-time.After(patience):
+		t.Fatal("no record was written")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first := r.list[0]
+	r.list = r.list[1:]
+	return first
+}
+
+// transports are the ways a frame handler's connection can be held. Every test
+// of the contract runs over all of them.
+var transports = []struct {
+	name string
+	// listen returns the listener and how to dial it.
+	listen func(t *testing.T) (net.Listener, func() net.Conn)
+}{
+	{"tcp", func(t *testing.T) (net.Listener, func() net.Conn) {
+		return listenNet(t, "tcp", "127.0.0.1:0")
+	}},
+	{"unix", func(t *testing.T) (net.Listener, func() net.Conn) {
+		if runtime.GOOS == "windows" {
+			t.Skip("no unix sockets in tests on Windows")
+		}
+		return listenNet(t, "unix", filepath.Join(t.TempDir(), "s"))
+	}},
+	{"wrapped", func(t *testing.T) (net.Listener, func() net.Conn) {
+		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
+		return wrappingListener{ln}, dial
+	}},
+	{"memory", func(t *testing.T) (net.Listener, func() net.Conn) {
+		ln := tcptest.Listen()
+		return ln, func() net.Conn {
+			conn, err := ln.Dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return conn
+		}
+	}},
+}
+
+func listenNet(t *testing.T, network, address string) (net.Listener, func() net.Conn) {
+	ln, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln, func() net.Conn {
+		conn, err := net.DialTimeout(network, ln.Addr().String(), patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+}
+
+// wrappingListener hides what a connection is, as TLS would: it is served
+// through net.Conn alone.
+type wrappingListener struct{ net.Listener }
+
+func (l wrappingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &wrapped{Conn: conn}, nil
+}
+
+type wrapped struct{ net.Conn }
+
+func (w *wrapped) NetConn() net.Conn { return w.Conn }
+func (w *wrapped) CloseWrite() error { return sock.CloseWrite(w.Conn) }
+
+// overTransports runs test with the handler that build makes, once for each
+// transport.
+func overTransports(t *testing.T, build func() *handler.Frames, test func(t *testing.T, s *served)) {
+	for _, transport := range transports {
+		t.Run(transport.name, func(t *testing.T) {
+			h := build()
+			s := &served{t: t, records: newRecords()}
+			h.OnRecord = s.records.add
+			ln, dial := transport.listen(t)
+			s.dial = dial
+			s.server = tcptest.NewUnstartedServer(h)
+			s.server.Serve(ln)
+			t.Cleanup(s.server.Close)
+			test(t, s)
+		})
+	}
+}
+
+func send(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatalf("write: %v", err)
+	}
+}
+
+// receive demands exactly text next.
+func receive(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	got := make([]byte, len(text))
+	n, err := io.ReadFull(conn, got)
+	if err != nil || string(got) != text {
+		t.Fatalf("read %q, %v; want %q", clip(got[:n]), err, clip([]byte(text)))
+	}
+}
+
+// receiveAll reads to the end of the stream and demands exactly text.
+func receiveAll(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	got, err := io.ReadAll(conn)
+	if err != nil || string(got) != text {
+		t.Fatalf("read %q to the end, %v; want %q", clip(got), err, clip([]byte(text)))
+	}
+}
+
+func receiveReset(t *testing.T, conn net.Conn) {
+	t.Helper()
+	_, err := io.Copy(io.Discard, conn)
+	if !errors.Is(err, syscall.ECONNRESET) && !isWindowsReset(err) {
+		t.Fatalf("the stream ended with %v, want a reset", err)
+	}
+}
+
+func isWindowsReset(err error) bool {
+	return runtime.GOOS == "windows" && err != nil && strings.Contains(err.Error(), "forcibly closed")
+}
+
+func clip(b []byte) string {
+	if len(b) > 80 {
+		b = append(bytes.Clone(b[:80]), "..."...)
+	}
+	return string(b)
+}
+
+func closeWrite(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if err := sock.CloseWrite(conn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func echoLine(c *handler.Client, line []byte) error {
+	_, err := c.Write(line)
+	return err
+}
+
+// shutdown drains s within d.
+func (s *served) shutdown(d time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return s.server.Shutdown(ctx)
+}
+
+// silenceLog keeps what a test provokes out of its output.
+func silenceLog(t *testing.T) {
+	old := slog.Default()
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { slog.SetDefault(old) })
+}

@@ -1,0 +1,384 @@
+package handler_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wireline/handler"
+	"wireline/tcptest"
+)
+
+// handle serves one in-memory connection with h, in the bubble of the caller.
+// It returns the client's end, and a function that waits for the record.
+func handle(t *testing.T, h *handler.Frames, buffer int) (client *tcptest.Conn, ended func() handler.Record) {
+	t.Helper()
+	client, server := tcptest.PipeSize(buffer)
+	records := make(chan handler.Record, 1)
+	h.OnRecord = func(r handler.Record) { records <- r }
+	go h.Handle(t.Context(), server)
+	t.Cleanup(func() { client.Close() })
+	return client, func() handler.Record { return <-records }
+}
+
+func within(t *testing.T, what string, got, least, most time.Duration) {
+	t.Helper()
+	if got < least || got > most {
+		t.Errorf("%s after %v, want %v to %v", what, got, least, most)
+	}
+}
+
+func TestIdleTimeoutCountsOnlySilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := echoFrames()
+		h.IdleTimeout = time.Minute
+		conn, ended := handle(t, h, 100)
+		begin := time.Now()
+		for range 20 { // whole frames and parts of them
+			time.Sleep(50 * time.Second)
+			send(t, conn, "a\n")
+			receive(t, conn, "a\n")
+			time.Sleep(50 * time.Second)
+			send(t, conn, "b")
+			time.Sleep(50 * time.Second)
+			send(t, conn, "\n")
+			receive(t, conn, "b\n")
+		}
+		last := time.Now()
+		receiveAll(t, conn, "")
+		within(t, "closed", time.Since(last), time.Minute, time.Minute)
+		r := ended()
+		if r.By != handler.ByServer || r.Reason != handler.IdleTimeout || !errors.Is(r.Err, os.ErrDeadlineExceeded) {
+			t.Errorf("record %+v", r)
+		}
+		within(t, "ended", r.Duration, last.Sub(begin)+time.Minute, last.Sub(begin)+time.Minute+time.Second)
+	})
+}
+
+func TestIdleTimeoutCountsWhatIsPushed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opened := make(chan *handler.Client, 1)
+		h := &handler.Frames{
+			IdleTimeout: time.Minute,
+			OnOpen:      func(c *handler.Client) error { opened <- c; return nil },
+		}
+		conn, _ := handle(t, h, 100)
+		c := <-opened
+		for range 5 {
+			time.Sleep(50 * time.Second)
+			io.WriteString(c, "news\n")
+			receive(t, conn, "news\n")
+		}
+		last := time.Now()
+		receiveAll(t, conn, "")
+		within(t, "closed", time.Since(last), time.Minute, time.Minute)
+	})
+}
+
+func TestIdleTimeoutSparesASlowFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &handler.Frames{
+			IdleTimeout: time.Second,
+			Serve: func(c *handler.Client, line []byte) error {
+				time.Sleep(time.Minute)
+				return c.WriteFrame(line)
+			},
+		}
+		conn, _ := handle(t, h, 100)
+		send(t, conn, "a\n")
+		receive(t, conn, "a\n")
+		send(t, conn, "b\n")
+		receive(t, conn, "b\n")
+	})
+}
+
+func TestFrameTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := echoFrames()
+		h.FrameTimeout = 10 * time.Second
+		h.OnError = func(c *handler.Client, err error) {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				io.WriteString(c, "too slow\n")
+			}
+		}
+		conn, ended := handle(t, h, 100)
+		time.Sleep(time.Hour) // nothing begun: no time runs
+		send(t, conn, "whole\n")
+		receive(t, conn, "whole\n")
+		time.Sleep(7 * time.Second)
+		begin := time.Now()
+		var sender sync.WaitGroup
+		sender.Go(func() { // a byte now and then does not help
+			for range 60 {
+				if _, err := io.WriteString(conn, "x"); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		})
+		receiveAll(t, conn, "too slow\n")
+		within(t, "closed", time.Since(begin), 10*time.Second, 10*time.Second)
+		conn.Close()
+		sender.Wait()
+		if r := ended(); r.Reason != handler.FrameTimeout || r.FramesIn != 1 {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+func TestFrameTimeoutStartsAgainWithEachFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := echoFrames()
+		h.FrameTimeout = 10 * time.Second
+		conn, _ := handle(t, h, 100)
+		send(t, conn, "a")
+		for range 10 { // the end of one frame and the beginning of the next
+			time.Sleep(9 * time.Second)
+			send(t, conn, "\na")
+			receive(t, conn, "a\n")
+		}
+	})
+}
+
+func TestWriteTimeout(t *testing.T) {
+	const buffer = 1000
+	build := func() *handler.Frames {
+		return &handler.Frames{
+			WriteTimeout: 10 * time.Second,
+			Serve: func(c *handler.Client, line []byte) error {
+				_, err := c.Write([]byte(strings.Repeat("x", 5*buffer)))
+				return err
+			},
+		}
+	}
+	t.Run("a client that never reads is reset", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			conn, ended := handle(t, build(), buffer)
+			send(t, conn, "a\n")
+			begin := time.Now()
+			r := ended()
+			within(t, "reset", time.Since(begin), 10*time.Second, 11*time.Second)
+			if r.By != handler.ByServer || r.Reason != handler.WriteTimeout || r.BytesOut != buffer {
+				t.Errorf("record %+v", r)
+			}
+		})
+	})
+	t.Run("a slow one that reads is not", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			conn, _ := handle(t, build(), buffer)
+			send(t, conn, "a\n")
+			piece := make([]byte, buffer/4)
+			for range 20 {
+				time.Sleep(8 * time.Second)
+				if _, err := io.ReadFull(conn, piece); err != nil {
+					t.Fatal(err)
+				}
+			}
+			send(t, conn, "b\n")
+			receive(t, conn, strings.Repeat("x", 5*buffer))
+		})
+	})
+	t.Run("on a socket", func(t *testing.T) {
+		h := &handler.Frames{
+			Codec:        keepEnd,
+			WriteTimeout: 200 * time.Millisecond,
+			Serve: func(c *handler.Client, line []byte) error {
+				_, err := c.Write(make([]byte, 32<<20))
+				return err
+			},
+		}
+		records := newRecords()
+		h.OnRecord = records.add
+		server := tcptest.NewServer(h)
+		defer server.Close()
+		conn := server.Dial()
+		defer conn.Close()
+		send(t, conn, "a\n")
+		if r := records.next(t); r.Reason != handler.WriteTimeout {
+			t.Errorf("record %+v", r)
+		}
+		conn.SetDeadline(time.Now().Add(patience))
+		receiveReset(t, conn)
+	})
+}
+
+// A reply is not held back by the slow frame that comes after it, nor a push by
+// the slow frame that is being served.
+func TestSlowFrameDoesNotHoldOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		serving := make(chan *handler.Client, 1)
+		h := &handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+			if string(line) == "slow" {
+				serving <- c
+				time.Sleep(time.Minute)
+			}
+			return c.WriteFrame(line)
+		}}
+		conn, _ := handle(t, h, 100)
+		begin := time.Now()
+		send(t, conn, "fast\nslow\n")
+		receive(t, conn, "fast\n")
+		within(t, "the first reply came", time.Since(begin), 0, 10*time.Millisecond)
+		c := <-serving
+		time.Sleep(10 * time.Second)
+		pushed := time.Now()
+		io.WriteString(c, "push\n")
+		receive(t, conn, "push\n")
+		within(t, "the push came", time.Since(pushed), 0, 10*time.Millisecond)
+		receive(t, conn, "slow\n")
+		within(t, "the slow reply came", time.Since(begin), time.Minute, time.Minute+time.Second)
+	})
+}
+
+func TestFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+			io.WriteString(c, "working\n")
+			c.Flush()
+			time.Sleep(time.Minute)
+			return c.WriteFrame(line)
+		}}
+		conn, _ := handle(t, h, 100)
+		begin := time.Now()
+		send(t, conn, "a\n")
+		receive(t, conn, "working\n")
+		within(t, "it came", time.Since(begin), 0, 0)
+		receive(t, conn, "a\n")
+	})
+}
+
+// pushes is a client that does not read, and how to push to it.
+func pushes(t *testing.T, whenSlow handler.WhenSlow) (conn *tcptest.Conn, push func() error, ended func() handler.Record) {
+	opened := make(chan *handler.Client, 1)
+	h := &handler.Frames{
+		MaxPending:   1000,
+		WhenSlow:     whenSlow,
+		WriteTimeout: time.Minute,
+		OnOpen:       func(c *handler.Client) error { opened <- c; return nil },
+	}
+	conn, ended = handle(t, h, 100)
+	c := <-opened
+	message := []byte(strings.Repeat("m", 99) + "\n")
+	return conn, func() error {
+		_, err := c.Write(message)
+		synctest.Wait()
+		return err
+	}, ended
+}
+
+func TestWhenSlowDrop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, push, _ := pushes(t, handler.Drop)
+		for i := range 11 { // 100 bytes are with the client, 1000 pending
+			if err := push(); err != nil {
+				t.Fatalf("message %d: %v", i, err)
+			}
+		}
+		for range 3 {
+			if err := push(); !errors.Is(err, handler.ErrSlowReader) {
+				t.Fatalf("a message over the limit gives %v", err)
+			}
+		}
+		receive(t, conn, strings.Repeat(strings.Repeat("m", 99)+"\n", 5))
+		synctest.Wait()
+		if err := push(); err != nil {
+			t.Errorf("after the client has read: %v", err)
+		}
+		receive(t, conn, strings.Repeat(strings.Repeat("m", 99)+"\n", 7)) // all whole
+	})
+}
+
+func TestWhenSlowClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, push, ended := pushes(t, handler.CloseSlow)
+		for i := range 11 {
+			if err := push(); err != nil {
+				t.Fatalf("message %d: %v", i, err)
+			}
+		}
+		if err := push(); !errors.Is(err, handler.ErrSlowReader) {
+			t.Fatalf("a message over the limit gives %v", err)
+		}
+		if r := ended(); r.By != handler.ByServer || r.Reason != handler.SlowReader {
+			t.Errorf("record %+v", r)
+		}
+		receiveReset(t, conn)
+		if err := push(); err == nil {
+			t.Error("Write after the reset works")
+		}
+	})
+}
+
+func TestWhenSlowBlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, push, _ := pushes(t, handler.Block)
+		pushed := make(chan int, 100)
+		go func() {
+			for i := range 15 {
+				if err := push(); err != nil {
+					t.Errorf("message %d: %v", i, err)
+				}
+				pushed <- i
+			}
+			close(pushed)
+		}()
+		time.Sleep(time.Second)
+		if n := len(pushed); n != 11 {
+			t.Errorf("%d messages went through before it blocked, want 11", n)
+		}
+		receive(t, conn, strings.Repeat(strings.Repeat("m", 99)+"\n", 15))
+		for range pushed {
+		}
+	})
+}
+
+func TestBlockedWriteEndsWithTheClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, push, ended := pushes(t, handler.Block)
+		begin := time.Now()
+		var err error
+		for err == nil {
+			err = push()
+		}
+		within(t, "the blocked Write failed", time.Since(begin), time.Minute, 65*time.Second)
+		if r := ended(); r.Reason != handler.WriteTimeout {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+// A server that pushes to many clients which never read holds no more than what
+// it may hold for each.
+func TestPushersDoNotWaitForEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &handler.Frames{WhenSlow: handler.Drop, MaxPending: 1000}
+		var ends []net.Conn
+		for range 10 {
+			client, server := tcptest.PipeSize(100)
+			ends = append(ends, client)
+			go h.Handle(t.Context(), server)
+		}
+		synctest.Wait()
+		begin := time.Now()
+		for range 100 {
+			h.Clients().Range(func(c *handler.Client) bool {
+				c.Write(make([]byte, 100))
+				return true
+			})
+		}
+		within(t, "all was pushed", time.Since(begin), 0, 0)
+		for _, end := range ends {
+			end.Close()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		h.Shutdown(ctx)
+	})
+}

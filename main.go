@@ -1,0 +1,88 @@
+// Command wireline is a line echo server on the framework of the same name, and
+// the program to try it with. README.md has a session.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"wireline/config"
+	"wireline/echo"
+	"wireline/handler"
+	"wireline/lib/logger"
+	"wireline/tcp"
+)
+
+// version is set when a release is built, with -ldflags "-X main.version=...".
+var version = ""
+
+// The exit codes.
+const (
+	exitOK     = 0 // a clean stop
+	exitFailed = 1 // could not serve, or connections had to be cut
+	exitUsage  = 2 // bad usage or configuration
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr)) }
+
+// run is the program: it does what args ask for and returns the exit code.
+func run(args, environ []string, stdout, stderr io.Writer) int {
+	cfg, err := config.Load(args, environ)
+	if err != nil {
+		report(stderr, err)
+		return exitUsage
+	}
+	switch cfg.Action {
+	case config.Help:
+		config.Usage(stdout)
+	case config.Version:
+		fmt.Fprintf(stdout, "wireline %s %s %s/%s\n", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	case config.Check:
+		fmt.Fprintln(stdout, "configuration is good")
+	case config.Print:
+		err = cfg.Print(stdout)
+	default:
+		err = serve(&cfg.Config, stderr)
+	}
+	if err != nil {
+		report(stderr, err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// serve runs the server until it is told to stop.
+func serve(cfg *config.Config, stderr io.Writer) error {
+	log, err := logger.New(stderr, cfg.Log)
+	if err != nil {
+		return err
+	}
+	cfg.TCP.Log = log
+	h := echo.New(cfg.Echo)
+	h.OnRecord = handler.LogFailures(log)
+	if cfg.Log.Connections {
+		h.OnRecord = handler.LogRecords(log)
+	}
+	return tcp.ListenAndServe(&cfg.TCP, h)
+}
+
+// report writes each line of err, for Join puts one error on each.
+func report(w io.Writer, err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(w, "wireline: %s\n", strings.TrimSuffix(line, "\n"))
+	}
+}
+
+func versionString() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
