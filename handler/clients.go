@@ -30,7 +30,7 @@ const (
 	// cutGrace is how long Shutdown waits for the clients that it has cut to
 	// be gone. Their connections are closed by then; only a handler that works
 	// on without its connection is left behind.
-	cutGrace = time.Second
+	cutGrace = 300 * time.Millisecond
 )
 
 // Clients is the set of the clients that a handler serves. The zero value is

@@ -28,7 +28,7 @@ const (
 	// cutGrace is how long the server waits for connections that it has cut
 	// to be done. Only a handler that works on without its connection takes
 	// longer, and is left behind.
-	cutGrace = time.Second
+	cutGrace = 300 * time.Millisecond
 
 	// doneGrace is the moment that a goroutine needs to end once its handler
 	// is done with the connection.

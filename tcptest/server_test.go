@@ -1,0 +1,51 @@
+package tcptest_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wireline/handler"
+	"wireline/tcptest"
+)
+
+func greeter() *handler.Plain {
+	return handler.Func(func(_ context.Context, conn net.Conn) { io.WriteString(conn, "hello\n") })
+}
+
+func TestServer(t *testing.T) {
+	s := tcptest.NewServer(greeter())
+	defer s.Close()
+	conn := s.Dial()
+	defer conn.Close()
+	if got, err := io.ReadAll(conn); string(got) != "hello\n" || err != nil {
+		t.Errorf("read %q, %v", got, err)
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+	if _, err := net.DialTimeout("tcp", s.Addr, time.Second); err == nil {
+		t.Error("somebody listens after Shutdown")
+	}
+}
+
+// A whole server in a bubble: its time-outs take no time.
+func TestServerInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := tcptest.NewUnstartedServer(&handler.Frames{IdleTimeout: time.Hour})
+		s.Serve(tcptest.Listen())
+		defer s.Close()
+		conn := s.Dial()
+		defer conn.Close()
+		begin := time.Now()
+		if got, err := io.ReadAll(conn); len(got) > 0 || err != nil {
+			t.Errorf("read %q, %v", got, err)
+		}
+		if idle := time.Since(begin); idle != time.Hour {
+			t.Errorf("closed after %v", idle)
+		}
+	})
+}
