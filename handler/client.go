@@ -5,11 +5,11 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.uber.org/atomic"
 
+	"wireline/lib/sock"
 	"wireline/lib/sync/wait"
 )
 
@@ -167,7 +167,7 @@ func (c *Client) endIO(err error) {
 		c.end(ByServer, WriteTimeout, err)
 	case errors.Is(err, net.ErrClosed):
 		c.end(ByServer, Closed, nil)
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case sock.IsReset(err):
 		c.end(ByClient, Reset, err)
 	default:
 		c.end(ByClient, IOError, err)

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"wireline/lib/logger"
 )
 
 // Party is a side of a connection.
@@ -58,11 +60,11 @@ type Record struct {
 }
 
 // LogRecords returns an OnRecord function that writes each record to log as
-// one line: at level info, or warn when the handler failed.
+// one line: at level info, or warn when the handler or the system failed.
 func LogRecords(log *slog.Logger) func(Record) {
 	return func(r Record) {
 		level := slog.LevelInfo
-		if r.Reason == HandlerError || r.Reason == Panic {
+		if r.failed() {
 			level = slog.LevelWarn
 		}
 		attrs := []slog.Attr{
@@ -84,14 +86,26 @@ func LogRecords(log *slog.Logger) func(Record) {
 }
 
 // LogFailures returns an OnRecord function that writes a line only when the
-// handler failed, at level warn. A panic is not among that: the server writes
-// it with its stack.
+// handler or the system failed, at level warn. A panic is not among that: the
+// server writes it with its stack.
 func LogFailures(log *slog.Logger) func(Record) {
 	return func(r Record) {
-		if r.Reason == HandlerError {
-			log.Warn("handler failed", "id", r.ID, "peer", r.peer(), "err", r.Err)
+		if r.failed() && r.Reason != Panic {
+			log.Warn("connection failed", "id", r.ID, "peer", r.peer(), "reason", string(r.Reason), "err", r.Err)
 		}
 	}
+}
+
+// failed reports whether somebody should look at it: clients that come and go
+// as they like are no failure.
+func (r Record) failed() bool {
+	switch r.Reason {
+	case Panic, HandlerError:
+		return true
+	case IOError:
+		return !logger.IsDisconnect(r.Err)
+	}
+	return false
 }
 
 // peer is the client's address as text. A client on a unix socket seldom has

@@ -215,11 +215,14 @@ func (s *stream) keep(began int64) {
 	}
 }
 
-// endHandler ends the client because the handler said so.
+// endHandler ends the client if the handler's error says so.
 func (s *stream) endHandler(err error) {
-	if errors.Is(err, ErrClose) {
+	switch {
+	case errors.Is(err, ErrClose):
 		s.client.end(ByServer, Closed, nil)
-	} else {
+	case errors.Is(err, ErrSlowReader) && s.frames.WhenSlow == Drop:
+		// A reply was dropped, as was asked for; the client stays.
+	default:
 		s.client.end(ByServer, HandlerError, err)
 	}
 }

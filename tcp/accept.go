@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 )
 
@@ -81,10 +82,14 @@ func (s *Server) sweep(ctx context.Context, ln net.Listener) {
 			continue // Accept would not even look into the queue
 		}
 		conn, err := ln.Accept()
-		if err != nil {
+		switch {
+		case err == nil:
+			s.start(ctx, conn, false)
+		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(deadline):
+			// stop has interrupted this Accept instead of the last one.
+		default:
 			return
 		}
-		s.start(ctx, conn, false)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"wireline/lib/sock"
 )
 
 // levels are the words for Config.Level.
@@ -37,12 +39,11 @@ func New(w io.Writer, cfg Config) (*slog.Logger, error) {
 // a record, not an alarm.
 func IsDisconnect(err error) bool {
 	for _, ordinary := range []error{
-		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, os.ErrDeadlineExceeded,
-		syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ETIMEDOUT,
+		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, os.ErrDeadlineExceeded, syscall.ETIMEDOUT,
 	} {
 		if errors.Is(err, ordinary) {
 			return true
 		}
 	}
-	return false
+	return sock.IsReset(err)
 }

@@ -1,0 +1,87 @@
+package sock_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"wireline/lib/sock"
+)
+
+// pair is a connection over the loopback interface.
+func pair(t *testing.T, network, address string) (client, server net.Conn) {
+	t.Helper()
+	ln, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	client, err = net.Dial(network, ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if server, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close(); server.Close() })
+	client.SetDeadline(time.Now().Add(10 * time.Second))
+	server.SetDeadline(time.Now().Add(10 * time.Second))
+	return client, server
+}
+
+// wrapper is a connection around another, as tls.Conn is.
+type wrapper struct{ net.Conn }
+
+func (w wrapper) NetConn() net.Conn { return w.Conn }
+
+// sealed is one that says nothing of what is inside.
+type sealed struct{ net.Conn }
+
+func TestReset(t *testing.T) {
+	for name, wrap := range map[string]func(net.Conn) net.Conn{
+		"plain":         func(c net.Conn) net.Conn { return c },
+		"wrapped":       func(c net.Conn) net.Conn { return wrapper{c} },
+		"wrapped twice": func(c net.Conn) net.Conn { return wrapper{wrapper{c}} },
+		"under TLS":     func(c net.Conn) net.Conn { return tls.Server(c, &tls.Config{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := pair(t, "tcp", "127.0.0.1:0")
+			if err := sock.Reset(wrap(server)); err != nil {
+				t.Errorf("Reset: %v", err)
+			}
+			if _, err := client.Read(make([]byte, 1)); !sock.IsReset(err) {
+				t.Errorf("the peer reads %v, want a reset", err)
+			}
+		})
+	}
+}
+
+func TestResetWhereThereIsNone(t *testing.T) {
+	client, server := pair(t, "tcp", "127.0.0.1:0")
+	sock.Reset(sealed{server})
+	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the peer reads %v, want the end", err)
+	}
+}
+
+func TestCloseWrite(t *testing.T) {
+	client, server := pair(t, "tcp", "127.0.0.1:0")
+	if err := sock.CloseWrite(server); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the peer reads %v, want the end", err)
+	}
+	if _, err := client.Write([]byte("x")); err != nil {
+		t.Errorf("the other direction: %v", err)
+	}
+	if n, err := server.Read(make([]byte, 1)); n != 1 || err != nil {
+		t.Errorf("the other direction: %d, %v", n, err)
+	}
+	if err := sock.CloseWrite(sealed{server}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("CloseWrite of what has none: %v", err)
+	}
+}
