@@ -38,10 +38,6 @@ type Client struct {
 	frames *Frames // nil for the client of a plain handler
 	begin  time.Time
 
-	bytesIn, bytesOut   atomic.Int64
-	framesIn, framesOut atomic.Int64
-
-	busy     atomic.Bool
 	draining atomic.Bool
 	ended    atomic.Bool // ending holds the end
 	wasBusy  bool        // when the drain began; the drain's own
@@ -50,10 +46,20 @@ type Client struct {
 	// one that serves it: before a close they are waited for.
 	inflight wait.Wait
 
-	mu     sync.Mutex // guards ending
+	endMu  sync.Mutex // guards ending
 	ending ending
 
-	out output
+	// mu guards what is below. It is taken a few times for a batch of frames,
+	// so the counters cost nothing of their own.
+	mu    sync.Mutex
+	count counters
+	busy  bool
+	out   output
+}
+
+// counters are the figures of a Record.
+type counters struct {
+	bytesIn, bytesOut, framesIn, framesOut int64
 }
 
 // ending is who ended a connection and why. The first to say so is right: what
@@ -77,6 +83,9 @@ type wire interface {
 	// write writes all of p, and waits for it as long as the write time-out
 	// allows.
 	write(p []byte) (int, error)
+
+	// touch notes that a byte was written.
+	touch()
 
 	// wake interrupts who waits to read from the connection, now or the next
 	// time, so that he looks at the client's state.
@@ -107,7 +116,17 @@ func (c *Client) RemoteAddr() net.Addr {
 
 // Busy reports whether a frame of the client is being served or its reply is
 // not yet written. Half a frame that has come does not make it busy.
-func (c *Client) Busy() bool { return c.busy.Load() }
+func (c *Client) Busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.busy
+}
+
+func (c *Client) setBusy(busy bool) {
+	c.mu.Lock()
+	c.busy = busy
+	c.mu.Unlock()
+}
 
 // Close asks for the client's end in good order and returns at once: no
 // further frame is begun, what is written is sent, then comes a FIN. It returns
@@ -121,8 +140,11 @@ func (c *Client) Close() error {
 // Record returns the client's record as it is now. Until the client has ended,
 // By and Reason are empty.
 func (c *Client) Record() Record {
-	c.mu.Lock()
+	c.endMu.Lock()
 	end := c.ending
+	c.endMu.Unlock()
+	c.mu.Lock()
+	count := c.count
 	c.mu.Unlock()
 	if end.reason == "" {
 		end.took = time.Since(c.begin)
@@ -132,10 +154,10 @@ func (c *Client) Record() Record {
 		Peer:      c.RemoteAddr(),
 		Begin:     c.begin,
 		Duration:  end.took,
-		BytesIn:   c.bytesIn.Load(),
-		BytesOut:  c.bytesOut.Load(),
-		FramesIn:  c.framesIn.Load(),
-		FramesOut: c.framesOut.Load(),
+		BytesIn:   count.bytesIn,
+		BytesOut:  count.bytesOut,
+		FramesIn:  count.framesIn,
+		FramesOut: count.framesOut,
 		By:        end.by,
 		Reason:    end.reason,
 		Err:       end.err,
@@ -144,8 +166,8 @@ func (c *Client) Record() Record {
 
 // end notes who ended the connection and why, if nobody did before.
 func (c *Client) end(by Party, reason Reason, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.endMu.Lock()
+	defer c.endMu.Unlock()
 	if c.ending.reason != "" {
 		return
 	}
@@ -155,8 +177,8 @@ func (c *Client) end(by Party, reason Reason, err error) {
 
 // reason returns why the client has ended; empty until then.
 func (c *Client) reason() Reason {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.endMu.Lock()
+	defer c.endMu.Unlock()
 	return c.ending.reason
 }
 
@@ -184,7 +206,7 @@ func (c *Client) abort(by Party, reason Reason, err error) {
 // Idle means that nobody has to wait for it: it gets its FIN now.
 func (c *Client) drain() (busy bool) {
 	c.draining.Store(true)
-	c.wasBusy = c.busy.Load()
+	c.wasBusy = c.Busy()
 	c.wire.wake()
 	return c.wasBusy
 }

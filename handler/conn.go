@@ -32,7 +32,7 @@ type Conn struct {
 func newConn(ctx context.Context, conn net.Conn) *Conn {
 	c := &Conn{client: &Client{ctx: ctx, begin: time.Now()}, conn: conn}
 	c.client.wire = c
-	c.client.busy.Store(true) // until it reads: it may greet first
+	c.client.busy = true // until it reads: it may greet first
 	return c
 }
 
@@ -47,18 +47,20 @@ func (c *Conn) NetConn() net.Conn { return c.conn }
 // Client.Close it returns net.ErrClosed.
 func (c *Conn) Read(p []byte) (int, error) {
 	client := c.client
-	client.busy.Store(false)
+	client.setBusy(false)
 	if err := c.stopped(); err != nil {
 		return 0, err
 	}
 	n, err := c.conn.Read(p)
-	client.bytesIn.Add(int64(n))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		if stopped := c.stopped(); stopped != nil {
 			return n, stopped
 		}
 	}
-	client.busy.Store(true)
+	client.mu.Lock()
+	client.busy = true
+	client.count.bytesIn += int64(n)
+	client.mu.Unlock()
 	switch {
 	case err == io.EOF:
 		client.end(ByClient, FIN, nil)
@@ -85,8 +87,10 @@ func (c *Conn) Write(p []byte) (int, error) {
 	client.inflight.Add(1)
 	defer client.inflight.Done()
 	n, err := c.conn.Write(p)
-	client.bytesOut.Add(int64(n))
-	client.framesOut.Inc()
+	client.mu.Lock()
+	client.count.bytesOut += int64(n)
+	client.count.framesOut++
+	client.mu.Unlock()
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		client.endIO(err)
 	}
@@ -150,6 +154,8 @@ func (c *Conn) addrs() (local, remote net.Addr) {
 func (c *Conn) tryWrite([]byte) (int, error) { return 0, errWouldBlock }
 
 func (c *Conn) write(p []byte) (int, error) { return c.Write(p) }
+
+func (c *Conn) touch() {}
 
 func (c *Conn) wake() {
 	c.mu.Lock()

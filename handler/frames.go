@@ -69,6 +69,7 @@ type Frames struct {
 
 	once    sync.Once
 	clients Clients
+	late    lateList
 }
 
 // Clients returns the set of clients being served, to range over or to shut

@@ -30,8 +30,8 @@ func (c *Client) Hijack() (conn net.Conn, buffered []byte, err error) {
 
 func (s *stream) hijack() (net.Conn, []byte, error) {
 	c := s.client
-	c.out.mu.Lock()
-	defer c.out.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := c.flushAllLocked(); err != nil {
 		return nil, nil, err
 	}

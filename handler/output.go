@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 )
 
 // WhenSlow says what becomes of a Write to a client that has MaxPending bytes
@@ -42,17 +41,12 @@ const (
 
 	// maxPooled is the largest buffer that goes back to its pool.
 	maxPooled = 64 << 10
-
-	// lateFlush is how long a reply waits for the end of its batch, when a
-	// frame function is slow.
-	lateFlush = 5 * time.Millisecond
 )
 
-// output is what a client is still to be sent. One goroutine at a time writes:
-// who sets flushing. The others only add to pending.
+// output is what a client is still to be sent, under the client's mu. One
+// goroutine at a time writes: who sets flushing. The others only add to pending.
 type output struct {
-	mu      sync.Mutex
-	changed sync.Cond // that mu's holder waits on: room, or nobody is flushing
+	changed sync.Cond // on the client's mu: there is room, or nobody is flushing
 
 	pending *chunk // to be written next
 	writing *chunk // being written, before pending
@@ -61,9 +55,8 @@ type output struct {
 	err error // why nothing can be written any more
 
 	flushing bool
-	batching bool // a frame is being served: its end will flush
-	late     *time.Timer
-	lateSet  bool
+	batching bool // frames are being served: their end will flush
+	late     bool // in the handler's list of those whose end may be late
 }
 
 // chunk is a buffer of output, from chunks.
@@ -96,8 +89,8 @@ func (c *Client) Write(p []byte) (int, error) {
 		return c.wire.write(p)
 	}
 	o := &c.out
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := c.admitLocked(); err != nil {
 		return 0, err
 	}
@@ -115,8 +108,8 @@ func (c *Client) WriteFrame(payload []byte) error {
 		return errors.ErrUnsupported
 	}
 	o := &c.out
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := c.admitLocked(); err != nil {
 		return err
 	}
@@ -136,8 +129,8 @@ func (c *Client) WriteFrame(payload []byte) error {
 // wrote is to be seen before.
 func (c *Client) Flush() error {
 	o := &c.out
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.startFlushLocked()
 	return o.err
 }
@@ -167,35 +160,15 @@ func (c *Client) admitLocked() error {
 func (c *Client) addedLocked(n int) {
 	o := &c.out
 	o.size += n
-	c.framesOut.Inc()
+	c.count.framesOut++
 	switch {
 	case o.flushing: // who flushes takes them along
 	case !o.batching || o.size >= min(batchSize, c.frames.maxPending()):
 		c.startFlushLocked()
-	case !o.lateSet:
-		c.setLateLocked()
+	case !o.late:
+		o.late = true
+		c.frames.late.add(c)
 	}
-}
-
-// setLateLocked makes sure that a reply does not wait for long behind a frame
-// function that turns out to be slow.
-func (c *Client) setLateLocked() {
-	o := &c.out
-	o.lateSet = true
-	if o.late == nil {
-		o.late = time.AfterFunc(lateFlush, c.flushLate)
-	} else {
-		o.late.Reset(lateFlush)
-	}
-}
-
-// flushLate runs when a frame function is slow.
-func (c *Client) flushLate() {
-	o := &c.out
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.lateSet = false
-	c.startFlushLocked()
 }
 
 // pendingChunk returns the chunk to add output to.
@@ -206,25 +179,24 @@ func (o *output) pendingChunk() *chunk {
 	return o.pending
 }
 
-// beginBatch holds replies back until endBatch.
+// beginBatch marks the client busy, and holds replies back until endBatch.
 func (c *Client) beginBatch() {
-	o := &c.out
-	o.mu.Lock()
-	o.batching = true
-	o.mu.Unlock()
+	c.mu.Lock()
+	c.busy = true
+	c.out.batching = true
+	c.mu.Unlock()
 }
 
-// endBatch writes all that is pending, and waits until it is written.
-func (c *Client) endBatch() error {
-	o := &c.out
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.batching = false
-	if o.lateSet {
-		o.lateSet = false
-		o.late.Stop()
-	}
-	return c.flushAllLocked()
+// endBatch writes all that is pending, and waits until it is written. It counts
+// what was served since beginBatch.
+func (c *Client) endBatch(frames int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count.framesIn += int64(frames)
+	c.out.batching = false
+	err := c.flushAllLocked()
+	c.busy = false
+	return err
 }
 
 // flushAllLocked waits until all is written, and writes what nobody else does.
@@ -254,8 +226,8 @@ func (c *Client) startFlushLocked() {
 // flushRest is the goroutine that waits for the connection to take the rest.
 func (c *Client) flushRest() {
 	defer c.inflight.Done()
-	c.out.mu.Lock()
-	defer c.out.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.flushLocked(true)
 }
 
@@ -287,15 +259,18 @@ func (c *Client) flushLocked(wait bool) (done bool) {
 func (c *Client) writeChunkLocked(wait bool) error {
 	o := &c.out
 	k := o.writing
-	o.mu.Unlock()
+	c.mu.Unlock()
 	n, err := c.wire.tryWrite(k.b[k.sent:])
 	if err == errWouldBlock && wait {
 		var more int
 		more, err = c.wire.write(k.b[k.sent+n:])
 		n += more
 	}
-	c.bytesOut.Add(int64(n))
-	o.mu.Lock()
+	c.mu.Lock()
+	c.count.bytesOut += int64(n)
+	if n > 0 && !c.busy {
+		c.wire.touch() // what a batch writes, its end notes
+	}
 	k.sent += n
 	o.size -= n
 	if k.sent == len(k.b) {
@@ -317,24 +292,25 @@ func (c *Client) failLocked(err error) {
 	c.wire.wake()
 }
 
-// closeOutput refuses further writes, then waits for those in flight.
-func (c *Client) closeOutput() {
-	c.endBatch()
+// closeOutput ends a batch that may be open, refuses further writes, then waits
+// for those in flight.
+func (c *Client) closeOutput(frames int) {
+	c.endBatch(frames)
 	o := &c.out
-	o.mu.Lock()
+	c.mu.Lock()
 	if o.err == nil {
 		o.err = ErrClosed
 	}
 	o.changed.Broadcast()
-	o.mu.Unlock()
+	c.mu.Unlock()
 	c.inflight.WaitWithTimeout(flushTimeout)
 }
 
 // freeOutput gives the buffers back, when nobody writes any more.
 func (c *Client) freeOutput() {
 	o := &c.out
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, k := range []*chunk{o.writing, o.pending} {
 		if k != nil {
 			k.free()

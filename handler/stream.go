@@ -26,8 +26,9 @@ type stream struct {
 	conn   net.Conn
 	raw    raw // without waiting, where the system and the connection allow it
 
-	in    *frame.Buffer // nil while nothing is kept
-	codec frame.Codec
+	in     *frame.Buffer // nil while nothing is kept
+	codec  frame.Codec
+	served int // frames since begin
 
 	// Times are of now; zero means none. A time-out costs no timer call per
 	// frame: its deadline is set, and when it fires the stream looks at what
@@ -49,7 +50,7 @@ func newStream(ctx context.Context, conn net.Conn, h *Frames) *stream {
 		codec:  h.codec(),
 	}
 	s.client.wire = s
-	s.client.out.changed.L = &s.client.out.mu
+	s.client.out.changed.L = &s.client.mu
 	s.raw.init(s)
 	s.touch()
 	return s
@@ -150,6 +151,8 @@ func (s *stream) turn(eof bool) bool {
 		if err, ok = s.serveFrames(f, eof); !ok {
 			return false
 		}
+	} else {
+		s.touch()
 	}
 	if err != nil {
 		s.endFrame(FrameError, err)
@@ -165,7 +168,7 @@ func (s *stream) serveFrames(f []byte, eof bool) (err error, goOn bool) {
 	c := s.client
 	s.begin()
 	for ok := true; ok; {
-		c.framesIn.Inc()
+		s.served++
 		if failed := s.serveFrame(f); failed != nil {
 			s.endHandler(failed)
 		}
@@ -182,15 +185,13 @@ func (s *stream) serveFrames(f []byte, eof bool) (err error, goOn bool) {
 }
 
 // begin marks the client busy and gathers what is written to it.
-func (s *stream) begin() {
-	s.client.busy.Store(true)
-	s.client.beginBatch()
-}
+func (s *stream) begin() { s.client.beginBatch() }
 
-// done writes what was gathered since begin.
+// done writes what was gathered since begin. An error of that has ended the
+// client.
 func (s *stream) done() {
-	s.client.endBatch() // an error of it has ended the client
-	s.client.busy.Store(false)
+	s.client.endBatch(s.served)
+	s.served = 0
 	s.touch()
 }
 
@@ -201,13 +202,15 @@ func (s *stream) serveFrame(f []byte) error {
 	return s.frames.Serve(s.client, f)
 }
 
-// keep notes since when a part of a frame is waiting, and gives the buffer back
-// if there is none.
+// keep notes since when a part of a frame is waiting. If there is none, a large
+// buffer goes; another one is given back when there is nothing to read.
 func (s *stream) keep(began int64) {
 	switch {
 	case s.in.Len() == 0:
 		s.partial = 0
-		s.freeBuffer()
+		if s.in.Cap() > maxPooled {
+			s.freeBuffer()
+		}
 	case began == 0:
 		s.partial = s.activity.Load()
 	default:
@@ -319,10 +322,9 @@ func (s *stream) look() (n int, err error) {
 }
 
 func (s *stream) received(n int) {
-	if n > 0 {
-		s.client.bytesIn.Add(int64(n))
-		s.touch()
-	}
+	s.client.mu.Lock()
+	s.client.count.bytesIn += int64(n)
+	s.client.mu.Unlock()
 }
 
 func (s *stream) buffer() *frame.Buffer {
@@ -349,7 +351,7 @@ func (s *stream) finish(opened bool) {
 	hijacked := s.hijacked
 	s.mu.Unlock()
 	if !hijacked {
-		c.closeOutput()
+		c.closeOutput(s.served)
 		s.close(c.reason())
 		c.inflight.Wait() // nothing holds them: the connection is closed
 	}
@@ -387,11 +389,7 @@ func (s *stream) tryWrite(p []byte) (int, error) {
 	if !s.raw.ok() {
 		return 0, errWouldBlock
 	}
-	n, err := s.raw.tryWrite(p)
-	if n > 0 {
-		s.touch()
-	}
-	return n, err
+	return s.raw.tryWrite(p)
 }
 
 // write writes all of p, in time. The time-out is for progress: it starts again

@@ -1,0 +1,60 @@
+// Package config reads the configuration of the wireline program: defaults,
+// then a file, then the environment, then flags, each over the one before.
+//
+//	loaded, err := config.Load(os.Args[1:], os.Environ())
+//	if err != nil {
+//		fmt.Fprintln(os.Stderr, err) // one problem a line
+//		os.Exit(2)
+//	}
+//	switch loaded.Action {
+//	case config.Help:
+//		config.Usage(os.Stdout)
+//	case config.Print:
+//		err = loaded.Print(os.Stdout)
+//	case config.Serve:
+//		err = tcp.ListenAndServe(&loaded.Config.TCP, h)
+//	}
+//
+// The tags of Config and of the structs in it are the only list of keys there
+// is. A field tagged
+//
+//	MaxClients int `config:"max_clients" default:"0" help:"clients at one time"`
+//
+// in the section tcp makes the key tcp.max_clients, which a file sets as
+// max_clients under tcp (or as "tcp.max_clients"), the environment as
+// WIRELINE_TCP_MAX_CLIENTS and the command line as --tcp.max_clients. Its
+// default, its lines in --help and in --print-config follow from the tags too.
+// The option size, as in `config:"max_line,size"`, makes an int a number of
+// bytes; the name "-" leaves a field out.
+//
+// # Values
+//
+// The same text means the same in every source: a file's 10 and "10" are what
+// 10 is in a variable.
+//
+//	string    as it is, in UTF-8
+//	bool      true or false (or what else strconv.ParseBool knows: 1, 0, t, f)
+//	int       a whole number, in decimal
+//	number    a decimal number, with an exponent or without
+//	duration  10s, 1m30s, 250ms; a bare number has no unit and is refused,
+//	          except 0; never negative
+//	size      bytes as 65536, or with KiB, MiB or GiB; KB and K are refused,
+//	          for half of their readers take them for 1000
+//	list      a,b,c, with spaces around the commas or without; a file may also
+//	          hold a real list
+//
+// A variable that is set to the empty string counts as not set, as it comes
+// about when a script passes on one that it does not have. An empty string is
+// set by a flag or by the file.
+//
+// # Strictness
+//
+// A key that does not exist is an error in the file, the environment (what
+// begins with WIRELINE_) and the flags alike; so is a key twice in one file, a
+// key without a value, and a value that cannot be read, also where a stronger
+// source covers it. Keys are lower-case and only that. A flag may be repeated,
+// the last one counts. Load reports everything that it finds, as *Error each.
+//
+// Not an error are the variables that Kubernetes gives every container for a
+// service whose name begins with "wireline", as WIRELINE_SERVICE_HOST.
+package config

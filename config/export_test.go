@@ -1,0 +1,53 @@
+package config
+
+import (
+	"errors"
+	"reflect"
+)
+
+// Key is what tests see of a key.
+type Key struct {
+	Name, Env, Default, Help, Kind string
+	Index                          []int
+}
+
+// Keys returns the keys of a configuration struct.
+func Keys(of any) (keys []Key) {
+	for _, k := range walk(reflect.TypeOf(of)).keys {
+		keys = append(keys, Key{k.name, k.env(), k.def, k.help, k.kind.name, k.index})
+	}
+	return keys
+}
+
+// Read is Load for any struct, without the checks of Validate.
+func Read(into any, args, environ []string) (*Loaded, error) {
+	in := read(walk(reflect.TypeOf(into).Elem()), args, environ)
+	if len(in.problems) > 0 {
+		return nil, errors.Join(in.problems...)
+	}
+	in.assign(into)
+	return &Loaded{Action: in.action, settings: in.settings}, nil
+}
+
+// ReadAndCheck is Read with the checks of the sections' Validate methods.
+func ReadAndCheck(into any, args, environ []string) error {
+	in := read(walk(reflect.TypeOf(into).Elem()), args, environ)
+	in.assign(into)
+	in.checkSections(reflect.ValueOf(into).Elem(), "")
+	return errors.Join(in.problems...)
+}
+
+// Kinds are the kinds of values by their names.
+var Kinds = map[string]*kind{}
+
+func init() {
+	for _, k := range []*kind{stringKind, boolKind, intKind, numberKind, durationKind, sizeKind, listKind} {
+		Kinds[k.name] = k
+	}
+}
+
+// Parse reads a value.
+func (k *kind) Parse(text string) (any, error) { return k.parse(text) }
+
+// Format writes one.
+func (k *kind) Format(value any) string { return k.format(value) }

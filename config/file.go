@@ -1,0 +1,184 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxFile bounds a configuration file: a longer one is not ours.
+const maxFile = 1 << 20
+
+// parseFile returns the settings that a file makes and what is wrong with it.
+// The error is for a file that could not be read at all; from is where its name
+// came from.
+func parseFile(s *schema, name, from string) (settings []*setting, problems []error, err error) {
+	fail := func(err error) ([]*setting, []error, error) {
+		return nil, nil, &Error{Key: "config", Source: from, Err: fmt.Errorf("%s: %w", printable(name), err)}
+	}
+	extension := strings.ToLower(filepath.Ext(name))
+	decode := decoders[extension]
+	if decode == nil {
+		return fail(fmt.Errorf("unknown extension %q, wants .yaml, .yml, .toml or .json", extension))
+	}
+	data, err := readFile(name)
+	if err != nil {
+		return fail(err)
+	}
+	source := "file " + printable(name)
+	tree, err := decode(data)
+	if err != nil {
+		return nil, nil, &Error{Source: source, Err: err}
+	}
+	f := file{schema: s, source: source, seen: map[string]bool{}}
+	f.section("", tree)
+	return f.settings, f.problems, nil
+}
+
+// readFile returns the text of a file without a byte order mark.
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, bare(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	switch {
+	case err != nil:
+		return nil, bare(err)
+	case len(data) > maxFile:
+		return nil, errors.New("is larger than 1 MiB")
+	case !utf8.Valid(data):
+		return nil, errors.New("is not UTF-8 text")
+	}
+	return bytes.TrimPrefix(data, []byte("\ufeff")), nil
+}
+
+// bare takes the operation and the path off an error: the path is in the
+// message already.
+func bare(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// file is a configuration file while its tree is looked through. The walk goes
+// where the schema has sections and nowhere else, so that neither depth nor
+// aliases in the file make it long.
+type file struct {
+	schema   *schema
+	source   string
+	seen     map[string]bool
+	settings []*setting
+	problems []error
+}
+
+func (f *file) problem(name string, err error) {
+	f.problems = append(f.problems, &Error{Key: name, Source: f.source, Err: err})
+}
+
+// section takes the settings out of the tree's section of that name; the whole
+// file has none.
+func (f *file) section(name string, tree *yaml.Node) {
+	tree = follow(tree)
+	switch {
+	case isNull(tree): // all that is in it may be commented out
+		return
+	case tree.Kind != yaml.MappingNode && name == "":
+		f.problem(name, errors.New("does not hold keys and values"))
+		return
+	case tree.Kind != yaml.MappingNode:
+		f.problem(name, errors.New("is a section, and wants keys below it"))
+		return
+	}
+	for i := 0; i+1 < len(tree.Content); i += 2 {
+		f.member(join(name, follow(tree.Content[i]).Value), tree.Content[i+1])
+	}
+}
+
+// member takes the settings out of what the file has below a name.
+func (f *file) member(name string, tree *yaml.Node) {
+	k := f.schema.byName[name]
+	switch {
+	case k == nil && !f.schema.sections[name]:
+		f.problem(printable(name), unknown("key", "", name, f.schema.names()))
+	case f.seen[name]:
+		f.problem(name, errors.New("is set twice"))
+	case k == nil:
+		f.seen[name] = true
+		f.section(name, tree)
+	default:
+		f.seen[name] = true
+		f.value(k, follow(tree))
+	}
+}
+
+// value makes a setting of a tree.
+func (f *file) value(k *key, tree *yaml.Node) {
+	set := &setting{key: k, source: f.source}
+	var err error
+	if tree.Kind == yaml.SequenceNode && k.kind == listKind {
+		set.items, err = items(tree)
+		set.text = strings.Join(set.items, ",")
+	} else {
+		set.text, err = scalar(tree)
+	}
+	if err != nil {
+		f.problem(k.name, err)
+		return
+	}
+	f.settings = append(f.settings, set)
+}
+
+// items returns the texts of a list, which are not nil.
+func items(tree *yaml.Node) ([]string, error) {
+	texts := make([]string, len(tree.Content))
+	for i, item := range tree.Content {
+		text, err := scalar(follow(item))
+		if err != nil {
+			return nil, fmt.Errorf("item %d %w", i+1, err)
+		}
+		texts[i] = text
+	}
+	return texts, nil
+}
+
+// scalar returns the text of a single value.
+func scalar(tree *yaml.Node) (string, error) {
+	switch {
+	case isNull(tree):
+		return "", errors.New("has no value")
+	case tree.Kind == yaml.SequenceNode:
+		return "", errors.New("is a list, and wants a single value")
+	case tree.Kind == yaml.MappingNode:
+		return "", errors.New("is a section, and wants a single value")
+	}
+	switch tag := tree.ShortTag(); tag {
+	case "!!str", "!!bool", "!!int", "!!float", "!!timestamp", "!!merge":
+		return tree.Value, nil
+	default:
+		return "", fmt.Errorf("has the tag %s, and wants plain text", printable(tag))
+	}
+}
+
+// follow returns what an alias stands for.
+func follow(tree *yaml.Node) *yaml.Node {
+	if tree.Kind == yaml.AliasNode {
+		return tree.Alias
+	}
+	return tree
+}
+
+func isNull(tree *yaml.Node) bool {
+	return tree.Kind == yaml.ScalarNode && tree.ShortTag() == "!!null"
+}

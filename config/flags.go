@@ -1,0 +1,121 @@
+package config
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Action is what the command line asks for.
+type Action int
+
+const (
+	Serve   Action = iota // no flag: serve
+	Check                 // --check: the configuration is good, nothing is left to do
+	Print                 // --print-config: call Loaded.Print
+	Version               // --version
+	Help                  // --help: call Usage
+)
+
+// switches are the flags without a value, the weakest first: of several the
+// last in this list counts.
+var switches = []struct {
+	name, letter string
+	action       Action
+	help         string
+}{
+	{"check", "", Check, "say whether the configuration is good, and stop"},
+	{"print-config", "", Print, "print the configuration in force as YAML, with the source of each value"},
+	{"version", "", Version, "print the version"},
+	{"help", "h", Help, "print this"},
+}
+
+// text is a flag's value: what it means is found out later, as for the other
+// sources.
+type text string
+
+func (t *text) Set(s string) error { *t = text(s); return nil }
+func (t *text) String() string     { return string(*t) }
+func (t *text) Type() string       { return "text" }
+
+// newFlags defines a flag for every key, --config and the switches.
+func newFlags(s *schema) *pflag.FlagSet {
+	flags := pflag.NewFlagSet("wireline", pflag.ContinueOnError)
+	for _, k := range s.keys {
+		flags.Var(new(text), k.name, k.help)
+	}
+	flags.Var(new(text), "config", "read the configuration from this file")
+	for _, sw := range switches {
+		flags.VarPF(new(text), sw.name, sw.letter, sw.help).NoOptDefVal = "true"
+	}
+	return flags
+}
+
+// parseFlags gives the flags their values. pflag stops at the first mistake, so
+// it gets one flag at a time and they are all reported.
+func parseFlags(flags *pflag.FlagSet, args []string) (problems []error) {
+	for len(args) > 0 {
+		n, err := nextFlag(flags, args)
+		if err == nil {
+			err = flags.Parse(args[:n])
+		}
+		if err != nil {
+			problems = append(problems, err)
+		}
+		args = args[n:]
+	}
+	return problems
+}
+
+// nextFlag returns how many arguments the first flag takes, with its value, and
+// what is wrong with it.
+func nextFlag(flags *pflag.FlagSet, args []string) (n int, err error) {
+	first := args[0]
+	if first == "-h" {
+		return 1, nil
+	}
+	if len(first) < 2 || first[0] != '-' || first == "--" {
+		return 1, &Error{Source: "argument " + printable(first), Err: errors.New("only flags are known, as --handler echo")}
+	}
+	given, _, joined := strings.Cut(first, "=")
+	name, source := strings.TrimPrefix(given, "--"), "flag "+printable(given)
+	// A value that looks like a flag is a flag whose value was forgotten. What
+	// really begins with two dashes can be given as --key=--value.
+	apart := !joined && len(args) > 1 && !strings.HasPrefix(args[1], "--")
+	flag := flags.Lookup(name)
+	switch {
+	case flag == nil && apart && !strings.HasPrefix(args[1], "-"): // and what looks like its value
+		return 2, &Error{Source: source, Err: unknownFlag(flags, name)}
+	case flag == nil:
+		return 1, &Error{Source: source, Err: unknownFlag(flags, name)}
+	case joined || flag.NoOptDefVal != "":
+		return 1, nil
+	case apart:
+		return 2, nil
+	}
+	return 1, &Error{Key: name, Source: source, Err: errors.New("wants a value")}
+}
+
+func unknownFlag(flags *pflag.FlagSet, name string) error {
+	var known []string
+	flags.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	return unknown("flag", "--", strings.TrimLeft(name, "-"), known)
+}
+
+// flagAction returns what the switches ask for.
+func flagAction(flags *pflag.FlagSet) (action Action, problems []error) {
+	for _, sw := range switches {
+		f := flags.Lookup(sw.name)
+		if !f.Changed {
+			continue
+		}
+		on, err := parseBool(f.Value.String())
+		if err != nil {
+			problems = append(problems, &Error{Source: "flag --" + sw.name, Err: refuse(f.Value.String(), err)})
+		} else if on.(bool) {
+			action = sw.action
+		}
+	}
+	return action, problems
+}

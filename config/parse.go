@@ -1,0 +1,193 @@
+package config
+
+import (
+	"errors"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// kind is how a sort of values is written: parse reads one, and complains in
+// words that follow the value ("is not a whole number"); format writes one so
+// that parse reads the same again.
+type kind struct {
+	name   string
+	parse  func(text string) (any, error)
+	format func(value any) string
+}
+
+var (
+	stringKind   = &kind{"string", parseString, func(v any) string { return v.(string) }}
+	boolKind     = &kind{"bool", parseBool, func(v any) string { return strconv.FormatBool(v.(bool)) }}
+	intKind      = &kind{"int", parseInt, func(v any) string { return strconv.Itoa(v.(int)) }}
+	numberKind   = &kind{"number", parseNumber, func(v any) string { return strconv.FormatFloat(v.(float64), 'f', -1, 64) }}
+	durationKind = &kind{"duration", parseDuration, formatDuration}
+	sizeKind     = &kind{"size", parseSize, formatSize}
+	listKind     = &kind{"list", parseList, func(v any) string { return strings.Join(v.([]string), ",") }}
+)
+
+// kindOf returns the kind of a field by its type and the option of its tag, or
+// nil when there is none.
+func kindOf(t reflect.Type, option string) *kind {
+	switch {
+	case option == "size" && t.Kind() == reflect.Int:
+		return sizeKind
+	case option != "":
+		return nil
+	case t == reflect.TypeFor[time.Duration]():
+		return durationKind
+	case t == reflect.TypeFor[[]string]():
+		return listKind
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return stringKind
+	case reflect.Bool:
+		return boolKind
+	case reflect.Int:
+		return intKind
+	case reflect.Float64:
+		return numberKind
+	}
+	return nil
+}
+
+var (
+	errRange    = errors.New("is out of range")
+	errNegative = errors.New("must not be negative")
+	errUnit     = errors.New("has no unit, write it as 10s or 5m")
+	errItem     = errors.New("has an empty item")
+)
+
+func parseString(text string) (any, error) {
+	if !utf8.ValidString(text) {
+		return nil, errors.New("is not UTF-8 text")
+	}
+	return text, nil
+}
+
+func parseBool(text string) (any, error) {
+	b, err := strconv.ParseBool(text)
+	if err != nil {
+		return nil, errors.New("is not true or false")
+	}
+	return b, nil
+}
+
+func parseInt(text string) (any, error) {
+	n, err := strconv.Atoi(text)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return nil, errRange
+	case err != nil:
+		return nil, errors.New("is not a whole number")
+	}
+	return n, nil
+}
+
+// parseNumber leaves out what strconv.ParseFloat takes beyond decimal numbers:
+// hexadecimal ones, infinities and NaN.
+func parseNumber(text string) (any, error) {
+	f, err := strconv.ParseFloat(text, 64)
+	decimal := strings.Trim(text, "+-.0123456789eE") == ""
+	switch {
+	case errors.Is(err, strconv.ErrRange) && decimal:
+		return nil, errRange
+	case err != nil || !decimal:
+		return nil, errors.New("is not a number")
+	}
+	return f, nil
+}
+
+// parseDuration refuses negative ones: no key has a use for them, even where
+// the Go field does.
+func parseDuration(text string) (any, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		if _, bare := parseNumber(text); bare == nil {
+			return nil, errUnit
+		}
+		return nil, errors.New("is not a duration as 10s or 1m30s")
+	}
+	if d < 0 {
+		return nil, errNegative
+	}
+	return d, nil
+}
+
+// formatDuration leaves out the zero minutes and seconds that
+// time.Duration.String ends a whole hour with.
+func formatDuration(v any) string {
+	s := v.(time.Duration).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// units are what a size may end with, the greatest first.
+var units = []struct {
+	name  string
+	bytes int
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}}
+
+func parseSize(text string) (any, error) {
+	for _, unit := range units {
+		digits, found := strings.CutSuffix(text, unit.name)
+		if !found {
+			continue
+		}
+		n, err := strconv.ParseUint(digits, 10, 64)
+		switch {
+		case errors.Is(err, strconv.ErrRange), err == nil && n > uint64(math.MaxInt/unit.bytes):
+			return nil, errRange
+		case err == nil:
+			return int(n) * unit.bytes, nil
+		}
+		break
+	}
+	return nil, errors.New("is not a size as 65536, 64KiB, 1MiB or 1GiB")
+}
+
+func formatSize(v any) string {
+	n := v.(int)
+	for _, unit := range units {
+		if n != 0 && n%unit.bytes == 0 {
+			return strconv.Itoa(n/unit.bytes) + unit.name
+		}
+	}
+	return "0"
+}
+
+func parseList(text string) (any, error) {
+	if text == "" {
+		return []string(nil), nil
+	}
+	items := strings.Split(text, ",")
+	for i, item := range items {
+		items[i] = strings.TrimSpace(item)
+	}
+	return checkItems(items)
+}
+
+// checkItems is parseList for items that are apart already.
+func checkItems(items []string) (any, error) {
+	for _, item := range items {
+		if item == "" {
+			return nil, errItem
+		}
+		if _, err := parseString(item); err != nil {
+			return nil, err
+		}
+	}
+	if len(items) == 0 {
+		return []string(nil), nil
+	}
+	return items, nil
+}

@@ -1,0 +1,81 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Print writes the configuration in force as YAML, with the source of each
+// value in a comment on its line. Given back as a file it makes the same
+// configuration. Where Action is Version or Help there is none, and Print
+// writes an empty document.
+func (l *Loaded) Print(w io.Writer) error {
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	sections := map[string]*yaml.Node{"": root}
+	for _, set := range l.settings {
+		parent, last := split(set.key.name)
+		section := openSection(sections, parent)
+		section.Content = append(section.Content, leaf(last), valueNode(set))
+	}
+	var text bytes.Buffer // in between, as the encoder hides what w has to say
+	encoder := yaml.NewEncoder(&text)
+	encoder.SetIndent(2)
+	if err := errors.Join(encoder.Encode(root), encoder.Close()); err != nil {
+		return fmt.Errorf("print configuration: %w", err)
+	}
+	if _, err := w.Write(text.Bytes()); err != nil {
+		return fmt.Errorf("print configuration: %w", err)
+	}
+	return nil
+}
+
+// openSection returns the mapping of a section, a new one at its first key.
+func openSection(sections map[string]*yaml.Node, name string) *yaml.Node {
+	section := sections[name]
+	if section == nil {
+		section = &yaml.Node{Kind: yaml.MappingNode}
+		sections[name] = section
+		parent, last := split(name)
+		above := openSection(sections, parent)
+		above.Content = append(above.Content, leaf(last), section)
+	}
+	return section
+}
+
+// split cuts a name before its last part.
+func split(name string) (parent, last string) {
+	dot := strings.LastIndexByte(name, '.')
+	return name[:max(dot, 0)], name[dot+1:]
+}
+
+// valueNode is a value with its comment. Only text can need quotes.
+func valueNode(set *setting) *yaml.Node {
+	var node *yaml.Node
+	switch value := set.value.(type) {
+	case string:
+		node = textNode(value)
+	case []string:
+		node = &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+		for _, item := range value {
+			node.Content = append(node.Content, textNode(item))
+		}
+	default:
+		node = &yaml.Node{Kind: yaml.ScalarNode, Value: set.key.kind.format(value)}
+	}
+	node.LineComment = "# " + set.source
+	return node
+}
+
+// textNode is text on one line, for the comment to stand behind it.
+func textNode(s string) *yaml.Node {
+	node := leaf(s)
+	if printable(s) != s {
+		node.Style = yaml.DoubleQuotedStyle
+	}
+	return node
+}

@@ -1,0 +1,54 @@
+package handler
+
+import (
+	"sync"
+	"time"
+)
+
+// lateFlush is how long output waits at most for the end of the frame that is
+// being served.
+const lateFlush = 5 * time.Millisecond
+
+// lateList has the clients that hold output back until the frames they are in
+// are served: when that takes long, it is sent all the same. One timer serves
+// all clients, and a client is entered once in lateFlush at most, so that a
+// frame that does not take long costs next to nothing.
+type lateList struct {
+	mu      sync.Mutex
+	clients []*Client
+	spare   []*Client // the slice that was in use before
+	timer   *time.Timer
+}
+
+// add enters c, whose out.late says that it is entered.
+func (l *lateList) add(c *Client) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.clients = append(l.clients, c)
+	if len(l.clients) > 1 {
+		return
+	}
+	if l.timer == nil {
+		l.timer = time.AfterFunc(lateFlush, l.flush)
+	} else {
+		l.timer.Reset(lateFlush)
+	}
+}
+
+// flush sends what the clients in the list still hold.
+func (l *lateList) flush() {
+	l.mu.Lock()
+	clients := l.clients
+	l.clients, l.spare = l.spare[:0], nil
+	l.mu.Unlock()
+	for _, c := range clients {
+		c.mu.Lock()
+		c.out.late = false
+		c.startFlushLocked()
+		c.mu.Unlock()
+	}
+	clear(clients)
+	l.mu.Lock()
+	l.spare = clients
+	l.mu.Unlock()
+}
