@@ -164,6 +164,14 @@ func (c *Client) Record() Record {
 	}
 }
 
+// countIn counts what was read and served.
+func (c *Client) countIn(bytes, frames int64) {
+	c.mu.Lock()
+	c.count.bytesIn += bytes
+	c.count.framesIn += frames
+	c.mu.Unlock()
+}
+
 // end notes who ended the connection and why, if nobody did before.
 func (c *Client) end(by Party, reason Reason, err error) {
 	c.endMu.Lock()

@@ -43,7 +43,7 @@ func (s *stream) linger(limit time.Duration) {
 		end = s.setLingerDeadline(end)
 		s.buffer().Reset()
 		n, err := s.conn.Read(s.in.Space())
-		s.received(n)
+		s.client.countIn(int64(n), 0)
 		discarded += n
 		interrupted := errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(end)
 		if err != nil && !interrupted {

@@ -88,15 +88,17 @@ func (c *Client) Write(p []byte) (int, error) {
 	if c.frames == nil {
 		return c.wire.write(p)
 	}
-	o := &c.out
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.admitLocked(); err != nil {
+	err := c.admitLocked()
+	if err == nil {
+		k := c.out.pendingChunk()
+		k.b = append(k.b, p...)
+		c.addedLocked(len(p))
+	}
+	c.mu.Unlock()
+	if err != nil {
 		return 0, err
 	}
-	k := o.pendingChunk()
-	k.b = append(k.b, p...)
-	c.addedLocked(len(p))
 	return len(p), nil
 }
 
@@ -188,14 +190,15 @@ func (c *Client) beginBatch() {
 }
 
 // endBatch writes all that is pending, and waits until it is written. It counts
-// what was served since beginBatch.
-func (c *Client) endBatch(frames int) error {
+// what was read and served since the last one.
+func (c *Client) endBatch(bytes, frames int64) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.count.framesIn += int64(frames)
+	c.count.bytesIn += bytes
+	c.count.framesIn += frames
 	c.out.batching = false
 	err := c.flushAllLocked()
 	c.busy = false
+	c.mu.Unlock()
 	return err
 }
 
@@ -235,24 +238,20 @@ func (c *Client) flushRest() {
 // writes. Unless wait is set it stops where it would block, and reports false.
 func (c *Client) flushLocked(wait bool) (done bool) {
 	o := &c.out
+	var err error
 	o.flushing = true
-	defer func() {
-		o.flushing = false
-		o.changed.Broadcast()
-	}()
-	for o.err == nil && o.size > 0 {
+	for o.err == nil && o.size > 0 && err != errWouldBlock {
 		if o.writing == nil {
 			o.writing, o.pending = o.pending, nil
 		}
-		err := c.writeChunkLocked(wait)
-		if err == errWouldBlock {
-			return false
-		}
-		if err != nil {
+		err = c.writeChunkLocked(wait)
+		if err != nil && err != errWouldBlock {
 			c.failLocked(err)
 		}
 	}
-	return true
+	o.flushing = false
+	o.changed.Broadcast()
+	return err != errWouldBlock
 }
 
 // writeChunkLocked writes o.writing, without the lock.
@@ -294,8 +293,8 @@ func (c *Client) failLocked(err error) {
 
 // closeOutput ends a batch that may be open, refuses further writes, then waits
 // for those in flight.
-func (c *Client) closeOutput(frames int) {
-	c.endBatch(frames)
+func (c *Client) closeOutput(bytes, frames int64) {
+	c.endBatch(bytes, frames)
 	o := &c.out
 	c.mu.Lock()
 	if o.err == nil {

@@ -10,15 +10,16 @@ import (
 // the scheduler does not know of it.
 const rawMax = 64 << 10
 
-func rawRead(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_READ, fd, p) }
+// rawRead is recv(2), which is a little cheaper on a socket than read(2).
+func rawRead(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_RECVFROM, fd, p) }
 
-func rawWrite(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_WRITE, fd, p) }
+func rawWrite(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_SENDTO, fd, p) }
 
-// rawCall is read(2) or write(2) on a non-blocking socket; p must not be empty.
+// rawCall is recv(2) or send(2) on a non-blocking socket; p must not be empty.
 func rawCall(trap, fd uintptr, p []byte) (int, unix.Errno) {
 	p = p[:min(len(p), rawMax)]
 	for {
-		n, _, errno := unix.RawSyscall(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, _, errno := unix.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
 		if errno == unix.EINTR {
 			continue
 		}

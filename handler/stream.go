@@ -26,9 +26,11 @@ type stream struct {
 	conn   net.Conn
 	raw    raw // without waiting, where the system and the connection allow it
 
-	in     *frame.Buffer // nil while nothing is kept
-	codec  frame.Codec
-	served int // frames since begin
+	in    *frame.Buffer // nil while nothing is kept
+	codec frame.Codec
+
+	// What the client's counters do not have yet.
+	bytesIn, framesIn int64
 
 	// Times are of now; zero means none. A time-out costs no timer call per
 	// frame: its deadline is set, and when it fires the stream looks at what
@@ -168,7 +170,7 @@ func (s *stream) serveFrames(f []byte, eof bool) (err error, goOn bool) {
 	c := s.client
 	s.begin()
 	for ok := true; ok; {
-		s.served++
+		s.framesIn++
 		if failed := s.serveFrame(f); failed != nil {
 			s.endHandler(failed)
 		}
@@ -190,8 +192,8 @@ func (s *stream) begin() { s.client.beginBatch() }
 // done writes what was gathered since begin. An error of that has ended the
 // client.
 func (s *stream) done() {
-	s.client.endBatch(s.served)
-	s.served = 0
+	s.client.endBatch(s.bytesIn, s.framesIn)
+	s.bytesIn, s.framesIn = 0, 0
 	s.touch()
 }
 
@@ -302,7 +304,7 @@ func (s *stream) read() (n int, err error) {
 		n, err = s.conn.Read(s.buffer().Space())
 		s.in.Filled(n)
 	}
-	s.received(n)
+	s.bytesIn += int64(n)
 	return n, err
 }
 
@@ -317,14 +319,8 @@ func (s *stream) look() (n int, err error) {
 		n, err = s.conn.Read(s.buffer().Space())
 		s.in.Filled(n)
 	}
-	s.received(n)
+	s.bytesIn += int64(n)
 	return n, err
-}
-
-func (s *stream) received(n int) {
-	s.client.mu.Lock()
-	s.client.count.bytesIn += int64(n)
-	s.client.mu.Unlock()
 }
 
 func (s *stream) buffer() *frame.Buffer {
@@ -351,7 +347,7 @@ func (s *stream) finish(opened bool) {
 	hijacked := s.hijacked
 	s.mu.Unlock()
 	if !hijacked {
-		c.closeOutput(s.served)
+		c.closeOutput(s.bytesIn, s.framesIn)
 		s.close(c.reason())
 		c.inflight.Wait() // nothing holds them: the connection is closed
 	}
