@@ -1,0 +1,89 @@
+package handler_test
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"wireline/handler"
+)
+
+func logTo(out *bytes.Buffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}
+
+var sample = handler.Record{
+	ID:       7,
+	Peer:     &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 5000},
+	Duration: 1500 * time.Millisecond,
+	BytesIn:  10, BytesOut: 20, FramesIn: 1, FramesOut: 2,
+	By: handler.ByClient, Reason: handler.FIN,
+}
+
+func TestLogRecords(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*handler.Record)
+		want   string
+	}{
+		{"ordinary", func(*handler.Record) {},
+			"level=INFO msg=connection id=7 peer=192.0.2.1:5000 duration=1.5s bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=client reason=fin\n"},
+		{"unix", func(r *handler.Record) { r.Peer = &net.UnixAddr{Net: "unix"} },
+			"level=INFO msg=connection id=7 peer=unix duration=1.5s bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=client reason=fin\n"},
+		{"reset", func(r *handler.Record) { r.Reason, r.Err = handler.Reset, syscall.ECONNRESET },
+			"level=INFO msg=connection id=7 peer=192.0.2.1:5000 duration=1.5s bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=client reason=reset err=\"connection reset by peer\"\n"},
+		{"failed", func(r *handler.Record) {
+			r.By, r.Reason, r.Err = handler.ByServer, handler.HandlerError, errors.New("broken")
+		}, "level=WARN msg=connection id=7 peer=192.0.2.1:5000 duration=1.5s bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=server reason=\"handler error\" err=broken\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out bytes.Buffer
+			r := sample
+			test.change(&r)
+			handler.LogRecords(logTo(&out))(r)
+			if got := out.String(); got != test.want {
+				t.Errorf("got  %swant %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestLogFailures(t *testing.T) {
+	var out bytes.Buffer
+	record := handler.LogFailures(logTo(&out))
+	for reason, err := range map[handler.Reason]error{
+		handler.FIN:         nil,
+		handler.Reset:       syscall.ECONNRESET,
+		handler.IOError:     syscall.ETIMEDOUT,
+		handler.Panic:       nil, // the server's
+		handler.IdleTimeout: errors.New("time-out"),
+	} {
+		r := sample
+		r.Reason, r.Err = reason, err
+		record(r)
+	}
+	if out.Len() > 0 {
+		t.Errorf("ordinary ends are logged: %s", out.String())
+	}
+	for _, reason := range []handler.Reason{handler.HandlerError, handler.IOError} {
+		out.Reset()
+		r := sample
+		r.Reason, r.Err = reason, errors.New("broken")
+		record(r)
+		if got := out.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "err=broken") {
+			t.Errorf("%s is logged as %q", reason, got)
+		}
+	}
+}
