@@ -72,7 +72,8 @@ func (c *Config) Validate() error {
 	switch c.Network {
 	case "", "tcp", "tcp4", "tcp6":
 	case "unix":
-		e.Check(c.Address != "", "Address", c.Address, "must be a path when the network is unix")
+		// ":8000" is the default, and what stays when only the network is set.
+		e.Check(c.Address != "" && c.Address[0] != ':', "Address", c.Address, "must be a path when the network is unix")
 	default:
 		e.Check(false, "Network", c.Network, "must be tcp, tcp4, tcp6 or unix")
 	}

@@ -24,7 +24,7 @@ func Reset(conn net.Conn) error {
 	for inner := conn; inner != nil; {
 		if l, ok := inner.(interface{ SetLinger(sec int) error }); ok {
 			l.SetLinger(0) // fails only on a closed connection, as Close then does
-			return inner.(net.Conn).Close()
+			return inner.Close()
 		}
 		w, ok := inner.(interface{ NetConn() net.Conn })
 		if !ok {
