@@ -3,6 +3,8 @@ package handler
 import (
 	"sync"
 	"time"
+
+	"go.uber.org/atomic"
 )
 
 // lateFlush is how long output waits at most for the end of the frame that is
@@ -14,6 +16,7 @@ const lateFlush = 5 * time.Millisecond
 // all clients, and a client is entered once in lateFlush at most, so that a
 // frame that does not take long costs next to nothing.
 type lateList struct {
+	n       atomic.Int32 // len(clients), to be read without the lock
 	mu      sync.Mutex
 	clients []*Client
 	spare   []*Client // the slice that was in use before
@@ -25,7 +28,7 @@ func (l *lateList) add(c *Client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.clients = append(l.clients, c)
-	if len(l.clients) > 1 {
+	if l.n.Inc() > 1 {
 		return
 	}
 	if l.timer == nil {
@@ -35,11 +38,31 @@ func (l *lateList) add(c *Client) {
 	}
 }
 
+// dropOnly takes c out again if it is the only one, and reports whether it did.
+// Then no timer runs while the process has nothing to do: each sleep with a near
+// time-out costs about as much as the frame.
+func (l *lateList) dropOnly(c *Client) bool {
+	if l.n.Load() != 1 {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.clients) != 1 || l.clients[0] != c {
+		return false
+	}
+	l.clients[0] = nil
+	l.clients = l.clients[:0]
+	l.n.Store(0)
+	l.timer.Stop()
+	return true
+}
+
 // flush sends what the clients in the list still hold.
 func (l *lateList) flush() {
 	l.mu.Lock()
 	clients := l.clients
 	l.clients, l.spare = l.spare[:0], nil
+	l.n.Store(0)
 	l.mu.Unlock()
 	for _, c := range clients {
 		c.mu.Lock()

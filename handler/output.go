@@ -198,6 +198,9 @@ func (c *Client) endBatch(bytes, frames int64) error {
 	c.out.batching = false
 	err := c.flushAllLocked()
 	c.busy = false
+	if c.out.late && c.frames.late.dropOnly(c) {
+		c.out.late = false
+	}
 	c.mu.Unlock()
 	return err
 }

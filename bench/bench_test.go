@@ -1,0 +1,306 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test binary be the child processes, as main does.
+func TestMain(m *testing.M) {
+	if code, ok := runChild(os.Args[1:]); ok {
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+// newBench returns a tiny benchmark of all servers that this machine can run.
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{
+		options: options{
+			servers:  servers,
+			loads:    []load{{name: "ping", conns: 3, depth: 1}, {name: "pipe", conns: 2, depth: 64}},
+			rounds:   2,
+			tries:    1,
+			duration: 50 * time.Millisecond,
+			warmup:   10 * time.Millisecond,
+			idle:     20,
+			json:     filepath.Join(t.TempDir(), "results.json"),
+		},
+		out:      t.Output(),
+		progress: t.Output(),
+		self:     self,
+	}
+	if b.serverCore, b.loadCore, err = twoCores(); err != nil {
+		t.Fatal(err)
+	}
+	skipped, err := b.prepare(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, reason := range skipped {
+		t.Logf("%s skipped: %s", name, reason)
+	}
+	return b
+}
+
+func (b *bench) startForTest(t *testing.T, s server) *running {
+	t.Helper()
+	r, err := b.startServer(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func TestServersEchoUnderLoad(t *testing.T) {
+	b := newBench(t)
+	for _, s := range b.servers {
+		t.Run(s.name, func(t *testing.T) {
+			r := b.startForTest(t, s)
+			for _, l := range b.loads {
+				m, err := b.measure(t.Context(), l, r)
+				if err != nil {
+					t.Fatalf("%s: %v", l.name, err)
+				}
+				checkSane(t, l, m)
+			}
+		})
+	}
+}
+
+func checkSane(t *testing.T, l load, m measurement) {
+	t.Helper()
+	if m.Lines <= 0 || m.Lines%int64(l.depth) != 0 {
+		t.Errorf("%s: %d lines, want some whole bursts of %d", l.name, m.Lines, l.depth)
+	}
+	if m.Wall <= 0 || m.CPU <= 0 || m.Foreign < 0 {
+		t.Errorf("%s: want wall and CPU above zero: %+v", l.name, m)
+	}
+	if m.P50 <= 0 || m.P99 < m.P50 {
+		t.Errorf("%s: p50 %v and p99 %v are out of order", l.name, m.P50, m.P99)
+	}
+}
+
+// The load sends whole bursts only; here lines come in pieces, and replies are
+// not read before all is sent, so that the server's writes fall short.
+func TestServersEchoPieces(t *testing.T) {
+	b := newBench(t)
+	for _, s := range b.servers {
+		t.Run(s.name, func(t *testing.T) {
+			conn := dialServer(t, b.startForTest(t, s))
+			text := randomLines(4 << 20)
+			sent := make(chan error, 1)
+			go func() { sent <- writePieces(conn, text) }()
+			time.Sleep(20 * time.Millisecond) // fills the buffers; the test holds without it too
+			got := make([]byte, len(text))
+			if _, err := io.ReadFull(conn, got); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-sent; err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, text) {
+				t.Error("the reply differs from what was sent")
+			}
+		})
+	}
+}
+
+func TestServersAnswerBeforeABegunLineEnds(t *testing.T) {
+	b := newBench(t)
+	for _, s := range b.servers {
+		t.Run(s.name, func(t *testing.T) {
+			conn := dialServer(t, b.startForTest(t, s))
+			got := make([]byte, 4)
+			for _, step := range []struct{ send, want string }{{"a\nb\nc", "a\nb\n"}, {"c\n", "cc\n"}} {
+				if _, err := conn.Write([]byte(step.send)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadFull(conn, got[:len(step.want)]); err != nil || string(got[:len(step.want)]) != step.want {
+					t.Fatalf("after %q: got %q, %v, want %q", step.send, got[:len(step.want)], err, step.want)
+				}
+			}
+		})
+	}
+}
+
+func dialServer(t *testing.T, r *running) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp4", r.address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// randomLines makes lines that all servers take: the naive one up to 4 KiB.
+func randomLines(size int) []byte {
+	random := rand.New(rand.NewPCG(1, 2))
+	var text bytes.Buffer
+	for text.Len() < size {
+		fmt.Fprintf(&text, "%d %s\n", text.Len(), strings.Repeat("y", random.IntN(4000)))
+	}
+	return text.Bytes()
+}
+
+func writePieces(w io.Writer, text []byte) error {
+	random := rand.New(rand.NewPCG(3, 4))
+	for len(text) > 0 {
+		n := min(1+random.IntN(100_000), len(text))
+		if _, err := w.Write(text[:n]); err != nil {
+			return err
+		}
+		text = text[n:]
+	}
+	return nil
+}
+
+// TestRun runs everything as a user does.
+func TestRun(t *testing.T) {
+	b := newBench(t)
+	var out bytes.Buffer
+	b.out = &out
+	if err := b.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(b.json)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r results
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Loads) != len(b.loads) || len(r.Memory) != len(b.servers) {
+		t.Fatalf("%d loads and %d memory figures, want %d and %d", len(r.Loads), len(r.Memory), len(b.loads), len(b.servers))
+	}
+	for _, l := range r.Loads {
+		checkTable(t, b, l, out.String())
+	}
+}
+
+func checkTable(t *testing.T, b *bench, l loadResult, printed string) {
+	t.Helper()
+	if len(l.Servers) != len(b.servers) || !strings.Contains(printed, l.Name+":") {
+		t.Errorf("%s: %d lines, want %d, and a table", l.Name, len(l.Servers), len(b.servers))
+	}
+	for _, s := range l.Servers {
+		if len(s.Rounds) != b.rounds || s.PerSecond <= 0 || s.CPUPerM <= 0 || s.ToBufio <= 0 {
+			t.Errorf("%s: figures are missing: %+v", l.Name, s)
+		}
+		if s.Server == naive && s.ToBufio != 1 {
+			t.Errorf("%s: %s costs %v of itself", l.Name, naive, s.ToBufio)
+		}
+	}
+}
+
+func TestRunStopsWhenInterrupted(t *testing.T) {
+	b := newBench(t)
+	b.duration = time.Hour
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := b.run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want the context's error", err)
+	}
+}
+
+// serveWrongly answers every connection by what reply makes of the input.
+func serveWrongly(t *testing.T, reply func(conn net.Conn, got []byte)) netip.AddrPort {
+	t.Helper()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		buf := make([]byte, 4096)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			reply(conn, buf[:n])
+		}
+	}()
+	t.Cleanup(func() { ln.Close(); <-done })
+	return ln.Addr().(*net.TCPAddr).AddrPort()
+}
+
+func TestLoadNoticesBadServers(t *testing.T) {
+	// A spinning load and its server share this process, so let it be brief.
+	for _, test := range []struct {
+		name  string
+		reply func(conn net.Conn, got []byte)
+		want  string
+	}{
+		{"alters a byte", func(conn net.Conn, got []byte) { got[3]++; conn.Write(got) }, "wrong echo"},
+		{"repeats", func(conn net.Conn, got []byte) { conn.Write(append(got, got...)) }, "wrong echo"},
+		{"is silent", func(net.Conn, []byte) {}, "no reply for"},
+		{"closes", func(conn net.Conn, _ []byte) { conn.Close() }, "closed a connection"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := measure(task{
+				Address: serveWrongly(t, test.reply),
+				Server:  os.Getpid(),
+				Conns:   1,
+				Depth:   2,
+				Measure: time.Second,
+				Stall:   200 * time.Millisecond,
+			})
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestNoCompilerLeavesOutTheCServer(t *testing.T) {
+	t.Setenv("PATH", "")
+	b := &bench{options: options{servers: servers}}
+	skipped, err := b.prepare(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if skipped[cEpoll] == "" || len(b.servers) != len(servers)-1 {
+		t.Errorf("got %d servers, skipped %q", len(b.servers), skipped)
+	}
+	for _, s := range b.servers {
+		if s.name == cEpoll {
+			t.Error("the C server is still there")
+		}
+	}
+}

@@ -1,0 +1,52 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+)
+
+// The hidden subcommands, by which this binary runs itself as a child process.
+const (
+	cmdServe = "serve" // NAME: be that server
+	cmdLoad  = "load"  // TASK: be the load and print a measurement
+	cmdIdle  = "idle"  // TASK: be many idle clients and print a footprint
+)
+
+// runChild runs a hidden subcommand. It reports false where args are none.
+func runChild(args []string) (code int, ok bool) {
+	if len(args) != 2 {
+		return 0, false
+	}
+	var err error
+	switch args[0] {
+	case cmdServe:
+		err = serveChild(args[1])
+	case cmdLoad:
+		err = taskChild(args[1], measure)
+	case cmdIdle:
+		err = taskChild(args[1], measureIdle)
+	default:
+		return 0, false
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "bench %s: %v\n", args[0], err)
+		return 1, true
+	}
+	return 0, true
+}
+
+// taskChild does a task and prints its result as JSON.
+func taskChild[R any](text string, do func(task) (R, error)) error {
+	var t task
+	if err := json.Unmarshal([]byte(text), &t); err != nil {
+		return fmt.Errorf("task: %w", err)
+	}
+	r, err := do(t)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(r)
+}

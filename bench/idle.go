@@ -1,0 +1,57 @@
+//go:build linux
+
+package main
+
+import "time"
+
+// footprint is the memory of a server before and after clients came that have
+// nothing more to say.
+type footprint struct {
+	Conns  int   `json:"connections"`
+	Before int64 `json:"rss_before"`
+	After  int64 `json:"rss_after"`
+}
+
+func (f footprint) perConn() float64 {
+	return float64(f.After-f.Before) / float64(f.Conns)
+}
+
+// measureIdle connects the clients of t one after the other, has each of them
+// one line echoed, and looks at the server's memory when it has settled.
+func measureIdle(t task) (footprint, error) {
+	// What the server allocates for its first client is not one client's share.
+	first := t
+	first.Conns = 1
+	f, err := withIdleClients(first)
+	if err != nil {
+		return footprint{}, err
+	}
+	before := f.After
+	f, err = withIdleClients(t)
+	f.Before = before
+	return f, err
+}
+
+func withIdleClients(t task) (footprint, error) {
+	g, err := newGenerator(t)
+	if err != nil {
+		return footprint{}, err
+	}
+	defer g.close()
+	g.closing = true // one burst each
+	for id := range t.Conns {
+		c, err := g.add(id)
+		if err != nil {
+			return footprint{}, err
+		}
+		if err := g.launch(c); err != nil {
+			return footprint{}, err
+		}
+		if err := g.drain(); err != nil {
+			return footprint{}, err
+		}
+	}
+	time.Sleep(t.Warmup)
+	rss, err := residentBytes(t.Server)
+	return footprint{Conns: t.Conns, After: rss}, err
+}

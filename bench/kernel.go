@@ -1,0 +1,125 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// processCPU is the time, user and system, that all threads of a process have
+// run. The clock of another process counts nanoseconds, where /proc/PID/stat
+// counts ticks of 10 ms; clock_getcpuclockid(3) makes the same number of a pid.
+func processCPU(pid int) (time.Duration, error) {
+	const scheduled = 2
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &t); err != nil {
+		return 0, fmt.Errorf("CPU clock of process %d: %w", pid, err)
+	}
+	return time.Duration(t.Nano()), nil
+}
+
+// coresBusy is the time that cores have run anything at all. The kernel counts
+// it in ticks: it is good for a share of a second and not for more.
+func coresBusy(cores []int) (time.Duration, error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	var sum time.Duration
+	for _, core := range cores {
+		busy, err := busyTime(lineOf(stat, fmt.Sprintf("cpu%d ", core)))
+		if err != nil {
+			return 0, fmt.Errorf("core %d in /proc/stat: %w", core, err)
+		}
+		sum += busy
+	}
+	return sum, nil
+}
+
+// busyTime adds up the fields of a core's line but idle and iowait: user, nice,
+// system, idle, iowait, irq, softirq, steal and more that these contain.
+func busyTime(line string) (time.Duration, error) {
+	const userHz = 100
+	fields := strings.Fields(line)
+	if len(fields) < 8 {
+		return 0, errors.New("not there")
+	}
+	var ticks int64
+	for _, field := range slices.Concat(fields[:3], fields[5:8]) {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / userHz, nil
+}
+
+// residentBytes is the memory of a process that is in RAM.
+func residentBytes(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	kib, err := strconv.ParseInt(strings.TrimSuffix(lineOf(status, "VmRSS:"), " kB"), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("VmRSS of process %d: %w", pid, err)
+	}
+	return kib << 10, nil
+}
+
+// lineOf finds the line that starts with key and returns what follows it.
+func lineOf(text []byte, key string) string {
+	for line := range bytes.Lines(text) {
+		if rest, ok := bytes.CutPrefix(line, []byte(key)); ok {
+			return strings.TrimSpace(string(rest))
+		}
+	}
+	return ""
+}
+
+// twoCores picks a core for the server and one for the load among those that
+// this process may use. They are the same where there is only one.
+func twoCores() (server, load int, err error) {
+	var allowed unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+		return 0, 0, fmt.Errorf("sched_getaffinity: %w", err)
+	}
+	var cores []int
+	for core := 0; len(cores) < min(2, allowed.Count()); core++ {
+		if allowed.IsSet(core) {
+			cores = append(cores, core)
+		}
+	}
+	return cores[0], cores[len(cores)-1], nil
+}
+
+// startOn starts cmd on one core. The child inherits the affinity of the
+// thread that forks it, so that its own threads are bound from the first on;
+// binding it afterwards would miss those that it has started meanwhile.
+func startOn(core int, cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return fmt.Errorf("sched_getaffinity: %w", err)
+	}
+	one.Set(core)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return fmt.Errorf("bind to core %d: %w", core, err)
+	}
+	// What was in force before is allowed again.
+	defer func() { _ = unix.SchedSetaffinity(0, &before) }()
+	return cmd.Start()
+}

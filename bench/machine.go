@@ -1,0 +1,52 @@
+//go:build linux
+
+package main
+
+import (
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// machine is what the figures of a run depend on.
+type machine struct {
+	Date       string `json:"date"`
+	Kernel     string `json:"kernel"`
+	Go         string `json:"go"`
+	CPU        string `json:"cpu"`
+	Cores      int    `json:"cores"`
+	ServerCore int    `json:"server_core"`
+	LoadCore   int    `json:"load_core"`
+}
+
+func thisMachine(serverCore, loadCore int) machine {
+	return machine{
+		Date:       time.Now().UTC().Format(time.RFC3339),
+		Kernel:     kernelRelease(),
+		Go:         runtime.Version() + " " + runtime.GOARCH,
+		CPU:        cpuModel(),
+		Cores:      runtime.NumCPU(),
+		ServerCore: serverCore,
+		LoadCore:   loadCore,
+	}
+}
+
+func kernelRelease() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:])
+}
+
+// cpuModel is empty on processors that tell no name, as many of ARM's.
+func cpuModel() string {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimLeft(lineOf(info, "model name"), "\t :")
+}

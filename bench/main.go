@@ -1,0 +1,43 @@
+//go:build linux
+
+// Command bench compares line echo servers on one machine, side by side: a
+// bare C epoll loop, the goroutine per connection of most tutorials,
+// cloudwego/netpoll, and wireline. Each runs as a process of its own on one
+// core, the load on another. README.md tells what the figures mean.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	if code, ok := runChild(os.Args[1:]); ok {
+		os.Exit(code)
+	}
+	os.Exit(run(os.Args[1:]))
+}
+
+// run returns the exit code: 0, 1 for a run that failed, 2 for bad usage.
+func run(args []string) int {
+	o, err := parse(args, os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	b := &bench{options: o, out: os.Stdout, progress: os.Stderr}
+	if err := b.run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,88 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// options is what the command line chooses.
+type options struct {
+	servers  []server
+	loads    []load
+	rounds   int
+	tries    int           // of a measurement while others use the machine
+	duration time.Duration // of each measurement
+	warmup   time.Duration // before each measurement
+	idle     int           // clients of the memory measurement
+	json     string        // where the results go
+}
+
+// parse reads the command line. It has told the user what is wrong with it
+// when it returns an error.
+func parse(args []string, usage io.Writer) (options, error) {
+	o := options{servers: servers, loads: loads}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(usage)
+	f.IntVar(&o.rounds, "rounds", 5, "measurements of each server under each load")
+	f.IntVar(&o.tries, "tries", 3, "take a measurement up to so many times while other programs use its cores")
+	f.DurationVar(&o.duration, "duration", 2*time.Second, "length of a measurement")
+	f.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "load before each measurement")
+	f.IntVar(&o.idle, "idle", 5000, "idle clients for the memory figure, 0 = leave it out")
+	f.StringVar(&o.json, "json", "results.json", "file for the results")
+	chooseVar(f, &o.servers, "servers", func(s server) string { return s.name })
+	chooseVar(f, &o.loads, "loads", func(l load) string { return l.name })
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if err := o.check(f.Args()); err != nil {
+		fmt.Fprintln(usage, "bench:", err)
+		return o, err
+	}
+	return o, nil
+}
+
+func (o *options) check(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("unexpected argument %q", rest[0])
+	case o.rounds < 1 || o.tries < 1:
+		return errors.New("-rounds and -tries must be at least 1")
+	case o.duration <= 0 || o.warmup < 0:
+		return errors.New("-duration must be above, -warmup not below zero")
+	case o.idle < 0:
+		return errors.New("-idle must not be negative")
+	}
+	return nil
+}
+
+// chooseVar adds a flag that takes a comma-separated part of what *all holds.
+// The order stays that of *all.
+func chooseVar[T any](f *flag.FlagSet, all *[]T, flagName string, name func(T) string) {
+	every := slices.Clone(*all)
+	names := make([]string, len(every))
+	for i, v := range every {
+		names[i] = name(v)
+	}
+	f.Func(flagName, "comma-separated, of "+strings.Join(names, ","), func(text string) error {
+		chosen := strings.Split(text, ",")
+		for _, c := range chosen {
+			if !slices.Contains(names, c) {
+				return fmt.Errorf("%q is none of %s", c, strings.Join(names, ", "))
+			}
+		}
+		*all = nil
+		for i, v := range every {
+			if slices.Contains(chosen, names[i]) {
+				*all = append(*all, v)
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,126 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	startBound = 10 * time.Second // for a server to announce itself
+	taskBound  = time.Minute      // for a task, on top of the time it is asked to take
+	stopBound  = 3 * time.Second  // from SIGTERM to SIGKILL
+)
+
+// command prepares a child that ends with ctx. It has a process group of its
+// own, so that a Ctrl-C reaches only this process, which then stops its
+// children in order; and it dies with this process, however that ends.
+func command(ctx context.Context, path string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = stopBound
+	return cmd
+}
+
+// running is a server process.
+type running struct {
+	name    string
+	cmd     *exec.Cmd
+	cancel  context.CancelFunc
+	address netip.AddrPort
+}
+
+// startServer starts a server on a core and waits until it listens. The caller
+// stops it: the end of ctx is for the load, and a server that ended with it
+// would look like one that failed.
+func (b *bench) startServer(ctx context.Context, s server) (*running, error) {
+	path, args := b.self, []string{cmdServe, s.name}
+	if s.serve == nil {
+		path, args = b.epollProgram, nil
+	}
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	r := &running{name: s.name, cmd: command(own, path, args...), cancel: cancel}
+	if err := r.start(ctx, b.serverCore); err != nil {
+		cancel()
+		return nil, fmt.Errorf("start %s: %w", s.name, err)
+	}
+	return r, nil
+}
+
+func (r *running) start(ctx context.Context, core int) error {
+	out, err := r.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := startOn(core, r.cmd); err != nil {
+		return err
+	}
+	// Ending the process ends the read as well.
+	ctx, done := context.WithTimeout(ctx, startBound)
+	defer done()
+	defer context.AfterFunc(ctx, r.cancel)()
+	if r.address, err = readAnnouncement(out); err != nil {
+		return errors.Join(context.Cause(ctx), err, r.stop())
+	}
+	return nil
+}
+
+func readAnnouncement(out io.Reader) (netip.AddrPort, error) {
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("no address announced: %w", err)
+	}
+	return netip.ParseAddrPort(strings.TrimSpace(strings.TrimPrefix(line, announcement)))
+}
+
+// stop ends the server and waits for it. That a signal ended it is no error.
+func (r *running) stop() error {
+	r.cancel()
+	err := r.cmd.Wait()
+	var exit *exec.ExitError
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return nil
+	case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM:
+		return nil
+	}
+	return fmt.Errorf("stop %s: %w", r.name, err)
+}
+
+// runTask does a task in a process of its own, on the load's core.
+func (b *bench) runTask(ctx context.Context, subcommand string, t task, result any) error {
+	text, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.Warmup+t.Measure+taskBound)
+	defer cancel()
+	var out bytes.Buffer
+	cmd := command(ctx, b.self, subcommand, string(text))
+	cmd.Stdout = &out
+	if err := startOn(b.loadCore, cmd); err != nil {
+		return err
+	}
+	if err := cmd.Wait(); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("%s: %w", subcommand, err)
+	}
+	return json.Unmarshal(out.Bytes(), result)
+}

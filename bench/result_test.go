@@ -1,0 +1,98 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"io"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestMedian(t *testing.T) {
+	for _, test := range []struct {
+		values []float64
+		want   float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{4, 1}, 2.5}, {[]float64{9, 1, 2}, 2}} {
+		if got := median(slices.Clone(test.values)); got != test.want {
+			t.Errorf("median of %v: got %v, want %v", test.values, got, test.want)
+		}
+	}
+}
+
+// A round in which the machine was slow for both leaves their ratio alone.
+func TestRatioIsTakenWithinRounds(t *testing.T) {
+	cpu := func(seconds ...int) (rounds []measurement) {
+		for _, s := range seconds {
+			rounds = append(rounds, measurement{Lines: 1, CPU: time.Duration(s) * time.Second})
+		}
+		return rounds
+	}
+	if got := ratio(cpu(2, 20, 4), cpu(1, 10, 2)); got != 2 {
+		t.Errorf("got %v, want 2", got)
+	}
+	if got := spread(cpu(2, 3, 1), measurement.cpuPerM); got != 1 {
+		t.Errorf("spread of 1 to 3 around 2: got %v, want 1", got)
+	}
+	if got := ratio(cpu(1), nil); got != 0 {
+		t.Errorf("against a server that did not run: got %v, want 0", got)
+	}
+}
+
+func TestRotatedBeginsElsewhereEachRound(t *testing.T) {
+	for round, want := range []string{"abc", "bca", "cab", "abc"} {
+		if got := rotated([]byte("abc"), round); string(got) != want {
+			t.Errorf("round %d: got %s, want %s", round, got, want)
+		}
+	}
+}
+
+func TestHistogramIsExactWithinTwoPerCent(t *testing.T) {
+	var h histogram
+	for i := 1; i <= 10_000; i++ {
+		h.add(time.Duration(i) * time.Microsecond)
+	}
+	for _, test := range []struct {
+		q    float64
+		want time.Duration
+	}{{0.5, 5 * time.Millisecond}, {0.99, 9900 * time.Microsecond}, {0, time.Microsecond}} {
+		got := h.quantile(test.q)
+		if diff := (got - test.want).Abs(); diff > test.want/50 {
+			t.Errorf("quantile %v: got %v, want %v", test.q, got, test.want)
+		}
+	}
+}
+
+func TestBucketsCoverEveryDuration(t *testing.T) {
+	for shift := range 63 {
+		for _, v := range []uint64{1<<shift - 1, 1 << shift, 1<<shift + 1<<shift/2} {
+			i := bucket(v)
+			if i < 0 || i >= buckets {
+				t.Fatalf("%d falls in bucket %d of %d", v, i, buckets)
+			}
+			if bucket(uint64(middle(i))) != i {
+				t.Errorf("the middle %d of bucket %d is not in it", middle(i), i)
+			}
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	o, err := parse([]string{"-servers", "wireline,bufio", "-loads", "ping50", "-rounds", "1"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(o.servers) != 2 || o.servers[0].name != naive || len(o.loads) != 1 || o.loads[0].conns != 50 || o.rounds != 1 {
+		t.Errorf("got %+v", o)
+	}
+	for _, bad := range [][]string{{"-servers", "apache"}, {"-loads", ""}, {"-rounds", "0"}, {"-duration", "0"}, {"-idle", "-1"}, {"extra"}} {
+		if _, err := parse(bad, io.Discard); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+	if _, err := parse([]string{"-h"}, io.Discard); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("-h: got %v", err)
+	}
+}
