@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -48,11 +49,14 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	default:
 		err = serve(&cfg.Config, stderr)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, tcp.ErrCut): // the log's last line says so
+	default:
 		report(stderr, err)
-		return exitFailed
 	}
-	return exitOK
+	return exitFailed
 }
 
 // serve runs the server until it is told to stop.

@@ -40,16 +40,19 @@ func (s *Server) acceptLoop(ctx context.Context, ln net.Listener) error {
 			s.start(ctx, conn, placed)
 			continue
 		}
-		if placed {
+		stopping, again := s.isStopping(), passes(err)
+		if !stopping && again {
+			trouble.pause(err, freed)
+		}
+		if placed { // after the pause, which a place that comes free would end
 			s.admission.giveBack()
 		}
-		if s.isStopping() {
+		if stopping {
 			break
 		}
-		if !passes(err) {
+		if !again {
 			return fmt.Errorf("tcp: accept on %s: %w", ln.Addr(), err)
 		}
-		trouble.pause(err, freed)
 	}
 	s.sweep(ctx, ln)
 	return ErrServerClosed
