@@ -434,7 +434,7 @@ func TestLoadErrors(t *testing.T) {
 				`tcp.max_clients: file wireline.yaml: "-1" must not be negative`,
 				`tcp.when_full: flag --tcp.when_full: "never" must be wait or refuse`,
 				`tcp.accept_rate: env WIRELINE_TCP_ACCEPT_RATE: "-0.5" must be a number that is not negative`,
-				`echo.max_line: env WIRELINE_ECHO_MAX_LINE: "2GiB" must be between 0 and 1 GiB`,
+				`echo.max_line: env WIRELINE_ECHO_MAX_LINE: "2GiB" must be between 0 and 512 MiB`,
 				`log.format: env WIRELINE_LOG_FORMAT: "a\nb" must be text or json`,
 			},
 		},

@@ -31,7 +31,7 @@ type Config struct {
 // one joined error.
 func (c *Config) Validate() error {
 	var e field.Errors
-	e.Check(c.MaxLine >= 0 && c.MaxLine <= frame.MaxMax, "MaxLine", c.MaxLine, "must be between 0 and 1 GiB")
+	e.Check(c.MaxLine >= 0 && c.MaxLine <= frame.MaxMax, "MaxLine", c.MaxLine, "must be between 0 and 512 MiB")
 	e.Check(c.IdleTimeout >= 0, "IdleTimeout", c.IdleTimeout, "must not be negative")
 	e.Check(c.FrameTimeout >= 0, "FrameTimeout", c.FrameTimeout, "must not be negative")
 	e.Check(c.WriteTimeout >= 0, "WriteTimeout", c.WriteTimeout, "must not be negative")

@@ -14,7 +14,8 @@ import (
 )
 
 var (
-	// ErrClosed is what a Client's methods return once it has ended.
+	// ErrClosed is what a Client's methods return once it has ended, joined
+	// with what ended it if that was an error.
 	ErrClosed = errors.New("handler: client closed")
 
 	// ErrClose, returned by a frame function, closes the client in good
@@ -27,8 +28,8 @@ var (
 // is held and read. All methods are safe for concurrent use, but for Hijack.
 type Client struct {
 	// Value is the user's own, for what belongs to this client. Set it in
-	// OnOpen; after that it may be read from anywhere, and who changes it
-	// takes care of the locking.
+	// OnOpen, or before conn.Client() is given to others; after that it may be
+	// read from anywhere, and who changes it takes care of the locking.
 	Value any
 
 	id     uint64
@@ -38,16 +39,19 @@ type Client struct {
 	frames *Frames // nil for the client of a plain handler
 	begin  time.Time
 
+	opened   atomic.Bool // OnOpen has set Value: others may see the client
 	draining atomic.Bool
 	ended    atomic.Bool // ending holds the end
-	wasBusy  bool        // when the drain began; the drain's own
+	wasBusy  bool        // when the drain began; under the owner's mu, as is wasCut
+	wasCut   bool
 
 	// inflight counts the goroutines that write to the connection besides the
 	// one that serves it: before a close they are waited for.
 	inflight wait.Wait
 
-	endMu  sync.Mutex // guards ending
+	endMu  sync.Mutex // guards ending and closed
 	ending ending
+	closed time.Duration // since begin; zero until then
 
 	// mu guards what is below. It is taken a few times for a batch of frames,
 	// so the counters cost nothing of their own.
@@ -68,7 +72,6 @@ type ending struct {
 	by     Party
 	reason Reason
 	err    error
-	took   time.Duration
 }
 
 // wire is how a client's connection is held.
@@ -114,12 +117,13 @@ func (c *Client) RemoteAddr() net.Addr {
 	return remote
 }
 
-// Busy reports whether a frame of the client is being served or its reply is
-// not yet written. Half a frame that has come does not make it busy.
+// Busy reports whether a frame of the client is being served, or a reply or
+// another message to it is not yet written. Half a frame that has come does not
+// make it busy.
 func (c *Client) Busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.busy
+	return c.busy || c.out.size > 0
 }
 
 func (c *Client) setBusy(busy bool) {
@@ -141,19 +145,19 @@ func (c *Client) Close() error {
 // By and Reason are empty.
 func (c *Client) Record() Record {
 	c.endMu.Lock()
-	end := c.ending
+	end, took := c.ending, c.closed
 	c.endMu.Unlock()
 	c.mu.Lock()
 	count := c.count
 	c.mu.Unlock()
-	if end.reason == "" {
-		end.took = time.Since(c.begin)
+	if took == 0 {
+		took = time.Since(c.begin)
 	}
 	return Record{
 		ID:        c.id,
 		Peer:      c.RemoteAddr(),
 		Begin:     c.begin,
-		Duration:  end.took,
+		Duration:  took,
 		BytesIn:   count.bytesIn,
 		BytesOut:  count.bytesOut,
 		FramesIn:  count.framesIn,
@@ -179,7 +183,7 @@ func (c *Client) end(by Party, reason Reason, err error) {
 	if c.ending.reason != "" {
 		return
 	}
-	c.ending = ending{by: by, reason: reason, err: err, took: time.Since(c.begin)}
+	c.ending = ending{by: by, reason: reason, err: err}
 	c.ended.Store(true)
 }
 
@@ -195,6 +199,8 @@ func (c *Client) endIO(err error) {
 	switch {
 	case errors.Is(err, errWriteTimeout):
 		c.end(ByServer, WriteTimeout, err)
+	case errors.Is(err, errIdleTimeout):
+		c.end(ByServer, IdleTimeout, err)
 	case errors.Is(err, net.ErrClosed):
 		c.end(ByServer, Closed, nil)
 	case sock.IsReset(err):

@@ -30,15 +30,15 @@ const (
 	// cutGrace is how long Shutdown waits for the clients that it has cut to
 	// be gone. Their connections are closed by then; only a handler that works
 	// on without its connection is left behind.
-	cutGrace = 300 * time.Millisecond
+	cutGrace = 200 * time.Millisecond
 )
 
 // Clients is the set of the clients that a handler serves. The zero value is
 // empty and ready. All methods are safe for concurrent use. A handler that
 // embeds it has its Close and Shutdown.
 type Clients struct {
-	// OnRecord is called once for each connection, when it has ended, from the
-	// goroutine that served it. LogRecords makes one that writes a log line.
+	// OnRecord is called once for each connection, when it has ended, and from
+	// any goroutine; it must not panic. LogRecords makes one that writes a log line.
 	// Nil is LogFailures on slog.Default(). Set it before the first client.
 	OnRecord func(Record)
 
@@ -91,6 +91,9 @@ func (s *Clients) remove(c *Client) {
 		return
 	}
 	defer s.live.Done()
+	c.endMu.Lock()
+	c.closed = time.Since(c.begin)
+	c.endMu.Unlock()
 	record := s.OnRecord
 	if record == nil {
 		record = LogFailures(slog.Default())
@@ -102,8 +105,13 @@ func (s *Clients) remove(c *Client) {
 func (s *Clients) Len() int { return s.live.Count() }
 
 // Range calls f for each client until it returns false. Clients that come or
-// go meanwhile may be seen or not.
+// go meanwhile may be seen or not; one whose OnOpen has not returned yet is not.
 func (s *Clients) Range(f func(*Client) bool) {
+	s.each(func(c *Client) bool { return !c.opened.Load() || f(c) })
+}
+
+// each is Range with every client.
+func (s *Clients) each(f func(*Client) bool) {
 	s.set.Range(func(c, _ any) bool { return f(c.(*Client)) })
 }
 
@@ -121,7 +129,7 @@ func (s *Clients) Shutdown(ctx context.Context) error {
 	}
 	cut := s.cut()
 	s.live.WaitWithTimeout(cutGrace)
-	s.Range(func(c *Client) bool { // their record, before the process ends
+	s.each(func(c *Client) bool { // their record, before the process ends
 		s.remove(c)
 		return true
 	})
@@ -151,7 +159,7 @@ func (d DrainStats) total() int { return d.Idle + d.Finished + d.Cut }
 func (s *Clients) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.Range(func(c *Client) bool {
+	s.each(func(c *Client) bool {
 		if c.drain() {
 			s.stats.Finished++
 		} else {
@@ -165,8 +173,12 @@ func (s *Clients) drain() {
 func (s *Clients) cut() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.Range(func(c *Client) bool {
+	s.each(func(c *Client) bool {
 		n++
+		if c.wasCut {
+			return true
+		}
+		c.wasCut = true
 		if c.wasBusy {
 			s.stats.Finished--
 		} else {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/atomic"
+
 	"wireline/lib/sock"
 )
 
@@ -26,12 +28,14 @@ type Conn struct {
 	client *Client
 	conn   net.Conn
 
-	mu sync.Mutex // orders SetReadDeadline and wake
+	mu  sync.Mutex  // orders SetReadDeadline and wake
+	eof atomic.Bool // the client has sent its FIN
 }
 
 func newConn(ctx context.Context, conn net.Conn) *Conn {
 	c := &Conn{client: &Client{ctx: ctx, begin: time.Now()}, conn: conn}
 	c.client.wire = c
+	c.client.opened.Store(true)
 	c.client.busy = true // until it reads: it may greet first
 	return c
 }
@@ -63,7 +67,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	client.mu.Unlock()
 	switch {
 	case err == io.EOF:
-		client.end(ByClient, FIN, nil)
+		c.eof.Store(true)
 	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
 		client.endIO(err)
 	}
@@ -100,13 +104,26 @@ func (c *Conn) Write(p []byte) (int, error) {
 // Close implements net.Conn. It also takes the client out of its set and
 // writes its record.
 func (c *Conn) Close() error {
-	if c.client.draining.Load() {
-		c.client.end(ByServer, Drain, nil)
+	if c.noteEnd() == Drain {
+		c.CloseWrite() // so that a FIN comes first, if the close makes a RST
 	}
-	c.client.end(ByServer, Closed, nil)
 	err := c.conn.Close()
 	c.client.owner.remove(c.client)
 	return err
+}
+
+// noteEnd notes why a connection ends that nothing happened to, and returns why
+// it does.
+func (c *Conn) noteEnd() Reason {
+	switch {
+	case c.eof.Load():
+		c.client.end(ByClient, FIN, nil)
+	case c.client.draining.Load():
+		c.client.end(ByServer, Drain, nil)
+	default:
+		c.client.end(ByServer, Closed, nil)
+	}
+	return c.client.reason()
 }
 
 // CloseWrite sends a FIN and leaves the other direction open. A connection that
@@ -137,10 +154,18 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 // SetWriteDeadline implements net.Conn.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
 
-// finish closes the connection once the writes of other goroutines are done.
+// finish closes the connection when its function has returned: once the writes of
+// other goroutines are done, and so that the last of them arrives although the
+// client is still sending.
 func (c *Conn) finish() {
 	if c.client.inflight.WaitWithTimeout(flushTimeout) {
-		c.client.abort(ByServer, WriteTimeout, nil)
+		c.client.abort(ByServer, WriteTimeout, errWriteTimeout)
+	}
+	switch c.noteEnd() {
+	case Drain:
+		sock.Linger(c.conn, lingerDrain)
+	case Closed, Panic:
+		sock.Linger(c.conn, lingerTime)
 	}
 	c.Close()
 }

@@ -46,8 +46,8 @@ type Frames struct {
 	// Clients.OnRecord.
 	OnRecord func(Record)
 
-	// IdleTimeout ends a client after so long without a byte either way.
-	// Zero means never.
+	// IdleTimeout ends a client after so long without a byte either way, also
+	// one that does not take what is written to it. Zero means never.
 	IdleTimeout time.Duration
 
 	// FrameTimeout ends a client whose frame has begun and is not whole after
@@ -55,8 +55,10 @@ type Frames struct {
 	FrameTimeout time.Duration
 
 	// WriteTimeout resets a client that takes no byte of what is pending for
-	// so long; a slow one that takes some stays. It is kept to a sixteenth.
-	// Zero means never.
+	// so long; a slow one that takes some stays. It is kept to a sixteenth, or
+	// a millisecond; under TLS progress is seen for each 64 KiB only. Zero
+	// means never, but a client that has ended is not waited for longer than
+	// 10 seconds.
 	WriteTimeout time.Duration
 
 	// MaxPending bounds the bytes that wait to be sent to one client: when so
@@ -81,7 +83,11 @@ func (h *Frames) Handle(ctx context.Context, conn net.Conn) { h.Register(ctx, co
 
 // Register implements Registrar.
 func (h *Frames) Register(ctx context.Context, conn net.Conn) func() {
-	h.once.Do(func() { h.clients.OnRecord = h.OnRecord })
+	h.once.Do(func() {
+		if h.OnRecord != nil {
+			h.clients.OnRecord = h.OnRecord
+		}
+	})
 	s := newStream(ctx, conn, h)
 	if !h.clients.add(s.client) {
 		conn.Close()

@@ -10,8 +10,8 @@ import (
 type Handler interface {
 	// Handle serves one connection and returns when it is done with it. It
 	// owns conn and closes it before it returns. ctx ends when the server
-	// cuts what is left, not when a drain begins. A panic costs this
-	// connection only.
+	// cuts what is left or has stopped, not when a drain begins. A panic
+	// costs this connection only.
 	Handle(ctx context.Context, conn net.Conn)
 
 	// Close drains: it lets the clients finish what they are in, with a bound
@@ -36,10 +36,22 @@ type Registrar interface {
 	Register(ctx context.Context, conn net.Conn) (serve func())
 }
 
+// releaseKey is the context's key for WithRelease.
+type releaseKey struct{}
+
+// WithRelease returns a context for Handle or Register whose handler calls
+// release, at most once, when somebody else has become the owner of the
+// connection, as by Client.Hijack: who accepted it is not to count, close or cut
+// it any more.
+func WithRelease(ctx context.Context, release func()) context.Context {
+	return context.WithValue(ctx, releaseKey{}, release)
+}
+
 // Func returns a Handler that calls f for each connection. f reads and writes
 // conn as it likes; conn is closed when f returns. In a drain, a client whose f
 // waits in Read is idle, so its Read fails with ErrDraining; another one is
-// busy and goes on until its next Read.
+// busy and goes on until its next Read. Set OnRecord of the result for a record
+// of each connection.
 func Func(f func(ctx context.Context, conn net.Conn)) *Plain {
 	return &Plain{serve: f}
 }

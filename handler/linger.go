@@ -25,11 +25,8 @@ const (
 	lingerPause = 10 * time.Millisecond
 )
 
-// linger closes the connection so that what was written last arrives. A close
-// with input unread makes the kernel send a RST (RFC 1122, 4.2.2.13; tcp_close
-// in Linux's net/ipv4/tcp.c), and a client that still sends sees its write fail
-// before it has read our reply. So: FIN, then read and discard until the
-// client's FIN, but no longer than limit; then close.
+// linger is sock.Linger with two bounds more: a drain shortens it, and one who
+// sends for ever does not keep the processor busy.
 func (s *stream) linger(limit time.Duration) {
 	defer s.conn.Close()
 	if sock.CloseWrite(s.conn) != nil {

@@ -3,6 +3,7 @@ package handler
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 )
 
@@ -28,6 +29,7 @@ var ErrSlowReader = errors.New("handler: slow reader")
 var (
 	errWouldBlock   = errors.New("would block")
 	errWriteTimeout = errors.New("write time-out")
+	errIdleTimeout  = errors.New("idle time-out while writing")
 )
 
 const (
@@ -38,6 +40,10 @@ const (
 	// batchSize is how much is gathered of the replies to pipelined frames
 	// before it is written: about what a socket takes at once.
 	batchSize = 64 << 10
+
+	// pieceSize is how much is written at once while waiting: progress shows
+	// after each piece.
+	pieceSize = 64 << 10
 
 	// maxPooled is the largest buffer that goes back to its pool.
 	maxPooled = 64 << 10
@@ -52,7 +58,12 @@ type output struct {
 	writing *chunk // being written, before pending
 	size    int    // bytes in both
 
-	err error // why nothing can be written any more
+	// added and sent count all bytes there ever were: who waits for his own
+	// does not wait for those that came after.
+	added, sent int64
+
+	closed bool  // nothing more is taken
+	err    error // why nothing can be written any more
 
 	flushing bool
 	batching bool // frames are being served: their end will flush
@@ -82,8 +93,7 @@ func (k *chunk) free() {
 // further whole frame waits, but no later than after 5 ms; Flush sends it now.
 // At other times it is sent at once. Write does not wait for the client to
 // read, unless MaxPending bytes are waiting already: then Frames.WhenSlow
-// decides. An error is ErrClosed, ErrSlowReader, or what the connection
-// reported.
+// decides. An error is ErrSlowReader, or ErrClosed with what ended the client.
 func (c *Client) Write(p []byte) (int, error) {
 	if c.frames == nil {
 		return c.wire.write(p)
@@ -140,20 +150,24 @@ func (c *Client) Flush() error {
 // admitLocked lets a message in, by the rule for slow readers.
 func (c *Client) admitLocked() error {
 	o := &c.out
-	for o.err == nil && o.size >= c.frames.maxPending() {
+	for o.err == nil && !o.closed && o.size >= c.frames.maxPending() {
 		switch c.frames.WhenSlow {
 		case Drop:
 			return ErrSlowReader
 		case CloseSlow:
-			o.err = ErrSlowReader
+			o.err = fmt.Errorf("%w: %w", ErrClosed, ErrSlowReader)
 			c.abort(ByServer, SlowReader, fmt.Errorf("%d bytes pending", o.size))
 		default:
 			if o.flushing {
 				o.changed.Wait()
 			} else {
-				c.flushLocked(true)
+				c.flushLocked(o.sent+1, true)
+				c.restLocked()
 			}
 		}
+	}
+	if o.err == nil && o.closed {
+		return ErrClosed
 	}
 	return o.err
 }
@@ -162,6 +176,7 @@ func (c *Client) admitLocked() error {
 func (c *Client) addedLocked(n int) {
 	o := &c.out
 	o.size += n
+	o.added += int64(n)
 	c.count.framesOut++
 	switch {
 	case o.flushing: // who flushes takes them along
@@ -205,67 +220,82 @@ func (c *Client) endBatch(bytes, frames int64) error {
 	return err
 }
 
-// flushAllLocked waits until all is written, and writes what nobody else does.
+// flushAllLocked waits until what is pending now is written, and writes what
+// nobody else does.
 func (c *Client) flushAllLocked() error {
 	o := &c.out
-	for o.err == nil && o.size > 0 {
+	for target := o.added; o.err == nil && o.sent < target; {
 		if o.flushing {
 			o.changed.Wait()
 		} else {
-			c.flushLocked(true)
+			c.flushLocked(target, true)
 		}
 	}
+	c.restLocked()
 	return o.err
 }
 
 // startFlushLocked writes what the connection takes at once, and leaves the
 // rest to a goroutine.
 func (c *Client) startFlushLocked() {
-	if c.out.flushing || c.flushLocked(false) {
+	if !c.out.flushing {
+		c.flushLocked(c.out.added, false)
+	}
+	c.restLocked()
+}
+
+// restLocked sees to it that somebody writes what is still pending.
+func (c *Client) restLocked() {
+	o := &c.out
+	if o.flushing || o.err != nil || o.size == 0 {
 		return
 	}
-	c.out.flushing = true
+	o.flushing = true
 	c.inflight.Add(1)
 	go c.flushRest()
 }
 
-// flushRest is the goroutine that waits for the connection to take the rest.
+// flushRest is the goroutine that waits for the connection to take the rest, and
+// what comes meanwhile.
 func (c *Client) flushRest() {
 	defer c.inflight.Done()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.flushLocked(true)
+	c.flushLocked(math.MaxInt64, true)
 }
 
-// flushLocked writes until nothing is pending. It lets go of the lock while it
-// writes. Unless wait is set it stops where it would block, and reports false.
-func (c *Client) flushLocked(wait bool) (done bool) {
+// flushLocked writes until target bytes are sent in all, or nothing is pending.
+// It lets go of the lock while it writes. Unless wait is set it stops where it
+// would block.
+func (c *Client) flushLocked(target int64, wait bool) {
 	o := &c.out
-	var err error
 	o.flushing = true
-	for o.err == nil && o.size > 0 && err != errWouldBlock {
+	for o.err == nil && o.size > 0 && o.sent < target {
 		if o.writing == nil {
 			o.writing, o.pending = o.pending, nil
 		}
-		err = c.writeChunkLocked(wait)
-		if err != nil && err != errWouldBlock {
+		err := c.writeChunkLocked(wait)
+		if err == errWouldBlock {
+			break
+		}
+		if err != nil {
 			c.failLocked(err)
 		}
 	}
 	o.flushing = false
 	o.changed.Broadcast()
-	return err != errWouldBlock
 }
 
-// writeChunkLocked writes o.writing, without the lock.
+// writeChunkLocked writes o.writing, or the next piece of it, without the lock.
 func (c *Client) writeChunkLocked(wait bool) error {
 	o := &c.out
 	k := o.writing
 	c.mu.Unlock()
 	n, err := c.wire.tryWrite(k.b[k.sent:])
 	if err == errWouldBlock && wait {
+		rest := k.b[k.sent+n:]
 		var more int
-		more, err = c.wire.write(k.b[k.sent+n:])
+		more, err = c.wire.write(rest[:min(len(rest), pieceSize)])
 		n += more
 	}
 	c.mu.Lock()
@@ -275,6 +305,7 @@ func (c *Client) writeChunkLocked(wait bool) error {
 	}
 	k.sent += n
 	o.size -= n
+	o.sent += int64(n)
 	if k.sent == len(k.b) {
 		k.free()
 		o.writing = nil
@@ -285,27 +316,32 @@ func (c *Client) writeChunkLocked(wait bool) error {
 	return err
 }
 
-// failLocked ends the client's output: err is what Write returns from now on.
+// failLocked ends the client's output: err, and ErrClosed, is what Write returns
+// from now on.
 func (c *Client) failLocked(err error) {
 	if c.out.err == nil {
-		c.out.err = err
+		c.out.err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	c.endIO(err)
 	c.wire.wake()
 }
 
-// closeOutput ends a batch that may be open, refuses further writes, then waits
-// for those in flight.
-func (c *Client) closeOutput(bytes, frames int64) {
-	c.endBatch(bytes, frames)
+// closeOutput refuses further writes, ends a batch that may be open, and waits
+// for writes in flight. It reports false if not all that was written before is
+// sent.
+func (c *Client) closeOutput(bytes, frames int64) (sent bool) {
 	o := &c.out
+	c.mu.Lock()
+	o.closed = true
+	o.changed.Broadcast()
+	c.mu.Unlock()
+	err := c.endBatch(bytes, frames)
 	c.mu.Lock()
 	if o.err == nil {
 		o.err = ErrClosed
 	}
-	o.changed.Broadcast()
 	c.mu.Unlock()
-	c.inflight.WaitWithTimeout(flushTimeout)
+	return !c.inflight.WaitWithTimeout(flushTimeout) && err == nil
 }
 
 // freeOutput gives the buffers back, when nobody writes any more.

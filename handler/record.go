@@ -21,23 +21,23 @@ const (
 // Reason is why a connection ended.
 type Reason string
 
-// The reasons. ByClient goes with FIN and Reset, ByServer with the others;
-// IOError goes with either.
+// The reasons. ByClient goes with FIN, Reset and IOError, ByServer with the
+// others.
 const (
-	FIN          Reason = "fin"             // the client closed its side, all was answered
-	Reset        Reason = "reset"           // the client reset the connection
-	IdleTimeout  Reason = "idle time-out"   // no byte either way for too long
-	FrameTimeout Reason = "frame time-out"  // a begun frame was not ended in time
-	WriteTimeout Reason = "write time-out"  // the client took no byte for too long
-	SlowReader   Reason = "slow reader"     // too many bytes were pending, see WhenSlow
-	FrameError   Reason = "frame error"     // what the client sent is no frame, or too long
-	HandlerError Reason = "handler error"   // the frame function or OnOpen returned an error
-	Panic        Reason = "panic"           // the frame function panicked
-	Closed       Reason = "closed"          // the handler closed it
-	Hijacked     Reason = "hijacked"        // the handler took it over
-	Drain        Reason = "drain"           // the server stops
-	Cut          Reason = "cut"             // the server stops, and the drain took too long
-	IOError      Reason = "input or output" // the system reported something else
+	FIN          Reason = "fin"            // the client closed its side, all was answered
+	Reset        Reason = "reset"          // the client reset the connection
+	IdleTimeout  Reason = "idle time-out"  // no byte either way for too long
+	FrameTimeout Reason = "frame time-out" // a begun frame was not ended in time
+	WriteTimeout Reason = "write time-out" // the client took no byte for too long
+	SlowReader   Reason = "slow reader"    // too many bytes were pending, see WhenSlow
+	FrameError   Reason = "frame error"    // what the client sent is no frame, or too long
+	HandlerError Reason = "handler error"  // the frame function or OnOpen returned an error
+	Panic        Reason = "panic"          // the handler panicked, or ended its goroutine
+	Closed       Reason = "closed"         // the handler closed it
+	Hijacked     Reason = "hijacked"       // the handler took it over
+	Drain        Reason = "drain"          // the server stops
+	Cut          Reason = "cut"            // the server stops, and the drain took too long
+	IOError      Reason = "i/o error"      // the system reported something else
 )
 
 // Record tells how one connection went. It is written once, when it has ended.
@@ -46,7 +46,7 @@ type Record struct {
 	Peer net.Addr // the client's address
 
 	Begin    time.Time
-	Duration time.Duration
+	Duration time.Duration // from then until the connection was closed
 
 	BytesIn, BytesOut int64 // read from and written to the connection
 

@@ -21,10 +21,12 @@ var buffers = sync.Pool{New: func() any { return new(frame.Buffer) }}
 // stream is a frame handler's connection on the goroutine path: one goroutine
 // reads, splits and serves, and ends with the connection.
 type stream struct {
-	client *Client
-	frames *Frames
-	conn   net.Conn
-	raw    raw // without waiting, where the system and the connection allow it
+	client  *Client
+	frames  *Frames
+	conn    net.Conn
+	raw     raw  // without waiting, where the system and the connection allow it
+	resumes bool // a Write may go on after a time-out; not under TLS
+	looked  bool // the drain's last look is done
 
 	in    *frame.Buffer // nil while nothing is kept
 	codec frame.Codec
@@ -40,7 +42,7 @@ type stream struct {
 	readDue  int64        // the read deadline in force
 	writeDue int64        // the write deadline in force; who flushes owns it
 
-	mu       sync.Mutex // orders deadlines between here, wake and Hijack
+	mu       sync.Mutex // orders wake and reset against Hijack
 	hijacked bool
 }
 
@@ -54,8 +56,20 @@ func newStream(ctx context.Context, conn net.Conn, h *Frames) *stream {
 	s.client.wire = s
 	s.client.out.changed.L = &s.client.mu
 	s.raw.init(s)
+	s.resumes = resumes(conn)
 	s.touch()
 	return s
+}
+
+// resumes reports whether Write may be called again after a time-out. crypto/tls
+// does not allow that; of what is not known, nothing is expected.
+func resumes(conn net.Conn) bool {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	_, ok := conn.(interface{ SetLinger(sec int) error }) // tcptest.Conn, and the like
+	return ok
 }
 
 // serve serves the connection until its end.
@@ -75,15 +89,14 @@ func (s *stream) serve() {
 
 func (s *stream) open() bool {
 	if s.frames.OnOpen == nil {
+		s.client.opened.Store(true)
 		return true
 	}
 	s.begin()
-	err := s.frames.OnOpen(s.client)
-	if err != nil {
-		s.endHandler(err)
-	}
+	ok := s.goesOn(s.frames.OnOpen(s.client))
 	s.done()
-	return err == nil
+	s.client.opened.Store(ok)
+	return ok
 }
 
 // loop reads and serves until the client has an end.
@@ -126,15 +139,19 @@ func (s *stream) fill() (eof, ok bool) {
 // lastLook is what a drain leaves of reading: a client that is idle gets its
 // FIN, unless a frame of its has arrived that was not read yet.
 func (s *stream) lastLook() (eof, ok bool) {
-	if s.client.ended.Load() {
+	if s.client.ended.Load() || s.looked {
+		s.client.end(ByServer, Drain, nil)
 		return false, false
 	}
+	s.looked = true
 	n, err := s.look()
 	switch {
 	case n > 0:
 		return false, true
 	case err == io.EOF:
 		return true, true
+	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
+		s.client.endIO(err)
 	}
 	s.client.end(ByServer, Drain, nil)
 	return false, false
@@ -157,7 +174,7 @@ func (s *stream) turn(eof bool) bool {
 		s.touch()
 	}
 	if err != nil {
-		s.endFrame(FrameError, err)
+		s.endInput(FrameError, err)
 		return false
 	}
 	s.keep(began)
@@ -171,16 +188,14 @@ func (s *stream) serveFrames(f []byte, eof bool) (err error, goOn bool) {
 	s.begin()
 	for ok := true; ok; {
 		s.framesIn++
-		if failed := s.serveFrame(f); failed != nil {
-			s.endHandler(failed)
-		}
+		s.goesOn(s.serveFrame(f))
 		if c.stopping() {
 			break
 		}
 		f, ok, err = s.in.Next(s.codec, eof)
 	}
 	s.done()
-	if c.draining.Load() && !eof {
+	if c.draining.Load() && (!eof || s.in.Len() > 0) {
 		c.end(ByServer, Drain, nil)
 	}
 	return err, !c.ended.Load()
@@ -220,21 +235,25 @@ func (s *stream) keep(began int64) {
 	}
 }
 
-// endHandler ends the client if the handler's error says so.
-func (s *stream) endHandler(err error) {
+// goesOn ends the client if the handler's error says so, and reports whether it
+// does not.
+func (s *stream) goesOn(err error) bool {
 	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, ErrSlowReader) && s.frames.WhenSlow == Drop:
+		return true // a reply was dropped, as was asked for
 	case errors.Is(err, ErrClose):
 		s.client.end(ByServer, Closed, nil)
-	case errors.Is(err, ErrSlowReader) && s.frames.WhenSlow == Drop:
-		// A reply was dropped, as was asked for; the client stays.
 	default:
 		s.client.end(ByServer, HandlerError, err)
 	}
+	return false
 }
 
-// endFrame ends the client because of what it sent or did not send, after the
+// endInput ends the client because of what it sent or did not send, after the
 // handler's last words.
-func (s *stream) endFrame(reason Reason, err error) {
+func (s *stream) endInput(reason Reason, err error) {
 	if s.frames.OnError != nil {
 		s.begin()
 		s.frames.OnError(s.client, err)
@@ -254,6 +273,9 @@ func (s *stream) touch() { s.activity.Store(s.now()) }
 // none is in force that comes before it. It reports false when nothing is to be
 // waited for any more.
 func (s *stream) setReadDeadline() bool {
+	if s.client.stopping() {
+		return false // it may have a new owner already
+	}
 	due := s.nextDue()
 	if due != 0 && (s.readDue == 0 || s.readDue > due) {
 		s.readDue = due
@@ -286,10 +308,10 @@ func (s *stream) checkTime() bool {
 	h := s.frames
 	switch {
 	case h.FrameTimeout > 0 && s.partial != 0 && t >= s.partial+int64(h.FrameTimeout):
-		s.endFrame(FrameTimeout, os.ErrDeadlineExceeded)
+		s.endInput(FrameTimeout, os.ErrDeadlineExceeded)
 		return false
 	case h.IdleTimeout > 0 && t >= s.activity.Load()+int64(h.IdleTimeout):
-		s.endFrame(IdleTimeout, os.ErrDeadlineExceeded)
+		s.endInput(IdleTimeout, os.ErrDeadlineExceeded)
 		return false
 	}
 	return true
@@ -347,8 +369,8 @@ func (s *stream) finish(opened bool) {
 	hijacked := s.hijacked
 	s.mu.Unlock()
 	if !hijacked {
-		c.closeOutput(s.bytesIn, s.framesIn)
-		s.close(c.reason())
+		sent := c.closeOutput(s.bytesIn, s.framesIn)
+		s.close(c.reason(), sent)
 		c.inflight.Wait() // nothing holds them: the connection is closed
 	}
 	s.freeBuffer()
@@ -358,19 +380,47 @@ func (s *stream) finish(opened bool) {
 	}
 }
 
-func (s *stream) close(why Reason) {
+// close closes the connection as its end demands. sent tells whether all that was
+// written is with the kernel.
+func (s *stream) close(why Reason, sent bool) {
 	switch why {
+	case FIN, Reset, IOError:
+		if sent {
+			s.conn.Close()
+		} else {
+			s.reset()
+		}
 	case Cut, SlowReader, WriteTimeout:
 		s.reset()
-	case FrameError, FrameTimeout, HandlerError, Panic, Closed:
-		s.linger(lingerTime)
-	case Drain:
-		if n, _ := s.look(); n > 0 || s.in != nil && s.in.Len() > 0 {
-			s.linger(lingerDrain) // still sending: the last reply is in danger
+	case Drain, IdleTimeout:
+		if sent {
+			s.part()
 		} else {
-			s.conn.Close()
+			s.reset()
 		}
 	default:
+		if sent {
+			s.linger(lingerTime)
+		} else {
+			s.reset()
+		}
+	}
+}
+
+// part closes a connection on which the client is silent, so that it sees the
+// FIN in any case: also when it begins to send at this very moment, and the close
+// makes a RST of that. Is there something to read already, it is still sending,
+// and the last reply is in danger.
+func (s *stream) part() {
+	if sock.CloseWrite(s.conn) != nil {
+		s.conn.Close()
+		return
+	}
+	n, _ := s.look()
+	s.client.countIn(int64(n), 0)
+	if n > 0 || s.in != nil && s.in.Len() > 0 {
+		s.linger(lingerDrain)
+	} else {
 		s.conn.Close()
 	}
 }
@@ -391,37 +441,59 @@ func (s *stream) tryWrite(p []byte) (int, error) {
 // write writes all of p, in time. The time-out is for progress: it starts again
 // with each byte taken.
 func (s *stream) write(p []byte) (written int, err error) {
-	limit := s.frames.WriteTimeout
+	defer s.clearWriteDeadline()
 	progress := s.now()
 	for {
-		if limit > 0 {
-			s.setWriteDeadline(limit)
-		}
+		limit, late := s.writeLimit()
+		s.setWriteDeadline(limit)
 		n, err := s.conn.Write(p[written:])
 		written += n
 		if n > 0 {
 			progress = s.now()
 			s.activity.Store(progress)
 		}
-		if limit == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-			s.clearWriteDeadline()
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return written, err
 		}
 		s.writeDue = 0
-		if stalled := s.now() - progress; stalled >= int64(limit) {
-			return written, errWriteTimeout
+		if stalled := s.now() - progress; !s.resumes || limit > 0 && stalled >= int64(limit) {
+			return written, late
 		}
 	}
 }
 
+// writeLimit returns for how long the client may take nothing of what is written,
+// zero for ever, and the error when it is over. A client that has ended is not
+// waited for without a bound.
+func (s *stream) writeLimit() (limit time.Duration, late error) {
+	limit, late = s.frames.WriteTimeout, errWriteTimeout
+	if limit == 0 && s.client.ended.Load() {
+		limit = flushTimeout
+	}
+	if idle := s.frames.IdleTimeout; idle > 0 && (limit == 0 || idle < limit) {
+		limit, late = idle, errIdleTimeout
+	}
+	return limit, late
+}
+
 // setWriteDeadline lets the connection's Write return after a sixteenth of the
-// time-out, to see whether it got on. A deadline that has most of that still to
-// run is left as it is.
+// limit, or a second, to see whether it got on; where it may not go on after that,
+// only at the limit. A deadline that has most of its time still to run is left
+// as it is.
 func (s *stream) setWriteDeadline(limit time.Duration) {
-	step := max(limit/16, time.Millisecond)
-	if t := s.now(); s.writeDue < t+int64(step)/2 {
-		s.writeDue = t + int64(step)
-		s.conn.SetWriteDeadline(time.Now().Add(step))
+	wait, slack := time.Second, time.Second/2
+	switch {
+	case !s.resumes && limit == 0:
+		return
+	case !s.resumes:
+		wait, slack = limit, limit/16
+	case limit > 0:
+		wait = min(max(limit/16, time.Millisecond), time.Second)
+		slack = wait / 2
+	}
+	if t := s.now(); s.writeDue < t+int64(wait-slack) {
+		s.writeDue = t + int64(wait)
+		s.conn.SetWriteDeadline(time.Now().Add(wait))
 	}
 }
 
@@ -437,8 +509,12 @@ func (s *stream) clearWriteDeadline() {
 func (s *stream) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.hijacked {
-		s.conn.SetReadDeadline(past)
+	if s.hijacked {
+		return
+	}
+	s.conn.SetReadDeadline(past)
+	if !s.resumes && s.client.ended.Load() { // nobody else looks at a Write that waits
+		s.conn.SetWriteDeadline(time.Now().Add(flushTimeout))
 	}
 }
 

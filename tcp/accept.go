@@ -27,34 +27,23 @@ const (
 
 // acceptLoop accepts from ln until the server stops, or ln fails for good.
 func (s *Server) acceptLoop(ctx context.Context, ln net.Listener) error {
-	trouble := trouble{server: s, addr: ln.Addr()}
-	for {
-		placed, ok := s.admission.wait(s.stopped)
-		if !ok {
-			break
-		}
-		freed := trouble.freed()
+	backoff := backoff{server: s, addr: ln.Addr()}
+	for s.admission.wait(s.stopped) {
+		freed := backoff.freed()
 		conn, err := ln.Accept()
-		if err == nil {
-			trouble.over()
-			s.start(ctx, conn, placed)
-			continue
-		}
-		stopping, again := s.isStopping(), passes(err)
-		if !stopping && again {
-			trouble.pause(err, freed)
-		}
-		if placed { // after the pause, which a place that comes free would end
-			s.admission.giveBack()
-		}
-		if stopping {
-			break
-		}
-		if !again {
+		switch {
+		case err == nil:
+			backoff.reset()
+			s.start(ctx, conn)
+		case s.isStopping(): // and has interrupted this Accept
+		case retryable(err):
+			backoff.pause(err, freed)
+		default:
 			return fmt.Errorf("tcp: accept on %s: %w", ln.Addr(), err)
 		}
 	}
 	s.sweep(ctx, ln)
+	s.lastCall(ctx, ln)
 	return ErrServerClosed
 }
 
@@ -81,24 +70,33 @@ func (s *Server) sweep(ctx context.Context, ln net.Listener) {
 	for end := time.Now().Add(sweepTime); time.Now().Before(end); {
 		deadline := time.Now().Add(sweepWait)
 		d.SetDeadline(deadline)
-		if !time.Now().Before(deadline) {
-			continue // Accept would not even look into the queue
-		}
 		conn, err := ln.Accept()
 		switch {
 		case err == nil:
-			s.start(ctx, conn, false)
-		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(deadline):
-			// stop has interrupted this Accept instead of the last one.
+			s.start(ctx, conn)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if onTime(deadline) {
+				return
+			}
+		case retryable(err):
+			time.Sleep(firstPause) // for a descriptor, say; end bounds it
 		default:
 			return
 		}
 	}
 }
 
-// trouble is a time in which accepts fail. The zero value but for server and
-// addr is a time in which they do not.
-type trouble struct {
+// onTime reports whether an Accept that has just timed out did so when it should.
+// Then it has looked into the queue, and found nothing. If it is too early, stop
+// has interrupted it instead of the last one; if it is late, the system did not
+// run it in time, and it may not have looked at all.
+func onTime(deadline time.Time) bool {
+	late := time.Since(deadline)
+	return late >= 0 && late < sweepWait/2
+}
+
+// backoff is how long to wait after a failed accept.
+type backoff struct {
 	server *Server
 	addr   net.Addr
 
@@ -107,27 +105,28 @@ type trouble struct {
 }
 
 // freed returns a channel that is closed when a connection ends, and so a file
-// descriptor comes free. It is nil when there is no trouble: then nobody asks.
-func (t *trouble) freed() <-chan struct{} {
-	if t.next == 0 {
+// descriptor comes free. It is nil after a success: then nobody asks.
+func (b *backoff) freed() <-chan struct{} {
+	if b.next == 0 {
 		return nil
 	}
-	return t.server.admission.freed()
+	return b.server.admission.freed()
 }
 
-func (t *trouble) over() { t.next = 0 }
+func (b *backoff) reset() { b.next = 0 }
 
 // pause waits until it makes sense to try again: the time is up, a descriptor
 // came free, or the server stops.
-func (t *trouble) pause(err error, freed <-chan struct{}) {
-	s := t.server
+func (b *backoff) pause(err error, freed <-chan struct{}) {
+	s := b.server
 	s.stats.acceptErrors.Inc()
-	if time.Since(t.last) > episodeGap {
-		s.log().Warn("accept fails, trying again", "addr", t.addr.String(), "err", err)
+	if time.Since(b.last) > episodeGap {
+		s.stats.acceptEpisodes.Inc()
+		s.log().Warn("accept fails, trying again", "addr", b.addr.String(), "err", err)
 	}
-	t.last = time.Now()
-	t.next = min(max(2*t.next, firstPause), lastPause)
-	timer := time.NewTimer(t.next)
+	b.last = time.Now()
+	b.next = min(max(2*b.next, firstPause), lastPause)
+	timer := time.NewTimer(b.next)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -136,11 +135,11 @@ func (t *trouble) pause(err error, freed <-chan struct{}) {
 	}
 }
 
-// passes reports whether a failed accept is worth another try. The errnos are
+// retryable reports whether a failed accept is worth another try. The errnos are
 // named here because the standard library's Temporary is deprecated and misses
 // some of them. A listener that wraps another may say so itself.
-func passes(err error) bool {
-	for _, errno := range passing {
+func retryable(err error) bool {
+	for _, errno := range retryableErrnos {
 		if errors.Is(err, errno) {
 			return true
 		}

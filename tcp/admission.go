@@ -17,7 +17,7 @@ type admission struct {
 	rate          *rate.Limiter // nil without a limit
 
 	mu     sync.Mutex
-	inside int // connections, and places taken for the next
+	active int
 	perIP  map[netip.Addr]int
 	leaves chan struct{} // closed at the next leave; nil when nobody waits
 }
@@ -34,25 +34,38 @@ func (a *admission) init(cfg *Config) {
 	}
 }
 
-// wait waits until one more connection may be accepted, and takes a place for
-// it; where a full server refuses, the place is to be taken after the accept.
-// It reports false for ok when stopped is closed.
-func (a *admission) wait(stopped <-chan struct{}) (placed, ok bool) {
-	if !a.waitRate(stopped) {
-		return false, false
+// wait waits until it makes sense to accept one more connection. It takes no
+// place yet: a listener on which nobody comes must not hold one. It reports
+// false when stopped is closed.
+func (a *admission) wait(stopped <-chan struct{}) bool {
+	return a.waitRate(stopped) && (a.refuse || a.waitUntil(a.hasPlace, stopped))
+}
+
+// place takes a place for a connection. Where a full server waits, that may have
+// to wait too: another listener can have taken the place that was there before
+// the accept. It reports false when there is none to be had.
+func (a *admission) place(stopped <-chan struct{}) bool {
+	if a.refuse {
+		return a.takePlace()
 	}
-	for !a.refuse && !a.try() {
+	return a.waitUntil(a.takePlace, stopped)
+}
+
+// waitUntil waits until ok, which only a leave can make true, or stopped is
+// closed.
+func (a *admission) waitUntil(ok func() bool, stopped <-chan struct{}) bool {
+	for !ok() {
 		leave := a.freed()
-		if a.try() { // somebody left in between
-			break
+		if ok() { // somebody left in between
+			return true
 		}
 		select {
 		case <-leave:
 		case <-stopped:
-			return false, false
+			return ok()
 		}
 	}
-	return !a.refuse, true
+	return true
 }
 
 func (a *admission) waitRate(stopped <-chan struct{}) bool {
@@ -78,14 +91,19 @@ func (a *admission) waitRate(stopped <-chan struct{}) bool {
 	}
 }
 
-// try takes a place if there is one.
-func (a *admission) try() bool {
+func (a *admission) hasPlace() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.max > 0 && a.inside >= a.max {
+	return a.max <= 0 || a.active < a.max
+}
+
+func (a *admission) takePlace() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.max > 0 && a.active >= a.max {
 		return false
 	}
-	a.inside++
+	a.active++
 	return true
 }
 
@@ -104,7 +122,7 @@ func (a *admission) enter(ip netip.Addr) bool {
 	return true
 }
 
-// leave undoes try and enter.
+// leave undoes place and enter.
 func (a *admission) leave(ip netip.Addr) {
 	a.mu.Lock()
 	if n := a.perIP[ip]; n > 1 {
@@ -116,11 +134,11 @@ func (a *admission) leave(ip netip.Addr) {
 	a.giveBack()
 }
 
-// giveBack undoes try.
+// giveBack undoes place.
 func (a *admission) giveBack() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.inside--
+	a.active--
 	if a.leaves != nil {
 		close(a.leaves)
 		a.leaves = nil
@@ -139,7 +157,7 @@ func (a *admission) freed() <-chan struct{} {
 
 // peerIP is the address that a client is counted by; not valid on unix sockets.
 func peerIP(conn net.Conn) netip.Addr {
-	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok && addr != nil {
 		return addr.AddrPort().Addr().Unmap()
 	}
 	return netip.Addr{}

@@ -15,9 +15,12 @@ func Listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	}
 	network, address := cfg.network(), cfg.address()
 	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, network, address)
-	if err != nil && network == "unix" {
-		return replaceStale(ctx, &lc, address, err)
+	// Go's default is a listener for multipath TCP where the system has it. It
+	// refuses some of TCP's socket options, the filter of lastCall among them
+	// (mptcp_setsockopt_sol_socket in Linux's net/mptcp/sockopt.c).
+	lc.SetMultipathTCP(false)
+	if network == "unix" {
+		return listenUnix(ctx, &lc, address)
 	}
-	return ln, err
+	return lc.Listen(ctx, network, address)
 }

@@ -57,19 +57,20 @@ func (s *Server) run(ln net.Listener, signals <-chan os.Signal) error {
 	go func() { served <- s.Serve(context.Background(), ln) }()
 	select {
 	case err := <-served: // the listener failed, but its clients need not suffer
-		return errors.Join(err, s.drain(signals))
+		return errors.Join(err, s.stopOn(signals, 0))
 	case sig := <-signals:
 		s.log().Info("draining", "signal", sig.String(), "clients", s.serving.Count(),
 			"grace", s.GraceDelay, "timeout", s.drainTimeout())
-		err := s.drain(signals)
+		err := s.stopOn(signals, s.GraceDelay)
 		<-served
 		return err
 	}
 }
 
-// drain waits GraceDelay, then shuts the server down within DrainTimeout, and
-// tells the log how it went. The next signal cuts it short, wherever it is.
-func (s *Server) drain(signals <-chan os.Signal) error {
+// stopOn goes on as before for the grace time, then shuts the server down within
+// DrainTimeout, and tells the log how it went. The next signal cuts it short,
+// wherever it is.
+func (s *Server) stopOn(signals <-chan os.Signal, grace time.Duration) error {
 	ctx, cut := context.WithCancelCause(context.Background())
 	var watch sync.WaitGroup
 	watch.Go(func() {
@@ -82,7 +83,7 @@ func (s *Server) drain(signals <-chan os.Signal) error {
 	defer watch.Wait()
 	defer cut(nil)
 
-	s.grace(ctx)
+	pause(ctx, grace)
 	bounded, cancel := context.WithTimeoutCause(ctx, s.drainTimeout(), errDrainTimeout)
 	defer cancel()
 	err := s.Shutdown(bounded)
@@ -90,9 +91,9 @@ func (s *Server) drain(signals <-chan os.Signal) error {
 	return err
 }
 
-// grace goes on as before for GraceDelay.
-func (s *Server) grace(ctx context.Context) {
-	timer := time.NewTimer(s.GraceDelay)
+// pause waits for d, or for the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

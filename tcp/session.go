@@ -6,30 +6,40 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"time"
 
 	"wireline/handler"
 	"wireline/lib/sock"
 )
 
+// dismissTime is how long a client that is turned away in a drain has to close
+// its side.
+const dismissTime = 100 * time.Millisecond
+
 // session is a connection as the server knows it: enough to count and to cut it.
 type session struct {
-	conn net.Conn
-	ip   netip.Addr
+	server *Server
+	conn   net.Conn
+	ip     netip.Addr
+
+	// Under the server's mu.
+	forgotten bool // ended, or released
+	cut       bool
 }
 
 // start admits conn and serves it in a goroutine of its own. Before that it is
 // in the server's set and in the handler's, so that a stop in between misses
-// it in neither. placed tells that it has a place already.
-func (s *Server) start(ctx context.Context, conn net.Conn, placed bool) {
-	if !placed && !s.admission.try() {
+// it in neither.
+func (s *Server) start(ctx context.Context, conn net.Conn) {
+	if !s.admission.place(s.stopped) {
 		s.turnAway(conn)
 		return
 	}
-	ses := &session{conn: conn, ip: peerIP(conn)}
+	ses := &session{server: s, conn: conn, ip: peerIP(conn)}
 	if !s.admission.enter(ses.ip) {
 		s.admission.giveBack()
 		s.stats.refusedPerIP.Inc()
-		s.log().Debug("refused", "peer", conn.RemoteAddr().String(), "max_clients_per_ip", s.MaxClientsPerIP)
+		s.log().Debug("refused", "peer", peer(conn), "max_clients_per_ip", s.MaxClientsPerIP)
 		sock.Reset(conn)
 		return
 	}
@@ -38,62 +48,108 @@ func (s *Server) start(ctx context.Context, conn net.Conn, placed bool) {
 	s.mu.Lock()
 	s.sessions[ses] = struct{}{}
 	s.mu.Unlock()
-	serve := s.register(ctx, ses)
-	go s.serve(ses, serve)
+	if serve := s.register(handler.WithRelease(ctx, ses.forget), ses); serve != nil {
+		go s.serve(ses, serve)
+	}
 }
 
-// turnAway answers a client that finds the server full: with a reset, or when
-// it was found in the queue of a listener that is about to close, where it had
-// been told to wait, with a FIN.
+// turnAway answers a client that finds the server full. Where it is to wait it
+// was found in the queue of a listener that is about to close, and gets a FIN.
 func (s *Server) turnAway(conn net.Conn) {
 	if s.WhenFull != Refuse {
-		conn.Close()
+		s.serving.Add(1)
+		go s.dismiss(conn)
 		return
 	}
 	s.stats.refusedFull.Inc()
-	s.log().Debug("refused", "peer", conn.RemoteAddr().String(), "max_clients", s.MaxClients)
+	s.log().Debug("refused", "peer", peer(conn), "max_clients", s.MaxClients)
 	sock.Reset(conn)
 }
 
+// dismiss closes conn with a FIN: what it has sent already is read, or the
+// kernel would make a reset of it.
+func (s *Server) dismiss(conn net.Conn) {
+	defer s.serving.Done()
+	sock.Linger(conn, dismissTime)
+}
+
 // register gives the connection to the handler and returns what is left to do
-// in its goroutine.
-func (s *Server) register(ctx context.Context, ses *session) func() {
+// in its goroutine: nothing if the handler panics.
+func (s *Server) register(ctx context.Context, ses *session) (serve func()) {
 	h := s.handler()
-	if r, ok := h.(handler.Registrar); ok {
-		return r.Register(ctx, ses.conn)
+	r, ok := h.(handler.Registrar)
+	if !ok {
+		return func() {
+			defer ses.close() // in case that the handler does not
+			h.Handle(ctx, ses.conn)
+		}
 	}
-	return func() {
-		defer ses.conn.Close() // in case that the handler does not
-		h.Handle(ctx, ses.conn)
-	}
+	defer func() {
+		if serve == nil {
+			s.failed(ses, recover())
+			ses.forget()
+		}
+	}()
+	return r.Register(ctx, ses.conn)
 }
 
-// serve runs in the connection's goroutine.
+// serve runs in the connection's goroutine. A panic costs this connection only,
+// and so does runtime.Goexit.
 func (s *Server) serve(ses *session, serve func()) {
-	defer s.end(ses)
-	defer s.recoverPanic(ses)
+	defer ses.forget() // last, when the descriptor is free again
+	returned := false
+	defer func() {
+		if !returned {
+			s.failed(ses, recover())
+		}
+	}()
 	serve()
+	returned = true
 }
 
-// recoverPanic keeps a handler's panic to its connection.
-func (s *Server) recoverPanic(ses *session) {
-	p := recover()
-	if p == nil {
-		return
-	}
+// failed reports a handler that did not return: it panicked with p, or ended its
+// goroutine.
+func (s *Server) failed(ses *session, p any) {
 	s.stats.panics.Inc()
-	s.log().Error("handler panicked", "peer", ses.conn.RemoteAddr().String(),
-		"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-	ses.conn.Close()
+	what := "runtime.Goexit"
+	if p != nil {
+		what = fmt.Sprint(p)
+	}
+	s.log().Error("handler panicked", "peer", peer(ses.conn), "panic", what, "stack", string(debug.Stack()))
+	ses.close()
 }
 
-// end forgets a connection. It comes last, when its descriptor is free again.
-func (s *Server) end(ses *session) {
+// forget ends the server's interest in a connection: it is over, or it has a new
+// owner. What counts is the first call.
+func (ses *session) forget() {
+	s := ses.server
 	s.mu.Lock()
+	first := !ses.forgotten
+	ses.forgotten = true
 	delete(s.sessions, ses)
 	s.mu.Unlock()
-	s.admission.leave(ses.ip)
-	s.serving.Done()
+	if first {
+		s.admission.leave(ses.ip)
+		s.serving.Done()
+	}
+}
+
+// close closes the connection, unless it has a new owner.
+func (ses *session) close() {
+	ses.server.mu.Lock()
+	released := ses.forgotten
+	ses.server.mu.Unlock()
+	if !released {
+		ses.conn.Close()
+	}
+}
+
+// peer is the client's address for the log.
+func peer(conn net.Conn) string {
+	if addr := conn.RemoteAddr(); addr != nil {
+		return addr.String()
+	}
+	return ""
 }
 
 // discard is the codec of a server without a handler: it skips all.

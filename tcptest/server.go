@@ -41,7 +41,7 @@ func NewUnstartedServer(h handler.Handler) *Server {
 // serves. It panics when it cannot.
 func (s *Server) Start() {
 	cfg := s.TCP.Config
-	if cfg.Address == "" {
+	if cfg.Address == "" && cfg.Network != "unix" {
 		cfg.Address = "127.0.0.1:0"
 	}
 	ln, err := tcp.Listen(context.Background(), &cfg)
@@ -80,13 +80,15 @@ func dial(ln net.Listener) (net.Conn, error) {
 // returns tcp.Server's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.TCP.Shutdown(ctx)
-	<-s.served
-	s.served <- tcp.ErrServerClosed // for the next call
+	if s.served != nil { // it was started
+		served := <-s.served
+		s.served <- served // for the next call
+	}
 	return err
 }
 
-// Close cuts all connections and waits for their handlers. It may be called
-// after Shutdown.
+// Close cuts all connections, and waits for their handlers unless they go on
+// without their connection. It may be called after Shutdown.
 func (s *Server) Close() {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -13,7 +13,7 @@ const minSpace = 16 << 10
 // value is empty and ready. It belongs to one goroutine.
 //
 // It doubles when one frame has filled it and the codec asks for more, so the
-// codec's maximum bounds it to twice the longest frame.
+// codec's maximum bounds it to twice the longest frame, or 16 KiB.
 type Buffer struct {
 	data []byte // data[r:w] are the bytes not yet split
 	r, w int

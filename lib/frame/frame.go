@@ -8,9 +8,9 @@ import (
 // DefaultMax is the longest frame in bytes where a codec's Max is zero.
 const DefaultMax = 64 << 10
 
-// MaxMax is the largest maximum that makes sense, 1 GiB: one frame is held in
-// memory whole, and sums of lengths must not overflow where int has 32 bits.
-const MaxMax = 1 << 30
+// MaxMax is the largest maximum there is, 512 MiB: a frame is held in memory
+// whole, and twice its length must fit where int has 32 bits.
+const MaxMax = 512 << 20
 
 var (
 	// ErrTooLong reports a frame that is longer than its codec's maximum.

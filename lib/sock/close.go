@@ -2,7 +2,9 @@ package sock
 
 import (
 	"errors"
+	"io"
 	"net"
+	"time"
 )
 
 // CloseWrite sends a FIN: the peer reads what is on its way and then the end of
@@ -15,6 +17,19 @@ func CloseWrite(conn net.Conn) error {
 	return errors.ErrUnsupported
 }
 
+// Linger closes conn so that what was written last arrives. A close with input
+// unread makes the kernel send a RST (RFC 1122, 4.2.2.13; tcp_close in Linux's
+// net/ipv4/tcp.c), and a client that still sends sees its write fail before it
+// has read our reply. So: FIN, then read and discard until the client's FIN, but
+// no longer than limit; then close. It sets the read deadline.
+func Linger(conn net.Conn, limit time.Duration) error {
+	if CloseWrite(conn) == nil {
+		conn.SetReadDeadline(time.Now().Add(limit))
+		io.Copy(io.Discard, struct{ io.Reader }{conn}) // its end, of whatever kind, ends the wait
+	}
+	return conn.Close()
+}
+
 // Reset closes conn with a RST, so that the peer sees an error and no end of
 // the stream; what was not sent yet is thrown away, and no TIME_WAIT stays
 // behind (socket(7), SO_LINGER with a time of 0). Wrapped connections are
@@ -24,7 +39,11 @@ func Reset(conn net.Conn) error {
 	for inner := conn; inner != nil; {
 		if l, ok := inner.(interface{ SetLinger(sec int) error }); ok {
 			l.SetLinger(0) // fails only on a closed connection, as Close then does
-			return inner.Close()
+			err := inner.Close()
+			if inner != conn {
+				conn.Close() // second, so that it cannot send anything before the RST
+			}
+			return err
 		}
 		w, ok := inner.(interface{ NetConn() net.Conn })
 		if !ok {

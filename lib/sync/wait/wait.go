@@ -1,8 +1,3 @@
-// Package wait has a counter of work in flight that one can wait for with a
-// bound. It differs from sync.WaitGroup in two ways: Add may run at the same
-// time as Wait, from any count (a WaitGroup panics or misses it when its count
-// is zero), and a wait that is given up leaves nothing behind (around a
-// WaitGroup it leaves the goroutine that waits).
 package wait
 
 import (
@@ -107,10 +102,14 @@ func (w *Wait) idle() <-chan struct{} {
 	return w.zero
 }
 
+// wake wakes those who wait, unless work was added since the count was zero:
+// who waits now may have come after that, and the next zero is his.
 func (w *Wait) wake() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.wakeLocked()
+	if w.n.Load() == 0 {
+		w.wakeLocked()
+	}
 }
 
 func (w *Wait) wakeLocked() {

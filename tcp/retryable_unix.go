@@ -4,8 +4,8 @@ package tcp
 
 import "syscall"
 
-// passing are the errors of accept(2) that are not the listener's fault.
-var passing = []error{
+// retryableErrnos are the errors of accept(2) that are not the listener's fault.
+var retryableErrnos = []error{
 	// Out of something that comes back.
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
 	// The client is gone again.

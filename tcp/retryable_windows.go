@@ -2,7 +2,7 @@ package tcp
 
 import "golang.org/x/sys/windows"
 
-// passing are the errors of accept that are not the listener's fault.
-var passing = []error{
+// retryableErrnos are the errors of accept that are not the listener's fault.
+var retryableErrnos = []error{
 	windows.WSAEMFILE, windows.WSAENOBUFS, windows.WSAECONNRESET, windows.WSAECONNABORTED, windows.WSAENETDOWN,
 }

@@ -1,0 +1,89 @@
+package handler_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+
+	"wireline/handler"
+	"wireline/lib/frame"
+	"wireline/tcptest"
+)
+
+// A server that answers each line in capitals, greets, and counts for itself how
+// many lines each client has sent.
+func ExampleFrames() {
+	type session struct{ lines int }
+	h := &handler.Frames{
+		Codec: frame.Line{},
+		OnOpen: func(c *handler.Client) error {
+			c.Value = &session{}
+			return c.WriteFrame([]byte("hello"))
+		},
+		Serve: func(c *handler.Client, line []byte) error {
+			s := c.Value.(*session)
+			s.lines++
+			if string(line) == "quit" {
+				fmt.Fprintf(c, "%d lines, bye\n", s.lines)
+				return handler.ErrClose
+			}
+			return c.WriteFrame(bytes.ToUpper(line))
+		},
+		OnRecord: func(handler.Record) {},
+	}
+	server := tcptest.NewServer(h)
+	defer server.Close()
+
+	conn := server.Dial()
+	defer conn.Close()
+	io.WriteString(conn, "one\ntwo\nquit\n")
+	all, _ := io.ReadAll(conn)
+	fmt.Print(string(all))
+	// Output:
+	// hello
+	// ONE
+	// TWO
+	// 3 lines, bye
+}
+
+// A message to all clients, from outside of any frame.
+func ExampleClients_Range() {
+	ready := make(chan struct{})
+	h := &handler.Frames{Serve: func(*handler.Client, []byte) error {
+		close(ready)
+		return nil
+	}}
+	server := tcptest.NewServer(h)
+	defer server.Close()
+	conn := server.Dial()
+	defer conn.Close()
+	io.WriteString(conn, "here\n")
+	<-ready
+
+	h.Clients().Range(func(c *handler.Client) bool {
+		c.WriteFrame([]byte("news for all"))
+		return true
+	})
+	got := make([]byte, len("news for all\n"))
+	io.ReadFull(conn, got)
+	fmt.Print(string(got))
+	// Output: news for all
+}
+
+// A protocol without frames: what comes goes back.
+func ExampleFunc() {
+	server := tcptest.NewServer(handler.Func(func(_ context.Context, conn net.Conn) {
+		io.Copy(conn, conn)
+	}))
+	defer server.Close()
+
+	conn := server.Dial()
+	io.WriteString(conn, "anything")
+	conn.(*net.TCPConn).CloseWrite()
+	all, _ := io.ReadAll(conn)
+	conn.Close()
+	fmt.Println(string(all))
+	// Output: anything
+}

@@ -1,0 +1,281 @@
+package tcp_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"wireline/handler"
+	"wireline/lib/frame"
+	"wireline/tcp"
+	"wireline/tcptest"
+)
+
+// TestMain is also the main of the child processes that tests start.
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(childEnv); spec != "" {
+		os.Exit(childMain(spec))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// patience bounds what a test waits for in vain.
+const patience = 10 * time.Second
+
+// echo serves lines as they come.
+func echo() *handler.Frames { return echoAfter(func(string) {}) }
+
+// echoAfter calls work with each line, its end not counted, before it comes back.
+func echoAfter(work func(line string)) *handler.Frames {
+	return &handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+		work(string(line))
+		return c.WriteFrame(line)
+	}}
+}
+
+// gate holds the lines "hold" until it is opened, at the test's end at the
+// latest, and tells of each.
+type gate struct {
+	holding chan struct{}
+	opened  chan struct{}
+	open    func()
+}
+
+func newGate(t *testing.T) *gate {
+	g := &gate{holding: make(chan struct{}, 1000), opened: make(chan struct{})}
+	g.open = sync.OnceFunc(func() { close(g.opened) })
+	t.Cleanup(g.open)
+	return g
+}
+
+func (g *gate) work(line string) {
+	if line == "hold" {
+		g.holding <- struct{}{}
+		<-g.opened
+	}
+}
+
+// start starts a server with cfg for h on the loopback interface. It is closed
+// at the test's end.
+func start(t *testing.T, cfg tcp.Config, h handler.Handler) *tcptest.Server {
+	t.Helper()
+	s := tcptest.NewUnstartedServer(h)
+	s.TCP.Config = cfg
+	s.Start()
+	t.Cleanup(s.Close)
+	return s
+}
+
+// serve serves ln with srv, until the test's end at the latest. The returned
+// function waits for Serve's error.
+func serve(ctx context.Context, t *testing.T, srv *tcp.Server, ln net.Listener) (result func() error) {
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ctx, ln) }()
+	t.Cleanup(func() { srv.Close() })
+	return func() error { return <-served }
+}
+
+// within is a context that ends after d.
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// shutdown demands that srv stops in good order.
+func shutdown(t *testing.T, srv *tcp.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+}
+
+func listenTCP(t *testing.T) *net.TCPListener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return ln.(*net.TCPListener)
+}
+
+// dial connects to address. Nothing waits on the connection for longer than
+// patience, and it is closed at the test's end.
+func dial(t *testing.T, network, address string) net.Conn {
+	t.Helper()
+	conn, err := net.DialTimeout(network, address, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetDeadline(time.Now().Add(patience))
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// join connects in memory.
+func join(t *testing.T, ln *tcptest.Listener) net.Conn {
+	t.Helper()
+	conn, err := ln.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func send(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatalf("write: %v", err)
+	}
+}
+
+// receive demands exactly text next.
+func receive(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	got := make([]byte, len(text))
+	if n, err := io.ReadFull(conn, got); err != nil || string(got) != text {
+		t.Fatalf("read %q, %v; want %q", got[:n], err, text)
+	}
+}
+
+// receiveAll reads to the end of the stream and demands exactly text.
+func receiveAll(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if got, err := io.ReadAll(conn); err != nil || string(got) != text {
+		t.Fatalf("read %q to the end, %v; want %q", got, err, text)
+	}
+}
+
+// exchange sends a line and demands it back.
+func exchange(t *testing.T, conn net.Conn, line string) {
+	t.Helper()
+	send(t, conn, line)
+	receive(t, conn, line)
+}
+
+func receiveReset(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if got, err := io.ReadAll(conn); !isReset(err) {
+		t.Fatalf("read %q, then %v; want a reset", got, err)
+	}
+}
+
+func isReset(err error) bool {
+	const windowsReset = syscall.Errno(10054) // WSAECONNRESET
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, windowsReset)
+}
+
+// reset closes the client's end with a RST.
+func reset(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if err := conn.(interface{ SetLinger(int) error }).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}
+
+// silent reports whether nothing comes from conn for d.
+func silent(conn net.Conn, d time.Duration) bool {
+	defer conn.SetReadDeadline(time.Now().Add(patience))
+	conn.SetReadDeadline(time.Now().Add(d))
+	_, err := conn.Read(make([]byte, 1))
+	return errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// soon reports whether ok comes true within d.
+func soon(d time.Duration, ok func() bool) bool {
+	for end := time.Now().Add(d); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
+// eventually demands that ok comes true.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	if !soon(patience, ok) {
+		t.Fatalf("waited in vain: %s", what)
+	}
+}
+
+// receivedSoon waits for c, and reports whether it came within d.
+func receivedSoon[T any](c <-chan T, d time.Duration) bool {
+	select {
+	case <-c:
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
+// mustReceive waits for c.
+func mustReceive[T any](t *testing.T, what string, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("waited in vain: %s", what)
+		panic("not reached")
+	}
+}
+
+// journal is a log to look at.
+type journal struct {
+	mu      sync.Mutex
+	records []slog.Record
+}
+
+func (j *journal) logger() *slog.Logger { return slog.New(j) }
+
+func (j *journal) Enabled(context.Context, slog.Level) bool { return true }
+func (j *journal) WithAttrs([]slog.Attr) slog.Handler       { return j }
+func (j *journal) WithGroup(string) slog.Handler            { return j }
+
+func (j *journal) Handle(_ context.Context, r slog.Record) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.records = append(j.records, r)
+	return nil
+}
+
+// find returns the attributes of all records of msg.
+func (j *journal) find(msg string) (found []map[string]string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, r := range j.records {
+		if r.Message != msg {
+			continue
+		}
+		attrs := map[string]string{"level": r.Level.String()}
+		r.Attrs(func(a slog.Attr) bool {
+			attrs[a.Key] = a.Value.String()
+			return true
+		})
+		found = append(found, attrs)
+	}
+	return found
+}
+
+// greeting writes a line to each client that is let in, then echoes.
+func greeting() *handler.Frames {
+	h := echo()
+	h.Codec = frame.Line{}
+	h.OnOpen = func(c *handler.Client) error { return c.WriteFrame([]byte("welcome")) }
+	return h
+}
