@@ -42,7 +42,9 @@ func newNaive(ln net.Listener, o options) *naive {
 
 // serveUntilSignal is ListenAndServe of the tutorial.
 func (s *naive) serveUntilSignal() {
+	//lint:ignore S1019 the size is the point
 	signals := make(chan os.Signal, 0) // 10: what comes when nobody receives is lost
+	//lint:ignore SA1017 so is this
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
 	go func() {
 		<-signals
