@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -32,6 +33,27 @@ func (g *gated) frames() *handler.Frames {
 	}}
 }
 
+// waitForBusy waits until so many clients are busy: one that has its reply may be
+// so for a moment still.
+func waitForBusy(t *testing.T, clients *handler.Clients, want int) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; runtime.Gosched() {
+		busy := 0
+		clients.Range(func(c *handler.Client) bool {
+			if c.Busy() {
+				busy++
+			}
+			return true
+		})
+		if busy == want {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d clients are busy, want %d", busy, want)
+		}
+	}
+}
+
 func TestDrain(t *testing.T) {
 	var g *gated
 	build := func() *handler.Frames { g = newGated(); return g.frames() }
@@ -43,6 +65,7 @@ func TestDrain(t *testing.T) {
 		receive(t, half, "a\n")
 		send(t, busy, "slow\nnot begun\n") // it has taken both lines when the first begins
 		<-g.began
+		waitForBusy(t, s.server.TCP.Handler.(*handler.Frames).Clients(), 1)
 
 		done := make(chan error)
 		go func() { done <- s.shutdown(patience) }()
@@ -268,6 +291,7 @@ func TestPlainDrain(t *testing.T) {
 	receive(t, idle, "a\n")
 	send(t, busy, "slow\n")
 	<-began
+	waitForBusy(t, &h.Clients, 1)
 	done := make(chan error)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -358,6 +382,7 @@ func TestHandlerWithEmbeddedClients(t *testing.T) {
 		return true
 	})
 	receive(t, conn, "to all\n")
+	waitForBusy(t, &h.Clients, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
