@@ -201,6 +201,8 @@ func (c *Client) endIO(err error) {
 		c.end(ByServer, WriteTimeout, err)
 	case errors.Is(err, errIdleTimeout):
 		c.end(ByServer, IdleTimeout, err)
+	case errors.Is(err, net.ErrClosed) && c.ctx.Err() != nil:
+		c.end(ByServer, Cut, nil) // by the server, which does not know the client
 	case errors.Is(err, net.ErrClosed):
 		c.end(ByServer, Closed, nil)
 	case sock.IsReset(err):

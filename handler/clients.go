@@ -78,8 +78,9 @@ func (s *Clients) add(c *Client) bool {
 	// Shutdown sets closing before it goes through the set. If it is not set
 	// now, Shutdown will find c; else it may have missed c.
 	if s.closing.Load() {
-		s.set.Delete(c)
-		s.live.Done()
+		if _, there := s.set.LoadAndDelete(c); there { // or Shutdown has removed it
+			s.live.Done()
+		}
 		return false
 	}
 	return true
@@ -119,6 +120,8 @@ func (s *Clients) each(f func(*Client) bool) {
 // on, idle ones get their FIN at once, busy ones finish the frame that they are
 // in and get its reply. What is left when ctx ends is reset, and the error says
 // how many there were; it is ErrCut and ctx's cause.
+// It waits for the frames: a frame function must not call it with a ctx that does
+// not end.
 func (s *Clients) Shutdown(ctx context.Context) error {
 	if s.closing.CompareAndSwap(false, true) {
 		s.drain()
@@ -174,6 +177,9 @@ func (s *Clients) cut() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.each(func(c *Client) bool {
+		if c.reason() == Hijacked {
+			return true // about to leave the set
+		}
 		n++
 		if c.wasCut {
 			return true

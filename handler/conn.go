@@ -28,8 +28,9 @@ type Conn struct {
 	client *Client
 	conn   net.Conn
 
-	mu  sync.Mutex  // orders SetReadDeadline and wake
-	eof atomic.Bool // the client has sent its FIN
+	mu      sync.Mutex  // orders SetReadDeadline and wake
+	lingers bool        // the handler is done, nobody is to be woken
+	eof     atomic.Bool // the client has sent its FIN
 }
 
 func newConn(ctx context.Context, conn net.Conn) *Conn {
@@ -162,10 +163,11 @@ func (c *Conn) finish() {
 		c.client.abort(ByServer, WriteTimeout, errWriteTimeout)
 	}
 	switch c.noteEnd() {
-	case Drain:
+	case Drain, Closed, Panic:
+		c.mu.Lock()
+		c.lingers = true
+		c.mu.Unlock()
 		sock.Linger(c.conn, lingerDrain)
-	case Closed, Panic:
-		sock.Linger(c.conn, lingerTime)
 	}
 	c.Close()
 }
@@ -185,7 +187,9 @@ func (c *Conn) touch() {}
 func (c *Conn) wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.conn.SetReadDeadline(past)
+	if !c.lingers {
+		c.conn.SetReadDeadline(past)
+	}
 }
 
 func (c *Conn) reset() { sock.Reset(c.conn) }

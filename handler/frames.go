@@ -57,8 +57,7 @@ type Frames struct {
 	// WriteTimeout resets a client that takes no byte of what is pending for
 	// so long; a slow one that takes some stays. It is kept to a sixteenth, or
 	// a millisecond; under TLS progress is seen for each 64 KiB only. Zero
-	// means never, but a client that has ended is not waited for longer than
-	// 10 seconds.
+	// means never, but 10 seconds for a client that has ended.
 	WriteTimeout time.Duration
 
 	// MaxPending bounds the bytes that wait to be sent to one client: when so

@@ -191,6 +191,9 @@ func TestPanicCostsOneConnection(t *testing.T) {
 		}
 		send(t, other, "b\n")
 		receive(t, other, "b\n")
+		if err := s.shutdown(patience); err != nil { // the count comes after the record
+			t.Error(err)
+		}
 		if n := s.server.TCP.Stats().Panics; n != 1 {
 			t.Errorf("%d panics counted", n)
 		}

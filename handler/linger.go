@@ -13,7 +13,7 @@ const (
 	// so long to read our last words.
 	lingerTime = 2 * time.Second
 
-	// lingerDrain bounds it during a drain.
+	// lingerDrain bounds it during a drain, and for plain handlers.
 	lingerDrain = 500 * time.Millisecond
 
 	// lingerBytes is how much is read at full speed while lingering, enough

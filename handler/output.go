@@ -344,11 +344,15 @@ func (c *Client) closeOutput(bytes, frames int64) (sent bool) {
 	return !c.inflight.WaitWithTimeout(flushTimeout) && err == nil
 }
 
-// freeOutput gives the buffers back, when nobody writes any more.
+// freeOutput gives the buffers back, when nobody writes any more. The connection
+// is closed, so that does not take long.
 func (c *Client) freeOutput() {
 	o := &c.out
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for o.flushing {
+		o.changed.Wait()
+	}
 	for _, k := range []*chunk{o.writing, o.pending} {
 		if k != nil {
 			k.free()

@@ -15,6 +15,9 @@ import (
 	"wireline/lib/sock"
 )
 
+// lookTime bounds what a drain still reads of a frame that has arrived.
+const lookTime = 100 * time.Millisecond
+
 // buffers holds the frame.Buffers of clients that have nothing to split.
 var buffers = sync.Pool{New: func() any { return new(frame.Buffer) }}
 
@@ -26,7 +29,8 @@ type stream struct {
 	conn    net.Conn
 	raw     raw  // without waiting, where the system and the connection allow it
 	resumes bool // a Write may go on after a time-out; not under TLS
-	looked  bool // the drain's last look is done
+
+	lookUntil int64 // when the drain's last look is over; see lastLook
 
 	in    *frame.Buffer // nil while nothing is kept
 	codec frame.Codec
@@ -139,11 +143,13 @@ func (s *stream) fill() (eof, ok bool) {
 // lastLook is what a drain leaves of reading: a client that is idle gets its
 // FIN, unless a frame of its has arrived that was not read yet.
 func (s *stream) lastLook() (eof, ok bool) {
-	if s.client.ended.Load() || s.looked {
+	if s.lookUntil == 0 {
+		s.lookUntil = s.now() + int64(lookTime)
+	}
+	if s.client.ended.Load() || s.now() > s.lookUntil {
 		s.client.end(ByServer, Drain, nil)
 		return false, false
 	}
-	s.looked = true
 	n, err := s.look()
 	switch {
 	case n > 0:
@@ -207,6 +213,7 @@ func (s *stream) begin() { s.client.beginBatch() }
 // done writes what was gathered since begin. An error of that has ended the
 // client.
 func (s *stream) done() {
+	s.boundWrite()
 	s.client.endBatch(s.bytesIn, s.framesIn)
 	s.bytesIn, s.framesIn = 0, 0
 	s.touch()
@@ -369,6 +376,7 @@ func (s *stream) finish(opened bool) {
 	hijacked := s.hijacked
 	s.mu.Unlock()
 	if !hijacked {
+		s.boundWrite()
 		sent := c.closeOutput(s.bytesIn, s.framesIn)
 		s.close(c.reason(), sent)
 		c.inflight.Wait() // nothing holds them: the connection is closed
@@ -497,6 +505,14 @@ func (s *stream) setWriteDeadline(limit time.Duration) {
 	}
 }
 
+// boundWrite bounds a Write that waits without a deadline, once the client has
+// ended: where Write may not go on after a time-out, it does not look itself.
+func (s *stream) boundWrite() {
+	if !s.resumes && s.frames.WriteTimeout == 0 && s.frames.IdleTimeout == 0 && s.client.ended.Load() {
+		s.conn.SetWriteDeadline(time.Now().Add(flushTimeout))
+	}
+}
+
 // clearWriteDeadline undoes setWriteDeadline where writes go past it: a
 // deadline that is over makes them fail.
 func (s *stream) clearWriteDeadline() {
@@ -513,9 +529,7 @@ func (s *stream) wake() {
 		return
 	}
 	s.conn.SetReadDeadline(past)
-	if !s.resumes && s.client.ended.Load() { // nobody else looks at a Write that waits
-		s.conn.SetWriteDeadline(time.Now().Add(flushTimeout))
-	}
+	s.boundWrite()
 }
 
 func (s *stream) reset() {

@@ -20,8 +20,10 @@ const (
 	episodeGap = 5 * time.Second
 
 	// sweepWait is how long a stopping accept loop waits for one more
-	// connection, sweepTime how long it takes in connections at most.
+	// connection, lastWait how long it does when no more can come, sweepTime
+	// how long it takes in connections at most.
 	sweepWait = 10 * time.Millisecond
+	lastWait  = 300 * time.Microsecond
 	sweepTime = time.Second
 )
 
@@ -42,8 +44,11 @@ func (s *Server) acceptLoop(ctx context.Context, ln net.Listener) error {
 			return fmt.Errorf("tcp: accept on %s: %w", ln.Addr(), err)
 		}
 	}
-	s.sweep(ctx, ln)
-	s.lastCall(ctx, ln)
+	s.sweep(ctx, ln, sweepWait)
+	if letIn := keepOut(ln); letIn != nil {
+		defer letIn()
+		s.sweep(ctx, ln, lastWait)
+	}
 	return ErrServerClosed
 }
 
@@ -62,20 +67,20 @@ type deadliner interface{ SetDeadline(time.Time) error }
 // accepted: to close the listener now would reset them, though their clients
 // have every reason to believe that they are connected (inet_csk_listen_stop in
 // Linux's net/ipv4/inet_connection_sock.c).
-func (s *Server) sweep(ctx context.Context, ln net.Listener) {
+func (s *Server) sweep(ctx context.Context, ln net.Listener, wait time.Duration) {
 	d, ok := ln.(deadliner)
 	if !ok {
 		return
 	}
 	for end := time.Now().Add(sweepTime); time.Now().Before(end); {
-		deadline := time.Now().Add(sweepWait)
+		deadline := time.Now().Add(wait)
 		d.SetDeadline(deadline)
 		conn, err := ln.Accept()
 		switch {
 		case err == nil:
 			s.start(ctx, conn)
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if onTime(deadline) {
+			if onTime(deadline, wait) {
 				return
 			}
 		case retryable(err):
@@ -90,9 +95,9 @@ func (s *Server) sweep(ctx context.Context, ln net.Listener) {
 // Then it has looked into the queue, and found nothing. If it is too early, stop
 // has interrupted it instead of the last one; if it is late, the system did not
 // run it in time, and it may not have looked at all.
-func onTime(deadline time.Time) bool {
+func onTime(deadline time.Time, wait time.Duration) bool {
 	late := time.Since(deadline)
-	return late >= 0 && late < sweepWait/2
+	return late >= 0 && late < max(wait/2, 2*time.Millisecond)
 }
 
 // backoff is how long to wait after a failed accept.

@@ -53,7 +53,11 @@ func (d *drain) init() {
 // kernel's queue, closes the listeners, then drains the handler, all
 // connections at the same time. What is left when ctx ends is reset, and the
 // error is ErrCut. There is one drain: a further call waits for its end, returns
-// the same error, and cuts it short when its ctx ends sooner.
+// the same error, and cuts it short when its ctx ends sooner. It waits for the
+// handlers: one of them must not call it with a ctx that does not end.
+//
+// A listener without SetDeadline, as crypto/tls makes them, is closed without a
+// look into its queue.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
 	unwatch := context.AfterFunc(ctx, func() { s.drain.stop(context.Cause(ctx)) })

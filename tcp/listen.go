@@ -16,7 +16,7 @@ func Listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	network, address := cfg.network(), cfg.address()
 	var lc net.ListenConfig
 	// Go's default is a listener for multipath TCP where the system has it. It
-	// refuses some of TCP's socket options, the filter of lastCall among them
+	// refuses some of TCP's socket options, the filter of keepOut among them
 	// (mptcp_setsockopt_sol_socket in Linux's net/mptcp/sockopt.c).
 	lc.SetMultipathTCP(false)
 	if network == "unix" {

@@ -55,7 +55,7 @@ type Server struct {
 // Stats counts what a server did since it began.
 type Stats struct {
 	Accepted     uint64 // connections given to the handler
-	Active       int    // of them, those that are being served now
+	Active       int    // connections being served, or turned away, now
 	RefusedFull  uint64 // reset because of MaxClients
 	RefusedPerIP uint64 // reset because of MaxClientsPerIP
 	Panics       uint64 // handlers that panicked, or ended their goroutine
@@ -127,15 +127,21 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		defer cancel()
 		drained <- s.Shutdown(bound)
 	})
-	err := s.acceptLoop(connContext{s.ctx, ctx}, ln)
-	s.removeListener(&ln)
-	s.accepting.Done()
+	err := s.acceptFrom(ctx, &ln)
 	if !unwatch() {
 		if cut := <-drained; cut != nil {
 			err = errors.Join(err, cut)
 		}
 	}
 	return err
+}
+
+// acceptFrom runs the accept loop, and forgets the listener whatever happens in a
+// handler's Register.
+func (s *Server) acceptFrom(ctx context.Context, ln *net.Listener) error {
+	defer s.accepting.Done()
+	defer s.removeListener(ln)
+	return s.acceptLoop(connContext{s.ctx, ctx}, *ln)
 }
 
 // connContext is the context of the connections: the end of the server's own,

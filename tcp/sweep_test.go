@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -54,17 +55,20 @@ func queue(t *testing.T, addr, text string) (conns []net.Conn) {
 // stopped is a listener that accepts nothing before the server stops.
 type stopped struct {
 	*net.TCPListener
-	interrupted chan struct{}
-	once        sync.Once
+	accepting, interrupted chan struct{}
+	once                   sync.Once
 
 	stall   time.Duration // how long the system does not run the sweep's first Accept
 	accepts int
 }
 
 func (s *stopped) Accept() (net.Conn, error) {
-	<-s.interrupted
 	s.accepts++
-	if s.accepts == 2 { // the first one was interrupted
+	switch s.accepts {
+	case 1:
+		close(s.accepting)
+		<-s.interrupted
+	case 2:
 		time.Sleep(s.stall)
 	}
 	return s.TCPListener.Accept()
@@ -88,10 +92,15 @@ func TestShutdownServesTheQueue(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(fmt.Sprintf("%q stall %v", test.text, test.stall), func(t *testing.T) {
-			ln := &stopped{TCPListener: listenTCP(t), interrupted: make(chan struct{}), stall: test.stall}
+			ln := &stopped{
+				TCPListener: listenTCP(t),
+				accepting:   make(chan struct{}), interrupted: make(chan struct{}),
+				stall: test.stall,
+			}
 			srv := &tcp.Server{Handler: echo()}
 			result := serve(context.Background(), t, srv, ln)
 			conns := queue(t, ln.Addr().String(), test.text)
+			<-ln.accepting
 			shutdown(t, srv)
 			result()
 			if got := outcomes(conns); got[fmt.Sprintf("%q", test.want)] != queued {
@@ -256,4 +265,36 @@ func TestDrainRefusesNewClients(t *testing.T) {
 func isTimeout(err error) bool {
 	t, ok := err.(net.Error)
 	return ok && t.Timeout()
+}
+
+// Two processes may share a listening socket: what one inherits from the other,
+// or both from systemd. The end of one does not concern the other.
+func TestShutdownLeavesASharedSocketAlone(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a listener has no file on Windows")
+	}
+	first, err := tcp.Listen(context.Background(), &tcp.Config{Address: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := first.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := net.FileListener(file)
+	file.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	addr := first.Addr().String()
+
+	predecessor := &tcp.Server{Handler: echo()}
+	result := serve(context.Background(), t, predecessor, first)
+	exchange(t, dial(t, "tcp", addr), "a\n")
+	shutdown(t, predecessor)
+	result()
+	successor := &tcp.Server{Handler: echo()}
+	serve(context.Background(), t, successor, second)
+	exchange(t, dial(t, "tcp", addr), "b\n")
 }

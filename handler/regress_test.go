@@ -1,0 +1,755 @@
+package handler_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wireline/handler"
+	"wireline/tcptest"
+)
+
+// bubble is a whole server for h on in-memory connections, in the bubble of the
+// caller.
+func bubble(t *testing.T, h handler.Handler) *tcptest.Server {
+	t.Helper()
+	s := tcptest.NewUnstartedServer(h)
+	s.Serve(tcptest.Listen())
+	t.Cleanup(s.Close)
+	return s
+}
+
+// A feed that never pauses keeps something pending all the time. Who waits for
+// his own output must not wait for what came after it: neither the reply to a
+// frame nor the end of the client.
+func TestSteadyPushesStarveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opened := make(chan *handler.Client, 1)
+		served := make(chan struct{}, 100)
+		h := &handler.Frames{
+			WhenSlow:   handler.Drop,
+			MaxPending: 2000,
+			OnOpen:     func(c *handler.Client) error { opened <- c; return nil },
+			Serve:      func(*handler.Client, []byte) error { served <- struct{}{}; return nil },
+		}
+		conn, ended := handle(t, h, 1000)
+		c := <-opened
+		var wg sync.WaitGroup
+		wg.Go(func() { // 100 bytes in a millisecond
+			message := make([]byte, 100)
+			for {
+				if _, err := c.Write(message); err != nil && !errors.Is(err, handler.ErrSlowReader) {
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+		wg.Go(func() { // half of that is read
+			p := make([]byte, 50)
+			for {
+				if _, err := conn.Read(p); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+		time.Sleep(time.Second) // by now MaxPending bytes wait
+		for range 10 {
+			begin := time.Now()
+			send(t, conn, "ping\n")
+			select {
+			case <-served:
+			case <-time.After(time.Minute):
+				t.Fatal("a frame is not served in a minute of pushes")
+			}
+			within(t, "a frame was served", time.Since(begin), 0, time.Second)
+		}
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := h.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		within(t, "drained", time.Since(begin), 0, time.Second)
+		if r := ended(); r.Reason != handler.Drain {
+			t.Errorf("record %+v", r)
+		}
+		conn.Close()
+		wg.Wait()
+	})
+}
+
+// selfSigned is a certificate that only a client which checks nothing takes.
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// countingListener counts what is asked of its connections for writing.
+type countingListener struct {
+	net.Listener
+	written, deadlines *atomic.Int64
+}
+
+func (l countingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &countingConn{wrapped{conn}, l.written, l.deadlines}, nil
+}
+
+type countingConn struct {
+	wrapped
+	written, deadlines *atomic.Int64
+}
+
+func (c *countingConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.written.Add(int64(n))
+	return n, err
+}
+
+func (c *countingConn) SetWriteDeadline(t time.Time) error {
+	c.deadlines.Add(1)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// crypto/tls fails every Write after one that timed out. So a Write there may
+// not be interrupted to see whether it got on: that cut clients which only
+// paused, or asked the dead connection again and again.
+func TestWriteTimeoutUnderTLS(t *testing.T) {
+	const size = 12 << 20 // more than the two sockets take
+	setUp := func(t *testing.T, timeout time.Duration) (conn net.Conn, ended *records, written, deadlines *atomic.Int64) {
+		written, deadlines, ended = new(atomic.Int64), new(atomic.Int64), newRecords()
+		h := &handler.Frames{
+			WriteTimeout: timeout,
+			OnRecord:     ended.add,
+			Serve: func(c *handler.Client, line []byte) error {
+				_, err := c.Write(make([]byte, size))
+				return err
+			},
+		}
+		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
+		server := tcptest.NewUnstartedServer(h)
+		server.Serve(tls.NewListener(countingListener{ln, written, deadlines}, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}))
+		t.Cleanup(server.Close)
+		inner := dial()
+		t.Cleanup(func() { inner.Close() })
+		inner.(*net.TCPConn).SetReadBuffer(256 << 10)
+		inner.SetDeadline(time.Now().Add(patience))
+		conn = tls.Client(inner, &tls.Config{InsecureSkipVerify: true})
+		send(t, conn, "a\n")
+		return conn, ended, written, deadlines
+	}
+	t.Run("a client that pauses stays", func(t *testing.T) {
+		t.Parallel()
+		conn, _, written, deadlines := setUp(t, 5*time.Second)
+		receive(t, conn, "\x00")
+		before := deadlines.Load()
+		time.Sleep(400 * time.Millisecond) // more than a sixteenth, much less than all
+		if n := written.Load(); n >= size {
+			t.Fatalf("all of %d bytes went out, nothing waited", n)
+		}
+		// One for each piece that the sockets have taken, at most.
+		if n := deadlines.Load() - before; n > 2*size/(64<<10) {
+			t.Errorf("%d write deadlines were set while the client paused", n)
+		}
+		receive(t, conn, strings.Repeat("\x00", size-1))
+	})
+	t.Run("one that stops is cut", func(t *testing.T) {
+		t.Parallel()
+		_, ended, _, deadlines := setUp(t, 200*time.Millisecond)
+		if r := ended.next(t); r.By != handler.ByServer || r.Reason != handler.WriteTimeout {
+			t.Errorf("record %+v", r)
+		}
+		if n := deadlines.Load(); n > 3*size/(64<<10) {
+			t.Errorf("%d write deadlines were set", n)
+		}
+	})
+}
+
+// The loop that reads had set its deadline on a connection that OnOpen has given
+// away.
+func TestHijackInOnOpenLeavesNoDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		taken := make(chan net.Conn, 1)
+		h := &handler.Frames{
+			IdleTimeout:  time.Second,
+			WriteTimeout: time.Second,
+			OnOpen: func(c *handler.Client) error {
+				conn, _, err := c.Hijack()
+				taken <- conn
+				return err
+			},
+		}
+		client, ended := handle(t, h, 100)
+		conn := <-taken
+		if r := ended(); r.Reason != handler.Hijacked {
+			t.Errorf("record %+v", r)
+		}
+		time.AfterFunc(time.Hour, func() { io.WriteString(client, "late") })
+		receive(t, conn, "late")
+		time.AfterFunc(time.Hour, func() { io.Copy(io.Discard, client) })
+		send(t, conn, strings.Repeat("x", 1000)) // waits for that
+		conn.Close()
+	})
+}
+
+// OnOpen sets Value, so who ranges over the clients must not see one before.
+func TestRangeShowsNoClientBeforeItIsOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opening, gate := make(chan struct{}), make(chan struct{})
+		h := &handler.Frames{OnOpen: func(c *handler.Client) error {
+			close(opening)
+			<-gate
+			c.Value = "set"
+			return nil
+		}}
+		values := func() (list []any) {
+			h.Clients().Range(func(c *handler.Client) bool {
+				list = append(list, c.Value)
+				return true
+			})
+			return list
+		}
+		handle(t, h, 100)
+		<-opening
+		if seen := values(); len(seen) != 0 {
+			t.Errorf("Range shows %v while OnOpen runs", seen)
+		}
+		close(gate)
+		synctest.Wait()
+		if seen := values(); len(seen) != 1 || seen[0] != "set" {
+			t.Errorf("Range shows %v after OnOpen, want one value", seen)
+		}
+	})
+}
+
+// The same without order, for the race detector.
+func TestRangeWhileClientsCome(t *testing.T) {
+	h := echoFrames()
+	h.OnOpen = func(c *handler.Client) error { c.Value = new(int); return nil }
+	server := tcptest.NewUnstartedServer(h)
+	server.Serve(tcptest.Listen())
+	defer server.Close()
+	stop := make(chan struct{})
+	var ranging sync.WaitGroup
+	ranging.Go(func() {
+		for {
+			h.Clients().Range(func(c *handler.Client) bool {
+				if c.Value == nil {
+					t.Error("Range shows a client without its Value")
+				}
+				return true
+			})
+			select {
+			case <-stop:
+				return
+			default:
+				runtime.Gosched()
+			}
+		}
+	})
+	for range 200 {
+		conn := server.Dial()
+		send(t, conn, "a\n")
+		receive(t, conn, "a\n")
+		conn.Close()
+	}
+	close(stop)
+	ranging.Wait()
+}
+
+// A push that takes longer than the idle time-out is no silence as long as it
+// flows.
+func TestIdleTimeoutSparesAPushThatFlows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 20000
+		opened := make(chan *handler.Client, 1)
+		h := &handler.Frames{
+			IdleTimeout: time.Second,
+			OnOpen:      func(c *handler.Client) error { opened <- c; return nil },
+		}
+		conn, ended := handle(t, h, 1000)
+		begin := time.Now()
+		c := <-opened
+		if _, err := c.Write(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		p := make([]byte, 100)
+		for range size / len(p) {
+			time.Sleep(50 * time.Millisecond)
+			if _, err := io.ReadFull(conn, p); err != nil {
+				t.Fatalf("after %v: %v", time.Since(begin), err)
+			}
+			if r := c.Record(); r.Reason != "" {
+				t.Fatalf("after %v: record %+v", time.Since(begin), r)
+			}
+		}
+		within(t, "the push was read", time.Since(begin), 9*time.Second, 11*time.Second)
+		last := time.Now() // the last byte had gone when 1000 were still to be read
+		receiveAll(t, conn, "")
+		within(t, "closed", time.Since(last), 400*time.Millisecond, 600*time.Millisecond)
+		if r := ended(); r.Reason != handler.IdleTimeout || r.BytesOut != size {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+// Without a write time-out the idle time-out ends a client that takes nothing.
+func TestIdleTimeoutEndsAClientThatNeverReads(t *testing.T) {
+	big := make([]byte, 5000)
+	for name, h := range map[string]*handler.Frames{
+		"a reply": {Serve: func(c *handler.Client, _ []byte) error { _, err := c.Write(big); return err }},
+		"a push":  {OnOpen: func(c *handler.Client) error { go c.Write(big); return nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h.IdleTimeout = time.Minute
+				conn, ended := handle(t, h, 1000)
+				begin := time.Now()
+				send(t, conn, "a\n")
+				r := ended()
+				within(t, "ended", time.Since(begin), time.Minute, 70*time.Second)
+				if r.By != handler.ByServer || r.Reason != handler.IdleTimeout || r.BytesOut != 1000 {
+					t.Errorf("record %+v", r)
+				}
+			})
+		})
+	}
+}
+
+// Without any time-out, Client.Close still ends a client that takes nothing; also
+// on a connection whose Write cannot be looked after while it waits.
+func TestCloseEndsAClientThatNeverReads(t *testing.T) {
+	for name, wrap := range map[string]func(net.Conn) net.Conn{
+		"plain":   func(conn net.Conn) net.Conn { return conn },
+		"wrapped": func(conn net.Conn) net.Conn { return &wrapped{conn} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				opened, ended := make(chan *handler.Client, 1), make(chan handler.Record, 1)
+				h := &handler.Frames{
+					OnRecord: func(r handler.Record) { ended <- r },
+					OnOpen:   func(c *handler.Client) error { opened <- c; return nil },
+					Serve:    func(c *handler.Client, _ []byte) error { _, err := c.Write(make([]byte, 5000)); return err },
+				}
+				client, server := tcptest.PipeSize(1000)
+				defer client.Close()
+				go h.Handle(t.Context(), wrap(server))
+				send(t, client, "a\n")
+				synctest.Wait() // the reply is stuck
+				begin := time.Now()
+				(<-opened).Close()
+				select {
+				case r := <-ended:
+					if r.By != handler.ByServer || r.Reason != handler.Closed {
+						t.Errorf("record %+v", r)
+					}
+				case <-time.After(time.Hour):
+					t.Fatal("Close has not ended it in an hour")
+				}
+				within(t, "ended", time.Since(begin), 9*time.Second, 12*time.Second)
+			})
+		})
+	}
+}
+
+// delegating has a Frames and passes only Handle and Close on: the server does not
+// see that it could Register.
+type delegating struct{ frames *handler.Frames }
+
+func (d delegating) Handle(ctx context.Context, conn net.Conn) { d.frames.Handle(ctx, conn) }
+func (d delegating) Close() error                              { return d.frames.Close() }
+
+// The server closes what a handler has left open, but not a connection that has
+// a new owner: neither after Handle nor after a panic.
+func TestHijackedConnectionStaysOpen(t *testing.T) {
+	silenceLog(t)
+	for name, wrap := range map[string]func(*handler.Frames) handler.Handler{
+		"frames":     func(h *handler.Frames) handler.Handler { return h },
+		"delegating": func(h *handler.Frames) handler.Handler { return delegating{h} },
+	} {
+		for _, how := range []string{"returns", "panics"} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					taken := make(chan net.Conn, 1)
+					s := bubble(t, wrap(&handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+						conn, _, err := c.Hijack()
+						taken <- conn
+						if string(line) == "panics" {
+							panic("as asked")
+						}
+						return err
+					}}))
+					client := s.Dial()
+					defer client.Close()
+					send(t, client, how+"\n")
+					conn := <-taken
+					defer conn.Close()
+					synctest.Wait() // the server is done with it
+					send(t, conn, "still here\n")
+					receive(t, client, "still here\n")
+					send(t, client, "here too\n")
+					receive(t, conn, "here too\n")
+					panics := uint64(0)
+					if how == "panics" {
+						panics = 1
+					}
+					if got := s.TCP.Stats(); got.Active != 0 || got.Panics != panics {
+						t.Errorf("stats %+v", got)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A drain has nothing to do with a connection that was taken over, though the
+// function that did it still runs.
+func TestDrainSparesAHijackedConnection(t *testing.T) {
+	for name, wrap := range map[string]func(*handler.Frames) handler.Handler{
+		"frames":     func(h *handler.Frames) handler.Handler { return h },
+		"delegating": func(h *handler.Frames) handler.Handler { return delegating{h} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				taken, gate := make(chan net.Conn, 1), make(chan struct{})
+				s := bubble(t, wrap(&handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+					conn, _, err := c.Hijack()
+					taken <- conn
+					<-gate
+					return err
+				}}))
+				client := s.Dial()
+				defer client.Close()
+				send(t, client, "a\n")
+				conn := <-taken
+				defer conn.Close()
+				begin := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if err := s.Shutdown(ctx); err != nil {
+					t.Errorf("shutdown: %v", err)
+				}
+				within(t, "drained", time.Since(begin), 0, 100*time.Millisecond)
+				if d := s.TCP.Drained(); d.Idle+d.Finished+d.Cut != 0 {
+					t.Errorf("drained %+v", d)
+				}
+				<-ctx.Done()
+				send(t, conn, "still here\n")
+				receive(t, client, "still here\n")
+				close(gate)
+				synctest.Wait()
+				send(t, conn, "and now\n")
+				receive(t, client, "and now\n")
+			})
+		})
+	}
+}
+
+// The second Shutdown cuts while the first waits for what it has cut.
+func TestTwoShutdownsCountACutOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		h := g.frames()
+		client, ended := handle(t, h, 100)
+		send(t, client, "slow\n")
+		<-g.began
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				if err := h.Clients().Shutdown(over); !errors.Is(err, handler.ErrCut) {
+					t.Errorf("shutdown: %v", err)
+				}
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		if d := h.Drained(); d != (handler.DrainStats{Cut: 1}) {
+			t.Errorf("drained %+v, want one that was cut", d)
+		}
+		if r := ended(); r.Reason != handler.Cut {
+			t.Errorf("record %+v", r)
+		}
+		close(g.gate)
+	})
+}
+
+// A plain handler that works on after its client's FIN and is cut was ended by
+// the server; only one that comes to its own end was ended by the client.
+func TestPlainRecordAfterFIN(t *testing.T) {
+	for _, cut := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			gate := make(chan struct{})
+			ended := make(chan handler.Record, 1)
+			h := handler.Func(func(_ context.Context, conn net.Conn) {
+				io.Copy(io.Discard, conn)
+				<-gate
+			})
+			h.OnRecord = func(r handler.Record) { ended <- r }
+			client, server := tcptest.Pipe()
+			defer client.Close()
+			go h.Handle(t.Context(), server)
+			send(t, client, "abc")
+			closeWrite(t, client)
+			synctest.Wait()
+			by, reason := handler.ByClient, handler.FIN
+			if cut {
+				over, cancel := context.WithCancel(t.Context())
+				cancel()
+				if err := h.Shutdown(over); !errors.Is(err, handler.ErrCut) {
+					t.Errorf("shutdown: %v", err)
+				}
+				by, reason = handler.ByServer, handler.Cut
+			}
+			close(gate)
+			if r := <-ended; r.By != by || r.Reason != reason || r.BytesIn != 3 {
+				t.Errorf("record %+v, want %s by %s", r, reason, by)
+			}
+		})
+	}
+}
+
+// A close with input unread makes the kernel send a RST, which overtakes the
+// last reply.
+func TestPlainLastReplyArrives(t *testing.T) {
+	for _, drain := range []bool{false, true} {
+		name := "the function returns"
+		if drain {
+			name = "in a drain"
+		}
+		t.Run(name, func(t *testing.T) {
+			began, gate := make(chan struct{}), make(chan struct{})
+			h := handler.Func(func(_ context.Context, conn net.Conn) {
+				if _, err := conn.Read(make([]byte, 1)); err != nil {
+					return
+				}
+				close(began) // with the rest unread
+				<-gate
+				io.WriteString(conn, "bye\n")
+				if drain {
+					if _, err := io.Copy(io.Discard, conn); !errors.Is(err, handler.ErrDraining) {
+						t.Errorf("Read in a drain gives %v", err)
+					}
+				}
+			})
+			ended := newRecords()
+			h.OnRecord = ended.add
+			server := tcptest.NewServer(h)
+			defer server.Close()
+			conn := server.Dial()
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(patience))
+			send(t, conn, strings.Repeat("x", 1000))
+			<-began
+			reason := handler.Closed
+			var drained chan error
+			if drain {
+				reason = handler.Drain
+				drained = make(chan error, 1)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				idle := server.Dial()
+				defer idle.Close()
+				idle.SetDeadline(time.Now().Add(patience))
+				go func() { drained <- server.Shutdown(ctx) }()
+				receiveAll(t, idle, "") // the drain has begun
+				idle.Close()
+				ended.next(t)
+				h.Drained() // and told every client
+			}
+			close(gate)
+			receiveAll(t, conn, "bye\n")
+			conn.Close()
+			if r := ended.next(t); r.By != handler.ByServer || r.Reason != reason {
+				t.Errorf("record %+v, want %s", r, reason)
+			}
+			if drained != nil {
+				if err := <-drained; err != nil {
+					t.Errorf("shutdown: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// What a drain reads last, and what a close reads only to throw it away, was read
+// all the same.
+func TestDrainCountsWhatItReads(t *testing.T) {
+	t.Run("after a frame", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGated()
+			h := g.frames()
+			client, ended := handle(t, h, 2000)
+			send(t, client, "slow\n")
+			<-g.began
+			send(t, client, strings.Repeat("x", 1000))
+			go h.Shutdown(t.Context())
+			synctest.Wait()
+			close(g.gate)
+			receiveAll(t, client, "slow\n")
+			client.Close()
+			if r := ended(); r.Reason != handler.Drain || r.BytesIn != 1005 || r.FramesIn != 1 {
+				t.Errorf("record %+v, want 1005 bytes in", r)
+			}
+		})
+	})
+	t.Run("half a frame that has arrived", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ended := make(chan handler.Record, 1)
+			h := echoFrames()
+			h.OnRecord = func(r handler.Record) { ended <- r }
+			client, server := tcptest.Pipe()
+			send(t, client, "half")
+			serve := h.Register(t.Context(), server)
+			go h.Shutdown(t.Context())
+			synctest.Wait() // the drain has begun, nobody has read yet
+			go serve()
+			receiveAll(t, client, "")
+			client.Close()
+			if r := <-ended; r.Reason != handler.Drain || r.BytesIn != 4 || r.FramesIn != 0 {
+				t.Errorf("record %+v, want 4 bytes in", r)
+			}
+		})
+	})
+}
+
+// A greeting that is dropped as WhenSlow asks for costs the message, not the
+// client: as in Serve.
+func TestDroppedGreetingKeepsTheClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		message := bytes.Repeat([]byte("m"), 100)
+		taken := make(chan int, 1)
+		h := &handler.Frames{
+			Codec:      keepEnd,
+			WhenSlow:   handler.Drop,
+			MaxPending: 1000,
+			Serve:      echoLine,
+			OnOpen: func(c *handler.Client) error {
+				for n := 0; ; n++ {
+					if _, err := c.Write(message); err != nil {
+						taken <- n
+						return err
+					}
+				}
+			},
+		}
+		conn, ended := handle(t, h, 100)
+		receive(t, conn, strings.Repeat("m", 100*<-taken))
+		synctest.Wait()
+		send(t, conn, "a\n")
+		receive(t, conn, "a\n")
+		closeWrite(t, conn)
+		if r := ended(); r.By != handler.ByClient || r.Reason != handler.FIN || r.Err != nil {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+// Whatever ended the client, its Write says that it is closed; the cause is in the
+// error, too.
+func TestWriteAfterAFailedWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		serving, gate := make(chan *handler.Client, 1), make(chan struct{})
+		h := &handler.Frames{Serve: func(c *handler.Client, _ []byte) error {
+			serving <- c
+			<-gate // nobody reads meanwhile: a Write is the first to see the reset
+			return nil
+		}}
+		conn, ended := handle(t, h, 100)
+		send(t, conn, "a\n")
+		c := <-serving
+		conn.Reset()
+		io.WriteString(c, "lost\n")
+		c.Flush()
+		synctest.Wait()
+		for what, err := range map[string]error{
+			"Write":      second(c.Write([]byte("x"))),
+			"WriteFrame": c.WriteFrame([]byte("x")),
+			"Flush":      c.Flush(),
+		} {
+			if !errors.Is(err, handler.ErrClosed) || !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("%s after a failed write gives %v", what, err)
+			}
+		}
+		close(gate)
+		if r := ended(); r.By != handler.ByClient || r.Reason != handler.Reset {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+func second(_ int, err error) error { return err }
+
+// runtime.Goexit ends a handler's goroutine without a panic that one could
+// recover. It is recorded and counted as one.
+func TestGoexitIsRecorded(t *testing.T) {
+	silenceLog(t)
+	for name, build := range map[string]func(func(handler.Record)) handler.Handler{
+		"frames": func(add func(handler.Record)) handler.Handler {
+			return &handler.Frames{OnRecord: add, Serve: func(*handler.Client, []byte) error {
+				runtime.Goexit()
+				return nil
+			}}
+		},
+		"plain": func(add func(handler.Record)) handler.Handler {
+			h := handler.Func(func(_ context.Context, conn net.Conn) {
+				conn.Read(make([]byte, 10))
+				runtime.Goexit()
+			})
+			h.OnRecord = add
+			return h
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ended := newRecords()
+			server := tcptest.NewServer(build(ended.add))
+			defer server.Close()
+			conn := server.Dial()
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(patience))
+			send(t, conn, "a\n")
+			receiveAll(t, conn, "")
+			conn.Close()
+			if r := ended.next(t); r.By != handler.ByServer || r.Reason != handler.Panic {
+				t.Errorf("record %+v", r)
+			}
+			server.Close()
+			if n := len(ended.more); n != 0 {
+				t.Errorf("%d records more", n)
+			}
+			if n := server.TCP.Stats().Panics; n != 1 {
+				t.Errorf("%d panics counted, want 1", n)
+			}
+		})
+	}
+}
