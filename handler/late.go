@@ -21,6 +21,12 @@ type lateList struct {
 	clients []*Client
 	spare   []*Client // the slice that was in use before
 	timer   *time.Timer
+
+	// dropped is the client that dropOnly took out last. When the next to come
+	// is another one, several are active: then the list is kept until it is
+	// flushed, or each frame of theirs would set and stop the timer.
+	dropped uint64
+	several atomic.Bool
 }
 
 // add enters c, whose out.late says that it is entered.
@@ -31,6 +37,7 @@ func (l *lateList) add(c *Client) {
 	if l.n.Inc() > 1 {
 		return
 	}
+	l.several.Store(l.dropped != 0 && l.dropped != c.id)
 	if l.timer == nil {
 		l.timer = time.AfterFunc(lateFlush, l.flush)
 	} else {
@@ -42,7 +49,7 @@ func (l *lateList) add(c *Client) {
 // Then no timer runs while the process has nothing to do: each sleep with a near
 // time-out costs about as much as the frame.
 func (l *lateList) dropOnly(c *Client) bool {
-	if l.n.Load() != 1 {
+	if l.n.Load() != 1 || l.several.Load() {
 		return false
 	}
 	l.mu.Lock()
@@ -52,6 +59,7 @@ func (l *lateList) dropOnly(c *Client) bool {
 	}
 	l.clients[0] = nil
 	l.clients = l.clients[:0]
+	l.dropped = c.id
 	l.n.Store(0)
 	l.timer.Stop()
 	return true
@@ -63,11 +71,14 @@ func (l *lateList) flush() {
 	clients := l.clients
 	l.clients, l.spare = l.spare[:0], nil
 	l.n.Store(0)
+	l.dropped = 0
 	l.mu.Unlock()
 	for _, c := range clients {
 		c.mu.Lock()
 		c.out.late = false
-		c.startFlushLocked()
+		if c.out.size > 0 {
+			c.startFlushLocked()
+		}
 		c.mu.Unlock()
 	}
 	clear(clients)

@@ -24,7 +24,7 @@ const (
 	// how long it takes in connections at most.
 	sweepWait = 10 * time.Millisecond
 	lastWait  = 300 * time.Microsecond
-	sweepTime = time.Second
+	sweepTime = 200 * time.Millisecond
 )
 
 // acceptLoop accepts from ln until the server stops, or ln fails for good.

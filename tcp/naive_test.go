@@ -119,9 +119,9 @@ type naiveClient struct {
 func (c *naiveClient) close(timeout time.Duration) {
 	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		defer func() { recover() }() // 5: "WaitGroup is reused", when Add runs meanwhile
 		c.busy.Wait()                // 5: stays when the time is up
-		close(done)
 	}()
 	select {
 	case <-done:
