@@ -389,29 +389,21 @@ func (s *stream) finish(opened bool) {
 }
 
 // close closes the connection as its end demands. sent tells whether all that was
-// written is with the kernel.
+// written is with the kernel; if not, no FIN may say that it was.
 func (s *stream) close(why Reason, sent bool) {
+	if !sent {
+		s.reset()
+		return
+	}
 	switch why {
-	case FIN, Reset, IOError:
-		if sent {
-			s.conn.Close()
-		} else {
-			s.reset()
-		}
 	case Cut, SlowReader, WriteTimeout:
 		s.reset()
+	case FIN, Reset, IOError:
+		s.conn.Close()
 	case Drain, IdleTimeout:
-		if sent {
-			s.part()
-		} else {
-			s.reset()
-		}
+		s.part()
 	default:
-		if sent {
-			s.linger(lingerTime)
-		} else {
-			s.reset()
-		}
+		s.linger(lingerTime)
 	}
 }
 
