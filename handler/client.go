@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/atomic"
 
+	"wireline/lib/frame"
 	"wireline/lib/sock"
 	"wireline/lib/sync/wait"
 )
@@ -41,24 +42,30 @@ type Client struct {
 
 	opened   atomic.Bool // OnOpen has set Value: others may see the client
 	draining atomic.Bool
-	ended    atomic.Bool // ending holds the end
-	wasBusy  bool        // when the drain began; under the owner's mu, as is wasCut
+	paused   atomic.Bool
+	wasBusy  bool // when the drain began; under the owner's mu, as is wasCut
 	wasCut   bool
+	polled   bool // on an event loop: what the socket does not take is sent by the loop
 
 	// inflight counts the goroutines that write to the connection besides the
-	// one that serves it: before a close they are waited for.
-	inflight wait.Wait
+	// one that serves it: before a close they are waited for. Nil if polled.
+	inflight *wait.Wait
 
-	endMu  sync.Mutex // guards ending and closed
-	ending ending
-	closed time.Duration // since begin; zero until then
+	ending atomic.Pointer[ending]
+	closed atomic.Duration // since begin; zero until then
 
 	// mu guards what is below. It is taken a few times for a batch of frames,
 	// so the counters cost nothing of their own.
-	mu    sync.Mutex
-	count counters
-	busy  bool
-	out   output
+	mu      sync.Mutex
+	count   counters
+	codec   frame.Codec
+	out     *output
+	fail    error // why nothing can be written any more
+	busy    bool
+	shut    bool // nothing more is taken
+	late    bool // in the handler's list of those whose replies may be late
+	inline  bool // the batch is watched by its loop
+	awaited bool // wake is to be called when all is sent
 }
 
 // counters are the figures of a Record.
@@ -76,6 +83,10 @@ type ending struct {
 
 // wire is how a client's connection is held.
 type wire interface {
+	// endBatch writes what was gathered since beginBatch, and waits for it if
+	// that is the connection's way. A failure has ended the client.
+	endBatch(bytes, frames int64)
+
 	// addrs are the two ends of the connection.
 	addrs() (local, remote net.Addr)
 
@@ -87,12 +98,20 @@ type wire interface {
 	// allows.
 	write(p []byte) (int, error)
 
-	// touch notes that a byte was written.
+	// touch notes that a byte was read or written; last tells when the last
+	// one was.
 	touch()
+	last() int64
+
+	// yield reports whether the client has had its turn, and others wait.
+	yield() bool
 
 	// wake interrupts who waits to read from the connection, now or the next
 	// time, so that he looks at the client's state.
 	wake()
+
+	// resume is wake for a client that was paused.
+	resume()
 
 	// reset closes the connection with a RST.
 	reset()
@@ -123,7 +142,7 @@ func (c *Client) RemoteAddr() net.Addr {
 func (c *Client) Busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.busy || c.out.size > 0
+	return c.busy || c.out != nil && c.out.size > 0
 }
 
 func (c *Client) setBusy(busy bool) {
@@ -144,12 +163,14 @@ func (c *Client) Close() error {
 // Record returns the client's record as it is now. Until the client has ended,
 // By and Reason are empty.
 func (c *Client) Record() Record {
-	c.endMu.Lock()
-	end, took := c.ending, c.closed
-	c.endMu.Unlock()
+	var end ending
+	if e := c.ending.Load(); e != nil {
+		end = *e
+	}
 	c.mu.Lock()
 	count := c.count
 	c.mu.Unlock()
+	took := c.closed.Load()
 	if took == 0 {
 		took = time.Since(c.begin)
 	}
@@ -178,20 +199,20 @@ func (c *Client) countIn(bytes, frames int64) {
 
 // end notes who ended the connection and why, if nobody did before.
 func (c *Client) end(by Party, reason Reason, err error) {
-	c.endMu.Lock()
-	defer c.endMu.Unlock()
-	if c.ending.reason != "" {
-		return
+	if c.ending.Load() == nil {
+		c.ending.CompareAndSwap(nil, &ending{by: by, reason: reason, err: err})
 	}
-	c.ending = ending{by: by, reason: reason, err: err}
-	c.ended.Store(true)
 }
+
+// ended reports whether the client has come to its end.
+func (c *Client) ended() bool { return c.ending.Load() != nil }
 
 // reason returns why the client has ended; empty until then.
 func (c *Client) reason() Reason {
-	c.endMu.Lock()
-	defer c.endMu.Unlock()
-	return c.ending.reason
+	if e := c.ending.Load(); e != nil {
+		return e.reason
+	}
+	return ""
 }
 
 // endIO notes an end that a failed read or write tells of.
@@ -216,6 +237,14 @@ func (c *Client) endIO(err error) {
 func (c *Client) abort(by Party, reason Reason, err error) {
 	c.end(by, reason, err)
 	c.wire.reset()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.polled && c.fail == nil { // nobody else finds out while a frame is being served
+		c.fail = ErrClosed
+		if c.out != nil {
+			c.out.changed.Broadcast()
+		}
+	}
 }
 
 // drain tells the client to come to its end, and reports whether it is busy.
@@ -228,4 +257,4 @@ func (c *Client) drain() (busy bool) {
 }
 
 // stopping reports whether no further frame is to be begun.
-func (c *Client) stopping() bool { return c.draining.Load() || c.ended.Load() }
+func (c *Client) stopping() bool { return c.draining.Load() || c.ended() }

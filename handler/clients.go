@@ -92,9 +92,7 @@ func (s *Clients) remove(c *Client) {
 		return
 	}
 	defer s.live.Done()
-	c.endMu.Lock()
-	c.closed = time.Since(c.begin)
-	c.endMu.Unlock()
+	c.closed.Store(time.Since(c.begin))
 	record := s.OnRecord
 	if record == nil {
 		record = LogFailures(slog.Default())

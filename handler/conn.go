@@ -12,6 +12,7 @@ import (
 	"go.uber.org/atomic"
 
 	"wireline/lib/sock"
+	"wireline/lib/sync/wait"
 )
 
 // past is a deadline that interrupts a Read in progress and every later one.
@@ -25,8 +26,9 @@ const flushTimeout = 10 * time.Second
 // a net.Conn that counts its bytes, and that a drain can interrupt: a client is
 // idle while a Read waits, and busy from then to the next Read.
 type Conn struct {
-	client *Client
-	conn   net.Conn
+	client   *Client
+	conn     net.Conn
+	inflight wait.Wait
 
 	mu      sync.Mutex  // orders SetReadDeadline and wake
 	lingers bool        // the handler is done, nobody is to be woken
@@ -36,6 +38,7 @@ type Conn struct {
 func newConn(ctx context.Context, conn net.Conn) *Conn {
 	c := &Conn{client: &Client{ctx: ctx, begin: time.Now()}, conn: conn}
 	c.client.wire = c
+	c.client.inflight = &c.inflight
 	c.client.opened.Store(true)
 	c.client.busy = true // until it reads: it may greet first
 	return c
@@ -178,11 +181,15 @@ func (c *Conn) addrs() (local, remote net.Addr) {
 	return c.conn.LocalAddr(), c.conn.RemoteAddr()
 }
 
+func (c *Conn) endBatch(_, _ int64) {} // there are none
+
 func (c *Conn) tryWrite([]byte) (int, error) { return 0, errWouldBlock }
 
 func (c *Conn) write(p []byte) (int, error) { return c.Write(p) }
 
-func (c *Conn) touch() {}
+func (c *Conn) touch()      {}
+func (c *Conn) last() int64 { return 0 }
+func (c *Conn) yield() bool { return false }
 
 func (c *Conn) wake() {
 	c.mu.Lock()
@@ -191,5 +198,7 @@ func (c *Conn) wake() {
 		c.conn.SetReadDeadline(past)
 	}
 }
+
+func (c *Conn) resume() {}
 
 func (c *Conn) reset() { sock.Reset(c.conn) }

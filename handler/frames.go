@@ -27,6 +27,10 @@ type Frames struct {
 	// Codec says where frames end. Nil means frame.Line{}.
 	Codec frame.Codec
 
+	// TooLong is what becomes of a client that sends a frame over the codec's
+	// maximum. Zero means EndClient.
+	TooLong TooLong
+
 	// OnOpen, if set, is called before the first frame; it may set c.Value and
 	// write a greeting. An error ends the client as one of Serve does.
 	OnOpen func(c *Client) error
@@ -40,6 +44,8 @@ type Frames struct {
 	// error (errors.Is frame.ErrTooLong, io.ErrUnexpectedEOF, or the codec's
 	// own) or a time-out for reading (os.ErrDeadlineExceeded): the place for
 	// last words. They arrive in full, also when the client is still sending.
+	// Where TooLong is Discard it is called for each frame that is discarded,
+	// and what it writes is that frame's reply.
 	OnError func(c *Client, err error)
 
 	// OnRecord is called once for each connection, when it has ended; see
@@ -71,7 +77,21 @@ type Frames struct {
 	once    sync.Once
 	clients Clients
 	late    lateList
+	engine  engine
 }
+
+// TooLong says what becomes of a client that sends a frame over the codec's
+// maximum.
+type TooLong int
+
+const (
+	// EndClient ends the client, after OnError. It is the default.
+	EndClient TooLong = iota
+	// Discard throws the frame away, however long it is, calls OnError once,
+	// and goes on with the next frame. Codecs that cannot tell where that begins
+	// (see frame.Discarder) end the client.
+	Discard
+)
 
 // Clients returns the set of clients being served, to range over or to shut
 // down.
@@ -82,11 +102,7 @@ func (h *Frames) Handle(ctx context.Context, conn net.Conn) { h.Register(ctx, co
 
 // Register implements Registrar.
 func (h *Frames) Register(ctx context.Context, conn net.Conn) func() {
-	h.once.Do(func() {
-		if h.OnRecord != nil {
-			h.clients.OnRecord = h.OnRecord
-		}
-	})
+	h.once.Do(h.init)
 	s := newStream(ctx, conn, h)
 	if !h.clients.add(s.client) {
 		conn.Close()
@@ -95,11 +111,25 @@ func (h *Frames) Register(ctx context.Context, conn net.Conn) func() {
 	return s.serve
 }
 
+func (h *Frames) init() {
+	if h.OnRecord != nil {
+		h.clients.OnRecord = h.OnRecord
+	}
+}
+
 // Shutdown implements Shutdowner; see Clients.Shutdown.
-func (h *Frames) Shutdown(ctx context.Context) error { return h.clients.Shutdown(ctx) }
+func (h *Frames) Shutdown(ctx context.Context) error {
+	err := h.clients.Shutdown(ctx)
+	h.engine.stop()
+	return err
+}
 
 // Close implements Handler; see Clients.Close.
-func (h *Frames) Close() error { return h.clients.Close() }
+func (h *Frames) Close() error {
+	err := h.clients.Close()
+	h.engine.stop()
+	return err
+}
 
 // Drained returns what Shutdown did with the clients, so far.
 func (h *Frames) Drained() DrainStats { return h.clients.Drained() }

@@ -36,6 +36,37 @@ type Registrar interface {
 	Register(ctx context.Context, conn net.Conn) (serve func())
 }
 
+// SocketRegistrar is a Handler that can hold a stream socket without a net.Conn
+// around it, as on an event loop. A server that accepts such sockets offers them
+// before it makes anything else of them.
+type SocketRegistrar interface {
+	// RegisterSocket takes over the connected, non-blocking, close-on-exec
+	// socket fd and serves it; it closes it, and then calls session.Done. It
+	// must not block. If it returns false it has done nothing, and the socket
+	// is still the caller's.
+	//
+	// A handler that takes sockets is a Shutdowner, whose Shutdown also resets
+	// those that are left when its context ends.
+	RegisterSocket(ctx context.Context, fd int, session Session) bool
+}
+
+// Session is what a server knows of a socket that it has given to a handler.
+// Its methods may be called from any goroutine.
+type Session interface {
+	// LocalAddr and RemoteAddr are the two ends of the connection. The local
+	// one is the listener's, so its host may be unspecified.
+	LocalAddr() net.Addr
+	RemoteAddr() net.Addr
+
+	// Panicked reports a panic with v, or that a goroutine was ended if v is
+	// nil. It is called in the function that recovers, so that the stack can
+	// be seen.
+	Panicked(v any)
+
+	// Done is called once, when the socket is closed or has a new owner.
+	Done()
+}
+
 // releaseKey is the context's key for WithRelease.
 type releaseKey struct{}
 

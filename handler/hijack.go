@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -23,44 +24,61 @@ var ErrHijacked = errors.New("handler: connection hijacked")
 // the function that called Hijack has returned. The client of a plain handler
 // has nothing to hijack: errors.ErrUnsupported.
 func (c *Client) Hijack() (conn net.Conn, buffered []byte, err error) {
-	s, ok := c.wire.(*stream)
+	w, ok := c.wire.(hijacker)
 	if !ok {
 		return nil, nil, errors.ErrUnsupported
 	}
-	if err := s.handOver(); err != nil {
+	if conn, buffered, err = w.hijack(); err != nil {
 		return nil, nil, err
 	}
-	if s.in != nil {
-		buffered = slices.Clone(s.in.Bytes())
-	}
-	c.countIn(s.bytesIn, s.framesIn)
-	s.bytesIn, s.framesIn = 0, 0
-	if release, ok := c.ctx.Value(releaseKey{}).(func()); ok {
-		release()
-	}
 	c.owner.remove(c)
-	return s.conn, buffered, nil
+	return conn, buffered, nil
 }
 
-// handOver sends what is pending and cuts the connection's ties to the client.
-func (s *stream) handOver() error {
-	c := s.client
+// hijacker is a wire whose connection can be taken over.
+type hijacker interface {
+	hijack() (conn net.Conn, buffered []byte, err error)
+}
+
+func (s *stream) hijack() (net.Conn, []byte, error) {
+	if err := s.client.handOver(&s.mu, &s.hijacked); err != nil {
+		return nil, nil, err
+	}
+	s.conn.SetDeadline(time.Time{}) // fails only on a closed connection, as its new owner will see
+	if release, ok := s.client.ctx.Value(releaseKey{}).(func()); ok {
+		release()
+	}
+	return s.conn, s.unserved(), nil
+}
+
+// handOver sends what is pending and cuts the connection's ties to the client:
+// it sets hijacked, under mu.
+func (c *Client) handOver(mu *sync.Mutex, hijacked *bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.flushAllLocked(); err != nil {
 		return err
 	}
-	for c.out.flushing { // somebody who pushes at this moment
-		c.out.changed.Wait()
+	for c.out != nil && c.out.flushing { // somebody who pushes at this moment
+		c.out.wait()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	mu.Lock()
+	defer mu.Unlock()
 	c.end(ByServer, Hijacked, nil)
 	if c.reason() != Hijacked {
 		return ErrClosed
 	}
-	c.out.err = ErrHijacked
-	s.hijacked = true
-	s.conn.SetDeadline(time.Time{}) // fails only on a closed connection, as its new owner will see
+	c.fail = ErrHijacked
+	*hijacked = true
 	return nil
+}
+
+// unserved returns what was read and not served, and counts it.
+func (f *framer) unserved() (b []byte) {
+	if f.in != nil {
+		b = slices.Clone(f.in.Bytes())
+	}
+	f.client.countIn(f.bytesIn, f.framesIn)
+	f.bytesIn, f.framesIn = 0, 0
+	return b
 }

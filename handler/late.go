@@ -29,7 +29,7 @@ type lateList struct {
 	several atomic.Bool
 }
 
-// add enters c, whose out.late says that it is entered.
+// add enters c, whose late says that it is entered.
 func (l *lateList) add(c *Client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,10 +75,8 @@ func (l *lateList) flush() {
 	l.mu.Unlock()
 	for _, c := range clients {
 		c.mu.Lock()
-		c.out.late = false
-		if c.out.size > 0 {
-			c.startFlushLocked()
-		}
+		c.late = false
+		c.startFlushLocked()
 		c.mu.Unlock()
 	}
 	clear(clients)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"time"
 )
 
 // WhenSlow says what becomes of a Write to a client that has MaxPending bytes
@@ -49,40 +50,63 @@ const (
 	maxPooled = 64 << 10
 )
 
-// output is what a client is still to be sent, under the client's mu. One
-// goroutine at a time writes: who sets flushing. The others only add to pending.
+// output is what a client is still to be sent, under the client's mu. A client
+// has one only while something is pending, gathered or written. One goroutine
+// at a time writes: who sets flushing. The others only add to pending.
 type output struct {
 	changed sync.Cond // on the client's mu: there is room, or nobody is flushing
+	waiting int       // how many wait for it
 
-	pending *chunk // to be written next
-	writing *chunk // being written, before pending
-	size    int    // bytes in both
+	pending []byte // to be written after writing
+	writing []byte // being written
+	done    int    // how much of writing is written
+	size    int    // bytes still to be written
 
-	// added and sent count all bytes there ever were: who waits for his own
-	// does not wait for those that came after.
+	// added and sent count all bytes since the output was taken from its pool:
+	// who waits for his own does not wait for those that came after.
 	added, sent int64
-
-	closed bool  // nothing more is taken
-	err    error // why nothing can be written any more
 
 	flushing bool
 	batching bool // frames are being served: their end will flush
-	late     bool // in the handler's list of those whose end may be late
+	blocked  bool // the loop goes on writing when the socket takes more
 }
 
-// chunk is a buffer of output, from chunks.
-type chunk struct {
-	b    []byte
-	sent int // how much of b is written
-}
+var outputs = sync.Pool{New: func() any { return new(output) }}
 
-var chunks = sync.Pool{New: func() any { return new(chunk) }}
-
-func (k *chunk) free() {
-	if cap(k.b) <= maxPooled {
-		k.b, k.sent = k.b[:0], 0
-		chunks.Put(k)
+// outputLocked returns the client's output, and gives it one if need be.
+func (c *Client) outputLocked() *output {
+	if c.out == nil {
+		c.out = outputs.Get().(*output)
+		c.out.changed.L = &c.mu
 	}
+	return c.out
+}
+
+// releaseLocked gives the output back if nobody needs it.
+func (c *Client) releaseLocked() {
+	o := c.out
+	if o == nil || o.size > 0 && c.fail == nil || o.flushing || o.batching || o.waiting > 0 {
+		return
+	}
+	c.out = nil
+	o.changed.L = nil
+	pending, writing := o.pending[:0], o.writing[:0]
+	if cap(pending) > maxPooled {
+		pending = nil
+	}
+	if cap(writing) > maxPooled {
+		writing = nil
+	}
+	o.pending, o.writing, o.done, o.size = pending, writing, 0, 0
+	o.added, o.sent, o.blocked = 0, 0, false
+	outputs.Put(o)
+}
+
+// wait waits for a change.
+func (o *output) wait() {
+	o.waiting++
+	o.changed.Wait()
+	o.waiting--
 }
 
 // Write sends p to the client. p is copied, or written, before Write returns.
@@ -90,20 +114,20 @@ func (k *chunk) free() {
 // calls.
 //
 // What is written while a frame is being served is gathered and sent when no
-// further whole frame waits, but no later than after 5 ms; Flush sends it now.
-// At other times it is sent at once. Write does not wait for the client to
-// read, unless MaxPending bytes are waiting already: then Frames.WhenSlow
-// decides. An error is ErrSlowReader, or ErrClosed with what ended the client.
+// further whole frame waits, but no later than after a few milliseconds; Flush
+// sends it now. At other times it is sent at once. Write does not wait for the
+// client to read, unless MaxPending bytes are waiting already: then
+// Frames.WhenSlow decides. An error is ErrSlowReader, or ErrClosed with what
+// ended the client.
 func (c *Client) Write(p []byte) (int, error) {
 	if c.frames == nil {
 		return c.wire.write(p)
 	}
 	c.mu.Lock()
-	err := c.admitLocked()
+	o, err := c.admitLocked()
 	if err == nil {
-		k := c.out.pendingChunk()
-		k.b = append(k.b, p...)
-		c.addedLocked(len(p))
+		o.pending = append(o.pending, p...)
+		c.addedLocked(o, len(p))
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -112,27 +136,27 @@ func (c *Client) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// WriteFrame sends payload as one frame of the handler's codec, as Write does.
+// WriteFrame sends payload as one frame of the client's codec, as Write does.
 // It also returns the errors of the codec's Append, and errors.ErrUnsupported
 // for the client of a plain handler, which has no codec.
 func (c *Client) WriteFrame(payload []byte) error {
 	if c.frames == nil {
 		return errors.ErrUnsupported
 	}
-	o := &c.out
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.admitLocked(); err != nil {
-		return err
-	}
-	k := o.pendingChunk()
-	before := len(k.b)
-	b, err := c.frames.codec().Append(k.b, payload)
+	o, err := c.admitLocked()
 	if err != nil {
 		return err
 	}
-	k.b = b
-	c.addedLocked(len(b) - before)
+	before := len(o.pending)
+	b, err := c.codec.Append(o.pending, payload)
+	if err != nil {
+		c.releaseLocked()
+		return err
+	}
+	o.pending = b
+	c.addedLocked(o, len(b)-before)
 	return nil
 }
 
@@ -140,41 +164,46 @@ func (c *Client) WriteFrame(payload []byte) error {
 // it. A frame function that goes on to something slow calls it when what it
 // wrote is to be seen before.
 func (c *Client) Flush() error {
-	o := &c.out
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.startFlushLocked()
-	return o.err
+	return c.fail
 }
 
-// admitLocked lets a message in, by the rule for slow readers.
-func (c *Client) admitLocked() error {
-	o := &c.out
-	for o.err == nil && !o.closed && o.size >= c.frames.maxPending() {
+// admitLocked lets a message in, by the rule for slow readers, and returns the
+// output to add it to.
+func (c *Client) admitLocked() (*output, error) {
+	for c.fail == nil && !c.shut {
+		o := c.outputLocked()
+		if o.size < c.frames.maxPending() {
+			return o, nil
+		}
 		switch c.frames.WhenSlow {
 		case Drop:
-			return ErrSlowReader
+			return nil, ErrSlowReader
 		case CloseSlow:
-			o.err = fmt.Errorf("%w: %w", ErrClosed, ErrSlowReader)
-			c.abort(ByServer, SlowReader, fmt.Errorf("%d bytes pending", o.size))
+			c.fail = fmt.Errorf("%w: %w", ErrClosed, ErrSlowReader)
+			o.changed.Broadcast()
+			c.end(ByServer, SlowReader, fmt.Errorf("%d bytes pending", o.size))
+			c.wire.reset()
 		default:
-			if o.flushing {
-				o.changed.Wait()
+			if o.flushing || o.blocked {
+				o.wait()
 			} else {
-				c.flushLocked(o.sent+1, true)
-				c.restLocked()
+				c.flushLocked(o, o.sent+1, true)
+				c.restLocked(o)
 			}
 		}
 	}
-	if o.err == nil && o.closed {
-		return ErrClosed
+	defer c.releaseLocked()
+	if c.fail == nil {
+		return nil, ErrClosed
 	}
-	return o.err
+	return nil, c.fail
 }
 
 // addedLocked sees to it that n more pending bytes are sent.
-func (c *Client) addedLocked(n int) {
-	o := &c.out
+func (c *Client) addedLocked(o *output, n int) {
 	o.size += n
 	o.added += int64(n)
 	c.count.framesOut++
@@ -182,39 +211,55 @@ func (c *Client) addedLocked(n int) {
 	case o.flushing: // who flushes takes them along
 	case !o.batching || o.size >= min(batchSize, c.frames.maxPending()):
 		c.startFlushLocked()
-	case !o.late:
-		o.late = true
+	case !c.late && !c.inline:
+		c.late = true
 		c.frames.late.add(c)
 	}
 }
 
-// pendingChunk returns the chunk to add output to.
-func (o *output) pendingChunk() *chunk {
-	if o.pending == nil {
-		o.pending = chunks.Get().(*chunk)
-	}
-	return o.pending
-}
-
 // beginBatch marks the client busy, and holds replies back until endBatch.
-func (c *Client) beginBatch() {
+// inline tells that a batch that takes long is noticed without the list of late
+// replies, and spread called then.
+func (c *Client) beginBatch(inline bool) {
 	c.mu.Lock()
 	c.busy = true
-	c.out.batching = true
+	c.inline = inline
+	c.outputLocked().batching = true
 	c.mu.Unlock()
 }
 
-// endBatch writes all that is pending, and waits until it is written. It counts
-// what was read and served since the last one.
-func (c *Client) endBatch(bytes, frames int64) error {
+// spread sends what a batch that takes long has held back, and what it writes
+// from now on at once.
+func (c *Client) spread() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o := c.out; o != nil && o.batching {
+		o.batching = false
+		c.startFlushLocked()
+	}
+}
+
+// endBatch writes all that is pending. If wait is set it waits until that is
+// written, else it returns errWouldBlock where it is not. It counts what was
+// read and served since the last one.
+func (c *Client) endBatch(bytes, frames int64, wait bool) (err error) {
 	c.mu.Lock()
 	c.count.bytesIn += bytes
 	c.count.framesIn += frames
-	c.out.batching = false
-	err := c.flushAllLocked()
+	if c.out != nil {
+		c.out.batching = false
+		if wait {
+			err = c.flushAllLocked()
+		} else {
+			c.startFlushLocked()
+			if o := c.out; o != nil && (o.flushing || o.size > 0) {
+				err = errWouldBlock
+			}
+		}
+	}
 	c.busy = false
-	if c.out.late && c.frames.late.dropOnly(c) {
-		c.out.late = false
+	if c.late && c.frames.late.dropOnly(c) {
+		c.late = false
 	}
 	c.mu.Unlock()
 	return err
@@ -223,59 +268,69 @@ func (c *Client) endBatch(bytes, frames int64) error {
 // flushAllLocked waits until what is pending now is written, and writes what
 // nobody else does.
 func (c *Client) flushAllLocked() error {
-	o := &c.out
-	for target := o.added; o.err == nil && o.sent < target; {
-		if o.flushing {
-			o.changed.Wait()
-		} else {
-			c.flushLocked(target, true)
+	if o := c.out; o != nil {
+		for target := o.added; c.fail == nil && o.sent < target; {
+			if o.flushing || o.blocked {
+				o.wait()
+			} else {
+				c.flushLocked(o, target, true)
+			}
 		}
+		c.restLocked(o)
 	}
-	c.restLocked()
-	return o.err
+	return c.fail
 }
 
 // startFlushLocked writes what the connection takes at once, and leaves the
-// rest to a goroutine.
+// rest to a goroutine or to the loop.
 func (c *Client) startFlushLocked() {
-	if !c.out.flushing {
-		c.flushLocked(c.out.added, false)
+	o := c.out
+	if o == nil {
+		return
 	}
-	c.restLocked()
+	if !o.flushing && !o.blocked {
+		c.flushLocked(o, o.added, false)
+	}
+	c.restLocked(o)
 }
 
 // restLocked sees to it that somebody writes what is still pending.
-func (c *Client) restLocked() {
-	o := &c.out
-	if o.flushing || o.err != nil || o.size == 0 {
+func (c *Client) restLocked(o *output) {
+	if c.polled && !o.flushing && !o.blocked {
+		c.flushLocked(o, math.MaxInt64, false)
+	}
+	if c.polled || o.flushing || c.fail != nil || o.size == 0 {
+		c.releaseLocked()
 		return
 	}
 	o.flushing = true
 	c.inflight.Add(1)
-	go c.flushRest()
+	go c.flushRest(o)
 }
 
 // flushRest is the goroutine that waits for the connection to take the rest, and
 // what comes meanwhile.
-func (c *Client) flushRest() {
+func (c *Client) flushRest(o *output) {
 	defer c.inflight.Done()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.flushLocked(math.MaxInt64, true)
+	c.flushLocked(o, math.MaxInt64, true)
+	c.releaseLocked()
 }
 
 // flushLocked writes until target bytes are sent in all, or nothing is pending.
-// It lets go of the lock while it writes. Unless wait is set it stops where it
-// would block.
-func (c *Client) flushLocked(target int64, wait bool) {
-	o := &c.out
+// It lets go of the lock while it writes. It stops where it would block, unless
+// wait is set and the connection can wait.
+func (c *Client) flushLocked(o *output, target int64, wait bool) {
 	o.flushing = true
-	for o.err == nil && o.size > 0 && o.sent < target {
-		if o.writing == nil {
-			o.writing, o.pending = o.pending, nil
+	for c.fail == nil && o.size > 0 && o.sent < target {
+		if o.done == len(o.writing) {
+			o.writing, o.pending = o.pending, o.writing[:0]
+			o.done = 0
 		}
-		err := c.writeChunkLocked(wait)
+		err := c.writeLocked(o, wait)
 		if err == errWouldBlock {
+			o.blocked = c.polled
 			break
 		}
 		if err != nil {
@@ -283,17 +338,22 @@ func (c *Client) flushLocked(target int64, wait bool) {
 		}
 	}
 	o.flushing = false
-	o.changed.Broadcast()
+	if o.waiting > 0 {
+		o.changed.Broadcast()
+	}
+	if c.awaited && (o.size == 0 || c.fail != nil) {
+		c.awaited = false
+		c.wire.wake()
+	}
 }
 
-// writeChunkLocked writes o.writing, or the next piece of it, without the lock.
-func (c *Client) writeChunkLocked(wait bool) error {
-	o := &c.out
-	k := o.writing
+// writeLocked writes o.writing, or the next piece of it, without the lock.
+func (c *Client) writeLocked(o *output, wait bool) error {
 	c.mu.Unlock()
-	n, err := c.wire.tryWrite(k.b[k.sent:])
-	if err == errWouldBlock && wait {
-		rest := k.b[k.sent+n:]
+	rest := o.writing[o.done:]
+	n, err := c.wire.tryWrite(rest)
+	if err == errWouldBlock && wait && !c.polled {
+		rest = rest[n:]
 		var more int
 		more, err = c.wire.write(rest[:min(len(rest), pieceSize)])
 		n += more
@@ -303,42 +363,74 @@ func (c *Client) writeChunkLocked(wait bool) error {
 	if n > 0 && !c.busy {
 		c.wire.touch() // what a batch writes, its end notes
 	}
-	k.sent += n
+	o.done += n
 	o.size -= n
 	o.sent += int64(n)
-	if k.sent == len(k.b) {
-		k.free()
-		o.writing = nil
-	}
-	if n > 0 {
+	if n > 0 && o.waiting > 0 {
 		o.changed.Broadcast()
 	}
 	return err
 }
 
+// resumeOutput goes on writing to a socket that takes more again.
+func (c *Client) resumeOutput() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out != nil && c.out.blocked {
+		c.out.blocked = false
+		c.startFlushLocked()
+	}
+}
+
+// awaitOutput reports whether all that was written is sent, or cannot be. If not,
+// the wire's wake is called when it is.
+func (c *Client) awaitOutput() (sent bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.out
+	sent = o == nil || !o.flushing && (o.size == 0 || c.fail != nil)
+	c.awaited = !sent
+	return sent
+}
+
+// failed reports whether something that was written could not be sent.
+func (c *Client) failed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fail != nil
+}
+
 // failLocked ends the client's output: err, and ErrClosed, is what Write returns
 // from now on.
 func (c *Client) failLocked(err error) {
-	if c.out.err == nil {
-		c.out.err = fmt.Errorf("%w: %w", ErrClosed, err)
+	if c.fail == nil {
+		c.fail = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	c.endIO(err)
 	c.wire.wake()
+}
+
+// shutOutput refuses further writes.
+func (c *Client) shutOutput() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shut = true
+	if c.out != nil {
+		c.out.changed.Broadcast()
+	}
 }
 
 // closeOutput refuses further writes, ends a batch that may be open, and waits
 // for writes in flight. It reports false if not all that was written before is
 // sent.
 func (c *Client) closeOutput(bytes, frames int64) (sent bool) {
-	o := &c.out
+	c.shutOutput()
+	err := c.endBatch(bytes, frames, true)
 	c.mu.Lock()
-	o.closed = true
-	o.changed.Broadcast()
-	c.mu.Unlock()
-	err := c.endBatch(bytes, frames)
-	c.mu.Lock()
-	if o.err == nil {
-		o.err = ErrClosed
+	if c.fail == nil {
+		c.fail = ErrClosed
+	} else if err == nil {
+		err = c.fail
 	}
 	c.mu.Unlock()
 	return !c.inflight.WaitWithTimeout(flushTimeout) && err == nil
@@ -347,16 +439,24 @@ func (c *Client) closeOutput(bytes, frames int64) (sent bool) {
 // freeOutput gives the buffers back, when nobody writes any more. The connection
 // is closed, so that does not take long.
 func (c *Client) freeOutput() {
-	o := &c.out
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for o.flushing {
-		o.changed.Wait()
+	for c.out != nil && c.out.flushing {
+		c.out.wait()
 	}
-	for _, k := range []*chunk{o.writing, o.pending} {
-		if k != nil {
-			k.free()
-		}
+	c.releaseLocked()
+}
+
+// writeLimit returns for how long the client may take nothing of what is written,
+// zero for ever, and the error when it is over. A client that has ended is not
+// waited for without a bound.
+func (c *Client) writeLimit() (limit time.Duration, late error) {
+	limit, late = c.frames.WriteTimeout, errWriteTimeout
+	if limit == 0 && c.ended() {
+		limit = flushTimeout
 	}
-	o.writing, o.pending, o.size = nil, nil, 0
+	if idle := c.frames.IdleTimeout; idle > 0 && (limit == 0 || idle < limit) {
+		limit, late = idle, errIdleTimeout
+	}
+	return limit, late
 }

@@ -80,7 +80,7 @@ func (r *raw) readable(fd uintptr) bool {
 	n, errno := rawRead(fd, space)
 	switch {
 	case errno == unix.EAGAIN:
-		if in.Len() == 0 {
+		if !r.s.holds() {
 			r.s.freeBuffer()
 		}
 		return false

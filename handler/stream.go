@@ -11,38 +11,30 @@ import (
 
 	"go.uber.org/atomic"
 
-	"wireline/lib/frame"
 	"wireline/lib/sock"
+	"wireline/lib/sync/wait"
 )
 
 // lookTime bounds what a drain still reads of a frame that has arrived.
 const lookTime = 100 * time.Millisecond
 
-// buffers holds the frame.Buffers of clients that have nothing to split.
-var buffers = sync.Pool{New: func() any { return new(frame.Buffer) }}
-
 // stream is a frame handler's connection on the goroutine path: one goroutine
 // reads, splits and serves, and ends with the connection.
 type stream struct {
-	client  *Client
-	frames  *Frames
+	framer
 	conn    net.Conn
 	raw     raw  // without waiting, where the system and the connection allow it
 	resumes bool // a Write may go on after a time-out; not under TLS
 
+	inflight wait.Wait
+	resumed  chan struct{} // Resume was called
+
 	lookUntil int64 // when the drain's last look is over; see lastLook
-
-	in    *frame.Buffer // nil while nothing is kept
-	codec frame.Codec
-
-	// What the client's counters do not have yet.
-	bytesIn, framesIn int64
 
 	// Times are of now; zero means none. A time-out costs no timer call per
 	// frame: its deadline is set, and when it fires the stream looks at what
 	// has happened since and sets it anew for what is left.
 	activity atomic.Int64 // the last byte either way
-	partial  int64        // when the frame that is not whole yet began
 	readDue  int64        // the read deadline in force
 	writeDue int64        // the write deadline in force; who flushes owns it
 
@@ -51,14 +43,8 @@ type stream struct {
 }
 
 func newStream(ctx context.Context, conn net.Conn, h *Frames) *stream {
-	s := &stream{
-		client: &Client{ctx: ctx, frames: h, begin: time.Now()},
-		frames: h,
-		conn:   conn,
-		codec:  h.codec(),
-	}
-	s.client.wire = s
-	s.client.out.changed.L = &s.client.mu
+	s := &stream{conn: conn, resumed: make(chan struct{}, 1)}
+	s.client = &Client{ctx: ctx, frames: h, begin: time.Now(), codec: h.codec(), wire: s, inflight: &s.inflight}
 	s.raw.init(s)
 	s.resumes = resumes(conn)
 	s.touch()
@@ -85,34 +71,30 @@ func (s *stream) serve() {
 		}
 		s.finish(opened)
 	}()
-	if opened = s.open(); opened {
+	if opened = s.open(false); opened {
 		s.loop()
 	}
 	returned = true
-}
-
-func (s *stream) open() bool {
-	if s.frames.OnOpen == nil {
-		s.client.opened.Store(true)
-		return true
-	}
-	s.begin()
-	ok := s.goesOn(s.frames.OnOpen(s.client))
-	s.done()
-	s.client.opened.Store(ok)
-	return ok
 }
 
 // loop reads and serves until the client has an end.
 func (s *stream) loop() {
 	for {
 		eof, ok := s.fill()
-		if !ok || !s.turn(eof) {
+		if !ok {
 			return
+		}
+		for v := s.turn(eof, false); v != drained; v = s.turn(eof, false) {
+			if v == over || !s.awaitResume() {
+				return
+			}
 		}
 		if eof {
 			s.client.end(ByClient, FIN, nil)
 			return
+		}
+		if s.in != nil && s.in.Cap() > maxPooled && !s.holds() {
+			s.freeBuffer()
 		}
 	}
 }
@@ -120,7 +102,7 @@ func (s *stream) loop() {
 // fill reads what is there, and waits for it. It reports false when there is
 // nothing more to serve, and has noted why.
 func (s *stream) fill() (eof, ok bool) {
-	for s.setReadDeadline() {
+	for s.awaitResume() && s.setReadDeadline() {
 		n, err := s.read()
 		switch {
 		case n > 0:
@@ -146,7 +128,7 @@ func (s *stream) lastLook() (eof, ok bool) {
 	if s.lookUntil == 0 {
 		s.lookUntil = s.now() + int64(lookTime)
 	}
-	if s.client.ended.Load() || s.now() > s.lookUntil {
+	if s.client.ended() || s.now() > s.lookUntil {
 		s.client.end(ByServer, Drain, nil)
 		return false, false
 	}
@@ -163,118 +145,20 @@ func (s *stream) lastLook() (eof, ok bool) {
 	return false, false
 }
 
-// turn serves the whole frames that are there, and writes their replies at
-// once. It reports whether to go on reading.
-func (s *stream) turn(eof bool) bool {
-	if s.in == nil {
-		return true
-	}
-	began := s.partial
-	f, ok, err := s.in.Next(s.codec, eof)
-	if ok {
-		began = 0
-		if err, ok = s.serveFrames(f, eof); !ok {
-			return false
-		}
-	} else {
-		s.touch()
-	}
-	if err != nil {
-		s.endInput(FrameError, err)
-		return false
-	}
-	s.keep(began)
-	return true
-}
-
-// serveFrames serves f and the whole frames after it, until there is an error
-// in them. It reports whether to go on with the client.
-func (s *stream) serveFrames(f []byte, eof bool) (err error, goOn bool) {
-	c := s.client
-	s.begin()
-	for ok := true; ok; {
-		s.framesIn++
-		s.goesOn(s.serveFrame(f))
-		if c.stopping() {
-			break
-		}
-		f, ok, err = s.in.Next(s.codec, eof)
-	}
-	s.done()
-	if c.draining.Load() && (!eof || s.in.Len() > 0) {
-		c.end(ByServer, Drain, nil)
-	}
-	return err, !c.ended.Load()
-}
-
-// begin marks the client busy and gathers what is written to it.
-func (s *stream) begin() { s.client.beginBatch() }
-
-// done writes what was gathered since begin. An error of that has ended the
-// client.
-func (s *stream) done() {
-	s.boundWrite()
-	s.client.endBatch(s.bytesIn, s.framesIn)
-	s.bytesIn, s.framesIn = 0, 0
-	s.touch()
-}
-
-func (s *stream) serveFrame(f []byte) error {
-	if s.frames.Serve == nil {
-		return nil
-	}
-	return s.frames.Serve(s.client, f)
-}
-
-// keep notes since when a part of a frame is waiting. If there is none, a large
-// buffer goes; another one is given back when there is nothing to read.
-func (s *stream) keep(began int64) {
-	switch {
-	case s.in.Len() == 0:
-		s.partial = 0
-		if s.in.Cap() > maxPooled {
-			s.freeBuffer()
-		}
-	case began == 0:
-		s.partial = s.activity.Load()
-	default:
-		s.partial = began
-	}
-}
-
-// goesOn ends the client if the handler's error says so, and reports whether it
-// does not.
-func (s *stream) goesOn(err error) bool {
-	switch {
-	case err == nil:
-		return true
-	case errors.Is(err, ErrSlowReader) && s.frames.WhenSlow == Drop:
-		return true // a reply was dropped, as was asked for
-	case errors.Is(err, ErrClose):
-		s.client.end(ByServer, Closed, nil)
-	default:
-		s.client.end(ByServer, HandlerError, err)
-	}
-	return false
-}
-
-// endInput ends the client because of what it sent or did not send, after the
-// handler's last words.
-func (s *stream) endInput(reason Reason, err error) {
-	if s.frames.OnError != nil {
-		s.begin()
-		s.frames.OnError(s.client, err)
-		s.done()
-	}
-	s.client.end(ByServer, reason, err)
+// lastWords ends the client because of a time-out.
+func (s *stream) lastWords(reason Reason) {
+	s.client.beginBatch(false)
+	s.endInput(reason, os.ErrDeadlineExceeded)
+	s.framer.endBatch()
 }
 
 // now returns the time since the client came, in nanoseconds: never zero, and
 // without jumps when the wall clock is set.
 func (s *stream) now() int64 { return int64(time.Since(s.client.begin)) + 1 }
 
-// touch notes a byte either way.
-func (s *stream) touch() { s.activity.Store(s.now()) }
+func (s *stream) touch()      { s.activity.Store(s.now()) }
+func (s *stream) last() int64 { return s.activity.Load() }
+func (s *stream) yield() bool { return false } // the scheduler sees to that
 
 // setReadDeadline sets the deadline at which checkTime has to look next, if
 // none is in force that comes before it. It reports false when nothing is to be
@@ -295,10 +179,10 @@ func (s *stream) setReadDeadline() bool {
 
 // nextDue returns when the first time-out for reading ends, zero if none runs.
 func (s *stream) nextDue() (due int64) {
-	if idle := s.frames.IdleTimeout; idle > 0 {
+	if idle := s.client.frames.IdleTimeout; idle > 0 {
 		due = s.activity.Load() + int64(idle)
 	}
-	if limit := s.frames.FrameTimeout; limit > 0 && s.partial != 0 {
+	if limit := s.client.frames.FrameTimeout; limit > 0 && s.partial != 0 {
 		if end := s.partial + int64(limit); due == 0 || end < due {
 			due = end
 		}
@@ -312,13 +196,13 @@ func (s *stream) checkTime() bool {
 		return true
 	}
 	t := s.now()
-	h := s.frames
+	h := s.client.frames
 	switch {
 	case h.FrameTimeout > 0 && s.partial != 0 && t >= s.partial+int64(h.FrameTimeout):
-		s.endInput(FrameTimeout, os.ErrDeadlineExceeded)
+		s.lastWords(FrameTimeout)
 		return false
 	case h.IdleTimeout > 0 && t >= s.activity.Load()+int64(h.IdleTimeout):
-		s.endInput(IdleTimeout, os.ErrDeadlineExceeded)
+		s.lastWords(IdleTimeout)
 		return false
 	}
 	return true
@@ -352,22 +236,6 @@ func (s *stream) look() (n int, err error) {
 	return n, err
 }
 
-func (s *stream) buffer() *frame.Buffer {
-	if s.in == nil {
-		s.in = buffers.Get().(*frame.Buffer)
-	}
-	return s.in
-}
-
-// freeBuffer gives the buffer back. What is in it is lost.
-func (s *stream) freeBuffer() {
-	if s.in != nil && s.in.Cap() <= maxPooled {
-		s.in.Reset()
-		buffers.Put(s.in)
-	}
-	s.in = nil
-}
-
 // finish closes the connection as its end demands.
 func (s *stream) finish(opened bool) {
 	c := s.client
@@ -379,12 +247,12 @@ func (s *stream) finish(opened bool) {
 		s.boundWrite()
 		sent := c.closeOutput(s.bytesIn, s.framesIn)
 		s.close(c.reason(), sent)
-		c.inflight.Wait() // nothing holds them: the connection is closed
+		s.inflight.Wait() // nothing holds them: the connection is closed
 	}
 	s.freeBuffer()
 	c.freeOutput()
-	if opened && s.frames.OnClose != nil {
-		s.frames.OnClose(c)
+	if opened && s.client.frames.OnClose != nil {
+		s.client.frames.OnClose(c)
 	}
 }
 
@@ -427,6 +295,11 @@ func (s *stream) part() {
 
 // The wire of the client.
 
+func (s *stream) endBatch(bytes, frames int64) {
+	s.boundWrite()
+	s.client.endBatch(bytes, frames, true)
+}
+
 func (s *stream) addrs() (local, remote net.Addr) {
 	return s.conn.LocalAddr(), s.conn.RemoteAddr()
 }
@@ -444,7 +317,7 @@ func (s *stream) write(p []byte) (written int, err error) {
 	defer s.clearWriteDeadline()
 	progress := s.now()
 	for {
-		limit, late := s.writeLimit()
+		limit, late := s.client.writeLimit()
 		s.setWriteDeadline(limit)
 		n, err := s.conn.Write(p[written:])
 		written += n
@@ -460,20 +333,6 @@ func (s *stream) write(p []byte) (written int, err error) {
 			return written, late
 		}
 	}
-}
-
-// writeLimit returns for how long the client may take nothing of what is written,
-// zero for ever, and the error when it is over. A client that has ended is not
-// waited for without a bound.
-func (s *stream) writeLimit() (limit time.Duration, late error) {
-	limit, late = s.frames.WriteTimeout, errWriteTimeout
-	if limit == 0 && s.client.ended.Load() {
-		limit = flushTimeout
-	}
-	if idle := s.frames.IdleTimeout; idle > 0 && (limit == 0 || idle < limit) {
-		limit, late = idle, errIdleTimeout
-	}
-	return limit, late
 }
 
 // setWriteDeadline lets the connection's Write return after a sixteenth of the
@@ -500,7 +359,7 @@ func (s *stream) setWriteDeadline(limit time.Duration) {
 // boundWrite bounds a Write that waits without a deadline, once the client has
 // ended: where Write may not go on after a time-out, it does not look itself.
 func (s *stream) boundWrite() {
-	if !s.resumes && s.frames.WriteTimeout == 0 && s.frames.IdleTimeout == 0 && s.client.ended.Load() {
+	if !s.resumes && s.client.frames.WriteTimeout == 0 && s.client.frames.IdleTimeout == 0 && s.client.ended() {
 		s.conn.SetWriteDeadline(time.Now().Add(flushTimeout))
 	}
 }
@@ -522,6 +381,31 @@ func (s *stream) wake() {
 	}
 	s.conn.SetReadDeadline(past)
 	s.boundWrite()
+	s.resume() // to look at the state
+}
+
+func (s *stream) resume() {
+	select {
+	case s.resumed <- struct{}{}:
+	default:
+	}
+}
+
+// awaitResume waits while the client is paused. It reports false when it has
+// an end meanwhile. Then, as after a wait, silence counts from now.
+func (s *stream) awaitResume() bool {
+	for s.client.paused.Load() {
+		if s.client.stopping() {
+			s.client.end(ByServer, Drain, nil)
+			return false
+		}
+		<-s.resumed
+		s.touch()
+		if s.partial != 0 {
+			s.partial = s.last()
+		}
+	}
+	return true
 }
 
 func (s *stream) reset() {

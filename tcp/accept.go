@@ -1,7 +1,6 @@
 package tcp
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -27,58 +26,46 @@ const (
 	sweepTime = 200 * time.Millisecond
 )
 
-// acceptLoop accepts from ln until the server stops, or ln fails for good.
-func (s *Server) acceptLoop(ctx context.Context, ln net.Listener) error {
-	backoff := backoff{server: s, addr: ln.Addr()}
+// acceptLoop accepts from d until the server stops, or the listener fails for
+// good.
+func (s *Server) acceptLoop(d *door) error {
+	backoff := backoff{server: s, addr: d.ln.Addr()}
 	for s.admission.wait(s.stopped) {
 		freed := backoff.freed()
-		conn, err := ln.Accept()
+		a, err := d.accept()
 		switch {
 		case err == nil:
 			backoff.reset()
-			s.start(ctx, conn)
+			s.start(d, a)
 		case s.isStopping(): // and has interrupted this Accept
 		case retryable(err):
 			backoff.pause(err, freed)
 		default:
-			return fmt.Errorf("tcp: accept on %s: %w", ln.Addr(), err)
+			return fmt.Errorf("tcp: accept on %s: %w", d.ln.Addr(), err)
 		}
 	}
-	s.sweep(ctx, ln, sweepWait)
-	if letIn := keepOut(ln); letIn != nil {
+	s.sweep(d, sweepWait)
+	if letIn := keepOut(d.ln); letIn != nil {
 		defer letIn()
-		s.sweep(ctx, ln, lastWait)
+		s.sweep(d, lastWait)
 	}
 	return ErrServerClosed
 }
-
-// interrupt makes an Accept that waits return.
-func interrupt(ln net.Listener) {
-	if d, ok := ln.(deadliner); ok {
-		d.SetDeadline(time.Unix(1, 0))
-	} else {
-		ln.Close()
-	}
-}
-
-type deadliner interface{ SetDeadline(time.Time) error }
 
 // sweep takes in the connections that the kernel has completed and nobody has
 // accepted: to close the listener now would reset them, though their clients
 // have every reason to believe that they are connected (inet_csk_listen_stop in
 // Linux's net/ipv4/inet_connection_sock.c).
-func (s *Server) sweep(ctx context.Context, ln net.Listener, wait time.Duration) {
-	d, ok := ln.(deadliner)
-	if !ok {
-		return
-	}
+func (s *Server) sweep(d *door, wait time.Duration) {
 	for end := time.Now().Add(sweepTime); time.Now().Before(end); {
 		deadline := time.Now().Add(wait)
-		d.SetDeadline(deadline)
-		conn, err := ln.Accept()
+		if !d.setDeadline(deadline) {
+			return
+		}
+		a, err := d.accept()
 		switch {
 		case err == nil:
-			s.start(ctx, conn)
+			s.start(d, a)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if onTime(deadline, wait) {
 				return

@@ -1,7 +1,6 @@
 package tcp
 
 import (
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -153,12 +152,4 @@ func (a *admission) freed() <-chan struct{} {
 		a.leaves = make(chan struct{})
 	}
 	return a.leaves
-}
-
-// peerIP is the address that a client is counted by; not valid on unix sockets.
-func peerIP(conn net.Conn) netip.Addr {
-	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok && addr != nil {
-		return addr.AddrPort().Addr().Unmap()
-	}
-	return netip.Addr{}
 }

@@ -105,8 +105,8 @@ func (s *Server) waitAccepting(ctx context.Context) {
 		return
 	}
 	s.mu.Lock()
-	for ln := range s.listeners {
-		(*ln).Close()
+	for d := range s.doors {
+		d.close()
 	}
 	s.mu.Unlock()
 	s.accepting.WaitWithTimeout(cutGrace)

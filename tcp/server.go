@@ -43,11 +43,11 @@ type Server struct {
 	accepting wait.Wait // accept loops
 	serving   wait.Wait // connections
 
-	mu        sync.Mutex
-	stopped   chan struct{} // closed when the server stops
-	stopping  bool
-	listeners map[*net.Listener]struct{} // by pointer: a listener need not be comparable
-	sessions  map[*session]struct{}
+	mu       sync.Mutex
+	stopped  chan struct{} // closed when the server stops
+	stopping bool
+	doors    map[*door]struct{} // the listeners
+	sessions map[*session]struct{}
 
 	stats counters
 }
@@ -88,7 +88,7 @@ func (s *Server) init() {
 	s.once.Do(func() {
 		s.ctx, s.cut = context.WithCancel(context.Background())
 		s.stopped = make(chan struct{})
-		s.listeners = make(map[*net.Listener]struct{})
+		s.doors = make(map[*door]struct{})
 		s.drain.init()
 		s.sessions = make(map[*session]struct{})
 		s.discard = &handler.Frames{Codec: discard{}}
@@ -117,8 +117,9 @@ func (s *Server) handler() handler.Handler {
 // it waits and tries again.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	s.init()
-	if !s.addListener(&ln) {
-		ln.Close()
+	d := &door{ctx: connContext{s.ctx, ctx}, ln: ln, raw: newRawListener(s, ln)}
+	if !s.addDoor(d) {
+		d.close()
 		return ErrServerClosed
 	}
 	drained := make(chan error, 1)
@@ -127,7 +128,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		defer cancel()
 		drained <- s.Shutdown(bound)
 	})
-	err := s.acceptFrom(ctx, &ln)
+	err := s.acceptFrom(d)
 	if !unwatch() {
 		if cut := <-drained; cut != nil {
 			err = errors.Join(err, cut)
@@ -138,10 +139,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 
 // acceptFrom runs the accept loop, and forgets the listener whatever happens in a
 // handler's Register.
-func (s *Server) acceptFrom(ctx context.Context, ln *net.Listener) error {
+func (s *Server) acceptFrom(d *door) error {
 	defer s.accepting.Done()
-	defer s.removeListener(ln)
-	return s.acceptLoop(connContext{s.ctx, ctx}, *ln)
+	defer s.removeDoor(d)
+	return s.acceptLoop(d)
 }
 
 // connContext is the context of the connections: the end of the server's own,
@@ -158,23 +159,23 @@ func (c connContext) Value(key any) any {
 	return c.values.Value(key)
 }
 
-// addListener reports whether ln may be served: not after Shutdown.
-func (s *Server) addListener(ln *net.Listener) bool {
+// addDoor reports whether d's listener may be served: not after Shutdown.
+func (s *Server) addDoor(d *door) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
 		return false
 	}
-	s.listeners[ln] = struct{}{}
+	s.doors[d] = struct{}{}
 	s.accepting.Add(1)
 	return true
 }
 
-func (s *Server) removeListener(ln *net.Listener) {
-	(*ln).Close()
+func (s *Server) removeDoor(d *door) {
+	d.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.listeners, ln)
+	delete(s.doors, d)
 }
 
 // stop makes the accept loops take in what the kernel's queues still hold and
@@ -189,8 +190,8 @@ func (s *Server) stop() {
 	s.stopping = true
 	s.drain.began = time.Now()
 	close(s.stopped)
-	for ln := range s.listeners {
-		interrupt(*ln)
+	for d := range s.doors {
+		d.interrupt()
 	}
 }
 

@@ -27,43 +27,58 @@ type session struct {
 	cut       bool
 }
 
-// start admits conn and serves it in a goroutine of its own. Before that it is
-// in the server's set and in the handler's, so that a stop in between misses
-// it in neither.
-func (s *Server) start(ctx context.Context, conn net.Conn) {
+// start admits a connection and serves it, on the handler's own terms or in a
+// goroutine. Before that it is in the server's count and in the handler's set, so
+// that a stop in between misses it in neither.
+func (s *Server) start(d *door, a arrival) {
 	if !s.admission.place(s.stopped) {
-		s.turnAway(conn)
+		s.turnAway(a)
 		return
 	}
-	ses := &session{server: s, conn: conn, ip: peerIP(conn)}
-	if !s.admission.enter(ses.ip) {
+	ip := a.ip()
+	if !s.admission.enter(ip) {
 		s.admission.giveBack()
 		s.stats.refusedPerIP.Inc()
-		s.log().Debug("refused", "peer", peer(conn), "max_clients_per_ip", s.MaxClientsPerIP)
-		sock.Reset(conn)
+		s.log().Debug("refused", "peer", ip.String(), "max_clients_per_ip", s.MaxClientsPerIP)
+		a.reset()
 		return
 	}
 	s.stats.accepted.Inc()
 	s.serving.Add(1)
+	if a.conn == nil {
+		if s.offer(d, &a) {
+			return
+		}
+		if err := a.makeConn(); err != nil {
+			s.log().Warn("connection lost", "peer", ip.String(), "err", err)
+			s.admission.leave(ip)
+			s.serving.Done()
+			return
+		}
+	}
+	ses := &session{server: s, conn: a.conn, ip: ip}
 	s.mu.Lock()
 	s.sessions[ses] = struct{}{}
 	s.mu.Unlock()
-	if serve := s.register(handler.WithRelease(ctx, ses.forget), ses); serve != nil {
+	if serve := s.register(handler.WithRelease(d.ctx, ses.forget), ses); serve != nil {
 		go s.serve(ses, serve)
 	}
 }
 
 // turnAway answers a client that finds the server full. Where it is to wait it
 // was found in the queue of a listener that is about to close, and gets a FIN.
-func (s *Server) turnAway(conn net.Conn) {
-	if s.WhenFull != Refuse {
-		s.serving.Add(1)
-		go s.dismiss(conn)
+func (s *Server) turnAway(a arrival) {
+	if s.WhenFull == Refuse {
+		s.stats.refusedFull.Inc()
+		s.log().Debug("refused", "peer", a.ip().String(), "max_clients", s.MaxClients)
+		a.reset()
 		return
 	}
-	s.stats.refusedFull.Inc()
-	s.log().Debug("refused", "peer", peer(conn), "max_clients", s.MaxClients)
-	sock.Reset(conn)
+	if a.conn == nil && a.makeConn() != nil {
+		return
+	}
+	s.serving.Add(1)
+	go s.dismiss(a.conn)
 }
 
 // dismiss closes conn with a FIN: what it has sent already is read, or the
@@ -110,13 +125,18 @@ func (s *Server) serve(ses *session, serve func()) {
 // failed reports a handler that did not return: it panicked with p, or ended its
 // goroutine.
 func (s *Server) failed(ses *session, p any) {
+	s.reportPanic(peer(ses.conn), p)
+	ses.close()
+}
+
+// reportPanic is called by the function that recovers.
+func (s *Server) reportPanic(peer string, p any) {
 	s.stats.panics.Inc()
 	what := "runtime.Goexit"
 	if p != nil {
 		what = fmt.Sprint(p)
 	}
-	s.log().Error("handler panicked", "peer", peer(ses.conn), "panic", what, "stack", string(debug.Stack()))
-	ses.close()
+	s.log().Error("handler panicked", "peer", peer, "panic", what, "stack", string(debug.Stack()))
 }
 
 // forget ends the server's interest in a connection: it is over, or it has a new

@@ -1,6 +1,7 @@
 package frame
 
 import (
+	"errors"
 	"fmt"
 	"io"
 )
@@ -9,15 +10,30 @@ import (
 // small frames and is one read's worth.
 const minSpace = 16 << 10
 
+// growth is how many times what has arrived a Buffer may grow to in one step.
+// Eight makes 1 MiB out of 16 KiB in two, and an announced gigabyte costs
+// nothing before an eighth of it was sent.
+const growth = 8
+
 // Buffer holds the bytes of a stream that were read and not yet split. The zero
 // value is empty and ready. It belongs to one goroutine.
 //
-// It doubles when one frame has filled it and the codec asks for more, so the
-// codec's maximum bounds it to twice the longest frame, or 16 KiB.
+// It grows when one frame has filled it and the codec asks for more: to twice
+// its size, or to the size that a Sizer tells, but to no more than 8 times what
+// has arrived and 16 KiB. So the codec's maximum bounds it to twice the longest
+// frame, or 16 KiB, and a header alone makes it no larger.
+//
+// The codec may change from one frame to the next: what is not split yet is
+// there for the other one.
 type Buffer struct {
 	data []byte // data[r:w] are the bytes not yet split
 	r, w int
 	seen int // how many of them the codec has searched in vain
+	want int // size of the frame that has filled data, when the codec knows it
+
+	tooLong bool // the codec's last word was ErrTooLong
+	atEOF   bool // and that was at the end of the stream
+	bad     bad
 }
 
 // Len returns how many bytes wait to be split.
@@ -31,25 +47,46 @@ func (b *Buffer) Cap() int { return cap(b.data) }
 func (b *Buffer) Bytes() []byte { return b.data[b.r:b.w] }
 
 // Reset empties the buffer and keeps its memory.
-func (b *Buffer) Reset() { b.r, b.w, b.seen = 0, 0, 0 }
+func (b *Buffer) Reset() { *b = Buffer{data: b.data} }
+
+// Rescan makes the next codec look at all bytes afresh. It is needed only
+// where the codec changes after Next found no frame: what one codec has
+// searched in vain, another one has not seen.
+func (b *Buffer) Rescan() { b.seen, b.want = 0, 0 }
 
 // Space returns the free room for a read: at least one byte, more when there
 // is a whole batch to come. Frames returned before are no longer valid.
 // Filled says how much of it was used.
 func (b *Buffer) Space() []byte {
-	if b.data == nil {
+	switch {
+	case b.data == nil:
 		b.data = make([]byte, minSpace)
-	}
-	if b.r > 0 && len(b.data)-b.w < len(b.data)/2 {
-		b.w = copy(b.data, b.data[b.r:b.w]) // once a frame at most: r is 0 now
-		b.r = 0
-	}
-	if b.w == len(b.data) {
-		bigger := make([]byte, 2*len(b.data))
-		copy(bigger, b.data)
-		b.data = bigger
+	case b.want > len(b.data) || b.w-b.r == len(b.data):
+		b.grow()
+	case b.r > 0 && len(b.data)-b.w < len(b.data)/2:
+		b.move(b.data) // once a frame at most: r is 0 then
 	}
 	return b.data[b.w:]
+}
+
+// grow makes room for a frame that does not fit.
+func (b *Buffer) grow() {
+	size, arrived := 2*len(b.data), b.w-b.r
+	if b.want > size {
+		// Divided, for 8 times as much may not fit an int.
+		if (b.want-minSpace)/growth > arrived {
+			b.want = growth*arrived + minSpace
+		}
+		size = max(size, b.want)
+	}
+	b.want = 0
+	b.move(make([]byte, size))
+}
+
+// move moves what is there to the beginning of data, and goes on with that.
+func (b *Buffer) move(data []byte) {
+	b.w = copy(data, b.data[b.r:b.w])
+	b.r, b.data = 0, data
 }
 
 // Filled adds the first n bytes of the last Space to what waits to be split.
@@ -58,30 +95,53 @@ func (b *Buffer) Filled(n int) { b.w += n }
 // Next splits off the first frame. It reports false when there is none yet: at
 // eof then all is split, or the error is io.ErrUnexpectedEOF because a part of
 // a frame is left over. The frame is valid until the next call of Space.
-// After an error of the codec the bytes stay, and the buffer is of no more use.
+//
+// After an error of the codec the bytes stay, and the buffer is of no more use,
+// unless it is ErrTooLong and Discard reports true.
 func (b *Buffer) Next(c Codec, eof bool) (frame []byte, ok bool, err error) {
+	if b.bad.codec != nil && !b.discard(eof) {
+		return nil, false, nil
+	}
 	for b.r < b.w {
 		rest := b.data[b.r:b.w]
 		frame, n, err := c.Split(rest, b.seen, eof)
 		switch {
 		case err != nil:
+			b.tooLong, b.atEOF = errors.Is(err, ErrTooLong), eof
 			return nil, false, err
 		case n < 0 || n > len(rest) || (n == 0 && frame != nil):
 			return nil, false, fmt.Errorf("%w: Split took %d bytes of %d", ErrCodec, n, len(rest))
 		case n == 0 && eof:
 			return nil, false, io.ErrUnexpectedEOF
 		case n == 0:
-			b.seen = len(rest)
+			b.await(c, rest)
 			return nil, false, nil
 		}
-		b.r += n
-		b.seen = 0
-		if b.r == b.w {
-			b.r, b.w = 0, 0 // all split: the next read has the whole room
-		}
+		b.skip(n)
 		if frame != nil {
 			return frame, true, nil
 		}
 	}
 	return nil, false, nil
+}
+
+// skip takes n bytes off the beginning.
+func (b *Buffer) skip(n int) {
+	b.r += n
+	b.seen = 0
+	if b.r == b.w {
+		b.r, b.w = 0, 0 // all split: the next read has the whole room
+	}
+}
+
+// await notes what is known of the frame that rest begins. Its size matters
+// only when the room is used up by it.
+func (b *Buffer) await(c Codec, rest []byte) {
+	b.seen, b.want = len(rest), 0
+	if b.w < len(b.data) || len(rest) < len(b.data)/2 {
+		return
+	}
+	if s, ok := c.(Sizer); ok {
+		b.want = s.Size(rest)
+	}
 }

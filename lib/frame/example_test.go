@@ -1,7 +1,10 @@
 package frame_test
 
 import (
+	"errors"
 	"fmt"
+	"net"
+	"os"
 
 	"wireline/lib/frame"
 )
@@ -23,4 +26,42 @@ func ExampleBuffer() {
 	// "one"
 	// "two"
 	// "three"
+}
+
+// A frame that is too long need not be the end of its client.
+func ExampleBuffer_Discard() {
+	codec := frame.Line{Max: 5}
+	var in frame.Buffer
+	in.Filled(copy(in.Space(), "one\nmuch too long\ntwo\n"))
+	for {
+		line, ok, err := in.Next(codec, false)
+		if errors.Is(err, frame.ErrTooLong) && in.Discard(codec) {
+			fmt.Println(err)
+			continue
+		}
+		if err != nil || !ok {
+			break
+		}
+		fmt.Printf("%q\n", line)
+	}
+	// Output:
+	// "one"
+	// frame too long (max 5 bytes)
+	// "two"
+}
+
+// A large payload is written without being copied: what stands before it and
+// after it goes with it.
+func ExampleWrapper() {
+	var codec frame.Wrapper = frame.Netstring{}
+	payload := []byte("hello")
+	head, tail, err := codec.Wrap(nil, payload)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	message := net.Buffers{head, payload, tail}
+	message.WriteTo(os.Stdout) // or a net.Conn: one writev
+	// Output:
+	// 5:hello,
 }

@@ -53,7 +53,7 @@ func split(c frame.Codec, pieces ...[]byte) outcome {
 
 func bytewise(s string) [][]byte {
 	pieces := make([][]byte, len(s))
-	for i := range s {
+	for i := range len(s) {
 		pieces[i] = []byte{s[i]}
 	}
 	return pieces
@@ -87,8 +87,28 @@ var splitTests = []struct {
 	{"delimiter, as long as may be", frame.Delimiter{Delim: []byte("--"), Max: 3}, "abc--ab---", outcome{Frames: []string{"abc", "ab", "-"}}},
 	{"delimiter, too long", frame.Delimiter{Delim: []byte("--"), Max: 3}, "abc--abcd--", outcome{Frames: []string{"abc"}, Err: "frame too long (max 3 bytes)"}},
 	{"delimiter, rest too long", frame.Delimiter{Delim: []byte("--"), Max: 3}, "abc-", outcome{Err: "frame too long (max 3 bytes)"}},
+	{"delimiters, the longest", delims("\n", "\r", "\r\n"), "a\r\n\rb\n\r", outcome{Frames: []string{"a", "", "b", ""}}},
+	{"delimiters, the earliest", delims("a", "bcd"), "xabcdyabc", outcome{Frames: []string{"x", "", "y", "bc"}}},
+	{"delimiters, one in the other", delims("b", "abc"), "xabcyabzab", outcome{Frames: []string{"x", "ya", "za"}}},
+	{"delimiters, kept", frame.Delimiter{Delim: []byte("\n"), Or: bytesOf("\r\n"), KeepEnd: true}, "a\r\nb\n\rc", outcome{Frames: []string{"a\r\n", "b\n", "\rc"}}},
 	{"nul", frame.Delimiter{Delim: []byte{0}}, "a\x00\x00", outcome{Frames: []string{"a", ""}}},
-	{"no delimiter", frame.Delimiter{}, "a", outcome{Err: "no delimiter set"}},
+	{"no delimiter", frame.Delimiter{}, "a", outcome{Err: "codec is set up wrongly: no delimiter set"}},
+}
+
+func delims(first string, or ...string) frame.Codec {
+	return frame.Delimiter{Delim: []byte(first), Or: bytesOf(or...)}
+}
+
+// However far away a delimiter is, it is found.
+func TestDistantDelimiters(t *testing.T) {
+	for n := range 600 {
+		for _, end := range []string{"\r\n", "\n", "--"} {
+			f := strings.Repeat("x", n)
+			if diff := cmp.Diff(outcome{Frames: []string{f, f}}, split(delims("\r\n", "\n", "--"), []byte(f+end+f+end))); diff != "" {
+				t.Errorf("%d bytes, %q (-want +got):\n%s", n, end, diff)
+			}
+		}
+	}
 }
 
 func TestSplit(t *testing.T) {
@@ -211,6 +231,13 @@ func TestAppend(t *testing.T) {
 		{frame.Delimiter{Delim: dash}, "a--b", "", frame.ErrDelimiter},
 		{frame.Delimiter{Delim: dash, KeepEnd: true}, "a--", "a--", nil},
 		{frame.Delimiter{}, "a", "", frame.ErrNoDelimiter},
+		{delims("\n", "\r\n"), "a", "a\n", nil},
+		{delims("\n", "\r\n"), "a\r", "", frame.ErrDelimiter},
+		{delims("b", "abc"), "xa", "", frame.ErrDelimiter},
+		{delims("bx", "ab"), "xa", "", frame.ErrDelimiter},
+		{frame.Delimiter{Delim: []byte("\r\n"), Or: bytesOf("\r"), KeepEnd: true}, "a\r\n", "a\r\n", nil},
+		{frame.Delimiter{Delim: []byte("\r\n"), Or: bytesOf("\r"), KeepEnd: true}, "a\r", "", frame.ErrDelimiter},
+		{frame.Delimiter{Delim: []byte("\r\n"), Or: bytesOf("\n"), KeepEnd: true}, "a\n", "a\n", nil},
 	} {
 		dst, err := test.codec.Append([]byte("before"), []byte(test.payload))
 		if !errors.Is(err, test.err) || string(dst) != "before"+test.want {
@@ -268,7 +295,9 @@ func FuzzLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, cuts uint64, max uint16, keep, crlf bool) {
 		c := frame.Line{Max: int(max), KeepEnd: keep, CRLF: crlf}
 		checkChunking(t, c, data, cuts)
+		checkWrap(t, c, data)
 		checkRoundTrip(t, c, data, keep)
+		checkRecovery(t, c, data, cuts, delimited(data, bytesOf("\n", "\r\n"), int(max), keep))
 	})
 }
 
@@ -279,8 +308,10 @@ func FuzzDelimiter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data, delim []byte, cuts uint64, max uint16, keep bool) {
 		c := frame.Delimiter{Delim: delim, Max: int(max), KeepEnd: keep}
 		checkChunking(t, c, data, cuts)
+		checkWrap(t, c, data)
 		if len(delim) > 0 {
 			checkRoundTrip(t, c, data, keep)
+			checkRecovery(t, c, data, cuts, delimited(data, [][]byte{delim}, int(max), keep))
 		}
 	})
 }

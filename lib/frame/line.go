@@ -2,6 +2,9 @@ package frame
 
 import "bytes"
 
+// The ends of a line, for Wrap to return.
+var lf, crlf = []byte("\n"), []byte("\r\n")
+
 // Line splits lines that end in "\n" or "\r\n". The zero value strips the end
 // and takes lines up to DefaultMax. A last line without an end, before the end
 // of the stream, is a frame too.
@@ -59,32 +62,49 @@ func (l Line) rest(buf []byte, max int, eof bool) ([]byte, int, error) {
 // strips, is ErrDelimiter; one over Max is ErrTooLong. With KeepEnd a payload
 // may bring its own end.
 func (l Line) Append(dst, payload []byte) ([]byte, error) {
-	line, end := payload, "\n"
+	head, end, err := l.Wrap(dst, payload)
+	if err != nil {
+		return dst, err
+	}
+	return join(head, payload, end), nil
+}
+
+// Wrap implements Wrapper: the line's end comes after the payload.
+func (l Line) Wrap(head, payload []byte) (newHead, end []byte, err error) {
+	line, end := payload, lf
 	if l.CRLF {
-		end = "\r\n"
+		end = crlf
 	}
 	if l.KeepEnd {
 		line, end = cutEnd(payload, end)
 	} else if n := len(line); n > 0 && line[n-1] == '\r' {
-		return dst, ErrDelimiter
+		return head, nil, ErrDelimiter
 	}
 	if bytes.IndexByte(line, '\n') >= 0 {
-		return dst, ErrDelimiter
+		return head, nil, ErrDelimiter
 	}
 	if max := limit(l.Max); len(line) > max {
-		return dst, tooLong(max)
+		return head, nil, tooLong(max)
 	}
-	dst = append(dst, line...)
-	return append(dst, end...), nil
+	return head, end, nil
 }
 
-// cutEnd cuts the line's own end off it, or gives it the end that it lacks.
-func cutEnd(line []byte, end string) ([]byte, string) {
-	if head, ok := bytes.CutSuffix(line, []byte("\r\n")); ok {
-		return head, "\r\n"
+// cutEnd returns the line without its own end, and the end that it lacks.
+func cutEnd(line, end []byte) (head, lacks []byte) {
+	head, ok := bytes.CutSuffix(line, crlf)
+	if !ok {
+		head, ok = bytes.CutSuffix(line, lf)
 	}
-	if head, ok := bytes.CutSuffix(line, []byte("\n")); ok {
-		return head, "\n"
+	if ok {
+		return head, nil
 	}
 	return line, end
+}
+
+// Discard implements Discarder: the frame ends with the next "\n".
+func (l Line) Discard(buf []byte, _ uint64, _ bool) (n, next uint64, done bool) {
+	if i := bytes.IndexByte(buf, '\n'); i >= 0 {
+		return uint64(i + 1), 0, true
+	}
+	return uint64(len(buf)), 0, false
 }

@@ -1,0 +1,34 @@
+package handler
+
+import "wireline/lib/frame"
+
+// Pause stops reading from the client: back-pressure from the application. No
+// further frame is begun until Resume; the one in progress is finished, and
+// what has arrived stays. A client is not cut for being silent meanwhile, and
+// its FIN or RST is seen after Resume. A drain ends a paused client without
+// another frame. The client of a plain handler reads for itself: there it does
+// nothing.
+func (c *Client) Pause() { c.paused.Store(true) }
+
+// Resume goes on reading after Pause.
+func (c *Client) Resume() {
+	if c.paused.CompareAndSwap(true, false) {
+		c.wire.resume()
+	}
+}
+
+// SetCodec changes the codec of the client from its next frame on, for both
+// directions: SMTP's DATA, or the data block after memcached's set. What has
+// arrived already is split by the new one; nothing is lost. It may be called
+// from Serve, OnOpen and OnError only. Nil is the handler's own codec.
+func (c *Client) SetCodec(codec frame.Codec) {
+	if c.frames == nil {
+		return
+	}
+	if codec == nil {
+		codec = c.frames.codec()
+	}
+	c.mu.Lock()
+	c.codec = codec
+	c.mu.Unlock()
+}

@@ -1,0 +1,423 @@
+package handler
+
+import (
+	"context"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/atomic"
+	"golang.org/x/sys/unix"
+
+	"wireline/lib/eventloop"
+)
+
+// readsPerTurn bounds how often a client is read from in one turn, so that one
+// that never stops sending does not hold up the others.
+const readsPerTurn = 16
+
+// slice is how long the frames of one client are served while others wait.
+const slice = time.Millisecond
+
+// socket is a frame handler's connection on the event loop: no goroutine and
+// no buffer is its own while nothing happens.
+type socket struct {
+	framer
+	eventloop.Socket
+	session Session
+	self    Client // framer.client
+	group   *eventloop.Group
+
+	activity atomic.Int64 // the last byte either way
+	stalled  atomic.Int64 // since when the socket takes nothing; zero if it does
+
+	// Of who serves it.
+	phase    phase
+	opened   bool // OnOpen did not fail
+	unread   bool // there may be something to read
+	hup      bool // the end of the stream, or an error, is there to be read
+	eof      bool // it was read
+	left     bool // there may be whole frames in the buffer
+	unsent   bool // replies of the last batch may wait to be sent
+	idled    bool // the client was paused
+	inLoop   bool
+	began    int64 // this turn
+	deadline int64 // of the drain's last look
+	farewell *farewell
+
+	mu        sync.Mutex // guards what is below
+	hijacked  bool
+	closed    bool
+	dead      bool  // reset: the descriptor is another one
+	inputDue  int64 // when to look at the time-outs for reading,
+	outputDue int64 // and for writing;
+	armed     int64 // the earlier one, which is set
+}
+
+// phase is how far a socket has come.
+type phase uint8
+
+const (
+	opening   phase = iota // OnOpen is still to be called
+	serving                // frames are
+	flushing               // the client has its end, but not all that was written
+	lingering              // it has the FIN, and may still be sending
+	ended                  // it is closed, or has a new owner
+)
+
+func newSocket(ctx context.Context, g *eventloop.Group, session Session, h *Frames) *socket {
+	s := &socket{session: session, group: g}
+	s.client = &s.self
+	s.self = Client{ctx: ctx, frames: h, begin: time.Now(), codec: h.codec(), wire: s, polled: true}
+	s.touch()
+	return s
+}
+
+// Ready implements eventloop.Handler.
+func (s *socket) Ready(w *eventloop.Worker, ev eventloop.Event) (more bool) {
+	returned := false
+	defer func() {
+		if !returned { // a panic or runtime.Goexit
+			s.session.Panicked(recover())
+			s.client.end(ByServer, Panic, nil)
+			more = s.finish(w)
+		}
+	}()
+	more = s.step(w, ev)
+	returned = true
+	return more
+}
+
+// step does what ev allows, and reports whether it stopped because others wait.
+func (s *socket) step(w *eventloop.Worker, ev eventloop.Event) (more bool) {
+	s.inLoop = w.InLoop()
+	s.began = s.last()
+	if ev&eventloop.In != 0 {
+		s.unread = true
+	}
+	if ev&eventloop.Hup != 0 {
+		s.unread, s.hup = true, true
+	}
+	if s.phase == opening {
+		s.phase = serving
+		s.opened = s.open(s.inLoop)
+	}
+	if s.phase == serving {
+		if more, goesOn := s.serve(w); goesOn {
+			s.settle(w)
+			return more
+		}
+	}
+	return s.finish(w)
+}
+
+// serve reads and serves what there is. It reports whether the client goes on,
+// and whether that is to be soon.
+func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
+	c := s.client
+	for reads := 0; ; {
+		switch {
+		case c.ended():
+			return false, false
+		case s.unsent && !c.awaitOutput():
+			return false, true // until all is sent, or fails
+		case c.paused.Load() && !c.draining.Load():
+			s.idled = true
+			return false, true
+		case s.idled:
+			s.resumed()
+		case s.left:
+			switch s.turn(s.eof, s.inLoop) {
+			case drained:
+				s.left = false
+			case over:
+				return false, false
+			case early:
+				if s.yield() {
+					return true, true
+				}
+			}
+		case s.eof:
+			c.end(ByClient, FIN, nil)
+			return false, false
+		case c.draining.Load():
+			s.lastLook(w)
+		case !s.checkTime():
+			return false, false
+		case !s.unread:
+			return false, true
+		case reads == readsPerTurn:
+			return true, true
+		default:
+			reads++
+			s.receive(w)
+		}
+	}
+}
+
+// resumed has silence count from now.
+func (s *socket) resumed() {
+	s.idled = false
+	s.touch()
+	if s.partial != 0 {
+		s.partial = s.last()
+	}
+}
+
+// receive reads once.
+func (s *socket) receive(w *eventloop.Worker) {
+	if s.in == nil {
+		s.in = takeBuffer(w)
+	}
+	space := s.in.Space()
+	n, errno := rawRead(uintptr(s.FD()), space)
+	switch {
+	case errno == unix.EAGAIN:
+		s.unread = false
+	case errno != 0:
+		s.client.endIO(os.NewSyscallError("read", errno))
+	case n == 0:
+		s.eof, s.left = true, true
+	default:
+		s.in.Filled(n)
+		s.bytesIn += int64(n)
+		s.left = true
+		// Less than there is room for is all there was, and what comes now is
+		// a new event; but not if the end is there too, which had its event.
+		if n < len(space) && n < rawMax && !s.hup {
+			s.unread = false
+		}
+	}
+}
+
+// lastLook is what a drain leaves of reading: a client that is idle gets its
+// FIN, unless a frame of its has arrived that was not read yet.
+func (s *socket) lastLook(w *eventloop.Worker) {
+	now := s.group.Now()
+	if s.deadline == 0 {
+		s.deadline = now + int64(lookTime)
+	}
+	if !s.client.paused.Load() && now <= s.deadline {
+		s.unread = true
+		s.receive(w)
+	}
+	if !s.left {
+		s.client.end(ByServer, Drain, nil)
+	}
+}
+
+// settle is the end of a turn of a client that goes on: it gives back what is not
+// needed while nothing happens, and sees to the time-outs.
+func (s *socket) settle(w *eventloop.Worker) {
+	if !s.holds() {
+		s.dropBuffer(w)
+	}
+	if due := s.nextDue(); due != 0 {
+		s.arm(&s.inputDue, due)
+	}
+}
+
+// nextDue returns when the first time-out for reading ends, zero if none runs.
+func (s *socket) nextDue() (due int64) {
+	h := s.client.frames
+	if s.idled {
+		return 0
+	}
+	if idle := h.IdleTimeout; idle > 0 {
+		due = s.last() + int64(idle)
+	}
+	if limit := h.FrameTimeout; limit > 0 && s.partial != 0 {
+		if end := s.partial + int64(limit); due == 0 || end < due {
+			due = end
+		}
+	}
+	return due
+}
+
+// checkTime ends the client if a time-out for reading is over.
+func (s *socket) checkTime() bool {
+	due := s.nextDue()
+	if due == 0 {
+		return true
+	}
+	now := s.group.Now()
+	if now < due {
+		return true
+	}
+	why := IdleTimeout
+	if limit := s.client.frames.FrameTimeout; limit > 0 && s.partial != 0 && now >= s.partial+int64(limit) {
+		why = FrameTimeout
+	}
+	s.client.beginBatch(s.inLoop)
+	s.endInput(why, os.ErrDeadlineExceeded)
+	s.framer.endBatch()
+	return false
+}
+
+// arm has Expired called when it is due. which is what for; a timer that ends
+// before is left as it is: what it is for is seen then.
+func (s *socket) arm(which *int64, due int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if due == 0 || s.closed || s.hijacked || *which != 0 && *which <= due {
+		return
+	}
+	*which = due
+	if s.armed == 0 || due < s.armed {
+		s.armed = due
+		s.SetTimer(due)
+	}
+}
+
+// Expired implements eventloop.Handler.
+func (s *socket) Expired() {
+	s.mu.Lock()
+	s.inputDue, s.outputDue, s.armed = 0, 0, 0
+	s.mu.Unlock()
+	s.checkStall()
+	s.Wake()
+}
+
+// checkStall resets a client that takes nothing for too long. It may be called
+// while a frame of the client is being served, which may wait for just that.
+func (s *socket) checkStall() {
+	c := s.client
+	since := s.stalled.Load()
+	limit, late := c.writeLimit()
+	if since == 0 || limit == 0 {
+		return
+	}
+	if due := since + int64(limit); s.group.Now() < due {
+		s.arm(&s.outputDue, due)
+		return
+	}
+	c.mu.Lock()
+	c.failLocked(late)
+	if c.out != nil {
+		c.out.changed.Broadcast()
+	}
+	c.mu.Unlock()
+	s.reset()
+}
+
+// Writable implements eventloop.Handler.
+func (s *socket) Writable() { s.client.resumeOutput() }
+
+// Slow implements eventloop.Handler.
+func (s *socket) Slow() { s.client.spread() }
+
+// The wire of the client.
+
+func (s *socket) addrs() (local, remote net.Addr) {
+	return s.localAddr(), s.session.RemoteAddr()
+}
+
+// localAddr asks the system while it can, since the listener's address may be
+// that of any host.
+func (s *socket) localAddr() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed && !s.hijacked && !s.dead {
+		if sa, err := unix.Getsockname(s.FD()); err == nil {
+			switch sa := sa.(type) {
+			case *unix.SockaddrInet4:
+				return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}
+			case *unix.SockaddrInet6:
+				return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port, Zone: zone(int(sa.ZoneId))}
+			}
+		}
+	}
+	return s.session.LocalAddr()
+}
+
+func zone(id int) string {
+	if id != 0 {
+		if i, err := net.InterfaceByIndex(id); err == nil {
+			return i.Name
+		}
+	}
+	return ""
+}
+
+func (s *socket) endBatch(bytes, frames int64) {
+	s.unsent = s.client.endBatch(bytes, frames, false) == errWouldBlock
+}
+
+// tryWrite is called by one goroutine at a time, and not after awaitOutput has
+// reported that all is sent.
+func (s *socket) tryWrite(p []byte) (n int, err error) {
+	for n < len(p) {
+		m, errno := rawWrite(uintptr(s.FD()), p[n:])
+		switch errno {
+		case 0:
+			n += m
+		case unix.EAGAIN:
+			return n, s.block()
+		default:
+			return n, os.NewSyscallError("write", errno)
+		}
+	}
+	s.stalled.Store(0)
+	return n, nil
+}
+
+// block has Writable called when the socket takes more, and looks after the
+// write time-out until then.
+func (s *socket) block() error {
+	now := s.group.Now()
+	s.stalled.Store(now)
+	if limit, _ := s.client.writeLimit(); limit > 0 {
+		s.arm(&s.outputDue, now+int64(limit))
+	}
+	if err := s.WatchOut(); err != nil {
+		return err
+	}
+	return errWouldBlock
+}
+
+// write is for connections that wait: see output.blocked.
+func (s *socket) write([]byte) (int, error) { return 0, errWouldBlock }
+
+func (s *socket) touch()      { s.activity.Store(s.group.Now()) }
+func (s *socket) last() int64 { return s.activity.Load() }
+
+func (s *socket) yield() bool { return s.group.Now()-s.began > int64(slice) }
+
+func (s *socket) wake() { s.Wake() }
+
+func (s *socket) resume() { s.Wake() }
+
+// reset sends the RST now, although somebody else may be using the descriptor:
+// another socket takes its place, so that its number does not go to another
+// connection meanwhile.
+func (s *socket) reset() {
+	s.mu.Lock()
+	if s.closed || s.hijacked || s.dead {
+		s.mu.Unlock()
+		return
+	}
+	unix.SetsockoptLinger(s.FD(), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	if other, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err == nil {
+		s.dead = unix.Dup3(other, s.FD(), unix.O_CLOEXEC) == nil
+		unix.Close(other)
+	}
+	s.mu.Unlock()
+	s.Wake() // who serves it closes it
+}
+
+// close closes the socket, with a RST if reset is set.
+func (s *socket) close(reset bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.hijacked {
+		return
+	}
+	s.closed = true
+	s.Remove()
+	if reset && !s.dead {
+		unix.SetsockoptLinger(s.FD(), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	rawClose(s.FD())
+}
+

@@ -1,0 +1,178 @@
+package handler
+
+import (
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"wireline/lib/eventloop"
+)
+
+// finish brings a client that has its end to it: what was written is sent, then
+// the connection is closed as the end demands. It reports whether it is to be
+// called again when others had their turn; otherwise an event does that.
+func (s *socket) finish(w *eventloop.Worker) (more bool) {
+	c := s.client
+	if s.phase < flushing {
+		s.phase = flushing
+		c.shutOutput()
+		c.endBatch(s.bytesIn, s.framesIn, false) // one may be open, after a panic
+		s.bytesIn, s.framesIn = 0, 0
+	}
+	if s.phase == flushing {
+		switch {
+		case s.isHijacked():
+			s.leave(w)
+		case !c.awaitOutput():
+			s.checkStall() // there is a bound now in any case
+		default:
+			s.part(w)
+		}
+	}
+	return s.phase == lingering && s.linger(w)
+}
+
+func (s *socket) isHijacked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hijacked
+}
+
+// part closes the connection as its end demands, or begins to linger. A FIN says
+// that all that was written was sent; so where it was not, there is none.
+func (s *socket) part(w *eventloop.Worker) {
+	limit := lingerTime
+	switch why := s.client.reason(); {
+	case s.client.failed(), why == Cut, why == SlowReader, why == WriteTimeout:
+		s.close(true)
+	case why == FIN, why == Reset, why == IOError, unix.Shutdown(s.FD(), unix.SHUT_WR) != nil:
+		s.close(false)
+	case why == Drain, why == IdleTimeout:
+		// The client is silent. It sees the FIN in any case now, also when it
+		// begins to send at this very moment and the close makes a RST of that.
+		// Is there something to read already, it is still sending, and the last
+		// reply is in danger.
+		limit = lingerDrain
+		sending := s.holds()
+		if n, _ := s.discard(w); n == 0 && !sending {
+			s.close(false)
+		}
+	}
+	if s.isClosed() {
+		s.leave(w)
+		return
+	}
+	s.phase = lingering
+	s.farewell = &farewell{end: s.group.Now() + int64(limit)}
+}
+
+func (s *socket) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// farewell is the state of a lingering close, by the group's clock.
+type farewell struct {
+	end       int64
+	next      int64 // when to read again
+	discarded int
+}
+
+// linger reads and discards until the client's FIN, so that our last words
+// arrive; see sock.Linger. A drain shortens it, and one who sends for ever does
+// not keep the processor busy.
+func (s *socket) linger(w *eventloop.Worker) (more bool) {
+	f := s.farewell
+	now := s.group.Now()
+	if s.client.draining.Load() {
+		f.end = min(f.end, now+int64(lingerDrain))
+	}
+	for reads := 0; now >= f.next; reads++ {
+		n, err := s.discard(w)
+		f.discarded += n
+		switch {
+		case err == unix.EAGAIN && now < f.end:
+			s.dropBuffer(w)
+			s.arm(&s.inputDue, f.end)
+			return false
+		case err != nil || n == 0 || now >= f.end:
+			s.close(false)
+			s.leave(w)
+			return false
+		case f.discarded > lingerBytes:
+			f.next = now + int64(lingerPause)
+		case reads == readsPerTurn:
+			return true
+		}
+	}
+	s.dropBuffer(w)
+	s.arm(&s.inputDue, f.next)
+	return false
+}
+
+func (s *socket) dropBuffer(w *eventloop.Worker) {
+	if s.in != nil {
+		giveBuffer(w, s.in)
+		s.in = nil
+	}
+}
+
+// discard reads once and throws that away.
+func (s *socket) discard(w *eventloop.Worker) (int, error) {
+	if s.in == nil {
+		s.in = takeBuffer(w)
+	}
+	s.in.Reset()
+	n, errno := rawRead(uintptr(s.FD()), s.in.Space())
+	s.client.countIn(int64(n), 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return n, nil
+}
+
+// leave is the end of a connection that is closed or has a new owner.
+func (s *socket) leave(w *eventloop.Worker) {
+	c := s.client
+	s.phase = ended
+	s.farewell = nil
+	s.dropBuffer(w)
+	c.mu.Lock()
+	if c.fail == nil {
+		c.fail = ErrClosed
+	}
+	c.mu.Unlock()
+	c.freeOutput()
+	if !s.isHijacked() {
+		defer s.session.Done()
+	}
+	defer c.owner.remove(c)
+	if s.opened && c.frames.OnClose != nil {
+		c.frames.OnClose(c)
+	}
+}
+
+// hijack implements hijacker: the connection becomes one of package net.
+func (s *socket) hijack() (net.Conn, []byte, error) {
+	// The file and the connection have descriptors of their own.
+	dup, err := unix.FcntlInt(uintptr(s.FD()), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("fcntl", err)
+	}
+	file := os.NewFile(uintptr(dup), "socket")
+	conn, err := net.FileConn(file)
+	file.Close()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.client.handOver(&s.mu, &s.hijacked); err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
+	s.Remove()
+	rawClose(s.FD())
+	s.session.Done()
+	return conn, s.unserved(), nil
+}

@@ -1,0 +1,172 @@
+package eventloop
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"go.uber.org/atomic"
+	"golang.org/x/sys/unix"
+
+	"wireline/lib/sync/wait"
+)
+
+// ErrClosed is what Add returns after Stop.
+var ErrClosed = errors.New("eventloop: closed")
+
+// Group is a set of loops, with goroutines of their own, that share what is
+// learnt about their handlers. Make one with New; end it with Stop.
+type Group struct {
+	base   time.Time // Now counts from here
+	loops  []*loop
+	turn   atomic.Uint32 // whose turn it is to get a socket
+	table  table
+	keeper *keeper
+
+	workers    workers
+	goroutines wait.Wait
+	closing    atomic.Bool
+	running    atomic.Int32 // loops that have not ended
+}
+
+// New starts a group with so many loops; one for each processor if n is not
+// positive.
+func New(n int) (*Group, error) {
+	if n <= 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	g := &Group{base: time.Now()}
+	var err error
+	if g.keeper, err = newKeeper(g); err != nil {
+		return nil, err
+	}
+	for range n {
+		l, err := newLoop(g)
+		if err != nil {
+			g.release()
+			return nil, err
+		}
+		g.loops = append(g.loops, l)
+	}
+	g.running.Store(int32(n))
+	g.goroutines.Add(n + 1)
+	go g.keeper.run()
+	for _, l := range g.loops {
+		go l.run(newOwner())
+	}
+	return g, nil
+}
+
+func newOwner() *Worker { return &Worker{inLoop: true} }
+
+// Add puts the non-blocking socket fd on a loop, with h to serve it. The caller
+// counts as who serves it until s.Start; s and fd must stay as they are until
+// s.Remove.
+func (g *Group) Add(s *Socket, fd int, h Handler) error {
+	l := g.choose()
+	l.sockets.Inc() // before closing is looked at; see fetch
+	if g.closing.Load() {
+		l.leave()
+		return ErrClosed
+	}
+	s.fd, s.handler, s.loop = int32(fd), h, l
+	s.state.Store(running)
+	if !g.table.set(fd, s) {
+		l.leave()
+		return fmt.Errorf("eventloop: file descriptor %d is too high", fd)
+	}
+	if err := l.control(unix.EPOLL_CTL_ADD, s, events); err != nil {
+		g.table.set(fd, nil)
+		l.leave()
+		return fmt.Errorf("eventloop: %w", err)
+	}
+	return nil
+}
+
+// choose picks the emptier of two loops.
+func (g *Group) choose() *loop {
+	n := len(g.loops)
+	i := int(g.turn.Inc() % uint32(n))
+	a, b := g.loops[i], g.loops[(i+n/2)%n]
+	if b.sockets.Load() < a.sockets.Load() {
+		return b
+	}
+	return a
+}
+
+// Now returns the time that timers are set by, in nanoseconds: it counts from the
+// group's beginning, and does not jump.
+func (g *Group) Now() int64 { return int64(time.Since(g.base)) }
+
+// SetTimer has Expired called when it is due, in the time of Group.Now,
+// once, and within 20 ms after it. Another call changes that; zero is never.
+func (s *Socket) SetTimer(due int64) {
+	s.loop.wheel.set(s, due)
+	s.loop.group.keeper.stir()
+}
+
+// Stop ends the group when the last socket is removed. Add fails from now on.
+func (g *Group) Stop() {
+	if g.closing.CompareAndSwap(false, true) {
+		for _, l := range g.loops {
+			l.ring()
+		}
+	}
+}
+
+// Wait waits until the group has ended after Stop, but at most for d. It reports
+// whether that was too short.
+func (g *Group) Wait(d time.Duration) (timedOut bool) { return g.goroutines.WaitWithTimeout(d) }
+
+// loopEnded ends the rest when the last loop has ended.
+func (g *Group) loopEnded() {
+	if g.running.Dec() == 0 {
+		g.release()
+	}
+}
+
+func (g *Group) release() {
+	for _, l := range g.loops {
+		l.close()
+	}
+	g.keeper.timer.Close()
+}
+
+// workers are those that keep a socket.
+type workers struct {
+	n   atomic.Int32
+	mu  sync.Mutex
+	all map[*Worker]struct{}
+}
+
+func (ws *workers) len() int { return int(ws.n.Load()) }
+
+func (ws *workers) add(w *Worker) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.all == nil {
+		ws.all = make(map[*Worker]struct{})
+	}
+	ws.all[w] = struct{}{}
+	ws.n.Store(int32(len(ws.all)))
+}
+
+func (ws *workers) remove(w *Worker) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	delete(ws.all, w)
+	ws.n.Store(int32(len(ws.all)))
+	if len(ws.all) == 0 {
+		ws.all = nil // a map does not shrink
+	}
+}
+
+func (ws *workers) sweep() {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for w := range ws.all {
+		w.dismiss()
+	}
+}

@@ -1,0 +1,276 @@
+package eventloop
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"go.uber.org/atomic"
+	"golang.org/x/sys/unix"
+)
+
+// batch is how many events a loop takes from the kernel at once.
+const batch = 128
+
+// loop has an epoll descriptor and one goroutine at a time, its owner, which
+// polls it and serves the sockets. The owner changes when the keeper takes the
+// loop away from it; what is marked as the owner's goes over to the next one then.
+type loop struct {
+	group *Group
+	wheel wheel
+
+	epoll  int
+	file   *os.File // of epoll: so the runtime's poller waits for it
+	raw    syscall.RawConn
+	onPoll func(fd uintptr) bool // made once
+	bell   *os.File              // an eventfd that ends the wait
+
+	sockets atomic.Int64
+	asleep  atomic.Bool // the owner waits, or is about to
+
+	// epoch is odd while a socket's Ready runs. The owner makes it odd; even
+	// again makes it the owner or the keeper, whoever is first: the owner goes
+	// on, the keeper starts a new owner.
+	epoch atomic.Uint64
+
+	mu     sync.Mutex
+	posted []*Socket // to be served, from other goroutines
+	npost  atomic.Int32
+
+	// The owner's.
+	serving *Socket // whose Ready runs
+	ready   [batch]unix.EpollEvent
+	n, next int       // ready[next:n] are still to be handled
+	queue   []*Socket // to be served now, from queued on
+	queued  int
+	again   []*Socket // to be served after the next look at the kernel's events
+
+	// The keeper's.
+	seen uint64 // the epoch at its last look
+	held int    // for how many looks it is the same
+}
+
+func newLoop(g *Group) (*loop, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("eventloop: epoll_create1: %w", err)
+	}
+	// It never blocks, since nobody counts so far; as a file it can be closed
+	// while somebody rings.
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		unix.Close(epoll)
+		return nil, fmt.Errorf("eventloop: eventfd: %w", err)
+	}
+	l := &loop{group: g, epoll: epoll, bell: os.NewFile(uintptr(bell), "eventfd")}
+	// Each ring is an edge, so the eventfd need not be read.
+	on := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(bell)}
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, bell, &on); err != nil {
+		unix.Close(epoll)
+		l.bell.Close()
+		return nil, fmt.Errorf("eventloop: epoll_ctl: %w", err)
+	}
+	// A descriptor that does not block is one for the runtime's poller.
+	unix.SetNonblock(epoll, true)
+	l.file = os.NewFile(uintptr(epoll), "epoll")
+	if l.raw, err = l.file.SyscallConn(); err != nil {
+		l.close()
+		return nil, fmt.Errorf("eventloop: %w", err)
+	}
+	l.onPoll = l.pollOrWait
+	return l, nil
+}
+
+func (l *loop) close() {
+	l.file.Close()
+	l.bell.Close()
+}
+
+func (l *loop) control(op int, s *Socket, mask uint32) error {
+	e := unix.EpollEvent{Events: mask, Fd: s.fd}
+	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(l.epoll), uintptr(op), uintptr(s.fd), uintptr(unsafe.Pointer(&e)), 0, 0)
+	if errno != 0 {
+		return os.NewSyscallError("epoll_ctl", errno)
+	}
+	return nil
+}
+
+// leave notes that a socket has left.
+func (l *loop) leave() {
+	if l.sockets.Dec() == 0 && l.group.closing.Load() {
+		l.ring()
+	}
+}
+
+var one = [8]byte{1} // not zero, in either byte order
+
+// ring ends the owner's wait.
+func (l *loop) ring() {
+	l.bell.Write(one[:])
+}
+
+// post queues a socket that the caller has claimed.
+func (l *loop) post(s *Socket) {
+	l.mu.Lock()
+	l.posted = append(l.posted, s)
+	l.npost.Store(int32(len(l.posted)))
+	l.mu.Unlock()
+	// The owner says that it sleeps before it looks for posts a last time.
+	if l.asleep.Load() && l.asleep.CompareAndSwap(true, false) {
+		l.ring()
+	}
+}
+
+func (l *loop) takePosts() {
+	if l.npost.Load() == 0 {
+		return
+	}
+	l.mu.Lock()
+	l.again = append(l.again, l.posted...)
+	clear(l.posted)
+	l.posted = l.posted[:0]
+	l.npost.Store(0)
+	l.mu.Unlock()
+}
+
+// run is the owner, from beginning to end or until the loop is taken from it.
+func (l *loop) run(w *Worker) {
+	g := l.group
+	defer g.goroutines.Done()
+	epoch, left := uint64(0), false
+	defer func() {
+		if !left { // runtime.Goexit in a Ready
+			l.replace(epoch)
+		}
+	}()
+	for {
+		for {
+			s, ev, ok := l.pick()
+			if !ok {
+				break
+			}
+			if g.keeper.blocking.Load() {
+				g.spawn(s, ev)
+				continue
+			}
+			l.serving = s
+			epoch = l.epoch.Load() + 1
+			l.epoch.Store(epoch)
+			more := s.handler.Ready(w, ev)
+			if !l.epoch.CompareAndSwap(epoch, epoch+1) {
+				left = true
+				w.workOn(s, more) // the loop has another owner
+				return
+			}
+			l.served(s, more)
+		}
+		if !l.fetch() {
+			left = true
+			g.loopEnded()
+			return
+		}
+	}
+}
+
+// served gives up a socket whose Ready has returned, or queues it anew.
+func (l *loop) served(s *Socket, more bool) {
+	if !s.gone && (more || !s.release()) {
+		l.again = append(l.again, s)
+	}
+}
+
+// replace goes on after a goroutine that runtime.Goexit has ended.
+func (l *loop) replace(epoch uint64) {
+	g, s := l.group, l.serving
+	if l.epoch.CompareAndSwap(epoch, epoch+1) {
+		l.served(s, false)
+		g.goroutines.Add(1)
+		go l.run(newOwner())
+		return
+	}
+	g.spawn(s, 0)
+}
+
+// pick returns the next socket to be served, claimed, with what has happened to it.
+func (l *loop) pick() (*Socket, Event, bool) {
+	for l.next < l.n {
+		e := &l.ready[l.next]
+		l.next++
+		s := l.group.table.get(int(e.Fd))
+		if s == nil || s.loop != l {
+			continue // the bell, or one that has left
+		}
+		if e.Events&unix.EPOLLOUT != 0 {
+			s.handler.Writable()
+		}
+		ev := eventOf(e.Events)
+		if ev == 0 {
+			continue
+		}
+		switch s.claim(ev, 0) {
+		case claimed:
+			return s, ev, true
+		case kept:
+			s.worker.wake <- true
+		}
+	}
+	if l.queued < len(l.queue) {
+		s := l.queue[l.queued]
+		l.queue[l.queued] = nil
+		l.queued++
+		return s, s.take(), true
+	}
+	return nil, 0, false
+}
+
+// fetch gets new events, and waits for them if there is nothing to do. It reports
+// false when the loop has come to its end.
+func (l *loop) fetch() bool {
+	for {
+		l.n, l.next = l.poll(), 0
+		l.takePosts()
+		l.queue, l.again = l.again, l.queue[:0]
+		l.queued = 0
+		switch {
+		case l.n > 0 || len(l.queue) > 0:
+			return true
+		case l.group.closing.Load() && l.sockets.Load() == 0:
+			return false
+		}
+		l.wait()
+		if l.n > 0 {
+			return true
+		}
+	}
+}
+
+// wait waits for events or posts in the runtime's poller: so the wait holds no
+// processor. The events are not handled in there, since it holds a lock of the
+// file, and another owner could not wait.
+func (l *loop) wait() {
+	l.asleep.Store(true)
+	l.raw.Read(l.onPoll)
+	l.asleep.Store(false)
+	l.group.keeper.stir()
+}
+
+func (l *loop) pollOrWait(uintptr) bool {
+	l.n = l.poll()
+	return l.n > 0 || l.npost.Load() > 0 || !l.asleep.Load() || l.group.closing.Load() && l.sockets.Load() == 0
+}
+
+// poll takes events without waiting. The call goes past the scheduler, which need
+// not know of one that does not block.
+func (l *loop) poll() int {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.ready)), batch, 0, 0, 0)
+		if errno != unix.EINTR {
+			if errno != 0 {
+				return 0
+			}
+			return int(n)
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package eventloop
+
+import (
+	"time"
+
+	"go.uber.org/atomic"
+)
+
+// slowTurn is how long a turn of a handler takes that would hold up a loop.
+const slowTurn = time.Millisecond
+
+// Worker is a goroutine that calls Ready: the owner of a loop, or one with a
+// single socket.
+type Worker struct {
+	// Local is for what handlers keep from one call to the next, such as a
+	// buffer. It is used by the goroutine that Ready is called in only.
+	Local any
+
+	inLoop bool
+
+	// Of a worker that keeps its socket.
+	socket *Socket
+	wake   chan bool     // the next event is there; false to end
+	turns  atomic.Uint32 // calls of Ready
+	swept  uint32        // turns at the keeper's last look
+}
+
+// InLoop reports whether the worker owns a loop, so that others wait while Ready
+// runs. It may lose the loop at any time; see Handler.Slow.
+func (w *Worker) InLoop() bool { return w.inLoop }
+
+// spawn serves s, which the caller has claimed, in a goroutine of its own.
+func (g *Group) spawn(s *Socket, ev Event) {
+	g.goroutines.Add(1)
+	go func() {
+		defer g.goroutines.Done()
+		w := new(Worker)
+		w.guard(s, func() {
+			more := w.turn(s, ev)
+			w.serve(s, more)
+		})
+	}()
+}
+
+// workOn goes on with s after its worker has lost the loop.
+func (w *Worker) workOn(s *Socket, more bool) {
+	w.inLoop = false
+	w.guard(s, func() { w.serve(s, more) })
+}
+
+// guard calls serve, and goes on with s in another goroutine if runtime.Goexit
+// ends this one.
+func (w *Worker) guard(s *Socket, serve func()) {
+	returned := false
+	defer func() {
+		if w.socket != nil {
+			s.loop.group.workers.remove(w)
+		}
+		if !returned && !s.gone {
+			s.loop.group.spawn(s, 0)
+		}
+	}()
+	serve()
+	returned = true
+}
+
+// serve calls Ready until no event is left. While functions block, it keeps s
+// and waits for the next one: a goroutine for each event would cost more.
+func (w *Worker) serve(s *Socket, more bool) {
+	g := s.loop.group
+	for !s.gone {
+		switch {
+		case more:
+		case !g.keeper.blocking.Load():
+			if s.release() {
+				return
+			}
+		case !w.await(s):
+			return
+		}
+		more = w.turn(s, s.take())
+	}
+}
+
+// await waits for the next event of s. It reports false when there was none for
+// so long that s goes back to its loop.
+func (w *Worker) await(s *Socket) bool {
+	if w.socket == nil {
+		w.socket = s
+		w.wake = make(chan bool, 1)
+		s.loop.group.workers.add(w)
+	}
+	return !s.keep(w) || <-w.wake
+}
+
+func (w *Worker) turn(s *Socket, ev Event) (more bool) {
+	g := s.loop.group
+	began := g.Now()
+	more = s.handler.Ready(w, ev)
+	if now := g.Now(); now-began >= int64(slowTurn) {
+		g.keeper.lastSlow.Store(now)
+	}
+	w.turns.Inc()
+	return more
+}
+
+// dismiss ends w if it has done nothing since the last call.
+func (w *Worker) dismiss() {
+	turns := w.turns.Load()
+	if turns == w.swept && w.socket.state.CompareAndSwap(waiting, free) {
+		w.wake <- false
+	}
+	w.swept = turns
+}

@@ -1,0 +1,78 @@
+package tcp
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"wireline/lib/sock"
+)
+
+// arrival is a connection that was just accepted: a net.Conn, or, where the
+// handler takes those, a socket that has none yet.
+type arrival struct {
+	conn net.Conn
+
+	// If conn is nil:
+	fd   int
+	peer netip.AddrPort // not valid on unix sockets
+	from *rawListener
+}
+
+// ip is the address that a client is counted by; not valid on unix sockets.
+func (a *arrival) ip() netip.Addr {
+	if a.conn == nil {
+		return a.peer.Addr().Unmap()
+	}
+	if addr, ok := a.conn.RemoteAddr().(*net.TCPAddr); ok && addr != nil {
+		return addr.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// reset turns the client away with a RST.
+func (a *arrival) reset() {
+	if a.conn == nil && a.makeConn() != nil {
+		return // it is closed
+	}
+	sock.Reset(a.conn)
+}
+
+// door is where the connections of one listener come in.
+type door struct {
+	ctx context.Context // of every connection
+	ln  net.Listener
+	raw *rawListener // nil where connections come as net.Conn
+}
+
+func (d *door) accept() (arrival, error) {
+	if d.raw != nil {
+		return d.raw.accept()
+	}
+	conn, err := d.ln.Accept()
+	return arrival{conn: conn}, err
+}
+
+// setDeadline bounds accept, and reports whether it can.
+func (d *door) setDeadline(t time.Time) bool {
+	if d.raw != nil {
+		return d.raw.file.SetDeadline(t) == nil
+	}
+	timed, ok := d.ln.(interface{ SetDeadline(time.Time) error })
+	return ok && timed.SetDeadline(t) == nil
+}
+
+// interrupt makes an accept that waits return.
+func (d *door) interrupt() {
+	if !d.setDeadline(time.Unix(1, 0)) {
+		d.ln.Close()
+	}
+}
+
+func (d *door) close() {
+	if d.raw != nil {
+		d.raw.file.Close()
+	}
+	d.ln.Close()
+}

@@ -1,0 +1,205 @@
+package tcp
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"wireline/handler"
+)
+
+// rawListener accepts sockets from a listener without making a net.Conn of them:
+// its descriptor table entry, poller registration and five socket options are a
+// third of what a short connection costs.
+type rawListener struct {
+	server *Server
+	addr   net.Addr
+	file   *os.File // a descriptor of its own: a net.Listener gives no way to wait
+	raw    syscall.RawConn
+	tcp    bool
+	single bool // options must be set for each socket; see inherit
+
+	// Arguments and results of onReadable, which is made once.
+	onReadable func(fd uintptr) bool
+	fd         int
+	errno      unix.Errno
+	peer       unix.RawSockaddrInet6 // large enough for IPv4 too
+	peerLen    uint32
+}
+
+// newRawListener returns nil where the handler does not take sockets, or the
+// listener is more than a plain one.
+func newRawListener(s *Server, ln net.Listener) *rawListener {
+	if _, ok := s.handler().(handler.SocketRegistrar); !ok {
+		return nil
+	}
+	var sc syscall.Conn
+	switch ln := ln.(type) {
+	case *net.TCPListener:
+		sc = ln
+	case *net.UnixListener:
+		sc = ln
+	default:
+		return nil
+	}
+	file, err := dupFile(sc)
+	if err != nil {
+		return nil
+	}
+	l := &rawListener{server: s, addr: ln.Addr(), file: file}
+	if l.raw, err = file.SyscallConn(); err != nil {
+		file.Close()
+		return nil
+	}
+	_, l.tcp = ln.(*net.TCPListener)
+	l.onReadable = l.take
+	if l.tcp {
+		l.raw.Control(func(fd uintptr) { l.single = !inherit(int(fd)) })
+	}
+	return l
+}
+
+// dupFile returns a file of a descriptor's own on what sc has.
+func dupFile(sc syscall.Conn) (*os.File, error) {
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	dup, dupErr := -1, error(nil)
+	err = raw.Control(func(fd uintptr) { dup, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, dupErr); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(dup), "listener"), nil
+}
+
+// The keep-alive of package net's listeners.
+const (
+	keepAlive      = 15 * time.Second
+	keepAliveCount = 9
+)
+
+// setOptions sets what package net sets on each connection it accepts.
+func setOptions(fd int) {
+	for _, o := range [...]struct{ level, name, value int }{
+		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(keepAlive / time.Second)},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(keepAlive / time.Second)},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount},
+	} {
+		unix.SetsockoptInt(fd, o.level, o.name, o.value) // as net does, in vain if it fails
+	}
+}
+
+// inherit sets the options on the listener: on Linux its sockets inherit them
+// (tcp_create_openreq_child copies the listener's socket). It reports false for a
+// listener of multipath TCP, where it is not so.
+func inherit(fd int) bool {
+	if proto, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || proto != unix.IPPROTO_TCP {
+		return false
+	}
+	setOptions(fd)
+	return true
+}
+
+// accept waits for a connection, or for the listener's deadline.
+func (l *rawListener) accept() (arrival, error) {
+	if err := l.raw.Read(l.onReadable); err != nil {
+		return arrival{}, err
+	}
+	if l.errno != 0 {
+		return arrival{}, &net.OpError{Op: "accept", Net: l.addr.Network(), Addr: l.addr, Err: os.NewSyscallError("accept4", l.errno)}
+	}
+	a := arrival{fd: l.fd, from: l}
+	if l.tcp {
+		a.peer = l.peerAddr()
+	}
+	if l.single {
+		setOptions(l.fd)
+	}
+	return a, nil
+}
+
+// take accepts one connection. It reports false when none is there.
+func (l *rawListener) take(fd uintptr) bool {
+	for {
+		l.peerLen = unix.SizeofSockaddrInet6
+		n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, fd, uintptr(unsafe.Pointer(&l.peer)),
+			uintptr(unsafe.Pointer(&l.peerLen)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		switch errno {
+		case unix.EAGAIN:
+			return false
+		case unix.EINTR, unix.ECONNABORTED: // it was reset before we took it
+			continue
+		}
+		l.fd, l.errno = int(n), errno
+		return true
+	}
+}
+
+func (l *rawListener) peerAddr() netip.AddrPort {
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&l.peer.Port))[:])
+	switch l.peer.Family {
+	case unix.AF_INET:
+		ip4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&l.peer)).Addr
+		return netip.AddrPortFrom(netip.AddrFrom4(ip4), port)
+	case unix.AF_INET6:
+		ip := netip.AddrFrom16(l.peer.Addr).Unmap()
+		if l.peer.Scope_id != 0 && ip.Is6() {
+			ip = ip.WithZone(strconv.Itoa(int(l.peer.Scope_id)))
+		}
+		return netip.AddrPortFrom(ip, port)
+	}
+	return netip.AddrPort{}
+}
+
+// offer offers a socket to the handler, and reports whether it took it.
+func (s *Server) offer(d *door, a *arrival) bool {
+	h := s.handler().(handler.SocketRegistrar)
+	return h.RegisterSocket(d.ctx, a.fd, &rawSession{from: a.from, peer: a.peer})
+}
+
+// makeConn makes a net.Conn of the socket.
+func (a *arrival) makeConn() error {
+	f := os.NewFile(uintptr(a.fd), "socket")
+	defer f.Close() // the connection has a descriptor of its own
+	conn, err := net.FileConn(f)
+	a.conn = conn
+	return err
+}
+
+// rawSession is a socket that the handler has.
+type rawSession struct {
+	from *rawListener
+	peer netip.AddrPort
+}
+
+// LocalAddr implements handler.Session.
+func (r *rawSession) LocalAddr() net.Addr { return r.from.addr }
+
+// RemoteAddr implements handler.Session.
+func (r *rawSession) RemoteAddr() net.Addr {
+	if !r.from.tcp {
+		return &net.UnixAddr{Net: "unix"}
+	}
+	return net.TCPAddrFromAddrPort(r.peer)
+}
+
+// Panicked implements handler.Session.
+func (r *rawSession) Panicked(v any) { r.from.server.reportPanic(r.RemoteAddr().String(), v) }
+
+// Done implements handler.Session.
+func (r *rawSession) Done() {
+	s := r.from.server
+	s.admission.leave(r.peer.Addr())
+	s.serving.Done()
+}
