@@ -420,4 +420,3 @@ func (s *socket) close(reset bool) {
 	}
 	rawClose(s.FD())
 }
-

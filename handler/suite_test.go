@@ -91,6 +91,21 @@ var transports = []struct {
 		}
 		return listenNet(t, "unix", filepath.Join(t.TempDir(), "s"))
 	}},
+	{"tcp by goroutine", func(t *testing.T) (net.Listener, func() net.Conn) {
+		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
+		return plainListener{ln}, dial
+	}},
+	{"unix by goroutine", func(t *testing.T) (net.Listener, func() net.Conn) {
+		if runtime.GOOS == "windows" {
+			t.Skip("no unix sockets in tests on Windows")
+		}
+		ln, dial := listenNet(t, "unix", filepath.Join(t.TempDir(), "s"))
+		return plainListener{ln}, dial
+	}},
+	{"tcp byte by byte", func(t *testing.T) (net.Listener, func() net.Conn) {
+		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
+		return ln, func() net.Conn { return bytewise{dial().(*net.TCPConn)} }
+	}},
 	{"wrapped", func(t *testing.T) (net.Listener, func() net.Conn) {
 		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
 		return wrappingListener{ln}, dial
@@ -119,6 +134,29 @@ func listenNet(t *testing.T, network, address string) (net.Listener, func() net.
 		}
 		return conn
 	}
+}
+
+// plainListener hides what the listener is, so that the server cannot accept raw
+// sockets from it: its connections are served by goroutines, not by the loops.
+type plainListener struct{ net.Listener }
+
+func (l plainListener) SetDeadline(t time.Time) error {
+	return l.Listener.(interface{ SetDeadline(time.Time) error }).SetDeadline(t)
+}
+
+// bytewise is a client whose shorter messages go out byte by byte.
+type bytewise struct{ *net.TCPConn }
+
+func (b bytewise) Write(p []byte) (int, error) {
+	if len(p) > 4<<10 {
+		return b.TCPConn.Write(p)
+	}
+	for i := range p {
+		if _, err := b.TCPConn.Write(p[i : i+1]); err != nil {
+			return i, err
+		}
+	}
+	return len(p), nil
 }
 
 // wrappingListener hides what a connection is, as TLS would: it is served
