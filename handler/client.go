@@ -46,6 +46,7 @@ type Client struct {
 	wasBusy  bool // when the drain began; under the owner's mu, as is wasCut
 	wasCut   bool
 	polled   bool // on an event loop: what the socket does not take is sent by the loop
+	direct   bool // tryWrite writes
 
 	// inflight counts the goroutines that write to the connection besides the
 	// one that serves it: before a close they are waited for. Nil if polled.
@@ -90,9 +91,10 @@ type wire interface {
 	// addrs are the two ends of the connection.
 	addrs() (local, remote net.Addr)
 
-	// tryWrite writes what can be written without waiting. It returns
-	// errWouldBlock with the count where that is not all.
-	tryWrite(p []byte) (int, error)
+	// tryWrite writes what can be written without waiting of the three parts,
+	// one after the other. It returns errWouldBlock with the count where that
+	// is not all.
+	tryWrite(parts [3][]byte) (int, error)
 
 	// write writes all of p, and waits for it as long as the write time-out
 	// allows.

@@ -183,7 +183,7 @@ func (c *Conn) addrs() (local, remote net.Addr) {
 
 func (c *Conn) endBatch(_, _ int64) {} // there are none
 
-func (c *Conn) tryWrite([]byte) (int, error) { return 0, errWouldBlock }
+func (c *Conn) tryWrite([3][]byte) (int, error) { return 0, errWouldBlock }
 
 func (c *Conn) write(p []byte) (int, error) { return c.Write(p) }
 

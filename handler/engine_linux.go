@@ -71,39 +71,69 @@ func (h *Frames) RegisterSocket(ctx context.Context, fd int, session Session) bo
 	return true
 }
 
-// local is what a goroutine that calls Ready keeps.
-type local struct {
-	in *frame.Buffer
-}
+const (
+	// loopBuffer is the size of the buffer that a loop reads into: so much is
+	// read at once.
+	loopBuffer = 64 << 10
 
-// takeBuffer returns an empty buffer, the worker's own if it has one.
-func takeBuffer(w *eventloop.Worker) *frame.Buffer {
-	if l, ok := w.Local.(*local); ok && l.in != nil {
-		in := l.in
-		l.in = nil
-		return in
+	// maxLoopBuffer is how large it may become for long frames.
+	maxLoopBuffer = 4 << 20
+
+	// maxRest is how much of a frame that has begun is kept in a buffer of just
+	// its size, so that the loop's own is free for others.
+	maxRest = 4 << 10
+)
+
+// takeBuffer gives s a buffer to read into, the worker's own if it has one. What
+// was left of the last read is in it.
+func (s *socket) takeBuffer(w *eventloop.Worker) {
+	if s.in != nil && s.in.Cap() > maxRest {
+		return
 	}
-	return buffers.Get().(*frame.Buffer)
+	rest := s.in
+	if in, ok := w.Local.(*frame.Buffer); ok && in != nil {
+		w.Local = (*frame.Buffer)(nil)
+		s.in = in
+	} else if w.InLoop() {
+		s.in = frame.NewBuffer(loopBuffer)
+	} else {
+		s.in = buffers.Get().(*frame.Buffer)
+	}
+	if rest != nil {
+		rest.MoveTo(s.in)
+	}
 }
 
-// giveBuffer gives an empty buffer back. A loop keeps it, also a large one: the
-// next client's frames may be as long.
-func giveBuffer(w *eventloop.Worker, in *frame.Buffer) {
+// leaveBuffer gives the buffer back, but for what is left in it. A loop keeps it,
+// also a large one: the next frames may be as long.
+func (s *socket) leaveBuffer(w *eventloop.Worker) {
+	in := s.in
+	switch {
+	case in == nil || in.Cap() <= maxRest:
+		return
+	case !s.holds():
+		s.in = nil
+	case in.Len() > maxRest:
+		return
+	default:
+		s.in = frame.NewBuffer(in.Len())
+		in.MoveTo(s.in)
+	}
 	in.Reset()
-	if w.InLoop() && in.Cap() <= maxLoopBuffer {
-		l, ok := w.Local.(*local)
-		if !ok {
-			l = new(local)
-			w.Local = l
-		}
-		if l.in == nil || l.in.Cap() < in.Cap() {
-			l.in, in = in, l.in
-		}
-	}
-	if in != nil && in.Cap() <= maxPooled {
+	own, _ := w.Local.(*frame.Buffer)
+	switch {
+	case w.InLoop() && in.Cap() >= loopBuffer && in.Cap() <= maxLoopBuffer && (own == nil || own.Cap() < in.Cap()):
+		w.Local = in
+	case in.Cap() <= maxPooled:
 		buffers.Put(in)
 	}
 }
 
-// maxLoopBuffer is the largest buffer that a loop keeps for its clients.
-const maxLoopBuffer = 4 << 20
+// dropBuffer gives the buffer back with all that is in it.
+func (s *socket) dropBuffer(w *eventloop.Worker) {
+	if s.in != nil {
+		s.in.Reset()
+		s.leaveBuffer(w)
+		s.in = nil
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"wireline/lib/frame"
 )
 
 // WhenSlow says what becomes of a Write to a client that has MaxPending bytes
@@ -41,6 +43,10 @@ const (
 	// batchSize is how much is gathered of the replies to pipelined frames
 	// before it is written: about what a socket takes at once.
 	batchSize = 64 << 10
+
+	// directSize is from which size on a message is written from where it is,
+	// if the connection takes it: to copy it would cost as much as a call.
+	directSize = 8 << 10
 
 	// pieceSize is how much is written at once while waiting: progress shows
 	// after each piece.
@@ -125,7 +131,11 @@ func (c *Client) Write(p []byte) (int, error) {
 	}
 	c.mu.Lock()
 	o, err := c.admitLocked()
-	if err == nil {
+	switch {
+	case err != nil:
+	case c.direct && len(p) >= directSize:
+		c.sendLocked(o, p, nil)
+	default:
 		o.pending = append(o.pending, p...)
 		c.addedLocked(o, len(p))
 	}
@@ -150,6 +160,18 @@ func (c *Client) WriteFrame(payload []byte) error {
 		return err
 	}
 	before := len(o.pending)
+	if w, ok := c.codec.(frame.Wrapper); ok && c.direct && len(payload) >= directSize {
+		head, tail, err := w.Wrap(o.pending, payload)
+		if err != nil {
+			c.releaseLocked()
+			return err
+		}
+		o.pending = head
+		o.size += len(head) - before
+		o.added += int64(len(head) - before)
+		c.sendLocked(o, payload, tail)
+		return nil
+	}
 	b, err := c.codec.Append(o.pending, payload)
 	if err != nil {
 		c.releaseLocked()
@@ -207,7 +229,13 @@ func (c *Client) addedLocked(o *output, n int) {
 	o.size += n
 	o.added += int64(n)
 	c.count.framesOut++
+	c.flushLaterLocked(o)
+}
+
+// flushLaterLocked flushes what is pending now, or leaves that to the batch.
+func (c *Client) flushLaterLocked(o *output) {
 	switch {
+	case o.size == 0 || o.blocked:
 	case o.flushing: // who flushes takes them along
 	case !o.batching || o.size >= min(batchSize, c.frames.maxPending()):
 		c.startFlushLocked()
@@ -215,6 +243,33 @@ func (c *Client) addedLocked(o *output, n int) {
 		c.late = true
 		c.frames.late.add(c)
 	}
+}
+
+// sendLocked sends a message of two parts, after what is pending. What the
+// connection does not take at once is copied.
+func (c *Client) sendLocked(o *output, p, tail []byte) {
+	n := len(p) + len(tail)
+	if o.flushing || o.blocked || o.done < len(o.writing) {
+		o.pending = append(append(o.pending, p...), tail...)
+		c.addedLocked(o, n)
+		return
+	}
+	c.count.framesOut++
+	o.size += n
+	o.added += int64(n)
+	o.writing, o.pending, o.done = o.pending, o.writing[:0], 0
+	o.flushing = true
+	c.mu.Unlock()
+	sent, err := c.wire.tryWrite([3][]byte{o.writing, p, tail})
+	c.mu.Lock()
+	o.done = min(sent, len(o.writing))
+	if rest := sent - o.done; rest < n {
+		o.writing = append(o.writing, p[min(rest, len(p)):]...)
+		o.writing = append(o.writing, tail[max(rest-len(p), 0):]...)
+	}
+	c.wroteLocked(o, sent)
+	c.endFlushLocked(o, err)
+	c.flushLaterLocked(o)
 }
 
 // beginBatch marks the client busy, and holds replies back until endBatch.
@@ -328,14 +383,22 @@ func (c *Client) flushLocked(o *output, target int64, wait bool) {
 			o.writing, o.pending = o.pending, o.writing[:0]
 			o.done = 0
 		}
-		err := c.writeLocked(o, wait)
-		if err == errWouldBlock {
-			o.blocked = c.polled
-			break
+		if err := c.writeLocked(o, wait); err != nil {
+			c.endFlushLocked(o, err)
+			return
 		}
-		if err != nil {
-			c.failLocked(err)
-		}
+	}
+	c.endFlushLocked(o, nil)
+}
+
+// endFlushLocked lets go of the right to write. err is why not more was written.
+func (c *Client) endFlushLocked(o *output, err error) {
+	switch err {
+	case nil:
+	case errWouldBlock:
+		o.blocked = c.polled
+	default:
+		c.failLocked(err)
 	}
 	o.flushing = false
 	if o.waiting > 0 {
@@ -351,7 +414,7 @@ func (c *Client) flushLocked(o *output, target int64, wait bool) {
 func (c *Client) writeLocked(o *output, wait bool) error {
 	c.mu.Unlock()
 	rest := o.writing[o.done:]
-	n, err := c.wire.tryWrite(rest)
+	n, err := c.wire.tryWrite([3][]byte{rest})
 	if err == errWouldBlock && wait && !c.polled {
 		rest = rest[n:]
 		var more int
@@ -359,17 +422,22 @@ func (c *Client) writeLocked(o *output, wait bool) error {
 		n += more
 	}
 	c.mu.Lock()
+	o.done += n
+	c.wroteLocked(o, n)
+	return err
+}
+
+// wroteLocked counts n bytes that the connection has taken.
+func (c *Client) wroteLocked(o *output, n int) {
 	c.count.bytesOut += int64(n)
+	o.size -= n
+	o.sent += int64(n)
 	if n > 0 && !c.busy {
 		c.wire.touch() // what a batch writes, its end notes
 	}
-	o.done += n
-	o.size -= n
-	o.sent += int64(n)
 	if n > 0 && o.waiting > 0 {
 		o.changed.Broadcast()
 	}
-	return err
 }
 
 // resumeOutput goes on writing to a socket that takes more again.

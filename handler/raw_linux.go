@@ -27,7 +27,7 @@ type raw struct {
 	readN   int
 	readErr error
 
-	out      []byte
+	out      [3][]byte
 	writeN   int
 	writeErr error
 }
@@ -95,12 +95,12 @@ func (r *raw) readable(fd uintptr) bool {
 	return true
 }
 
-// tryWrite writes what the socket takes of p. It returns errWouldBlock when
+// tryWrite writes what the socket takes of parts. It returns errWouldBlock when
 // that is not all of it.
-func (r *raw) tryWrite(p []byte) (int, error) {
-	r.out, r.writeN, r.writeErr = p, 0, nil
+func (r *raw) tryWrite(parts [3][]byte) (int, error) {
+	r.out, r.writeN, r.writeErr = parts, 0, nil
 	err := r.conn.Write(r.onWrite)
-	r.out = nil
+	r.out = [3][]byte{}
 	if err == nil {
 		err = r.writeErr
 	}
@@ -109,17 +109,13 @@ func (r *raw) tryWrite(p []byte) (int, error) {
 
 // writable always reports true: to wait is the caller's affair.
 func (r *raw) writable(fd uintptr) bool {
-	for r.writeN < len(r.out) {
-		n, errno := rawWrite(fd, r.out[r.writeN:])
-		switch {
-		case errno == unix.EAGAIN:
-			r.writeErr = errWouldBlock
-			return true
-		case errno != 0:
-			r.writeErr = os.NewSyscallError("write", errno)
-			return true
-		}
-		r.writeN += n
+	n, errno := rawWriteAll(fd, &r.out)
+	r.writeN = n
+	switch {
+	case errno == unix.EAGAIN:
+		r.writeErr = errWouldBlock
+	case errno != 0:
+		r.writeErr = os.NewSyscallError("write", errno)
 	}
 	return true
 }

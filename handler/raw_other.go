@@ -14,4 +14,4 @@ func (r *raw) read() (int, error) { panic("unreachable") }
 
 func (r *raw) look() (int, error) { panic("unreachable") }
 
-func (r *raw) tryWrite([]byte) (int, error) { panic("unreachable") }
+func (r *raw) tryWrite([3][]byte) (int, error) { panic("unreachable") }

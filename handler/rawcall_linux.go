@@ -8,12 +8,74 @@ import (
 
 // rawMax bounds one raw call, so that it does not keep its processor for long:
 // the scheduler does not know of it.
-const rawMax = 64 << 10
+const rawMax = 256 << 10
 
 // rawRead is recv(2), which is a little cheaper on a socket than read(2).
 func rawRead(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_RECVFROM, fd, p) }
 
 func rawWrite(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_SENDTO, fd, p) }
+
+// rawWriteAll writes what the socket takes of parts, EAGAIN with the count where
+// that is not all of it.
+func rawWriteAll(fd uintptr, parts *[3][]byte) (n int, errno unix.Errno) {
+	if len(parts[1])+len(parts[2]) == 0 {
+		for p := parts[0]; n < len(p); {
+			m, errno := rawWrite(fd, p[n:])
+			if errno != 0 {
+				return n, errno
+			}
+			n += m
+		}
+		return n, 0
+	}
+	var vector [3]unix.Iovec
+	for skip, size := 0, total(parts); n < size; skip = n {
+		used := vector[:0]
+		room := rawMax
+		for _, p := range parts {
+			if skip >= len(p) {
+				skip -= len(p)
+				continue
+			}
+			p = p[skip:min(len(p), skip+room)]
+			skip, room = 0, room-len(p)
+			if len(p) > 0 {
+				v := unix.Iovec{Base: unsafe.SliceData(p)}
+				v.SetLen(len(p))
+				used = append(used, v)
+			}
+		}
+		m, errno := rawSendmsg(fd, used)
+		if errno != 0 {
+			return n, errno
+		}
+		n += m
+	}
+	return n, 0
+}
+
+func total(parts *[3][]byte) (n int) {
+	for _, p := range parts {
+		n += len(p)
+	}
+	return n
+}
+
+// rawSendmsg is sendmsg(2) on a non-blocking socket.
+func rawSendmsg(fd uintptr, v []unix.Iovec) (int, unix.Errno) {
+	msg := unix.Msghdr{Iov: unsafe.SliceData(v)}
+	msg.SetIovlen(len(v))
+	for {
+		n, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&msg)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		switch errno {
+		case 0:
+			return int(n), 0
+		case unix.EINTR:
+			continue
+		}
+		return 0, errno
+	}
+}
 
 // rawCall is recv(2) or send(2) on a non-blocking socket; p must not be empty.
 func rawCall(trap, fd uintptr, p []byte) (int, unix.Errno) {

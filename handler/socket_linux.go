@@ -69,7 +69,7 @@ const (
 func newSocket(ctx context.Context, g *eventloop.Group, session Session, h *Frames) *socket {
 	s := &socket{session: session, group: g}
 	s.client = &s.self
-	s.self = Client{ctx: ctx, frames: h, begin: time.Now(), codec: h.codec(), wire: s, polled: true}
+	s.self = Client{ctx: ctx, frames: h, begin: time.Now(), codec: h.codec(), wire: s, polled: true, direct: true}
 	s.touch()
 	return s
 }
@@ -167,9 +167,7 @@ func (s *socket) resumed() {
 
 // receive reads once.
 func (s *socket) receive(w *eventloop.Worker) {
-	if s.in == nil {
-		s.in = takeBuffer(w)
-	}
+	s.takeBuffer(w)
 	space := s.in.Space()
 	n, errno := rawRead(uintptr(s.FD()), space)
 	switch {
@@ -210,9 +208,7 @@ func (s *socket) lastLook(w *eventloop.Worker) {
 // settle is the end of a turn of a client that goes on: it gives back what is not
 // needed while nothing happens, and sees to the time-outs.
 func (s *socket) settle(w *eventloop.Worker) {
-	if !s.holds() {
-		s.dropBuffer(w)
-	}
+	s.leaveBuffer(w)
 	if due := s.nextDue(); due != 0 {
 		s.arm(&s.inputDue, due)
 	}
@@ -346,20 +342,16 @@ func (s *socket) endBatch(bytes, frames int64) {
 
 // tryWrite is called by one goroutine at a time, and not after awaitOutput has
 // reported that all is sent.
-func (s *socket) tryWrite(p []byte) (n int, err error) {
-	for n < len(p) {
-		m, errno := rawWrite(uintptr(s.FD()), p[n:])
-		switch errno {
-		case 0:
-			n += m
-		case unix.EAGAIN:
-			return n, s.block()
-		default:
-			return n, os.NewSyscallError("write", errno)
-		}
+func (s *socket) tryWrite(parts [3][]byte) (int, error) {
+	n, errno := rawWriteAll(uintptr(s.FD()), &parts)
+	switch errno {
+	case 0:
+		s.stalled.Store(0)
+		return n, nil
+	case unix.EAGAIN:
+		return n, s.block()
 	}
-	s.stalled.Store(0)
-	return n, nil
+	return n, os.NewSyscallError("write", errno)
 }
 
 // block has Writable called when the socket takes more, and looks after the

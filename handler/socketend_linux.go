@@ -112,18 +112,9 @@ func (s *socket) linger(w *eventloop.Worker) (more bool) {
 	return false
 }
 
-func (s *socket) dropBuffer(w *eventloop.Worker) {
-	if s.in != nil {
-		giveBuffer(w, s.in)
-		s.in = nil
-	}
-}
-
 // discard reads once and throws that away.
 func (s *socket) discard(w *eventloop.Worker) (int, error) {
-	if s.in == nil {
-		s.in = takeBuffer(w)
-	}
+	s.takeBuffer(w)
 	s.in.Reset()
 	n, errno := rawRead(uintptr(s.FD()), s.in.Space())
 	s.client.countIn(int64(n), 0)

@@ -46,6 +46,7 @@ func newStream(ctx context.Context, conn net.Conn, h *Frames) *stream {
 	s := &stream{conn: conn, resumed: make(chan struct{}, 1)}
 	s.client = &Client{ctx: ctx, frames: h, begin: time.Now(), codec: h.codec(), wire: s, inflight: &s.inflight}
 	s.raw.init(s)
+	s.client.direct = s.raw.ok()
 	s.resumes = resumes(conn)
 	s.touch()
 	return s
@@ -304,11 +305,11 @@ func (s *stream) addrs() (local, remote net.Addr) {
 	return s.conn.LocalAddr(), s.conn.RemoteAddr()
 }
 
-func (s *stream) tryWrite(p []byte) (int, error) {
+func (s *stream) tryWrite(parts [3][]byte) (int, error) {
 	if !s.raw.ok() {
 		return 0, errWouldBlock
 	}
-	return s.raw.tryWrite(p)
+	return s.raw.tryWrite(parts)
 }
 
 // write writes all of p, in time. The time-out is for progress: it starts again

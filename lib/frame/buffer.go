@@ -36,6 +36,23 @@ type Buffer struct {
 	bad     bad
 }
 
+// NewBuffer returns an empty buffer with room for size bytes, at least one.
+func NewBuffer(size int) *Buffer { return &Buffer{data: make([]byte, max(size, 1))} }
+
+// MoveTo moves what waits to be split, and what is known of it, to dst, which
+// is empty. b is empty then and keeps its memory. A reader with many streams
+// can so keep one large buffer for all, and small ones for what is left over.
+func (b *Buffer) MoveTo(dst *Buffer) {
+	data := dst.data
+	if len(data) < b.Len() {
+		data = make([]byte, b.Len())
+	}
+	*dst = *b
+	dst.data, dst.r = data, 0
+	dst.w = copy(data, b.Bytes())
+	b.Reset()
+}
+
 // Len returns how many bytes wait to be split.
 func (b *Buffer) Len() int { return b.w - b.r }
 
