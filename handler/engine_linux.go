@@ -66,7 +66,7 @@ func (h *Frames) RegisterSocket(ctx context.Context, fd int, session Session) bo
 	if h.OnOpen != nil {
 		s.Wake() // it is the first to act
 	}
-	s.arm(&s.inputDue, s.nextDue())
+	s.arm(s.nextDue())
 	s.Start()
 	return true
 }

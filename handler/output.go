@@ -130,6 +130,14 @@ func (c *Client) Write(p []byte) (int, error) {
 		return c.wire.write(p)
 	}
 	c.mu.Lock()
+	if o := c.out; o != nil && c.gathersLocked(o, len(p)) {
+		o.pending = append(o.pending, p...)
+		o.size += len(p)
+		o.added += int64(len(p))
+		c.count.framesOut++
+		c.mu.Unlock()
+		return len(p), nil
+	}
 	o, err := c.admitLocked()
 	switch {
 	case err != nil:
@@ -144,6 +152,13 @@ func (c *Client) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// gathersLocked reports whether n bytes more only join what the batch has
+// gathered: the usual case, in short.
+func (c *Client) gathersLocked(o *output, n int) bool {
+	return o.batching && !o.flushing && (c.inline || c.late) && c.fail == nil && !c.shut &&
+		n < directSize && o.size+n < min(batchSize, c.frames.maxPending())
 }
 
 // WriteFrame sends payload as one frame of the client's codec, as Write does.

@@ -41,18 +41,19 @@ type socket struct {
 	left     bool // there may be whole frames in the buffer
 	unsent   bool // replies of the last batch may wait to be sent
 	idled    bool // the client was paused
+	woken    bool // time may be up
 	inLoop   bool
 	began    int64 // this turn
 	deadline int64 // of the drain's last look
 	farewell *farewell
 
-	mu        sync.Mutex // guards what is below
-	hijacked  bool
-	closed    bool
-	dead      bool  // reset: the descriptor is another one
-	inputDue  int64 // when to look at the time-outs for reading,
-	outputDue int64 // and for writing;
-	armed     int64 // the earlier one, which is set
+	// armed is when Expired is called; zero for never. It is written under mu.
+	armed atomic.Int64
+
+	mu       sync.Mutex // guards what is below
+	hijacked bool
+	closed   bool
+	dead     bool // reset: the descriptor is another one
 }
 
 // phase is how far a socket has come.
@@ -99,6 +100,7 @@ func (s *socket) step(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 	if ev&eventloop.Hup != 0 {
 		s.unread, s.hup = true, true
 	}
+	s.woken = ev&eventloop.Woken != 0
 	if s.phase == opening {
 		s.phase = serving
 		s.opened = s.open(s.inLoop)
@@ -143,7 +145,7 @@ func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
 			return false, false
 		case c.draining.Load():
 			s.lastLook(w)
-		case !s.checkTime():
+		case s.woken && !s.checkTime():
 			return false, false
 		case !s.unread:
 			return false, true
@@ -209,16 +211,14 @@ func (s *socket) lastLook(w *eventloop.Worker) {
 // needed while nothing happens, and sees to the time-outs.
 func (s *socket) settle(w *eventloop.Worker) {
 	s.leaveBuffer(w)
-	if due := s.nextDue(); due != 0 {
-		s.arm(&s.inputDue, due)
-	}
+	s.arm(s.nextDue())
 }
 
 // nextDue returns when the first time-out for reading ends, zero if none runs.
 func (s *socket) nextDue() (due int64) {
 	h := s.client.frames
-	if s.idled {
-		return 0
+	if s.idled || s.unsent {
+		return 0 // nothing is read
 	}
 	if idle := h.IdleTimeout; idle > 0 {
 		due = s.last() + int64(idle)
@@ -251,25 +251,25 @@ func (s *socket) checkTime() bool {
 	return false
 }
 
-// arm has Expired called when it is due. which is what for; a timer that ends
-// before is left as it is: what it is for is seen then.
-func (s *socket) arm(which *int64, due int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if due == 0 || s.closed || s.hijacked || *which != 0 && *which <= due {
+// arm has Expired called when it is due. A timer that ends before is left as it
+// is: who is called then arms the next.
+func (s *socket) arm(due int64) {
+	if at := s.armed.Load(); due == 0 || at != 0 && at <= due {
 		return
 	}
-	*which = due
-	if s.armed == 0 || due < s.armed {
-		s.armed = due
-		s.SetTimer(due)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at := s.armed.Load(); s.closed || s.hijacked || at != 0 && at <= due {
+		return
 	}
+	s.armed.Store(due)
+	s.SetTimer(due)
 }
 
 // Expired implements eventloop.Handler.
 func (s *socket) Expired() {
 	s.mu.Lock()
-	s.inputDue, s.outputDue, s.armed = 0, 0, 0
+	s.armed.Store(0)
 	s.mu.Unlock()
 	s.checkStall()
 	s.Wake()
@@ -285,7 +285,7 @@ func (s *socket) checkStall() {
 		return
 	}
 	if due := since + int64(limit); s.group.Now() < due {
-		s.arm(&s.outputDue, due)
+		s.arm(due)
 		return
 	}
 	c.mu.Lock()
@@ -360,7 +360,7 @@ func (s *socket) block() error {
 	now := s.group.Now()
 	s.stalled.Store(now)
 	if limit, _ := s.client.writeLimit(); limit > 0 {
-		s.arm(&s.outputDue, now+int64(limit))
+		s.arm(now + int64(limit))
 	}
 	if err := s.WatchOut(); err != nil {
 		return err

@@ -95,7 +95,7 @@ func (s *socket) linger(w *eventloop.Worker) (more bool) {
 		switch {
 		case err == unix.EAGAIN && now < f.end:
 			s.dropBuffer(w)
-			s.arm(&s.inputDue, f.end)
+			s.arm(f.end)
 			return false
 		case err != nil || n == 0 || now >= f.end:
 			s.close(false)
@@ -108,7 +108,7 @@ func (s *socket) linger(w *eventloop.Worker) (more bool) {
 		}
 	}
 	s.dropBuffer(w)
-	s.arm(&s.inputDue, f.next)
+	s.arm(f.next)
 	return false
 }
 

@@ -3,6 +3,7 @@ package eventloop
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -13,6 +14,10 @@ import (
 
 // batch is how many events a loop takes from the kernel at once.
 const batch = 128
+
+// fairness is after how many looks at the kernel's events that found some a loop
+// lets other goroutines run.
+const fairness = 64
 
 // loop has an epoll descriptor and one goroutine at a time, its owner, which
 // polls it and serves the sockets. The owner changes when the keeper takes the
@@ -43,6 +48,7 @@ type loop struct {
 	serving *Socket // whose Ready runs
 	ready   [batch]unix.EpollEvent
 	n, next int       // ready[next:n] are still to be handled
+	busy    int       // looks that found something
 	queue   []*Socket // to be served now, from queued on
 	queued  int
 	again   []*Socket // to be served after the next look at the kernel's events
@@ -235,6 +241,9 @@ func (l *loop) fetch() bool {
 		l.queued = 0
 		switch {
 		case l.n > 0 || len(l.queue) > 0:
+			if l.busy++; l.busy%fairness == 0 {
+				runtime.Gosched() // or others wait until the scheduler interrupts us
+			}
 			return true
 		case l.group.closing.Load() && l.sockets.Load() == 0:
 			return false
