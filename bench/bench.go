@@ -10,8 +10,6 @@ import (
 	"os"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -28,8 +26,9 @@ type bench struct {
 	options
 	out, progress io.Writer
 
-	self                 string // this program
-	epollProgram         string // the compiled C server
+	self                 string            // this program
+	programs             map[string]string // the compiled C servers, by source
+	kv                   kv
 	serverCore, loadCore int
 }
 
@@ -62,18 +61,20 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err := b.runMemory(ctx, r); err != nil {
 		return err
 	}
+	if err := b.runKV(ctx, r); err != nil {
+		return err
+	}
 	return r.writeJSON(b.json)
 }
 
 // checkFiles tells early what the idle clients would run into at the end.
 func (b *bench) checkFiles() error {
-	const others = 64
-	var files unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+	limit, err := fileLimit()
+	if err != nil {
 		return err
 	}
-	if need := uint64(b.idle + others); files.Max < need {
-		return fmt.Errorf("-idle %d needs %d open files and the limit is %d: choose fewer or raise it", b.idle, need, files.Max)
+	if need := b.idle + otherFiles; limit < need {
+		return fmt.Errorf("-idle %d needs %d open files and the limit is %d: choose fewer or raise it", b.idle, need, limit)
 	}
 	return nil
 }
@@ -87,18 +88,37 @@ func (b *bench) settings() settings {
 	}
 }
 
-// prepare compiles the C server, or leaves it out where that is not possible.
+// prepare builds what is not in this program, or tells what is left out because
+// that is not possible.
 func (b *bench) prepare(ctx context.Context, dir string) (skipped map[string]string, err error) {
-	isC := func(s server) bool { return s.serve == nil }
-	if !slices.ContainsFunc(b.servers, isC) {
-		return nil, nil
+	skipped, err = b.prepareServers(ctx, dir)
+	if err != nil || b.kvSource == "" {
+		return skipped, err
 	}
-	b.epollProgram, err = compileEpoll(ctx, dir)
-	if errors.Is(err, errNoCompiler) {
-		b.servers = slices.DeleteFunc(slices.Clone(b.servers), isC)
-		return map[string]string{cEpoll: err.Error()}, nil
+	reason, err := b.prepareKV(ctx, dir)
+	if reason != "" {
+		skipped["kv"] = reason
 	}
-	return nil, err
+	return skipped, err
+}
+
+// prepareServers compiles the C servers.
+func (b *bench) prepareServers(ctx context.Context, dir string) (skipped map[string]string, err error) {
+	skipped = make(map[string]string)
+	b.programs = make(map[string]string)
+	for _, s := range b.servers {
+		if !s.isC() || b.programs[s.source] != "" {
+			continue
+		}
+		b.programs[s.source], err = compile(ctx, dir, s.source)
+		if errors.Is(err, errNoCompiler) {
+			skipped[s.name] = err.Error()
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	b.servers = slices.DeleteFunc(slices.Clone(b.servers), func(s server) bool { return skipped[s.name] != "" })
+	return skipped, nil
 }
 
 func (b *bench) runLoads(ctx context.Context, r *results) error {
@@ -107,111 +127,85 @@ func (b *bench) runLoads(ctx context.Context, r *results) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.name, err)
 		}
+		if len(result.Servers) == 0 {
+			continue
+		}
 		r.Loads = append(r.Loads, result)
 		result.print(b.out)
 	}
 	return nil
 }
 
-// runLoad starts all servers, lets each of them have its turn in every round,
-// and stops them. They stay up over the rounds, as servers do, so that their
-// heaps and pools are warm; every load starts them anew, so that what one load
-// has left in them, such as the buffers of a thousand clients, does not show
-// in the figures of the next. A server that has no turn has no clients either.
+// runLoad starts all servers that do the load's work, lets each of them have
+// its turn in every round, and stops them. They stay up over the rounds, as
+// servers do, so that their heaps and pools are warm, if the load does not ask
+// for fresh ones; every load starts them anew, so that what one load has left
+// in them, such as the buffers of a thousand clients, does not show in the
+// figures of the next. A server that has no turn has no clients either.
 func (b *bench) runLoad(ctx context.Context, l load) (result loadResult, err error) {
-	up := make([]*running, 0, len(b.servers))
-	names := make([]string, 0, len(b.servers))
-	defer func() {
-		for _, r := range up {
-			err = errors.Join(err, r.stop())
-		}
-	}()
+	var turns []turn
 	for _, s := range b.servers {
-		r, err := b.startServer(ctx, s)
-		if err != nil {
-			return result, err
-		}
-		up, names = append(up, r), append(names, s.name)
-	}
-	rounds := make(map[string][]measurement)
-	for round := range b.rounds {
-		fmt.Fprintf(b.progress, "%s: round %d of %d\n", l.name, round+1, b.rounds)
-		for _, r := range rotated(up, round) {
-			m, err := b.measure(ctx, l, r)
-			if err != nil {
-				return result, fmt.Errorf("%s: %w", r.name, err)
-			}
-			rounds[r.name] = append(rounds[r.name], m)
+		if s.serves(l) {
+			c := &contestant{bench: b, load: l, server: s}
+			defer func() { err = errors.Join(err, c.stop()) }()
+			turns = append(turns, turn{s.name, c.measure})
 		}
 	}
-	return summarize(l, names, rounds), nil
-}
-
-// rotated begins with another element each round, so that no server always
-// follows the same one.
-func rotated[T any](all []T, round int) []T {
-	first := round % len(all)
-	return append(slices.Clone(all[first:]), all[:first]...)
-}
-
-// measure takes the figures of one server. It tries again while other work on
-// the machine is in the way, a few times, and keeps the quietest try: chosen by
-// what others did, never by how the server looked.
-func (b *bench) measure(ctx context.Context, l load, r *running) (quietest measurement, err error) {
-	for try := range b.tries {
-		var m measurement
-		if err := b.runTask(ctx, cmdLoad, b.task(l, r), &m); err != nil {
-			return m, err
-		}
-		if try == 0 || m.Foreign < quietest.Foreign {
-			quietest = m
-		}
-		if quietest.Foreign <= quietEnough {
-			break
-		}
+	rounds, err := b.interleave(ctx, l.name, turns)
+	if err != nil {
+		return result, err
 	}
-	return quietest, nil
+	return summarize(l, names(turns), rounds), nil
 }
 
-func (b *bench) task(l load, r *running) task {
-	return task{
-		Address: r.address,
-		Server:  r.cmd.Process.Pid,
-		Cores:   slices.Compact([]int{b.serverCore, b.loadCore}),
-		Conns:   l.conns,
-		Depth:   l.depth,
-		Warmup:  b.warmup,
-		Measure: b.duration,
-		Stall:   stallBound,
+// cores returns where the server and where the load of l run.
+func (b *bench) cores(l load) (server, load []int) {
+	if l.shared {
+		both := b.bothCores()
+		return both, both
 	}
+	return []int{b.serverCore}, []int{b.loadCore}
 }
 
-// runMemory gives every server a fresh process: memory that another load had
-// made it take would hide what its idle clients need.
+func (b *bench) bothCores() []int {
+	return slices.Compact([]int{b.serverCore, b.loadCore})
+}
+
+// runMemory gives every server a fresh process each time: memory that another
+// load had made it take would hide what its idle clients need.
 func (b *bench) runMemory(ctx context.Context, r *results) error {
 	if b.idle == 0 {
 		return nil
 	}
-	fmt.Fprintf(b.progress, "idle: %d connections\n", b.idle)
-	for _, s := range b.servers {
-		f, err := b.footprint(ctx, s)
-		if err != nil {
-			return fmt.Errorf("idle: %s: %w", s.name, err)
+	idle := load{name: "idle", work: echoing, conns: b.idle, depth: 1}
+	turns := slices.DeleteFunc(slices.Clone(b.servers), func(s server) bool { return !s.serves(idle) })
+	rounds := make(map[string][]footprint)
+	for round := range b.rounds {
+		fmt.Fprintf(b.progress, "idle: round %d of %d\n", round+1, b.rounds)
+		for _, s := range rotated(turns, round) {
+			f, err := b.footprint(ctx, s, idle)
+			if err != nil {
+				return fmt.Errorf("idle: %s: %w", s.name, err)
+			}
+			rounds[s.name] = append(rounds[s.name], f)
 		}
-		r.Memory = append(r.Memory, memoryResult{Server: s.name, PerConn: f.perConn(), footprint: f})
+	}
+	for _, s := range turns {
+		r.Memory = append(r.Memory, summarizeMemory(s.name, rounds[s.name]))
 	}
 	printMemory(b.out, r.Memory)
 	return nil
 }
 
-func (b *bench) footprint(ctx context.Context, s server) (f footprint, err error) {
-	r, err := b.startServer(ctx, s)
+func (b *bench) footprint(ctx context.Context, s server, l load) (f footprint, err error) {
+	serverCores, loadCores := b.cores(l)
+	r, err := b.startServer(ctx, s, l.work, serverCores)
 	if err != nil {
 		return f, err
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
-	t := b.task(load{conns: b.idle, depth: 1}, r)
+	t := b.task(l, r)
 	t.Warmup = settleTime
-	err = b.runTask(ctx, cmdIdle, t, &f)
+	err = b.runTask(ctx, cmdIdle, t, loadCores, &f)
 	return f, err
 }

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,12 +38,14 @@ func newBench(t *testing.T) *bench {
 	b := &bench{
 		options: options{
 			servers:  servers,
-			loads:    []load{{name: "ping", conns: 3, depth: 1}, {name: "pipe", conns: 2, depth: 64}},
+			loads:    tinyLoads(),
 			rounds:   2,
 			tries:    1,
-			duration: 50 * time.Millisecond,
+			duration: 20 * time.Millisecond,
 			warmup:   10 * time.Millisecond,
+			sleep:    100 * time.Millisecond,
 			idle:     20,
+			kvSource: "../examples/kv",
 			json:     filepath.Join(t.TempDir(), "results.json"),
 		},
 		out:      t.Output(),
@@ -52,7 +55,7 @@ func newBench(t *testing.T) *bench {
 	if b.serverCore, b.loadCore, err = twoCores(); err != nil {
 		t.Fatal(err)
 	}
-	skipped, err := b.prepare(t.Context(), t.TempDir())
+	skipped, err := b.prepareServers(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,9 +65,19 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-func (b *bench) startForTest(t *testing.T, s server) *running {
+// tinyLoads are all loads, each with few clients.
+func tinyLoads() []load {
+	tiny := slices.Clone(loads)
+	for i := range tiny {
+		tiny[i].conns = min(tiny[i].conns, 5)
+		tiny[i].warmup = 0
+	}
+	return tiny
+}
+
+func (b *bench) startForTest(t *testing.T, s server, w work) *running {
 	t.Helper()
-	r, err := b.startServer(t.Context(), s)
+	r, err := b.startServer(t.Context(), s, w, []int{b.serverCore})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,17 +89,25 @@ func (b *bench) startForTest(t *testing.T, s server) *running {
 	return r
 }
 
-func TestServersEchoUnderLoad(t *testing.T) {
+func TestEveryLoadOnEveryServer(t *testing.T) {
 	b := newBench(t)
-	for _, s := range b.servers {
-		t.Run(s.name, func(t *testing.T) {
-			r := b.startForTest(t, s)
-			for _, l := range b.loads {
-				m, err := b.measure(t.Context(), l, r)
-				if err != nil {
-					t.Fatalf("%s: %v", l.name, err)
-				}
-				checkSane(t, l, m)
+	b.rounds = 1
+	for _, l := range b.loads {
+		t.Run(l.name, func(t *testing.T) {
+			result, err := b.runLoad(t.Context(), l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(result.Servers) < 3 {
+				t.Errorf("only %d servers do %q", len(result.Servers), l.work)
+			}
+			for _, s := range result.Servers {
+				checkSane(t, l, s.Rounds[0])
+			}
+			var out bytes.Buffer
+			result.print(&out)
+			if rows := strings.Count(out.String(), "\n"); rows != 3+len(result.Servers) {
+				t.Errorf("%d lines of table for %d servers:\n%s", rows, len(result.Servers), &out)
 			}
 		})
 	}
@@ -94,14 +115,21 @@ func TestServersEchoUnderLoad(t *testing.T) {
 
 func checkSane(t *testing.T, l load, m measurement) {
 	t.Helper()
-	if m.Lines <= 0 || m.Lines%int64(l.depth) != 0 {
-		t.Errorf("%s: %d lines, want some whole bursts of %d", l.name, m.Lines, l.depth)
+	if m.Requests <= 0 || m.Requests%int64(max(l.depth, 1)) != 0 {
+		t.Errorf("%s: %d requests, want some whole bursts of %d", l.name, m.Requests, l.depth)
+	}
+	if l.frame > 0 && m.Bytes != m.Requests*int64(l.frame+headSize) {
+		t.Errorf("%s: %d bytes in %d frames of %d", l.name, m.Bytes, m.Requests, l.frame)
+	}
+	if l.stalls != (m.Before != nil) {
+		t.Errorf("%s: what was before: %+v", l.name, m.Before)
 	}
 	if m.Wall <= 0 || m.CPU <= 0 || m.Foreign < 0 {
 		t.Errorf("%s: want wall and CPU above zero: %+v", l.name, m)
 	}
-	if m.P50 <= 0 || m.P99 < m.P50 {
-		t.Errorf("%s: p50 %v and p99 %v are out of order", l.name, m.P50, m.P99)
+	// The quantiles are known to a sixty-fourth.
+	if m.P50 <= 0 || m.P99 < m.P50 || m.Max+m.Max/32 < m.P99 {
+		t.Errorf("%s: p50 %v, p99 %v and max %v are out of order", l.name, m.P50, m.P99, m.Max)
 	}
 }
 
@@ -109,9 +137,9 @@ func checkSane(t *testing.T, l load, m measurement) {
 // not read before all is sent, so that the server's writes fall short.
 func TestServersEchoPieces(t *testing.T) {
 	b := newBench(t)
-	for _, s := range b.servers {
+	for _, s := range b.thatDo(echoing) {
 		t.Run(s.name, func(t *testing.T) {
-			conn := dialServer(t, b.startForTest(t, s))
+			conn := dialServer(t, b.startForTest(t, s, echoing))
 			text := randomLines(4 << 20)
 			sent := make(chan error, 1)
 			go func() { sent <- writePieces(conn, text) }()
@@ -132,9 +160,9 @@ func TestServersEchoPieces(t *testing.T) {
 
 func TestServersAnswerBeforeABegunLineEnds(t *testing.T) {
 	b := newBench(t)
-	for _, s := range b.servers {
+	for _, s := range b.thatDo(echoing) {
 		t.Run(s.name, func(t *testing.T) {
-			conn := dialServer(t, b.startForTest(t, s))
+			conn := dialServer(t, b.startForTest(t, s, echoing))
 			got := make([]byte, 4)
 			for _, step := range []struct{ send, want string }{{"a\nb\nc", "a\nb\n"}, {"c\n", "cc\n"}} {
 				if _, err := conn.Write([]byte(step.send)); err != nil {
@@ -142,6 +170,37 @@ func TestServersAnswerBeforeABegunLineEnds(t *testing.T) {
 				}
 				if _, err := io.ReadFull(conn, got[:len(step.want)]); err != nil || string(got[:len(step.want)]) != step.want {
 					t.Fatalf("after %q: got %q, %v, want %q", step.send, got[:len(step.want)], err, step.want)
+				}
+			}
+		})
+	}
+}
+
+func (b *bench) thatDo(w work) (some []server) {
+	for _, s := range b.servers {
+		if s.does(w) {
+			some = append(some, s)
+		}
+	}
+	return some
+}
+
+func TestServersEchoFramesInPieces(t *testing.T) {
+	b := newBench(t)
+	for _, s := range b.thatDo(framing) {
+		t.Run(s.name, func(t *testing.T) {
+			conn := dialServer(t, b.startForTest(t, s, framing))
+			for _, size := range []int{0, 1, 4000, 70_000, maxFrame} {
+				sent := frameBurst(size, 1, size)
+				// A server that copies may answer, and fill the buffers, before all is sent.
+				failed := make(chan error, 1)
+				go func() { failed <- writePieces(conn, sent) }()
+				got := make([]byte, len(sent))
+				if _, err := io.ReadFull(conn, got); err != nil || !bytes.Equal(got, sent) {
+					t.Fatalf("frame of %d bytes: another came back, or %v", size, err)
+				}
+				if err := <-failed; err != nil {
+					t.Fatal(err)
 				}
 			}
 		})
@@ -183,9 +242,10 @@ func writePieces(w io.Writer, text []byte) error {
 	return nil
 }
 
-// TestRun runs everything as a user does.
+// TestRun runs as a user does.
 func TestRun(t *testing.T) {
 	b := newBench(t)
+	b.loads, b.kvSource = b.loads[:2], ""
 	var out bytes.Buffer
 	b.out = &out
 	if err := b.run(t.Context()); err != nil {
@@ -199,8 +259,9 @@ func TestRun(t *testing.T) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Loads) != len(b.loads) || len(r.Memory) != len(b.servers) {
-		t.Fatalf("%d loads and %d memory figures, want %d and %d", len(r.Loads), len(r.Memory), len(b.loads), len(b.servers))
+	echo := len(b.thatDo(echoing))
+	if len(r.Loads) != len(b.loads) || len(r.Memory) != echo {
+		t.Fatalf("%d loads and %d memory figures, want %d and %d", len(r.Loads), len(r.Memory), len(b.loads), echo)
 	}
 	for _, l := range r.Loads {
 		checkTable(t, b, l, out.String())
@@ -209,22 +270,23 @@ func TestRun(t *testing.T) {
 
 func checkTable(t *testing.T, b *bench, l loadResult, printed string) {
 	t.Helper()
-	if len(l.Servers) != len(b.servers) || !strings.Contains(printed, l.Name+":") {
-		t.Errorf("%s: %d lines, want %d, and a table", l.Name, len(l.Servers), len(b.servers))
+	if want := len(b.thatDo(echoing)); len(l.Servers) != want || !strings.Contains(printed, l.Name+":") {
+		t.Errorf("%s: %d lines, want %d, and a table", l.Name, len(l.Servers), want)
 	}
 	for _, s := range l.Servers {
-		if len(s.Rounds) != b.rounds || s.PerSecond <= 0 || s.CPUPerM <= 0 || s.ToBufio <= 0 {
+		toBufio := s.Ratios[cpuFigure.name][naive]
+		if len(s.Rounds) != b.rounds || s.PerSecond <= 0 || s.CPUMicros <= 0 || toBufio <= 0 {
 			t.Errorf("%s: figures are missing: %+v", l.Name, s)
 		}
-		if s.Server == naive && s.ToBufio != 1 {
-			t.Errorf("%s: %s costs %v of itself", l.Name, naive, s.ToBufio)
+		if s.Server == naive && toBufio != 1 {
+			t.Errorf("%s: %s costs %v of itself", l.Name, naive, toBufio)
 		}
 	}
 }
 
 func TestRunStopsWhenInterrupted(t *testing.T) {
 	b := newBench(t)
-	b.duration = time.Hour
+	b.duration, b.kvSource = time.Hour, ""
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if err := b.run(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -288,19 +350,30 @@ func TestLoadNoticesBadServers(t *testing.T) {
 	}
 }
 
-func TestNoCompilerLeavesOutTheCServer(t *testing.T) {
-	t.Setenv("PATH", "")
-	b := &bench{options: options{servers: servers}}
-	skipped, err := b.prepare(t.Context(), t.TempDir())
+func TestStalledNoticesAServerThatDoesNotSleep(t *testing.T) {
+	b := newBench(t)
+	s, err := findServer(naive)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if skipped[cEpoll] == "" || len(b.servers) != len(servers)-1 {
+	b.sleep = time.Minute
+	task := b.task(load{work: echoing, conns: 1, depth: 1, stalls: true}, b.startForTest(t, s, echoing))
+	if err := b.runTask(t.Context(), cmdLoad, task, []int{b.loadCore}, &measurement{}); err == nil {
+		t.Error("no error though the line came back at once")
+	}
+}
+
+func TestNoCompilerLeavesOutTheCServers(t *testing.T) {
+	t.Setenv("PATH", "")
+	b := &bench{options: options{servers: servers}}
+	skipped, err := b.prepareServers(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(skipped) != 3 || len(b.servers) != len(servers)-3 {
 		t.Errorf("got %d servers, skipped %q", len(b.servers), skipped)
 	}
-	for _, s := range b.servers {
-		if s.name == cEpoll {
-			t.Error("the C server is still there")
-		}
+	if slices.ContainsFunc(b.servers, server.isC) {
+		t.Error("a C server is still there")
 	}
 }

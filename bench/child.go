@@ -10,20 +10,20 @@ import (
 
 // The hidden subcommands, by which this binary runs itself as a child process.
 const (
-	cmdServe = "serve" // NAME: be that server
+	cmdServe = "serve" // NAME WORK: be that server, doing that
 	cmdLoad  = "load"  // TASK: be the load and print a measurement
 	cmdIdle  = "idle"  // TASK: be many idle clients and print a footprint
 )
 
 // runChild runs a hidden subcommand. It reports false where args are none.
 func runChild(args []string) (code int, ok bool) {
-	if len(args) != 2 {
+	if len(args) < 2 {
 		return 0, false
 	}
 	var err error
 	switch args[0] {
 	case cmdServe:
-		err = serveChild(args[1])
+		err = serveChild(args[1], work(args[len(args)-1]))
 	case cmdLoad:
 		err = taskChild(args[1], measure)
 	case cmdIdle:

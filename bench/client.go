@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -17,11 +18,13 @@ import (
 // lineSize is the length of every line, its end included.
 const lineSize = 64
 
-// client is one connection of the load. It sends a burst of lines, waits until
-// they are back, and sends the next. Two bursts take turns, so that a reply
-// that belongs to the burst before is seen as wrong.
+// client is one connection of the load. It sends a burst, waits until that is
+// back, and sends the next. Two bursts take turns, so that a reply that belongs
+// to the burst before is seen as wrong.
 type client struct {
+	id     int
 	fd     int
+	once   bool // it sends one burst and no more
 	bursts [2][]byte
 	turn   int
 	sent   int // of the current burst
@@ -30,15 +33,6 @@ type client struct {
 }
 
 var errClosed = errors.New("the server closed a connection")
-
-// dial connects client number id, with bursts of depth lines.
-func dial(address netip.AddrPort, id, depth int) (*client, error) {
-	fd, err := connect(address)
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", address, err)
-	}
-	return &client{fd: fd, bursts: [2][]byte{burst(id, 0, depth), burst(id, 1, depth)}}, nil
-}
 
 func connect(address netip.AddrPort) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -53,7 +47,7 @@ func connect(address netip.AddrPort) (fd int, err error) {
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
 	)
 	if err == nil {
-		err = unix.Connect(fd, &unix.SockaddrInet4{Addr: address.Addr().As4(), Port: int(address.Port())})
+		err = unix.Connect(fd, socketAddress(address))
 	}
 	if err == nil {
 		err = unix.SetNonblock(fd, true)
@@ -65,15 +59,61 @@ func connect(address netip.AddrPort) (fd int, err error) {
 	return fd, nil
 }
 
-// burst makes lines that name their client, turn and place, so that a line
+// sourceAddresses is how many loopback addresses the connections of a churn come from.
+const sourceAddresses = 64
+
+// beginConnect starts a connection. If it ends with a FIN, its port stays in
+// TIME_WAIT for a minute: with several addresses of their own, more connections
+// can do so than one address has ports. IP_BIND_ADDRESS_NO_PORT leaves the
+// choice of the port to connect(2), which knows the destination.
+func beginConnect(address netip.AddrPort, number int, reset bool) (fd int, err error) {
+	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, err
+	}
+	if reset {
+		err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	} else {
+		err = bindSource(fd, number)
+	}
+	if err == nil {
+		err = unix.Connect(fd, socketAddress(address))
+	}
+	if err != nil && err != unix.EINPROGRESS {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func bindSource(fd, number int) error {
+	from := unix.SockaddrInet4{Addr: [4]byte{127, 0, 1, byte(1 + number%sourceAddresses)}}
+	return errors.Join(
+		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1),
+		unix.Bind(fd, &from),
+	)
+}
+
+func socketAddress(a netip.AddrPort) *unix.SockaddrInet4 {
+	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
+}
+
+// lineBurst makes lines that name their client, turn and place, so that a line
 // which arrives at a wrong one differs.
-func burst(id, turn, depth int) []byte {
+func lineBurst(id, turn, depth int) []byte {
 	var b bytes.Buffer
 	for i := range depth {
 		head := fmt.Sprintf("client %d turn %d line %d ", id, turn, i)
 		b.WriteString(head + strings.Repeat("x", lineSize-1-len(head)) + "\n")
 	}
 	return b.Bytes()
+}
+
+// frameBurst makes a frame of size bytes, whose every 64 bytes differ.
+func frameBurst(id, turn, size int) []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(size))
+	b = append(b, lineBurst(id, turn, size/lineSize+1)...)
+	return b[: headSize+size : headSize+size]
 }
 
 // send writes what is left of the burst, as far as the socket takes it.
@@ -110,8 +150,11 @@ func (c *client) receive(buf []byte) (whole bool, err error) {
 		return false, fmt.Errorf("wrong echo: got %q, want %q", buf[:min(n, 2*lineSize)], want[:min(len(want), 2*lineSize)])
 	}
 	c.got += n
-	return c.got == len(c.bursts[c.turn]), nil
+	return c.answered(), nil
 }
+
+// answered tells whether the reply to the current burst is there.
+func (c *client) answered() bool { return c.got == len(c.bursts[c.turn]) }
 
 // next makes the other burst the current one.
 func (c *client) next() {

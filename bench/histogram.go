@@ -16,13 +16,15 @@ const (
 
 // histogram counts latencies. The zero value is empty.
 type histogram struct {
-	counts [buckets]uint32
-	total  int64
+	counts  [buckets]uint32
+	total   int64
+	longest time.Duration // to the nanosecond
 }
 
 func (h *histogram) add(d time.Duration) {
 	h.counts[bucket(uint64(max(d, 0)))]++
 	h.total++
+	h.longest = max(h.longest, d)
 }
 
 // quantile is the latency that the share q of all stays at or below.

@@ -39,12 +39,8 @@ func withIdleClients(t task) (footprint, error) {
 	}
 	defer g.close()
 	g.closing = true // one burst each
-	for id := range t.Conns {
-		c, err := g.add(id)
-		if err != nil {
-			return footprint{}, err
-		}
-		if err := g.launch(c); err != nil {
+	for range t.Conns {
+		if err := g.add(); err != nil {
 			return footprint{}, err
 		}
 		if err := g.drain(); err != nil {

@@ -17,6 +17,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// clocks are read at both ends of a measurement.
+type clocks struct {
+	wall   time.Time
+	server time.Duration // CPU of the server
+	own    time.Duration // CPU of this process
+	busy   time.Duration // of the cores, whoever used them
+}
+
+func readClocks(server int, cores []int) (c clocks, err error) {
+	if c.busy, err = coresBusy(cores); err != nil {
+		return c, err
+	}
+	if c.own, err = processCPU(os.Getpid()); err != nil {
+		return c, err
+	}
+	if c.server, err = processCPU(server); err != nil {
+		return c, err
+	}
+	c.wall = time.Now()
+	return c, nil
+}
+
+// since is what has passed on the clocks between before and c. The CPU of the
+// load beside that of this process, if there is any, is no one else's.
+func (c clocks) since(before clocks, load time.Duration) measurement {
+	wall, cpu := c.wall.Sub(before.wall), c.server-before.server
+	foreign := (c.busy - before.busy) - cpu - (c.own - before.own) - load
+	return measurement{Wall: wall, CPU: cpu, Foreign: max(0, foreign.Seconds()/wall.Seconds())}
+}
+
 // processCPU is the time, user and system, that all threads of a process have
 // run. The clock of another process counts nanoseconds, where /proc/PID/stat
 // counts ticks of 10 ms; clock_getcpuclockid(3) makes the same number of a pid.
@@ -105,19 +135,21 @@ func twoCores() (server, load int, err error) {
 	return cores[0], cores[len(cores)-1], nil
 }
 
-// startOn starts cmd on one core. The child inherits the affinity of the
+// startOn starts cmd on some cores. The child inherits the affinity of the
 // thread that forks it, so that its own threads are bound from the first on;
 // binding it afterwards would miss those that it has started meanwhile.
-func startOn(core int, cmd *exec.Cmd) error {
+func startOn(cores []int, cmd *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var before, one unix.CPUSet
+	var before, set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return fmt.Errorf("sched_getaffinity: %w", err)
 	}
-	one.Set(core)
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
-		return fmt.Errorf("bind to core %d: %w", core, err)
+	for _, core := range cores {
+		set.Set(core)
+	}
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("bind to cores %v: %w", cores, err)
 	}
 	// What was in force before is allowed again.
 	defer func() { _ = unix.SchedSetaffinity(0, &before) }()

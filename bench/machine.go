@@ -3,6 +3,8 @@
 package main
 
 import (
+	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -49,4 +51,16 @@ func cpuModel() string {
 		return ""
 	}
 	return strings.TrimLeft(lineOf(info, "model name"), "\t :")
+}
+
+// otherFiles is what a process has open besides its connections, and more.
+const otherFiles = 64
+
+// fileLimit is how many files a process may have open if it asks for it.
+func fileLimit() (int, error) {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return 0, fmt.Errorf("limit of open files: %w", err)
+	}
+	return int(min(files.Max, math.MaxInt32)), nil
 }

@@ -1,9 +1,9 @@
 //go:build linux
 
-// Command bench compares line echo servers on one machine, side by side: a
-// bare C epoll loop, the goroutine per connection of most tutorials,
-// cloudwego/netpoll, and wireline. Each runs as a process of its own on one
-// core, the load on another. README.md tells what the figures mean.
+// Command bench compares servers on one machine, side by side: a bare C epoll
+// loop, the goroutine per connection of most tutorials, cloudwego/netpoll,
+// wireline, and Redis. Each runs as a process of its own, the load as another.
+// README.md tells what the figures mean.
 package main
 
 import (

@@ -20,7 +20,9 @@ type options struct {
 	tries    int           // of a measurement while others use the machine
 	duration time.Duration // of each measurement
 	warmup   time.Duration // before each measurement
+	sleep    time.Duration // of the line in the load stalled
 	idle     int           // clients of the memory measurement
+	kvSource string        // the example that redis-benchmark asks
 	json     string        // where the results go
 }
 
@@ -28,24 +30,45 @@ type options struct {
 // when it returns an error.
 func parse(args []string, usage io.Writer) (options, error) {
 	o := options{servers: servers, loads: loads}
+	limit, err := fileLimit()
+	if err != nil {
+		fmt.Fprintln(usage, "bench:", err)
+		return o, err
+	}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(usage)
 	f.IntVar(&o.rounds, "rounds", 5, "measurements of each server under each load")
 	f.IntVar(&o.tries, "tries", 3, "take a measurement up to so many times while other programs use its cores")
-	f.DurationVar(&o.duration, "duration", 2*time.Second, "length of a measurement")
+	f.DurationVar(&o.duration, "duration", time.Second, "length of a measurement")
 	f.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "load before each measurement")
-	f.IntVar(&o.idle, "idle", 5000, "idle clients for the memory figure, 0 = leave it out")
+	f.DurationVar(&o.sleep, "sleep", 10*time.Second, "how long the line sleeps in the load stalled")
+	f.IntVar(&o.idle, "idle", min(15_000, limit-otherFiles), "idle clients for the memory figure, 0 = leave it out, as -loads does")
+	f.StringVar(&o.kvSource, "kv", "../examples/kv", "folder of the example that redis-benchmark asks, empty = leave it out, as -loads does")
 	f.StringVar(&o.json, "json", "results.json", "file for the results")
 	chooseVar(f, &o.servers, "servers", func(s server) string { return s.name })
 	chooseVar(f, &o.loads, "loads", func(l load) string { return l.name })
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
+	o.leaveOut(f)
 	if err := o.check(f.Args()); err != nil {
 		fmt.Fprintln(usage, "bench:", err)
 		return o, err
 	}
 	return o, nil
+}
+
+// leaveOut drops the parts that nobody asked for: who chooses loads wants these
+// and no more, unless another flag says so.
+func (o *options) leaveOut(f *flag.FlagSet) {
+	given := make(map[string]bool)
+	f.Visit(func(one *flag.Flag) { given[one.Name] = true })
+	if given["loads"] && !given["idle"] {
+		o.idle = 0
+	}
+	if given["loads"] && !given["kv"] {
+		o.kvSource = ""
+	}
 }
 
 func (o *options) check(rest []string) error {
@@ -54,8 +77,8 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("unexpected argument %q", rest[0])
 	case o.rounds < 1 || o.tries < 1:
 		return errors.New("-rounds and -tries must be at least 1")
-	case o.duration <= 0 || o.warmup < 0:
-		return errors.New("-duration must be above, -warmup not below zero")
+	case o.duration <= 0 || o.sleep <= 0 || o.warmup < 0:
+		return errors.New("-duration and -sleep must be above, -warmup not below zero")
 	case o.idle < 0:
 		return errors.New("-idle must not be negative")
 	}
@@ -63,7 +86,7 @@ func (o *options) check(rest []string) error {
 }
 
 // chooseVar adds a flag that takes a comma-separated part of what *all holds.
-// The order stays that of *all.
+// The order stays that of *all. The empty text takes none.
 func chooseVar[T any](f *flag.FlagSet, all *[]T, flagName string, name func(T) string) {
 	every := slices.Clone(*all)
 	names := make([]string, len(every))
@@ -71,7 +94,7 @@ func chooseVar[T any](f *flag.FlagSet, all *[]T, flagName string, name func(T) s
 		names[i] = name(v)
 	}
 	f.Func(flagName, "comma-separated, of "+strings.Join(names, ","), func(text string) error {
-		chosen := strings.Split(text, ",")
+		chosen := strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
 		for _, c := range chosen {
 			if !slices.Contains(names, c) {
 				return fmt.Errorf("%q is none of %s", c, strings.Join(names, ", "))

@@ -27,9 +27,10 @@ const (
 // command prepares a child that ends with ctx. It has a process group of its
 // own, so that a Ctrl-C reaches only this process, which then stops its
 // children in order; and it dies with this process, however that ends.
-func command(ctx context.Context, path string, args ...string) *exec.Cmd {
+// A Go program runs on as many cores as it is told here.
+func command(ctx context.Context, cores int, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", cores))
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -45,29 +46,29 @@ type running struct {
 	address netip.AddrPort
 }
 
-// startServer starts a server on a core and waits until it listens. The caller
-// stops it: the end of ctx is for the load, and a server that ended with it
-// would look like one that failed.
-func (b *bench) startServer(ctx context.Context, s server) (*running, error) {
-	path, args := b.self, []string{cmdServe, s.name}
-	if s.serve == nil {
-		path, args = b.epollProgram, nil
+// startServer starts a server on its cores and waits until it listens. The
+// caller stops it: the end of ctx is for the load, and a server that ended with
+// it would look like one that failed.
+func (b *bench) startServer(ctx context.Context, s server, w work, cores []int) (*running, error) {
+	path, args := b.self, []string{cmdServe, s.name, string(w)}
+	if s.isC() {
+		path, args = b.programs[s.source], []string{s.mode}
 	}
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	r := &running{name: s.name, cmd: command(own, path, args...), cancel: cancel}
-	if err := r.start(ctx, b.serverCore); err != nil {
+	r := &running{name: s.name, cmd: command(own, len(cores), path, args...), cancel: cancel}
+	if err := r.start(ctx, cores); err != nil {
 		cancel()
 		return nil, fmt.Errorf("start %s: %w", s.name, err)
 	}
 	return r, nil
 }
 
-func (r *running) start(ctx context.Context, core int) error {
+func (r *running) start(ctx context.Context, cores []int) error {
 	out, err := r.cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
-	if err := startOn(core, r.cmd); err != nil {
+	if err := startOn(cores, r.cmd); err != nil {
 		return err
 	}
 	// Ending the process ends the read as well.
@@ -102,18 +103,18 @@ func (r *running) stop() error {
 	return fmt.Errorf("stop %s: %w", r.name, err)
 }
 
-// runTask does a task in a process of its own, on the load's core.
-func (b *bench) runTask(ctx context.Context, subcommand string, t task, result any) error {
+// runTask does a task in a process of its own, on the load's cores.
+func (b *bench) runTask(ctx context.Context, subcommand string, t task, cores []int, result any) error {
 	text, err := json.Marshal(t)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.Warmup+t.Measure+taskBound)
+	ctx, cancel := context.WithTimeout(ctx, t.Warmup+t.Measure+t.Sleep+taskBound)
 	defer cancel()
 	var out bytes.Buffer
-	cmd := command(ctx, b.self, subcommand, string(text))
+	cmd := command(ctx, 1, b.self, subcommand, string(text))
 	cmd.Stdout = &out
-	if err := startOn(b.loadCore, cmd); err != nil {
+	if err := startOn(cores, cmd); err != nil {
 		return err
 	}
 	if err := cmd.Wait(); err != nil {

@@ -13,9 +13,10 @@ import (
 type results struct {
 	Machine  machine           `json:"machine"`
 	Settings settings          `json:"settings"`
-	Skipped  map[string]string `json:"skipped,omitempty"` // server to reason
+	Skipped  map[string]string `json:"skipped,omitempty"` // server or part to reason
 	Loads    []loadResult      `json:"loads"`
 	Memory   []memoryResult    `json:"memory,omitempty"`
+	KV       []loadResult      `json:"kv,omitempty"`
 }
 
 type settings struct {
@@ -28,89 +29,197 @@ type settings struct {
 // loadResult is one table.
 type loadResult struct {
 	Name    string    `json:"name"`
+	About   string    `json:"about"`
 	Conns   int       `json:"connections"`
-	Depth   int       `json:"lines_per_burst"`
+	Depth   int       `json:"lines_per_burst,omitempty"`
+	Frame   int       `json:"frame_bytes,omitempty"`
 	Servers []summary `json:"servers"`
+
+	load load
 }
 
 // summary is one line of a table: medians over the rounds.
 type summary struct {
 	Server       string  `json:"server"`
-	PerSecond    float64 `json:"lines_per_second"`
-	CPUPerM      float64 `json:"cpu_s_per_million_lines"`
-	CPUSpread    float64 `json:"cpu_spread"`
-	ToCEpoll     float64 `json:"cpu_ratio_to_c_epoll,omitempty"`
-	ToBufio      float64 `json:"cpu_ratio_to_bufio,omitempty"`
+	PerSecond    float64 `json:"requests_per_second"`
+	CPUMicros    float64 `json:"cpu_us_per_request"`
+	Spread       float64 `json:"spread"` // of the load's main figure
+	CPUPerGB     float64 `json:"cpu_s_per_gb,omitempty"`
 	P50Micros    float64 `json:"p50_us"`
 	P99Micros    float64 `json:"p99_us"`
+	MaxMicros    float64 `json:"max_us"`
 	Utilisation  float64 `json:"core_utilisation"`
 	ForeignShare float64 `json:"foreign_share"`
+	WarmupRate   float64 `json:"warmup_requests_per_second,omitempty"`
+
+	// Stalled is there if a further client had the server sleep.
+	Stalled *stalledSummary `json:"stalled,omitempty"`
+
+	// Ratios is figure, then other server: this one's by that one's.
+	Ratios map[string]map[string]float64 `json:"ratios"`
 
 	Rounds []measurement `json:"rounds"`
 }
 
-type memoryResult struct {
-	Server  string  `json:"server"`
-	PerConn float64 `json:"rss_bytes_per_connection"`
-	footprint
+// stalledSummary compares with what was measured just before.
+type stalledSummary struct {
+	CPU             float64 `json:"cpu_ratio_to_before"`
+	Rate            float64 `json:"rate_ratio_to_before"`
+	MaxBeforeMicros float64 `json:"max_before_us"`
+	WorstMicros     float64 `json:"worst_max_us"` // of all rounds, not their median
 }
 
-func (m measurement) perSecond() float64   { return float64(m.Lines) / m.Wall.Seconds() }
-func (m measurement) cpuPerM() float64     { return m.CPU.Seconds() / float64(m.Lines) * 1e6 }
+type memoryResult struct {
+	Server  string      `json:"server"`
+	Conns   int         `json:"connections"`
+	PerConn float64     `json:"rss_bytes_per_connection"`
+	Spread  float64     `json:"rss_spread"`
+	Before  float64     `json:"rss_before"`
+	After   float64     `json:"rss_after"`
+	Rounds  []footprint `json:"rounds"`
+}
+
+func (m measurement) perSecond() float64    { return float64(m.Requests) / m.Wall.Seconds() }
+func (m measurement) cpuMicros() float64    { return micros(m.CPU) / float64(m.Requests) }
+func (m measurement) perCPUSecond() float64 { return float64(m.Requests) / m.CPU.Seconds() }
+
+// cpuPerGB is zero where bytes are not counted.
+func (m measurement) cpuPerGB() float64 {
+	if m.Bytes == 0 {
+		return 0
+	}
+	return m.CPU.Seconds() / float64(m.Bytes) * 1e9
+}
+
 func (m measurement) utilisation() float64 { return m.CPU.Seconds() / m.Wall.Seconds() }
+func (m measurement) p50Micros() float64   { return micros(m.P50) }
+func (m measurement) p99Micros() float64   { return micros(m.P99) }
+func (m measurement) maxMicros() float64   { return micros(m.Max) }
+func (m measurement) warmup() float64      { return m.Warmup }
+func (m measurement) foreign() float64     { return m.Foreign }
+
+// figure is a number that servers are compared by.
+type figure struct {
+	name string // in JSON
+	head string // of a table's column
+	of   func(measurement) float64
+}
+
+var (
+	cpuFigure    = figure{"cpu", "CPU", measurement.cpuMicros}
+	perCPUFigure = figure{"requests_per_cpu_second", "req/CPU s", measurement.perCPUSecond}
+	rateFigure   = figure{"rate", "req/s", measurement.perSecond}
+	p50Figure    = figure{"p50", "p50", measurement.p50Micros}
+	p99Figure    = figure{"p99", "p99", measurement.p99Micros}
+)
+
+var figures = []figure{cpuFigure, perCPUFigure, rateFigure, p50Figure, p99Figure}
+
+// comparison is a column: a figure by that of another server.
+type comparison struct {
+	figure figure
+	to     string
+}
 
 // summarize turns the rounds of all servers under one load into the lines of
 // its table.
 func summarize(l load, order []string, rounds map[string][]measurement) loadResult {
-	r := loadResult{Name: l.name, Conns: l.conns, Depth: l.depth}
+	r := loadResult{Name: l.name, About: l.about(), Conns: l.conns, Depth: l.depth, Frame: l.frame, load: l}
 	for _, name := range order {
 		of := rounds[name]
 		r.Servers = append(r.Servers, summary{
 			Server:       name,
 			PerSecond:    medianOf(of, measurement.perSecond),
-			CPUPerM:      medianOf(of, measurement.cpuPerM),
-			CPUSpread:    spread(of, measurement.cpuPerM),
-			ToCEpoll:     ratio(of, rounds[cEpoll]),
-			ToBufio:      ratio(of, rounds[naive]),
-			P50Micros:    medianOf(of, func(m measurement) float64 { return micros(m.P50) }),
-			P99Micros:    medianOf(of, func(m measurement) float64 { return micros(m.P99) }),
+			CPUMicros:    medianOf(of, measurement.cpuMicros),
+			Spread:       spread(of, l.main().of),
+			CPUPerGB:     medianOf(of, measurement.cpuPerGB),
+			P50Micros:    medianOf(of, measurement.p50Micros),
+			P99Micros:    medianOf(of, measurement.p99Micros),
+			MaxMicros:    medianOf(of, measurement.maxMicros),
 			Utilisation:  medianOf(of, measurement.utilisation),
-			ForeignShare: medianOf(of, func(m measurement) float64 { return m.Foreign }),
+			ForeignShare: medianOf(of, measurement.foreign),
+			WarmupRate:   medianOf(of, measurement.warmup),
+			Stalled:      summarizeStalled(of),
+			Ratios:       ratios(name, rounds),
 			Rounds:       of,
 		})
 	}
 	return r
 }
 
-// ratio compares the CPU per line of two servers within each round, where both
-// met the same neighbours on the machine, and takes the median of that. It is
-// zero where the other server did not run.
-func ratio(of, to []measurement) float64 {
-	if len(of) != len(to) {
-		return 0
+func summarizeStalled(rounds []measurement) *stalledSummary {
+	if rounds[0].Before == nil {
+		return nil
 	}
+	before := make([]measurement, len(rounds))
+	for i, m := range rounds {
+		before[i] = *m.Before
+	}
+	return &stalledSummary{
+		CPU:             ratio(cpuFigure, rounds, before),
+		Rate:            ratio(rateFigure, rounds, before),
+		MaxBeforeMicros: medianOf(before, measurement.maxMicros),
+		WorstMicros:     slices.MaxFunc(rounds, func(a, b measurement) int { return int(a.Max - b.Max) }).maxMicros(),
+	}
+}
+
+// ratios compares a server with all.
+func ratios(name string, rounds map[string][]measurement) map[string]map[string]float64 {
+	all := make(map[string]map[string]float64)
+	for _, f := range figures {
+		all[f.name] = make(map[string]float64)
+		for other := range rounds {
+			all[f.name][other] = ratio(f, rounds[name], rounds[other])
+		}
+	}
+	return all
+}
+
+// ratio compares two servers within each round, where both met the same
+// neighbours on the machine, and takes the median of that. By nothing it is
+// zero.
+func ratio(f figure, of, to []measurement) float64 {
 	each := make([]float64, len(of))
 	for i := range of {
-		each[i] = of[i].cpuPerM() / to[i].cpuPerM()
+		if by := f.of(to[i]); by != 0 {
+			each[i] = f.of(of[i]) / by
+		}
 	}
 	return median(each)
 }
 
-func medianOf(rounds []measurement, figure func(measurement) float64) float64 {
+func summarizeMemory(server string, rounds []footprint) memoryResult {
+	return memoryResult{
+		Server:  server,
+		Conns:   rounds[0].Conns,
+		PerConn: medianOf(rounds, footprint.perConn),
+		Spread:  spread(rounds, footprint.perConn),
+		Before:  medianOf(rounds, func(f footprint) float64 { return float64(f.Before) }),
+		After:   medianOf(rounds, func(f footprint) float64 { return float64(f.After) }),
+		Rounds:  rounds,
+	}
+}
+
+func medianOf[R any](rounds []R, figure func(R) float64) float64 {
 	each := make([]float64, len(rounds))
-	for i, m := range rounds {
-		each[i] = figure(m)
+	for i, r := range rounds {
+		each[i] = figure(r)
 	}
 	return median(each)
 }
 
-// spread is how far a figure's rounds lie apart, as a share of their median.
-func spread(rounds []measurement, figure func(measurement) float64) float64 {
+// spread is how far a figure's rounds lie apart, as a share of their median; of
+// nothing it is zero.
+func spread[R any](rounds []R, figure func(R) float64) float64 {
 	low, high := figure(rounds[0]), figure(rounds[0])
-	for _, m := range rounds[1:] {
-		low, high = min(low, figure(m)), max(high, figure(m))
+	for _, r := range rounds[1:] {
+		low, high = min(low, figure(r)), max(high, figure(r))
 	}
-	return (high - low) / medianOf(rounds, figure)
+	middle := medianOf(rounds, figure)
+	if middle == 0 {
+		return 0
+	}
+	return (high - low) / middle
 }
 
 // median sorts values.

@@ -26,18 +26,32 @@ func TestMedian(t *testing.T) {
 func TestRatioIsTakenWithinRounds(t *testing.T) {
 	cpu := func(seconds ...int) (rounds []measurement) {
 		for _, s := range seconds {
-			rounds = append(rounds, measurement{Lines: 1, CPU: time.Duration(s) * time.Second})
+			rounds = append(rounds, measurement{Requests: 1, CPU: time.Duration(s) * time.Second})
 		}
 		return rounds
 	}
-	if got := ratio(cpu(2, 20, 4), cpu(1, 10, 2)); got != 2 {
+	if got := ratio(cpuFigure, cpu(2, 20, 4), cpu(1, 10, 2)); got != 2 {
 		t.Errorf("got %v, want 2", got)
 	}
-	if got := spread(cpu(2, 3, 1), measurement.cpuPerM); got != 1 {
+	if got := spread(cpu(2, 3, 1), measurement.cpuMicros); got != 1 {
 		t.Errorf("spread of 1 to 3 around 2: got %v, want 1", got)
 	}
-	if got := ratio(cpu(1), nil); got != 0 {
-		t.Errorf("against a server that did not run: got %v, want 0", got)
+	if got := ratio(cpuFigure, cpu(1), cpu(0)); got != 0 {
+		t.Errorf("by nothing: got %v, want 0", got)
+	}
+}
+
+func TestStalledIsComparedWithBefore(t *testing.T) {
+	m := func(ms time.Duration) measurement {
+		return measurement{
+			Requests: 1, Wall: time.Second, CPU: 3, Max: ms * time.Millisecond,
+			Before: &measurement{Requests: 2, Wall: time.Second, CPU: 4, Max: time.Millisecond},
+		}
+	}
+	got := *summarizeStalled([]measurement{m(5), m(9), m(2)})
+	want := stalledSummary{CPU: 1.5, Rate: 0.5, MaxBeforeMicros: 1000, WorstMicros: 9000}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
@@ -46,6 +60,9 @@ func TestRotatedBeginsElsewhereEachRound(t *testing.T) {
 		if got := rotated([]byte("abc"), round); string(got) != want {
 			t.Errorf("round %d: got %s, want %s", round, got, want)
 		}
+	}
+	if got := rotated([]byte(nil), 1); len(got) > 0 {
+		t.Errorf("made %q of nothing", got)
 	}
 }
 
@@ -87,7 +104,16 @@ func TestParse(t *testing.T) {
 	if len(o.servers) != 2 || o.servers[0].name != naive || len(o.loads) != 1 || o.loads[0].conns != 50 || o.rounds != 1 {
 		t.Errorf("got %+v", o)
 	}
-	for _, bad := range [][]string{{"-servers", "apache"}, {"-loads", ""}, {"-rounds", "0"}, {"-duration", "0"}, {"-idle", "-1"}, {"extra"}} {
+	if o.idle != 0 || o.kvSource != "" {
+		t.Errorf("not asked for: %d idle clients, %q", o.idle, o.kvSource)
+	}
+	if o, err := parse([]string{"-loads", "", "-idle", "7"}, io.Discard); err != nil || len(o.loads) != 0 || o.idle != 7 {
+		t.Errorf("idle clients alone: got %+v, %v", o, err)
+	}
+	if o, err := parse(nil, io.Discard); err != nil || len(o.loads) != len(loads) || o.idle == 0 || o.kvSource == "" {
+		t.Errorf("everything: got %+v, %v", o, err)
+	}
+	for _, bad := range [][]string{{"-servers", "apache"}, {"-loads", "ping"}, {"-sleep", "0"}, {"-rounds", "0"}, {"-duration", "0"}, {"-idle", "-1"}, {"extra"}} {
 		if _, err := parse(bad, io.Discard); err == nil {
 			t.Errorf("%q was taken", bad)
 		}

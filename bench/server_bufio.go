@@ -5,16 +5,23 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
 	"net"
+	"slices"
 	"sync"
 )
 
 // serveBufio is the server of most tutorials: a goroutine per connection, a
-// bufio.Reader, and one Write for each line.
-func serveBufio(ctx context.Context, ln net.Listener) error {
+// bufio.Reader, and one Write for each line or frame.
+func serveBufio(ctx context.Context, ln net.Listener, w work) error {
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
-
+	serve := func(conn net.Conn) { echoLines(conn, w) }
+	if w == framing {
+		serve = echoFrames
+	}
 	// The clients are closed by the load, which ends before its server.
 	var clients sync.WaitGroup
 	defer clients.Wait()
@@ -26,22 +33,60 @@ func serveBufio(ctx context.Context, ln net.Listener) error {
 		if err != nil {
 			return err
 		}
-		clients.Go(func() { echoLines(conn) })
+		clients.Go(func() {
+			defer conn.Close()
+			serve(conn)
+		})
 	}
 }
 
 // echoLines takes ReadSlice rather than ReadBytes, which would allocate every
 // line: the naive server at its best, with lines of up to 4 KiB.
-func echoLines(conn net.Conn) {
-	defer conn.Close()
+func echoLines(conn net.Conn, w work) {
 	r := bufio.NewReader(conn)
-	for {
+	for seen := 1; ; seen++ {
 		line, err := r.ReadSlice('\n')
 		if err != nil {
 			return
+		}
+		if w.sleeps() {
+			w.pause(line, seen)
 		}
 		if _, err := conn.Write(line); err != nil {
 			return
 		}
 	}
+}
+
+// echoFrames has a buffer that grows to the longest frame and stays. Head and
+// frame go out in one Write. What is longer than the bufio.Reader's own buffer
+// is read past that, straight into this one.
+func echoFrames(conn net.Conn) {
+	r := bufio.NewReader(conn)
+	buf := make([]byte, headSize)
+	for {
+		if _, err := io.ReadFull(r, buf[:headSize]); err != nil {
+			return
+		}
+		size, err := frameSize(buf)
+		if err != nil {
+			return
+		}
+		buf = slices.Grow(buf[:headSize], size)[:headSize+size]
+		if _, err := io.ReadFull(r, buf[headSize:]); err != nil {
+			return
+		}
+		if _, err := conn.Write(buf); err != nil {
+			return
+		}
+	}
+}
+
+// frameSize reads a frame's head.
+func frameSize(head []byte) (int, error) {
+	size := binary.BigEndian.Uint32(head)
+	if size > maxFrame {
+		return 0, fmt.Errorf("frame of %d bytes, more than %d", size, maxFrame)
+	}
+	return int(size), nil
 }

@@ -4,7 +4,7 @@ package main
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"os"
@@ -12,24 +12,31 @@ import (
 	"path/filepath"
 )
 
-//go:embed c/epoll.c
-var epollSource []byte
+//go:embed c
+var sources embed.FS
 
 var errNoCompiler = errors.New("no C compiler (cc) on the path")
 
-// compileEpoll builds the C server in dir and returns the path of the program.
-func compileEpoll(ctx context.Context, dir string) (string, error) {
+// compile builds a C server in dir and returns the path of the program.
+func compile(ctx context.Context, dir, name string) (string, error) {
 	cc, err := exec.LookPath("cc")
 	if err != nil {
 		return "", errNoCompiler
 	}
-	source, program := filepath.Join(dir, "epoll.c"), filepath.Join(dir, "epoll")
-	if err := os.WriteFile(source, epollSource, 0o600); err != nil {
+	text, err := sources.ReadFile("c/" + name)
+	if err != nil {
+		return "", err
+	}
+	source, program := filepath.Join(dir, name), filepath.Join(dir, name+".bin")
+	if err := os.WriteFile(source, text, 0o600); err != nil {
 		return "", err
 	}
 	out, err := exec.CommandContext(ctx, cc, "-O2", "-o", program, source).CombinedOutput()
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
 	if err != nil {
-		return "", fmt.Errorf("cc: %w\n%s", err, out)
+		return "", fmt.Errorf("cc %s: %w\n%s", name, err, out)
 	}
 	return program, nil
 }

@@ -16,7 +16,7 @@ import (
 // goroutine per request over the default pool where handlers need no deep
 // stack; here that saves a seventh of the CPU. Its one poller is the default
 // for so few cores.
-func serveNetpoll(ctx context.Context, ln net.Listener) error {
+func serveNetpoll(ctx context.Context, ln net.Listener, _ work) error {
 	err := netpoll.Configure(netpoll.Config{
 		Runner:       func(_ context.Context, f func()) { go f() },
 		LoggerOutput: io.Discard, // that clients reset their connections is no news here

@@ -11,23 +11,20 @@ import (
 
 	"wireline/echo"
 	"wireline/handler"
+	"wireline/lib/frame"
 	"wireline/lib/logger"
 	"wireline/tcp"
 )
 
-// serveWireline is the echo server of the framework with what one would run it
-// with: limits, time-outs, and a record of every connection, formatted and
-// thrown away. The others have none of these.
-func serveWireline(ctx context.Context, ln net.Listener) error {
+// serveWireline is a server of the framework with what one would run it with:
+// limits, time-outs, and a record of every connection, formatted and thrown
+// away. The others have none of these.
+func serveWireline(ctx context.Context, ln net.Listener, w work) error {
 	log, err := logger.New(io.Discard, logger.Config{})
 	if err != nil {
 		return err
 	}
-	h := echo.New(echo.Config{
-		IdleTimeout:  time.Minute,
-		FrameTimeout: 10 * time.Second,
-		WriteTimeout: 30 * time.Second,
-	})
+	h := wirelineHandler(w)
 	h.OnRecord = handler.LogRecords(log)
 	srv := tcp.Server{
 		Config:  tcp.Config{MaxClients: 100_000, MaxClientsPerIP: 100_000, Log: log},
@@ -37,4 +34,53 @@ func serveWireline(ctx context.Context, ln net.Listener) error {
 		return err
 	}
 	return nil
+}
+
+// serveWirelinePlain is the same without what needs the bare socket: every
+// connection has a goroutine.
+func serveWirelinePlain(ctx context.Context, ln net.Listener, w work) error {
+	return serveWireline(ctx, plainListener{ln}, w)
+}
+
+// wirelineHandler is package echo as it is, if there is nothing else to do.
+func wirelineHandler(w work) *handler.Frames {
+	h := echo.New(echo.Config{
+		IdleTimeout:  time.Minute,
+		FrameTimeout: 10 * time.Second,
+		WriteTimeout: 30 * time.Second,
+	})
+	if w == framing {
+		h.Codec = frame.Length{Max: maxFrame}
+		h.Serve = func(c *handler.Client, payload []byte) error { return c.WriteFrame(payload) }
+	}
+	if w.sleeps() {
+		h.OnOpen = func(c *handler.Client) error { c.Value = new(int); return nil }
+		h.Serve = func(c *handler.Client, line []byte) error {
+			seen := c.Value.(*int)
+			*seen++
+			w.pause(line, *seen)
+			_, err := c.Write(line)
+			return err
+		}
+	}
+	return h
+}
+
+// plainListener hides that its connections are TCP sockets.
+type plainListener struct{ net.Listener }
+
+func (l plainListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return plainConn{conn, conn.(halfCloser)}, nil
+}
+
+type halfCloser interface{ CloseWrite() error }
+
+// plainConn can be closed for writing, as a TLS connection can, and no more.
+type plainConn struct {
+	net.Conn
+	halfCloser
 }

@@ -22,14 +22,66 @@ func (r *results) printHead(w io.Writer) {
 	}
 }
 
-func (l loadResult) print(w io.Writer) {
-	fmt.Fprintf(w, "\n%s: connections: %d, lines in flight on each: %d\n", l.Name, l.Conns, l.Depth)
+// column is one figure of a table.
+type column struct {
+	head string
+	cell func(summary) string
+}
+
+// columns of a load: what all have, its ratios, and what only it has.
+func (l load) columns() []column {
+	all := []column{
+		{"req/s", func(s summary) string { return fmt.Sprintf("%.0f", s.PerSecond) }},
+		{"CPU us", func(s summary) string { return fmt.Sprintf("%.3f", s.CPUMicros) }},
+		{"spread of " + l.main().head, func(s summary) string { return percent(s.Spread) }},
+	}
+	if l.frame > 0 {
+		all = append(all, column{"CPU s per GB", func(s summary) string { return fmt.Sprintf("%.3f", s.CPUPerGB) }})
+	}
+	for _, c := range l.ratios {
+		all = append(all, column{c.figure.head + " to " + c.to, func(s summary) string {
+			return times(s.Ratios[c.figure.name][c.to])
+		}})
+	}
+	all = append(all,
+		column{"p50 us", func(s summary) string { return fmt.Sprintf("%.1f", s.P50Micros) }},
+		column{"p99 us", func(s summary) string { return fmt.Sprintf("%.1f", s.P99Micros) }},
+	)
+	if l.warmup > 0 {
+		all = append(all, column{"req/s at first", func(s summary) string { return fmt.Sprintf("%.0f", s.WarmupRate) }})
+	}
+	if l.stalls {
+		all = append(all, stalledColumns...)
+	}
+	return append(all,
+		column{"core used", func(s summary) string { return percent(s.Utilisation) }},
+		column{"by others", func(s summary) string { return percent(s.ForeignShare) }},
+	)
+}
+
+var stalledColumns = []column{
+	{"max ms", func(s summary) string { return fmt.Sprintf("%.1f", s.MaxMicros/1000) }},
+	{"worst max", func(s summary) string { return fmt.Sprintf("%.1f", s.Stalled.WorstMicros/1000) }},
+	{"max before", func(s summary) string { return fmt.Sprintf("%.1f", s.Stalled.MaxBeforeMicros/1000) }},
+	{"CPU to before", func(s summary) string { return times(s.Stalled.CPU) }},
+	{"req/s to before", func(s summary) string { return times(s.Stalled.Rate) }},
+}
+
+func (r loadResult) print(w io.Writer) {
+	fmt.Fprintf(w, "\n%s: %s\n", r.Name, r.About)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "server\treq/s\tCPU s per 1M\tspread\tto c-epoll\tto bufio\tp50 us\tp99 us\tcore used\tby others\t")
-	for _, s := range l.Servers {
-		fmt.Fprintf(t, "%s\t%.0f\t%.3f\t%.0f%%\t%s\t%s\t%.1f\t%.1f\t%.0f%%\t%.0f%%\t\n",
-			s.Server, s.PerSecond, s.CPUPerM, 100*s.CPUSpread, times(s.ToCEpoll), times(s.ToBufio),
-			s.P50Micros, s.P99Micros, 100*s.Utilisation, 100*s.ForeignShare)
+	columns := r.load.columns()
+	fmt.Fprint(t, "server\t")
+	for _, c := range columns {
+		fmt.Fprint(t, c.head, "\t")
+	}
+	fmt.Fprintln(t)
+	for _, s := range r.Servers {
+		fmt.Fprint(t, s.Server, "\t")
+		for _, c := range columns {
+			fmt.Fprint(t, c.cell(s), "\t")
+		}
+		fmt.Fprintln(t)
 	}
 	t.Flush()
 }
@@ -40,9 +92,23 @@ func printMemory(w io.Writer, memory []memoryResult) {
 	}
 	fmt.Fprintf(w, "\nidle: connections: %d, after one line each\n", memory[0].Conns)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "server\tRSS KB per connection\tRSS MB before\tRSS MB after\t")
+	fmt.Fprintln(t, "server\tRSS KiB per connection\tspread\tRSS MiB before\tRSS MiB after\t")
 	for _, m := range memory {
-		fmt.Fprintf(t, "%s\t%.2f\t%.1f\t%.1f\t\n", m.Server, m.PerConn/1024, mib(m.Before), mib(m.After))
+		fmt.Fprintf(t, "%s\t%.2f\t%s\t%.1f\t%.1f\t\n", m.Server, m.PerConn/1024, percent(m.Spread), mib(m.Before), mib(m.After))
+	}
+	t.Flush()
+}
+
+// printKV has a line for each question, with both servers side by side.
+func printKV(w io.Writer, results []loadResult) {
+	fmt.Fprintf(w, "\nkv: redis-benchmark, connections: %d; %s to %s\n", kvConns, exampleKV, redis)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "question\tlines in flight\tredis req/CPU s\tkv req/CPU s\tratio\tspread\tredis req/s\tkv req/s\tby others\t")
+	for _, r := range results {
+		them, us := r.Servers[0], r.Servers[1]
+		fmt.Fprintf(t, "%s\t%d\t%.0f\t%.0f\t%s\t%s\t%.0f\t%.0f\t%s\t\n", r.Name, r.Depth,
+			1e6/them.CPUMicros, 1e6/us.CPUMicros, times(us.Ratios[perCPUFigure.name][redis]), percent(us.Spread),
+			them.PerSecond, us.PerSecond, percent(max(them.ForeignShare, us.ForeignShare)))
 	}
 	t.Flush()
 }
@@ -55,4 +121,6 @@ func times(ratio float64) string {
 	return fmt.Sprintf("%.3f", ratio)
 }
 
-func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
+func percent(share float64) string { return fmt.Sprintf("%.0f%%", 100*share) }
+
+func mib(bytes float64) float64 { return bytes / (1 << 20) }

@@ -1,0 +1,60 @@
+//go:build linux
+
+package main
+
+import "context"
+
+// contestant is a server under a load. It is started when it is first needed.
+type contestant struct {
+	bench   *bench
+	load    load
+	server  server
+	running *running // nil while it is not started
+}
+
+func (c *contestant) measure(ctx context.Context) (m measurement, err error) {
+	serverCores, loadCores := c.bench.cores(c.load)
+	if c.running == nil {
+		if c.running, err = c.bench.startServer(ctx, c.server, c.load.work, serverCores); err != nil {
+			return m, err
+		}
+	}
+	if err := c.bench.runTask(ctx, cmdLoad, c.bench.task(c.load, c.running), loadCores, &m); err != nil {
+		return m, err
+	}
+	if c.load.fresh {
+		err = c.stop()
+	}
+	return m, err
+}
+
+func (c *contestant) stop() error {
+	if c.running == nil {
+		return nil
+	}
+	r := c.running
+	c.running = nil
+	return r.stop()
+}
+
+// task is what a load process is to do with a running server.
+func (b *bench) task(l load, r *running) task {
+	t := task{
+		Address: r.address,
+		Server:  r.cmd.Process.Pid,
+		Cores:   b.bothCores(),
+		Conns:   l.conns,
+		Depth:   l.depth,
+		Frame:   l.frame,
+		Wait:    l.shared,
+		Churn:   l.churn,
+		Reset:   l.reset,
+		Warmup:  max(b.warmup, l.warmup),
+		Measure: b.duration,
+		Stall:   stallBound,
+	}
+	if l.stalls {
+		t.Sleep = b.sleep
+	}
+	return t
+}

@@ -1,0 +1,275 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// generator drives all clients from one thread, edge-triggered. It polls
+// without ever sleeping, or waits, if the task says so: a load that sleeps is
+// woken by the server's writes, at the server's cost, which a client on
+// another machine does not cause; one that polls keeps its core to itself.
+type generator struct {
+	task
+	epoll   int
+	clients []*client
+	events  []unix.EpollEvent
+	buf     []byte
+
+	started time.Time
+	now     time.Duration // since started, read once per reply
+	last    time.Duration // when the last reply came
+	waiting int           // clients that have a burst under way
+	closing bool          // send no further burst
+	bursts  int64
+	latency histogram
+}
+
+// measure warms the server up, then takes figures for a while.
+func measure(t task) (measurement, error) {
+	// Nothing is allocated while it runs, so nothing has to be collected; where
+	// connections come and go it is little.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+
+	g, err := newGenerator(t)
+	if err != nil {
+		return measurement{}, err
+	}
+	defer g.close()
+	if err := g.warmUp(); err != nil {
+		return measurement{}, err
+	}
+	warmup := g.rate(g.Warmup)
+	m, err := g.window()
+	if err == nil && g.Sleep > 0 {
+		m, err = g.stalled(m)
+	}
+	if err != nil {
+		return measurement{}, err
+	}
+	m.Warmup = warmup
+	return m, g.drain()
+}
+
+// rate is what so far came back in a time, in requests per second.
+func (g *generator) rate(in time.Duration) float64 {
+	if in == 0 {
+		return 0
+	}
+	return float64(g.requests()) / in.Seconds()
+}
+
+func (g *generator) requests() int64 { return g.bursts * int64(max(g.Depth, 1)) }
+
+// newGenerator makes a generator that has no clients yet.
+func newGenerator(t task) (*generator, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	return &generator{
+		task:    t,
+		epoll:   epoll,
+		clients: make([]*client, 0, t.Conns+1),
+		events:  make([]unix.EpollEvent, 256),
+		buf:     make([]byte, 2*len(t.burst(0, 0))),
+		started: time.Now(),
+	}, nil
+}
+
+// burst is what client number id sends in one turn.
+func (t task) burst(id, turn int) []byte {
+	if t.Frame > 0 {
+		return frameBurst(id, turn, t.Frame)
+	}
+	return lineBurst(id, turn, t.Depth)
+}
+
+// add connects one more client and has it send its first burst.
+func (g *generator) add() error {
+	id := len(g.clients)
+	c := &client{id: id, bursts: [2][]byte{g.burst(id, 0), g.burst(id, 1)}}
+	if err := g.open(c); err != nil {
+		return err
+	}
+	g.clients = append(g.clients, c)
+	g.waiting++
+	if g.Churn { // it sends when it is connected
+		return nil
+	}
+	return c.send()
+}
+
+// open connects a client.
+func (g *generator) open(c *client) (err error) {
+	g.tick()
+	c.since = g.now
+	if g.Churn {
+		c.fd, err = beginConnect(g.Address, c.id, g.Reset)
+	} else {
+		c.fd, err = connect(g.Address)
+	}
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", g.Address, err)
+	}
+	g.last = g.now
+	return unix.EpollCtl(g.epoll, unix.EPOLL_CTL_ADD, c.fd, &unix.EpollEvent{
+		Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET,
+		Fd:     int32(c.id),
+	})
+}
+
+func (g *generator) close() {
+	for _, c := range g.clients {
+		_ = unix.Close(c.fd)
+	}
+	_ = unix.Close(g.epoll)
+}
+
+// warmUp connects all clients and lets them ask, not measured yet.
+func (g *generator) warmUp() error {
+	for range g.Conns {
+		if err := g.add(); err != nil {
+			return err
+		}
+	}
+	g.tick()
+	return g.runUntil(g.now + g.Warmup)
+}
+
+// window measures for the time that the task asks for.
+func (g *generator) window() (measurement, error) {
+	return g.measureWhile(func() error { return g.runUntil(g.now + g.Measure) })
+}
+
+// measureWhile takes the figures of what run does.
+func (g *generator) measureWhile(run func() error) (m measurement, err error) {
+	g.bursts, g.latency = 0, histogram{}
+	before, err := readClocks(g.Server, g.Cores)
+	if err != nil {
+		return m, err
+	}
+	g.tick()
+	if err := run(); err != nil {
+		return m, err
+	}
+	after, err := readClocks(g.Server, g.Cores)
+	if err != nil {
+		return m, err
+	}
+	m = after.since(before, 0)
+	m.Requests, m.Bytes = g.requests(), g.bursts*int64(len(g.clients[0].bursts[0]))
+	m.P50, m.P99, m.Max = g.latency.quantile(0.50), g.latency.quantile(0.99), g.latency.longest
+	return m, nil
+}
+
+// drain waits for the replies that are under way.
+func (g *generator) drain() error {
+	g.closing = true
+	for g.waiting > 0 {
+		if err := g.poll(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runUntil goes on until then, and on to the first reply if there was none: a
+// server may be kept from its core for longer than a short measurement.
+func (g *generator) runUntil(end time.Duration) error {
+	for g.now < end || g.bursts == 0 {
+		if err := g.poll(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *generator) tick() { g.now = time.Since(g.started) }
+
+// pollBound ends the wait for events, in milliseconds, to look at the time.
+const pollBound = 50
+
+// poll handles the events that are there. The system call goes past the Go
+// scheduler, which has nothing else to run here, also where it waits.
+func (g *generator) poll() error {
+	wait := 0
+	if g.Wait {
+		wait = pollBound
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(g.epoll),
+		uintptr(unsafe.Pointer(&g.events[0])), uintptr(len(g.events)), uintptr(wait), 0, 0)
+	if errno != 0 && errno != unix.EINTR {
+		return fmt.Errorf("epoll_pwait: %w", errno)
+	}
+	if n == 0 || errno != 0 {
+		return g.idle()
+	}
+	for _, event := range g.events[:n] {
+		if err := g.handle(g.clients[event.Fd], event.Events); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// idle ends a run in which no reply comes any more.
+func (g *generator) idle() error {
+	g.tick()
+	if g.now-g.last > g.Stall {
+		return fmt.Errorf("no reply for %v: %d of %d clients are waiting", g.Stall, g.waiting, len(g.clients))
+	}
+	return nil
+}
+
+// handle goes on with a client. An event always tells that it may write too,
+// so a burst that did not fit in at once is looked for first.
+func (g *generator) handle(c *client, events uint32) error {
+	if c.sent < len(c.bursts[c.turn]) {
+		if err := c.send(); err != nil {
+			return err
+		}
+	}
+	if events&^unix.EPOLLOUT == 0 {
+		return nil
+	}
+	whole, err := c.receive(g.buf)
+	if err != nil || !whole {
+		return err
+	}
+	g.tick()
+	g.last = g.now
+	if c.once {
+		g.waiting--
+		return nil
+	}
+	g.latency.add(g.now - c.since)
+	g.bursts++
+	return g.goOn(c)
+}
+
+// goOn has a client that got its reply send the next burst.
+func (g *generator) goOn(c *client) error {
+	if g.closing {
+		g.waiting--
+		return nil
+	}
+	c.next()
+	if g.Churn {
+		if err := unix.Close(c.fd); err != nil {
+			return err
+		}
+		return g.open(c)
+	}
+	c.since = g.now
+	return c.send()
+}
