@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	stdatomic "sync/atomic"
 	"time"
 
 	"go.uber.org/atomic"
@@ -40,33 +41,32 @@ type Client struct {
 	frames *Frames // nil for the client of a plain handler
 	begin  time.Time
 
-	opened   atomic.Bool // OnOpen has set Value: others may see the client
-	draining atomic.Bool
-	paused   atomic.Bool
-	wasBusy  bool // when the drain began; under the owner's mu, as is wasCut
-	wasCut   bool
+	// Of the standard library, for an idle client's sake: go.uber.org/atomic
+	// aligns each of these to eight bytes.
+	opened   stdatomic.Bool // OnOpen has set Value: others may see the client
+	draining stdatomic.Bool
+	paused   stdatomic.Bool
 	polled   bool // on an event loop: what the socket does not take is sent by the loop
 	direct   bool // tryWrite writes
+	wasBusy  bool // when the drain began; under the owner's mu, as is wasCut
+	wasCut   bool
 
-	// inflight counts the goroutines that write to the connection besides the
-	// one that serves it: before a close they are waited for. Nil if polled.
-	inflight *wait.Wait
-
-	ending atomic.Pointer[ending]
-	closed atomic.Duration // since begin; zero until then
-
-	// mu guards what is below. It is taken a few times for a batch of frames,
-	// so the counters cost nothing of their own.
-	mu      sync.Mutex
-	count   counters
-	codec   frame.Codec
-	out     *output
-	fail    error // why nothing can be written any more
+	// Under mu.
 	busy    bool
 	shut    bool // nothing more is taken
 	late    bool // in the handler's list of those whose replies may be late
 	inline  bool // the batch is watched by its loop
 	awaited bool // wake is to be called when all is sent
+
+	ending atomic.Pointer[ending]
+
+	// mu guards what is below. It is taken a few times for a batch of frames,
+	// so the counters cost nothing of their own.
+	mu      sync.Mutex
+	count   counters
+	changed *frame.Codec // the codec, if it is not the handler's
+	out     *output
+	fail    error // why nothing can be written any more
 }
 
 // counters are the figures of a Record.
@@ -80,6 +80,7 @@ type ending struct {
 	by     Party
 	reason Reason
 	err    error
+	took   atomic.Duration // from begin until the connection was closed; zero until then
 }
 
 // wire is how a client's connection is held.
@@ -105,8 +106,13 @@ type wire interface {
 	touch()
 	last() int64
 
-	// yield reports whether the client has had its turn, and others wait.
-	yield() bool
+	// now is the time by the clock of last.
+	now() int64
+
+	// writers counts the goroutines that write to the connection besides the
+	// one that serves it: before a close they are waited for. Nil if there are
+	// none.
+	writers() *wait.Wait
 
 	// wake interrupts who waits to read from the connection, now or the next
 	// time, so that he looks at the client's state.
@@ -165,14 +171,16 @@ func (c *Client) Close() error {
 // Record returns the client's record as it is now. Until the client has ended,
 // By and Reason are empty.
 func (c *Client) Record() Record {
-	var end ending
-	if e := c.ending.Load(); e != nil {
-		end = *e
+	end := c.ending.Load()
+	took := time.Duration(0)
+	if end == nil {
+		end = new(ending)
+	} else {
+		took = end.took.Load()
 	}
 	c.mu.Lock()
 	count := c.count
 	c.mu.Unlock()
-	took := c.closed.Load()
 	if took == 0 {
 		took = time.Since(c.begin)
 	}

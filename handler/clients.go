@@ -92,7 +92,8 @@ func (s *Clients) remove(c *Client) {
 		return
 	}
 	defer s.live.Done()
-	c.closed.Store(time.Since(c.begin))
+	c.end(ByServer, Closed, nil) // if nobody has said more
+	c.ending.Load().took.Store(time.Since(c.begin))
 	record := s.OnRecord
 	if record == nil {
 		record = LogFailures(slog.Default())

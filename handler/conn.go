@@ -38,7 +38,6 @@ type Conn struct {
 func newConn(ctx context.Context, conn net.Conn) *Conn {
 	c := &Conn{client: &Client{ctx: ctx, begin: time.Now()}, conn: conn}
 	c.client.wire = c
-	c.client.inflight = &c.inflight
 	c.client.opened.Store(true)
 	c.client.busy = true // until it reads: it may greet first
 	return c
@@ -92,8 +91,8 @@ func (c *Conn) stopped() error {
 // Write implements net.Conn.
 func (c *Conn) Write(p []byte) (int, error) {
 	client := c.client
-	client.inflight.Add(1)
-	defer client.inflight.Done()
+	c.inflight.Add(1)
+	defer c.inflight.Done()
 	n, err := c.conn.Write(p)
 	client.mu.Lock()
 	client.count.bytesOut += int64(n)
@@ -162,7 +161,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadl
 // other goroutines are done, and so that the last of them arrives although the
 // client is still sending.
 func (c *Conn) finish() {
-	if c.client.inflight.WaitWithTimeout(flushTimeout) {
+	if c.inflight.WaitWithTimeout(flushTimeout) {
 		c.client.abort(ByServer, WriteTimeout, errWriteTimeout)
 	}
 	switch c.noteEnd() {
@@ -189,7 +188,9 @@ func (c *Conn) write(p []byte) (int, error) { return c.Write(p) }
 
 func (c *Conn) touch()      {}
 func (c *Conn) last() int64 { return 0 }
-func (c *Conn) yield() bool { return false }
+func (c *Conn) now() int64  { return 0 }
+
+func (c *Conn) writers() *wait.Wait { return &c.inflight }
 
 func (c *Conn) wake() {
 	c.mu.Lock()

@@ -51,7 +51,8 @@ func (f *framer) open(inline bool) bool {
 }
 
 // turn serves the whole frames that are there, and writes their replies at once.
-func (f *framer) turn(eof, inline bool) verdict {
+// It stops early at the time until, if that is not zero.
+func (f *framer) turn(eof, inline bool, until int64) verdict {
 	if f.in == nil {
 		return drained
 	}
@@ -61,7 +62,7 @@ func (f *framer) turn(eof, inline bool) verdict {
 	if ok || err != nil {
 		began = 0
 		c.beginBatch(inline)
-		v := f.serveAll(b, ok, err, eof)
+		v := f.serveAll(b, ok, err, eof, until)
 		f.endBatch()
 		if v != drained {
 			return v
@@ -75,12 +76,12 @@ func (f *framer) turn(eof, inline bool) verdict {
 
 // next splits off the next frame.
 func (f *framer) next(eof bool) ([]byte, bool, error) {
-	return f.in.Next(f.client.codec, eof)
+	return f.in.Next(f.client.codec(), eof)
 }
 
 // serveAll serves the frame b, if ok says that there is one, and those after it.
 // err is what the codec says of what comes then.
-func (f *framer) serveAll(b []byte, ok bool, err error, eof bool) verdict {
+func (f *framer) serveAll(b []byte, ok bool, err error, eof bool, until int64) verdict {
 	c := f.client
 	for n := 1; ; n++ {
 		switch {
@@ -93,7 +94,7 @@ func (f *framer) serveAll(b []byte, ok bool, err error, eof bool) verdict {
 			f.endInput(FrameError, err)
 			return over
 		}
-		if c.stopping() || c.paused.Load() || n%yieldEvery == 0 && c.wire.yield() {
+		if c.stopping() || c.paused.Load() || until != 0 && n%yieldEvery == 0 && c.wire.now() > until {
 			return f.stop(eof, early)
 		}
 		b, ok, err = f.next(eof)
@@ -117,7 +118,7 @@ func (f *framer) stop(eof bool, v verdict) verdict {
 // and the codec can, and reports whether it does.
 func (f *framer) skip(err error) bool {
 	c := f.client
-	if c.frames.TooLong != Discard || !errors.Is(err, frame.ErrTooLong) || !f.in.Discard(c.codec) {
+	if c.frames.TooLong != Discard || !errors.Is(err, frame.ErrTooLong) || !f.in.Discard(c.codec()) {
 		return false
 	}
 	if c.frames.OnError != nil {

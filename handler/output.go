@@ -175,7 +175,8 @@ func (c *Client) WriteFrame(payload []byte) error {
 		return err
 	}
 	before := len(o.pending)
-	if w, ok := c.codec.(frame.Wrapper); ok && c.direct && len(payload) >= directSize {
+	codec := c.codec()
+	if w, ok := codec.(frame.Wrapper); ok && c.direct && len(payload) >= directSize {
 		head, tail, err := w.Wrap(o.pending, payload)
 		if err != nil {
 			c.releaseLocked()
@@ -187,7 +188,7 @@ func (c *Client) WriteFrame(payload []byte) error {
 		c.sendLocked(o, payload, tail)
 		return nil
 	}
-	b, err := c.codec.Append(o.pending, payload)
+	b, err := codec.Append(o.pending, payload)
 	if err != nil {
 		c.releaseLocked()
 		return err
@@ -374,14 +375,14 @@ func (c *Client) restLocked(o *output) {
 		return
 	}
 	o.flushing = true
-	c.inflight.Add(1)
+	c.wire.writers().Add(1)
 	go c.flushRest(o)
 }
 
 // flushRest is the goroutine that waits for the connection to take the rest, and
 // what comes meanwhile.
 func (c *Client) flushRest(o *output) {
-	defer c.inflight.Done()
+	defer c.wire.writers().Done()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.flushLocked(o, math.MaxInt64, true)
@@ -516,7 +517,7 @@ func (c *Client) closeOutput(bytes, frames int64) (sent bool) {
 		err = c.fail
 	}
 	c.mu.Unlock()
-	return !c.inflight.WaitWithTimeout(flushTimeout) && err == nil
+	return !c.wire.writers().WaitWithTimeout(flushTimeout) && err == nil
 }
 
 // freeOutput gives the buffers back, when nobody writes any more. The connection

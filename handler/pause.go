@@ -25,10 +25,18 @@ func (c *Client) SetCodec(codec frame.Codec) {
 	if c.frames == nil {
 		return
 	}
-	if codec == nil {
-		codec = c.frames.codec()
-	}
 	c.mu.Lock()
-	c.codec = codec
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	c.changed = nil
+	if codec != nil {
+		c.changed = &codec
+	}
+}
+
+// codec is for who serves the client, or has its mu.
+func (c *Client) codec() frame.Codec {
+	if c.changed != nil {
+		return *c.changed
+	}
+	return c.frames.codec()
 }

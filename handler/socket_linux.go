@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/lib/eventloop"
+	"wireline/lib/sync/wait"
 )
 
 // readsPerTurn bounds how often a client is read from in one turn, so that one
@@ -27,7 +28,6 @@ type socket struct {
 	eventloop.Socket
 	session Session
 	self    Client // framer.client
-	group   *eventloop.Group
 
 	activity atomic.Int64 // the last byte either way
 	stalled  atomic.Int64 // since when the socket takes nothing; zero if it does
@@ -43,8 +43,6 @@ type socket struct {
 	idled    bool // the client was paused
 	woken    bool // time may be up
 	inLoop   bool
-	began    int64 // this turn
-	deadline int64 // of the drain's last look
 	farewell *farewell
 
 	// armed is when Expired is called; zero for never. It is written under mu.
@@ -68,10 +66,10 @@ const (
 )
 
 func newSocket(ctx context.Context, g *eventloop.Group, session Session, h *Frames) *socket {
-	s := &socket{session: session, group: g}
+	s := &socket{session: session}
 	s.client = &s.self
-	s.self = Client{ctx: ctx, frames: h, begin: time.Now(), codec: h.codec(), wire: s, polled: true, direct: true}
-	s.touch()
+	s.self = Client{ctx: ctx, frames: h, begin: time.Now(), wire: s, polled: true, direct: true}
+	s.activity.Store(g.Now())
 	return s
 }
 
@@ -93,7 +91,6 @@ func (s *socket) Ready(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 // step does what ev allows, and reports whether it stopped because others wait.
 func (s *socket) step(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 	s.inLoop = w.InLoop()
-	s.began = s.last()
 	if ev&eventloop.In != 0 {
 		s.unread = true
 	}
@@ -118,6 +115,10 @@ func (s *socket) step(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 // and whether that is to be soon.
 func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
 	c := s.client
+	until := int64(0) // where nobody waits
+	if s.inLoop {
+		until = w.Now() + int64(slice)
+	}
 	for reads := 0; ; {
 		switch {
 		case c.ended():
@@ -130,13 +131,13 @@ func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
 		case s.idled:
 			s.resumed()
 		case s.left:
-			switch s.turn(s.eof, s.inLoop) {
+			switch s.turn(s.eof, s.inLoop, until) {
 			case drained:
 				s.left = false
 			case over:
 				return false, false
 			case early:
-				if s.yield() {
+				if until != 0 && s.now() > until {
 					return true, true
 				}
 			}
@@ -194,11 +195,11 @@ func (s *socket) receive(w *eventloop.Worker) {
 // lastLook is what a drain leaves of reading: a client that is idle gets its
 // FIN, unless a frame of its has arrived that was not read yet.
 func (s *socket) lastLook(w *eventloop.Worker) {
-	now := s.group.Now()
-	if s.deadline == 0 {
-		s.deadline = now + int64(lookTime)
+	now := s.now()
+	if s.farewell == nil {
+		s.farewell = &farewell{end: now + int64(lookTime)}
 	}
-	if !s.client.paused.Load() && now <= s.deadline {
+	if !s.client.paused.Load() && now <= s.farewell.end {
 		s.unread = true
 		s.receive(w)
 	}
@@ -237,7 +238,7 @@ func (s *socket) checkTime() bool {
 	if due == 0 {
 		return true
 	}
-	now := s.group.Now()
+	now := s.now()
 	if now < due {
 		return true
 	}
@@ -284,7 +285,7 @@ func (s *socket) checkStall() {
 	if since == 0 || limit == 0 {
 		return
 	}
-	if due := since + int64(limit); s.group.Now() < due {
+	if due := since + int64(limit); s.now() < due {
 		s.arm(due)
 		return
 	}
@@ -357,7 +358,7 @@ func (s *socket) tryWrite(parts [3][]byte) (int, error) {
 // block has Writable called when the socket takes more, and looks after the
 // write time-out until then.
 func (s *socket) block() error {
-	now := s.group.Now()
+	now := s.now()
 	s.stalled.Store(now)
 	if limit, _ := s.client.writeLimit(); limit > 0 {
 		s.arm(now + int64(limit))
@@ -371,10 +372,12 @@ func (s *socket) block() error {
 // write is for connections that wait: see output.blocked.
 func (s *socket) write([]byte) (int, error) { return 0, errWouldBlock }
 
-func (s *socket) touch()      { s.activity.Store(s.group.Now()) }
+func (s *socket) touch()      { s.activity.Store(s.now()) }
 func (s *socket) last() int64 { return s.activity.Load() }
 
-func (s *socket) yield() bool { return s.group.Now()-s.began > int64(slice) }
+func (s *socket) now() int64 { return s.Socket.Now() }
+
+func (s *socket) writers() *wait.Wait { return nil }
 
 func (s *socket) wake() { s.Wake() }
 

@@ -64,7 +64,7 @@ func (s *socket) part(w *eventloop.Worker) {
 		return
 	}
 	s.phase = lingering
-	s.farewell = &farewell{end: s.group.Now() + int64(limit)}
+	s.farewell = &farewell{end: s.now() + int64(limit)}
 }
 
 func (s *socket) isClosed() bool {
@@ -73,7 +73,8 @@ func (s *socket) isClosed() bool {
 	return s.closed
 }
 
-// farewell is the state of a lingering close, by the group's clock.
+// farewell is the state of the last look of a drain, and of a lingering close, by
+// the loop's clock.
 type farewell struct {
 	end       int64
 	next      int64 // when to read again
@@ -85,7 +86,7 @@ type farewell struct {
 // not keep the processor busy.
 func (s *socket) linger(w *eventloop.Worker) (more bool) {
 	f := s.farewell
-	now := s.group.Now()
+	now := s.now()
 	if s.client.draining.Load() {
 		f.end = min(f.end, now+int64(lingerDrain))
 	}

@@ -44,7 +44,7 @@ type stream struct {
 
 func newStream(ctx context.Context, conn net.Conn, h *Frames) *stream {
 	s := &stream{conn: conn, resumed: make(chan struct{}, 1)}
-	s.client = &Client{ctx: ctx, frames: h, begin: time.Now(), codec: h.codec(), wire: s, inflight: &s.inflight}
+	s.client = &Client{ctx: ctx, frames: h, begin: time.Now(), wire: s}
 	s.raw.init(s)
 	s.client.direct = s.raw.ok()
 	s.resumes = resumes(conn)
@@ -85,7 +85,7 @@ func (s *stream) loop() {
 		if !ok {
 			return
 		}
-		for v := s.turn(eof, false); v != drained; v = s.turn(eof, false) {
+		for v := s.turn(eof, false, 0); v != drained; v = s.turn(eof, false, 0) {
 			if v == over || !s.awaitResume() {
 				return
 			}
@@ -157,9 +157,9 @@ func (s *stream) lastWords(reason Reason) {
 // without jumps when the wall clock is set.
 func (s *stream) now() int64 { return int64(time.Since(s.client.begin)) + 1 }
 
-func (s *stream) touch()      { s.activity.Store(s.now()) }
-func (s *stream) last() int64 { return s.activity.Load() }
-func (s *stream) yield() bool { return false } // the scheduler sees to that
+func (s *stream) touch()              { s.activity.Store(s.now()) }
+func (s *stream) last() int64         { return s.activity.Load() }
+func (s *stream) writers() *wait.Wait { return &s.inflight }
 
 // setReadDeadline sets the deadline at which checkTime has to look next, if
 // none is in force that comes before it. It reports false when nothing is to be

@@ -16,7 +16,8 @@ type arrival struct {
 
 	// If conn is nil:
 	fd   int
-	peer netip.AddrPort // not valid on unix sockets
+	peer netip.AddrPort // without its zone; not valid on unix sockets
+	zone uint32         // number of the interface, of a link-local peer
 	from *rawListener
 }
 

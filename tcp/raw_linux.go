@@ -122,6 +122,9 @@ func (l *rawListener) accept() (arrival, error) {
 	a := arrival{fd: l.fd, from: l}
 	if l.tcp {
 		a.peer = l.peerAddr()
+		if l.peer.Family == unix.AF_INET6 {
+			a.zone = l.peer.Scope_id
+		}
 	}
 	if l.single {
 		setOptions(l.fd)
@@ -153,11 +156,7 @@ func (l *rawListener) peerAddr() netip.AddrPort {
 		ip4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&l.peer)).Addr
 		return netip.AddrPortFrom(netip.AddrFrom4(ip4), port)
 	case unix.AF_INET6:
-		ip := netip.AddrFrom16(l.peer.Addr).Unmap()
-		if l.peer.Scope_id != 0 && ip.Is6() {
-			ip = ip.WithZone(strconv.Itoa(int(l.peer.Scope_id)))
-		}
-		return netip.AddrPortFrom(ip, port)
+		return netip.AddrPortFrom(netip.AddrFrom16(l.peer.Addr).Unmap(), port)
 	}
 	return netip.AddrPort{}
 }
@@ -165,7 +164,7 @@ func (l *rawListener) peerAddr() netip.AddrPort {
 // offer offers a socket to the handler, and reports whether it took it.
 func (s *Server) offer(d *door, a *arrival) bool {
 	h := s.handler().(handler.SocketRegistrar)
-	return h.RegisterSocket(d.ctx, a.fd, &rawSession{from: a.from, peer: a.peer})
+	return h.RegisterSocket(d.ctx, a.fd, newRawSession(a))
 }
 
 // makeConn makes a net.Conn of the socket.
@@ -177,10 +176,41 @@ func (a *arrival) makeConn() error {
 	return err
 }
 
-// rawSession is a socket that the handler has.
+// rawSession is a socket that the handler has. Its peer's address takes half of
+// what a netip.AddrPort does: an idle connection has little else.
 type rawSession struct {
 	from *rawListener
-	peer netip.AddrPort
+	ip   [16]byte
+	zone uint32
+	port uint16
+	tcp  bool
+}
+
+func newRawSession(a *arrival) *rawSession {
+	r := &rawSession{from: a.from, port: a.peer.Port(), zone: a.zone, tcp: a.peer.IsValid()}
+	if r.tcp {
+		r.ip = a.peer.Addr().As16()
+	}
+	return r
+}
+
+// addr is the peer's address without its zone.
+func (r *rawSession) addr() netip.Addr {
+	if !r.tcp {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom16(r.ip).Unmap()
+}
+
+// zoneName is the interface's name, as package net has it, or else its number.
+func zoneName(index uint32) string {
+	if index == 0 {
+		return ""
+	}
+	if i, err := net.InterfaceByIndex(int(index)); err == nil {
+		return i.Name
+	}
+	return strconv.Itoa(int(index))
 }
 
 // LocalAddr implements handler.Session.
@@ -188,10 +218,12 @@ func (r *rawSession) LocalAddr() net.Addr { return r.from.addr }
 
 // RemoteAddr implements handler.Session.
 func (r *rawSession) RemoteAddr() net.Addr {
-	if !r.from.tcp {
+	if !r.tcp {
 		return &net.UnixAddr{Net: "unix"}
 	}
-	return net.TCPAddrFromAddrPort(r.peer)
+	addr := net.TCPAddrFromAddrPort(netip.AddrPortFrom(r.addr(), r.port))
+	addr.Zone = zoneName(r.zone)
+	return addr
 }
 
 // Panicked implements handler.Session.
@@ -200,6 +232,6 @@ func (r *rawSession) Panicked(v any) { r.from.server.reportPanic(r.RemoteAddr().
 // Done implements handler.Session.
 func (r *rawSession) Done() {
 	s := r.from.server
-	s.admission.leave(r.peer.Addr())
+	s.admission.leave(r.addr())
 	s.serving.Done()
 }

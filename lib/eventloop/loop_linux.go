@@ -151,6 +151,7 @@ func (l *loop) run(w *Worker) {
 			l.replace(epoch)
 		}
 	}()
+	w.now = g.Now()
 	for {
 		for {
 			s, ev, ok := l.pick()
@@ -177,12 +178,13 @@ func (l *loop) run(w *Worker) {
 			g.loopEnded()
 			return
 		}
+		w.now = g.Now()
 	}
 }
 
 // served gives up a socket whose Ready has returned, or queues it anew.
 func (l *loop) served(s *Socket, more bool) {
-	if !s.gone && (more || !s.release()) {
+	if !s.gone() && (more || !s.release()) {
 		l.again = append(l.again, s)
 	}
 }

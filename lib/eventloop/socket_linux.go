@@ -1,7 +1,8 @@
 package eventloop
 
 import (
-	"go.uber.org/atomic"
+	"sync/atomic"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -46,6 +47,7 @@ const (
 	free    = 0
 	running = 1 << iota >> 1 // somebody serves it, or it is queued for that
 	waiting                  // a goroutine keeps it, and waits for the next event
+	removed                  // Remove was called: it stays as it is
 )
 
 // Socket is a file descriptor on a loop. It is part of what is served: embed it,
@@ -53,7 +55,7 @@ const (
 // they do not say otherwise.
 type Socket struct {
 	fd      int32
-	state   atomic.Uint32
+	state   atomic.Uint32 // of the standard library: go.uber.org/atomic's takes twice the room
 	loop    *loop
 	handler Handler
 	worker  *Worker // who waits, in state waiting
@@ -61,9 +63,10 @@ type Socket struct {
 	// Under the wheel's mu.
 	next, prev *Socket
 	due        int64
-
-	gone bool // Remove was called; of who serves it
 }
+
+// Now is Group.Now of the socket's group.
+func (s *Socket) Now() int64 { return s.loop.group.Now() }
 
 // FD returns the file descriptor.
 func (s *Socket) FD() int { return int(s.fd) }
@@ -119,6 +122,9 @@ func (s *Socket) claim(ev, own Event) claim {
 // take returns the events that have come since, and stays the one who serves.
 func (s *Socket) take() Event { return Event(s.state.Swap(running) &^ running) }
 
+// gone reports whether Remove was called; for who serves s.
+func (s *Socket) gone() bool { return s.state.Load()&removed != 0 }
+
 // release gives s up, if no event has come since.
 func (s *Socket) release() bool { return s.state.CompareAndSwap(running, free) }
 
@@ -153,10 +159,10 @@ func (s *Socket) WatchOut() error {
 // the caller's. Only who serves the socket may call it. No method of s has
 // an effect after that.
 func (s *Socket) Remove() {
-	if s.gone {
+	if s.gone() {
 		return
 	}
-	s.gone = true
+	s.state.Store(running | removed) // of interest to nobody any more
 	s.loop.wheel.remove(s)
 	s.loop.control(unix.EPOLL_CTL_DEL, s, 0) // fails only if it was closed
 	s.loop.group.table.set(int(s.fd), nil)

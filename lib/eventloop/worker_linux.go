@@ -17,6 +17,7 @@ type Worker struct {
 	Local any
 
 	inLoop bool
+	now    int64 // of the last look at the kernel's events
 
 	// Of a worker that keeps its socket.
 	socket *Socket
@@ -28,6 +29,9 @@ type Worker struct {
 // InLoop reports whether the worker owns a loop, so that others wait while Ready
 // runs. It may lose the loop at any time; see Handler.Slow.
 func (w *Worker) InLoop() bool { return w.inLoop }
+
+// Now returns when the turn began, by Group.Now, for a worker that owns a loop.
+func (w *Worker) Now() int64 { return w.now }
 
 // spawn serves s, which the caller has claimed, in a goroutine of its own.
 func (g *Group) spawn(s *Socket, ev Event) {
@@ -56,7 +60,7 @@ func (w *Worker) guard(s *Socket, serve func()) {
 		if w.socket != nil {
 			s.loop.group.workers.remove(w)
 		}
-		if !returned && !s.gone {
+		if !returned && !s.gone() {
 			s.loop.group.spawn(s, 0)
 		}
 	}()
@@ -68,7 +72,7 @@ func (w *Worker) guard(s *Socket, serve func()) {
 // and waits for the next one: a goroutine for each event would cost more.
 func (w *Worker) serve(s *Socket, more bool) {
 	g := s.loop.group
-	for !s.gone {
+	for !s.gone() {
 		switch {
 		case more:
 		case !g.keeper.blocking.Load():

@@ -1,0 +1,521 @@
+package handler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wireline/handler"
+	"wireline/lib/frame"
+	"wireline/lib/sock"
+	"wireline/tcptest"
+)
+
+// overSockets runs test over the system's own sockets, with both ways to hold a
+// connection: the event loop and a goroutine. serve starts a server for a handler.
+// Without networks all of them are meant. The runs are parallel.
+func overSockets(t *testing.T, test func(t *testing.T, serve func(*handler.Frames) *served), networks ...string) {
+	for _, transport := range transports {
+		network, way, _ := strings.Cut(transport.name, " ")
+		if network != "tcp" && network != "unix" || way != "" && way != "by goroutine" ||
+			len(networks) > 0 && !slices.Contains(networks, network) {
+			continue
+		}
+		t.Run(transport.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, func(h *handler.Frames) *served {
+				s := &served{t: t, records: newRecords()}
+				h.OnRecord = s.records.add
+				ln, dial := transport.listen(t)
+				s.dial = dial
+				s.server = tcptest.NewUnstartedServer(h)
+				s.server.Serve(ln)
+				t.Cleanup(s.server.Close)
+				return s
+			})
+		})
+	}
+}
+
+// opens has h tell of each client that comes.
+func opens(h *handler.Frames) <-chan *handler.Client {
+	opened := make(chan *handler.Client, 1<<12)
+	h.OnOpen = func(c *handler.Client) error { opened <- c; return nil }
+	return opened
+}
+
+// quiet demands that nothing comes from conn for a moment.
+func quiet(t *testing.T, conn net.Conn) {
+	t.Helper()
+	conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	defer conn.SetReadDeadline(time.Now().Add(patience))
+	got := make([]byte, 100)
+	if n, err := conn.Read(got); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("read %q, %v; want nothing", clip(got[:n]), err)
+	}
+}
+
+// none demands that no record was written.
+func (r *records) none(t *testing.T) {
+	t.Helper()
+	if len(r.more) > 0 {
+		t.Fatalf("the client has ended: %+v", r.next(t))
+	}
+}
+
+// pausing pauses at the line "pause", in Serve, and answers each line with it.
+func pausing() *handler.Frames {
+	return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+		if string(line) == "pause\n" {
+			c.Pause()
+		}
+		return echoLine(c, line)
+	}}
+}
+
+// overAll is overTransports with a client that is there already.
+func overAll(t *testing.T, build func() *handler.Frames, test func(t *testing.T, s *served, conn net.Conn, c *handler.Client)) {
+	var opened <-chan *handler.Client
+	overTransports(t, func() *handler.Frames {
+		h := build()
+		opened = opens(h)
+		return h
+	}, func(t *testing.T, s *served) {
+		conn := s.connect()
+		test(t, s, conn, <-opened)
+	})
+}
+
+func TestPauseFromServe(t *testing.T) {
+	overAll(t, pausing, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
+		send(t, conn, "a\npause\nb\nc\n") // b and c are in the buffer, or are still to be read
+		receive(t, conn, "a\npause\n")
+		quiet(t, conn)
+		send(t, conn, "d\n")
+		quiet(t, conn)
+		c.Resume()
+		receive(t, conn, "b\nc\nd\n")
+		closeWrite(t, conn)
+		receiveAll(t, conn, "")
+		if r := s.records.next(t); r.Reason != handler.FIN || r.FramesIn != 5 {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+// The client is waited for when the pause comes: what arrives then is not served
+// either.
+func TestPauseFromElsewhere(t *testing.T) {
+	overAll(t, echoFrames, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
+		for range 2 { // before the first byte, and after a frame
+			c.Pause()
+			send(t, conn, "a\n")
+			quiet(t, conn)
+			send(t, conn, "b")
+			c.Resume()
+			receive(t, conn, "a\n")
+			send(t, conn, "\n")
+			receive(t, conn, "b\n")
+		}
+	})
+}
+
+func TestPauseInOnOpen(t *testing.T) {
+	opened := make(chan *handler.Client, 1)
+	build := func() *handler.Frames {
+		h := echoFrames()
+		h.OnOpen = func(c *handler.Client) error {
+			c.Pause()
+			opened <- c
+			return nil
+		}
+		return h
+	}
+	overTransports(t, build, func(t *testing.T, s *served) {
+		conn := s.connect()
+		send(t, conn, "a\nb\n")
+		c := <-opened
+		quiet(t, conn)
+		c.Resume()
+		receive(t, conn, "a\nb\n")
+	})
+}
+
+// Pauses do not add up, and a Resume is not saved for later.
+func TestPauseIsNoCounter(t *testing.T) {
+	overAll(t, pausing, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
+		c.Resume()
+		c.Resume()
+		send(t, conn, "pause\na\n")
+		receive(t, conn, "pause\n")
+		quiet(t, conn)
+		c.Pause()
+		c.Pause()
+		c.Resume()
+		receive(t, conn, "a\n")
+		c.Pause()
+		c.Resume()
+		send(t, conn, "b\n")
+		receive(t, conn, "b\n")
+	})
+}
+
+func TestPauseAndResumeInOneFrame(t *testing.T) {
+	build := func() *handler.Frames {
+		return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+			c.Pause()
+			c.Resume()
+			return echoLine(c, line)
+		}}
+	}
+	overTransports(t, build, func(t *testing.T, s *served) {
+		conn := s.connect()
+		lines := strings.Repeat("a\nbc\n", 100)
+		send(t, conn, lines)
+		receive(t, conn, lines)
+		closeWrite(t, conn)
+		receiveAll(t, conn, "")
+	})
+}
+
+// Pauses at any moment lose nothing, and change no order.
+func TestPausesWhileAClientSends(t *testing.T) {
+	const lines = 5000
+	var served atomic.Int64
+	build := func() *handler.Frames {
+		served.Store(0)
+		return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+			served.Add(1)
+			return echoLine(c, line)
+		}}
+	}
+	overAll(t, build, func(t *testing.T, s *served_, conn net.Conn, c *handler.Client) {
+		var all strings.Builder
+		for i := range lines {
+			fmt.Fprintf(&all, "line %d %s\n", i, strings.Repeat("x", i%50))
+		}
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() {
+			io.WriteString(conn, all.String())
+			sock.CloseWrite(conn)
+		})
+		wg.Go(func() {
+			for {
+				c.Pause()
+				before := served.Load()
+				for range 100 {
+					runtime.Gosched()
+				}
+				// One may have been about to begin.
+				if n := served.Load() - before; n > 1 {
+					t.Errorf("%d frames were begun in a pause", n)
+				}
+				c.Resume()
+				select {
+				case <-stop:
+					return
+				default:
+					runtime.Gosched()
+				}
+			}
+		})
+		defer close(stop)
+		receiveAll(t, conn, all.String())
+	})
+}
+
+// served_ is served, where that is a variable's name.
+type served_ = served
+
+// Who is not read from cannot send without end, and goes on where it stopped.
+func TestPauseHoldsTheSender(t *testing.T) {
+	const lines, size = 24 << 10, 1 << 10
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		line := func(i int) string { return fmt.Sprintf("%0*d", size-1, i) }
+		next := 0
+		h := &handler.Frames{Serve: func(c *handler.Client, got []byte) error {
+			if string(got) != line(next) {
+				return fmt.Errorf("line %d is %s", next, clip(got[size-20:]))
+			}
+			next++
+			return nil
+		}}
+		opened := opens(h)
+		s := serve(h)
+		conn := s.connect()
+		c := <-opened
+		c.Pause()
+		var sent atomic.Int64
+		var sender sync.WaitGroup
+		defer sender.Wait()
+		sender.Go(func() {
+			for i := range lines {
+				if _, err := io.WriteString(conn, line(i)+"\n"); err != nil {
+					t.Errorf("line %d: %v", i, err)
+					break
+				}
+				sent.Add(1)
+			}
+			sock.CloseWrite(conn)
+		})
+		// It is held when it has not got on for a while.
+		for before := int64(-1); before != sent.Load(); {
+			before = sent.Load()
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := sent.Load(); n == lines {
+			t.Fatalf("all of %d lines could be sent to a client that is paused", n)
+		}
+		if r := c.Record(); r.FramesIn != 0 {
+			t.Errorf("record in the pause: %+v", r)
+		}
+		s.records.none(t)
+		c.Resume()
+		if r := s.records.next(t); r.Reason != handler.FIN || r.FramesIn != lines || r.BytesIn != lines*size {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+// A client is not silent that nobody listens to.
+func TestPauseOutlastsTimeouts(t *testing.T) {
+	const limit = 400 * time.Millisecond
+	for name, test := range map[string]struct{ sent, before, rest, after string }{
+		"silent":         {"", "", "a\n", "a\n"},
+		"half a frame":   {"pause\nb", "pause\n", "c\n", "bc\n"},
+		"a frame":        {"pause\nb\n", "pause\n", "", "b\n"},
+		"one and a half": {"pause\nb\nc", "pause\n", "d\n", "b\ncd\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			build := func() *handler.Frames {
+				h := pausing()
+				h.IdleTimeout, h.FrameTimeout = limit, limit
+				h.OnError = func(c *handler.Client, err error) { fmt.Fprintln(c, "silent") }
+				return h
+			}
+			run := func(t *testing.T, conn net.Conn, c *handler.Client) {
+				if test.sent == "" {
+					c.Pause()
+				}
+				send(t, conn, test.sent)
+				receive(t, conn, test.before)
+				time.Sleep(2*limit + limit/2) // this is what is tested
+				if r := c.Record(); r.Reason != "" {
+					t.Fatalf("ended in the pause: %+v", r)
+				}
+				c.Resume()
+				send(t, conn, test.rest)
+				receive(t, conn, test.after)
+				begin := time.Now()
+				receiveAll(t, conn, "silent\n") // from now on it counts again
+				within(t, "closed", time.Since(begin), limit/2, limit+time.Second)
+			}
+			overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+				h := build()
+				opened := opens(h)
+				s := serve(h)
+				conn := s.connect()
+				run(t, conn, <-opened)
+			}, "tcp")
+			t.Run("memory", func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h := build()
+					opened := opens(h)
+					conn, _ := handle(t, h, 100)
+					c := <-opened
+					synctest.Wait()
+					run(t, conn, c)
+				})
+			})
+		})
+	}
+}
+
+func TestDrainOfAPausedClient(t *testing.T) {
+	for name, text := range map[string]string{
+		"frames in the buffer": "pause\nb\nc\n",
+		"half a frame":         "pause\nb",
+		"nothing":              "pause\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			overAll(t, pausing, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
+				send(t, conn, text)
+				receive(t, conn, "pause\n")
+				waitForBusy(t, s.server.TCP.Handler.(*handler.Frames).Clients(), 0)
+				done := make(chan error, 1)
+				go func() { done <- s.shutdown(patience) }()
+				receiveAll(t, conn, "") // no further frame
+				conn.Close()
+				if err := <-done; err != nil {
+					t.Errorf("shutdown: %v", err)
+				}
+				if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Drain || r.FramesIn != 1 {
+					t.Errorf("record %+v", r)
+				}
+				if d := s.server.TCP.Drained(); d.Idle != 1 || d.Cut != 0 {
+					t.Errorf("drained %+v", d)
+				}
+			})
+		})
+	}
+}
+
+func TestCloseOfAPausedClient(t *testing.T) {
+	overAll(t, pausing, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
+		send(t, conn, "pause\nb\nc")
+		receive(t, conn, "pause\n")
+		io.WriteString(c, "last words\n")
+		c.Close()
+		receiveAll(t, conn, "last words\n")
+		conn.Close()
+		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Closed || r.FramesIn != 1 {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+func TestCutOfAPausedClient(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		s := serve(pausing())
+		conn := s.connect()
+		send(t, conn, "pause\nb\n")
+		receive(t, conn, "pause\n")
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		s.server.Shutdown(over)
+		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Cut && r.Reason != handler.Drain || r.FramesIn != 1 {
+			t.Errorf("record %+v", r)
+		}
+		if n := s.server.TCP.Stats().Active; n != 0 {
+			t.Errorf("%d clients are left", n)
+		}
+	})
+}
+
+// What a client has sent before its FIN is served after the pause, and the FIN is
+// seen then.
+func TestFINInAPause(t *testing.T) {
+	for _, text := range []string{"pause\nb\nlast", "pause\n", "pause\nb\n"} {
+		overAll(t, pausing, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
+			send(t, conn, text)
+			receive(t, conn, "pause\n")
+			closeWrite(t, conn)
+			quiet(t, conn)
+			s.records.none(t)
+			c.Resume()
+			receiveAll(t, conn, strings.TrimPrefix(text, "pause\n"))
+			if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.FIN || r.BytesIn != int64(len(text)) {
+				t.Errorf("record %+v", r)
+			}
+		})
+	}
+}
+
+func TestResetInAPause(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		h := pausing()
+		opened := opens(h)
+		s := serve(h)
+		other, conn := s.connect(), s.connect()
+		a, b := <-opened, <-opened
+		send(t, conn, "pause\nb\n")
+		receive(t, conn, "pause\n")
+		sock.Reset(conn)
+		send(t, other, "pause\na\n")
+		receive(t, other, "pause\n")
+		quiet(t, other)
+		s.records.none(t)
+		a.Resume()
+		b.Resume()
+		if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset {
+			t.Errorf("record %+v", r)
+		}
+		receive(t, other, "a\n")
+	})
+}
+
+// What is written to a paused client goes out.
+func TestPausedClientIsWrittenTo(t *testing.T) {
+	overAll(t, pausing, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
+		send(t, conn, "pause\nb\n")
+		receive(t, conn, "pause\n")
+		news := strings.Repeat("news\n", 1<<19) // more than the sockets take at once
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := c.WriteFrame([]byte(news[:5])); err != nil {
+				t.Error(err)
+			}
+			if _, err := io.WriteString(c, news[5:]); err != nil {
+				t.Error(err)
+			}
+		})
+		receive(t, conn, news)
+		wg.Wait()
+		quiet(t, conn)
+		c.Resume()
+		receive(t, conn, "b\n")
+	})
+}
+
+// A handler without a buffer's bound for its queue: it pauses when that is full,
+// and who empties it resumes.
+func TestPauseBoundsAQueue(t *testing.T) {
+	const lines, room = 20000, 16
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		queue := make(chan string, room)
+		h := &handler.Frames{Codec: frame.Line{}, Serve: func(c *handler.Client, line []byte) error {
+			select {
+			case queue <- string(line):
+			default:
+				return errors.New("the queue ran over")
+			}
+			if len(queue) == room {
+				c.Pause()
+				if len(queue) < room { // emptied in between
+					c.Resume()
+				}
+			}
+			return nil
+		}}
+		opened := opens(h)
+		s := serve(h)
+		conn := s.connect()
+		c := <-opened
+		var sender sync.WaitGroup
+		defer sender.Wait()
+		sender.Go(func() {
+			var all strings.Builder
+			for i := range lines {
+				fmt.Fprintln(&all, i)
+			}
+			io.WriteString(conn, all.String())
+		})
+		for i := range lines {
+			select {
+			case line := <-queue:
+				if line != fmt.Sprint(i) {
+					t.Fatalf("line %d is %q", i, line)
+				}
+			case <-time.After(patience):
+				s.records.none(t)
+				t.Fatalf("line %d does not come", i)
+			}
+			if len(queue) == 0 {
+				c.Resume()
+			}
+		}
+	}, "tcp")
+}

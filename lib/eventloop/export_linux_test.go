@@ -1,0 +1,46 @@
+package eventloop
+
+import (
+	"math"
+
+	"golang.org/x/sys/unix"
+)
+
+// Blocking reports whether functions are run on goroutines of their own.
+func (g *Group) Blocking() bool { return g.keeper.blocking.Load() }
+
+// Workers counts the goroutines that keep a socket.
+func (g *Group) Workers() int { return g.workers.len() }
+
+// Loads counts the sockets of each loop.
+func (g *Group) Loads() (loads []int64) {
+	for _, l := range g.loops {
+		loads = append(loads, l.sockets.Load())
+	}
+	return loads
+}
+
+// Keeper tells what the keeper's timer in the kernel is set to: "ticks", "once"
+// or "stopped".
+func (g *Group) Keeper() string {
+	state := "closed"
+	g.keeper.raw.Control(func(fd uintptr) {
+		var spec unix.ItimerSpec
+		switch err := unix.TimerfdGettime(int(fd), &spec); {
+		case err != nil:
+			state = err.Error()
+		case spec.Interval != unix.Timespec{}:
+			state = "ticks"
+		case spec.Value != unix.Timespec{}:
+			state = "once"
+		default:
+			state = "stopped"
+		}
+	})
+	return state
+}
+
+// TooHigh is the first file descriptor that there is no room for.
+const TooHigh = maxChunks << chunkBits
+
+const never = math.MaxInt64
