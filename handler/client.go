@@ -37,9 +37,8 @@ type Client struct {
 	id     uint64
 	ctx    context.Context
 	wire   wire
-	owner  *Clients
 	frames *Frames // nil for the client of a plain handler
-	begin  time.Time
+	begin  moment
 
 	// Of the standard library, for an idle client's sake: go.uber.org/atomic
 	// aligns each of these to eight bytes.
@@ -60,6 +59,14 @@ type Client struct {
 
 	ending atomic.Pointer[ending]
 
+	// Of the goroutine that serves the client at the moment: what was read and
+	// not served, nil while there is nothing; what the counters below do not
+	// have yet; and when the frame that is not whole yet began, by the wire's
+	// clock, zero if there is none.
+	in                *frame.Buffer
+	bytesIn, framesIn int64
+	partial           int64
+
 	// mu guards what is below. It is taken a few times for a batch of frames,
 	// so the counters cost nothing of their own.
 	mu      sync.Mutex
@@ -68,6 +75,30 @@ type Client struct {
 	out     *output
 	fail    error // why nothing can be written any more
 }
+
+// owner is the set that the client is in.
+func (c *Client) owner() *Clients {
+	if c.frames != nil {
+		return &c.frames.clients
+	}
+	return c.wire.(*Conn).owner
+}
+
+// moment is a point in time, as time.Time with its two clocks, but of two words:
+// an idle client has little more than its Client.
+type moment struct {
+	wall int64 // Unix time in nanoseconds
+	mono int64 // since epoch
+}
+
+// epoch is what monotonic time is counted from.
+var epoch = time.Now()
+
+func now() moment { return moment{wall: time.Now().UnixNano(), mono: int64(time.Since(epoch))} }
+
+func (m moment) time() time.Time { return time.Unix(0, m.wall) }
+
+func (m moment) elapsed() time.Duration { return time.Since(epoch) - time.Duration(m.mono) }
 
 // counters are the figures of a Record.
 type counters struct {
@@ -182,12 +213,12 @@ func (c *Client) Record() Record {
 	count := c.count
 	c.mu.Unlock()
 	if took == 0 {
-		took = time.Since(c.begin)
+		took = c.begin.elapsed()
 	}
 	return Record{
 		ID:        c.id,
 		Peer:      c.RemoteAddr(),
-		Begin:     c.begin,
+		Begin:     c.begin.time(),
 		Duration:  took,
 		BytesIn:   count.bytesIn,
 		BytesOut:  count.bytesOut,

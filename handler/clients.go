@@ -61,7 +61,7 @@ type DrainStats struct {
 // Add takes conn into the set and returns it as the handler is to use it. When
 // the set is closing it closes conn and returns ErrDraining.
 func (s *Clients) Add(ctx context.Context, conn net.Conn) (*Conn, error) {
-	c := newConn(ctx, conn)
+	c := newConn(ctx, conn, s)
 	if !s.add(c.client) {
 		conn.Close()
 		return nil, ErrDraining
@@ -71,7 +71,6 @@ func (s *Clients) Add(ctx context.Context, conn net.Conn) (*Conn, error) {
 
 // add reports whether c is in the set: not when it is closing.
 func (s *Clients) add(c *Client) bool {
-	c.owner = s
 	c.id = s.lastID.Inc()
 	s.live.Add(1)
 	s.set.Store(c, struct{}{})
@@ -93,7 +92,7 @@ func (s *Clients) remove(c *Client) {
 	}
 	defer s.live.Done()
 	c.end(ByServer, Closed, nil) // if nobody has said more
-	c.ending.Load().took.Store(time.Since(c.begin))
+	c.ending.Load().took.Store(c.begin.elapsed())
 	record := s.OnRecord
 	if record == nil {
 		record = LogFailures(slog.Default())

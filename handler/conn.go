@@ -28,6 +28,7 @@ const flushTimeout = 10 * time.Second
 type Conn struct {
 	client   *Client
 	conn     net.Conn
+	owner    *Clients
 	inflight wait.Wait
 
 	mu      sync.Mutex  // orders SetReadDeadline and wake
@@ -35,8 +36,8 @@ type Conn struct {
 	eof     atomic.Bool // the client has sent its FIN
 }
 
-func newConn(ctx context.Context, conn net.Conn) *Conn {
-	c := &Conn{client: &Client{ctx: ctx, begin: time.Now()}, conn: conn}
+func newConn(ctx context.Context, conn net.Conn, owner *Clients) *Conn {
+	c := &Conn{client: &Client{ctx: ctx, begin: now()}, conn: conn, owner: owner}
 	c.client.wire = c
 	c.client.opened.Store(true)
 	c.client.busy = true // until it reads: it may greet first
@@ -111,7 +112,7 @@ func (c *Conn) Close() error {
 		c.CloseWrite() // so that a FIN comes first, if the close makes a RST
 	}
 	err := c.conn.Close()
-	c.client.owner.remove(c.client)
+	c.owner.remove(c.client)
 	return err
 }
 

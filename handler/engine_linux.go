@@ -58,7 +58,7 @@ func (h *Frames) RegisterSocket(ctx context.Context, fd int, session Session) bo
 	if g.Add(&s.Socket, fd, s) != nil {
 		return false
 	}
-	if !h.clients.add(s.client) {
+	if !h.clients.add(&s.client) {
 		s.close(false)
 		session.Done()
 		return true
@@ -87,37 +87,37 @@ const (
 // takeBuffer gives s a buffer to read into, the worker's own if it has one. What
 // was left of the last read is in it.
 func (s *socket) takeBuffer(w *eventloop.Worker) {
-	if s.in != nil && s.in.Cap() > maxRest {
+	if s.client.in != nil && s.client.in.Cap() > maxRest {
 		return
 	}
-	rest := s.in
+	rest := s.client.in
 	if in, ok := w.Local.(*frame.Buffer); ok && in != nil {
 		w.Local = (*frame.Buffer)(nil)
-		s.in = in
+		s.client.in = in
 	} else if w.InLoop() {
-		s.in = frame.NewBuffer(loopBuffer)
+		s.client.in = frame.NewBuffer(loopBuffer)
 	} else {
-		s.in = buffers.Get().(*frame.Buffer)
+		s.client.in = buffers.Get().(*frame.Buffer)
 	}
 	if rest != nil {
-		rest.MoveTo(s.in)
+		rest.MoveTo(s.client.in)
 	}
 }
 
 // leaveBuffer gives the buffer back, but for what is left in it. A loop keeps it,
 // also a large one: the next frames may be as long.
 func (s *socket) leaveBuffer(w *eventloop.Worker) {
-	in := s.in
+	in := s.client.in
 	switch {
 	case in == nil || in.Cap() <= maxRest:
 		return
-	case !s.holds():
-		s.in = nil
+	case !s.client.holds():
+		s.client.in = nil
 	case in.Len() > maxRest:
 		return
 	default:
-		s.in = frame.NewBuffer(in.Len())
-		in.MoveTo(s.in)
+		s.client.in = frame.NewBuffer(in.Len())
+		in.MoveTo(s.client.in)
 	}
 	in.Reset()
 	own, _ := w.Local.(*frame.Buffer)
@@ -131,9 +131,9 @@ func (s *socket) leaveBuffer(w *eventloop.Worker) {
 
 // dropBuffer gives the buffer back with all that is in it.
 func (s *socket) dropBuffer(w *eventloop.Worker) {
-	if s.in != nil {
-		s.in.Reset()
+	if s.client.in != nil {
+		s.client.in.Reset()
 		s.leaveBuffer(w)
-		s.in = nil
+		s.client.in = nil
 	}
 }

@@ -31,7 +31,7 @@ func (c *Client) Hijack() (conn net.Conn, buffered []byte, err error) {
 	if conn, buffered, err = w.hijack(); err != nil {
 		return nil, nil, err
 	}
-	c.owner.remove(c)
+	c.owner().remove(c)
 	return conn, buffered, nil
 }
 
@@ -48,7 +48,7 @@ func (s *stream) hijack() (net.Conn, []byte, error) {
 	if release, ok := s.client.ctx.Value(releaseKey{}).(func()); ok {
 		release()
 	}
-	return s.conn, s.unserved(), nil
+	return s.conn, s.client.unserved(), nil
 }
 
 // handOver sends what is pending and cuts the connection's ties to the client:
@@ -74,11 +74,11 @@ func (c *Client) handOver(mu *sync.Mutex, hijacked *bool) error {
 }
 
 // unserved returns what was read and not served, and counts it.
-func (f *framer) unserved() (b []byte) {
-	if f.in != nil {
-		b = slices.Clone(f.in.Bytes())
+func (c *Client) unserved() (b []byte) {
+	if c.in != nil {
+		b = slices.Clone(c.in.Bytes())
 	}
-	f.client.countIn(f.bytesIn, f.framesIn)
-	f.bytesIn, f.framesIn = 0, 0
+	c.countIn(c.bytesIn, c.framesIn)
+	c.bytesIn, c.framesIn = 0, 0
 	return b
 }

@@ -38,8 +38,8 @@ func (s *stream) linger(limit time.Duration) {
 			time.Sleep(lingerPause)
 		}
 		end = s.setLingerDeadline(end)
-		s.buffer().Reset()
-		n, err := s.conn.Read(s.in.Space())
+		s.client.buffer().Reset()
+		n, err := s.conn.Read(s.client.in.Space())
 		s.client.countIn(int64(n), 0)
 		discarded += n
 		interrupted := errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(end)

@@ -75,13 +75,13 @@ func (r *raw) look() (int, error) {
 // readable reads once. It reports false when there is nothing to read; the
 // buffer is then given back, if nothing was in it.
 func (r *raw) readable(fd uintptr) bool {
-	in := r.s.buffer()
+	in := r.s.client.buffer()
 	space := in.Space()
 	n, errno := rawRead(fd, space)
 	switch {
 	case errno == unix.EAGAIN:
-		if !r.s.holds() {
-			r.s.freeBuffer()
+		if !r.s.client.holds() {
+			r.s.client.freeBuffer()
 		}
 		return false
 	case errno != 0:

@@ -24,10 +24,9 @@ const slice = time.Millisecond
 // socket is a frame handler's connection on the event loop: no goroutine and
 // no buffer is its own while nothing happens.
 type socket struct {
-	framer
 	eventloop.Socket
 	session Session
-	self    Client // framer.client
+	client  Client
 
 	activity atomic.Int64 // the last byte either way
 	stalled  atomic.Int64 // since when the socket takes nothing; zero if it does
@@ -67,8 +66,7 @@ const (
 
 func newSocket(ctx context.Context, g *eventloop.Group, session Session, h *Frames) *socket {
 	s := &socket{session: session}
-	s.client = &s.self
-	s.self = Client{ctx: ctx, frames: h, begin: time.Now(), wire: s, polled: true, direct: true}
+	s.client = Client{ctx: ctx, frames: h, begin: now(), wire: s, polled: true, direct: true}
 	s.activity.Store(g.Now())
 	return s
 }
@@ -100,7 +98,7 @@ func (s *socket) step(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 	s.woken = ev&eventloop.Woken != 0
 	if s.phase == opening {
 		s.phase = serving
-		s.opened = s.open(s.inLoop)
+		s.opened = s.client.callOnOpen(s.inLoop)
 	}
 	if s.phase == serving {
 		if more, goesOn := s.serve(w); goesOn {
@@ -114,7 +112,7 @@ func (s *socket) step(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 // serve reads and serves what there is. It reports whether the client goes on,
 // and whether that is to be soon.
 func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
-	c := s.client
+	c := &s.client
 	until := int64(0) // where nobody waits
 	if s.inLoop {
 		until = w.Now() + int64(slice)
@@ -125,13 +123,17 @@ func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
 			return false, false
 		case s.unsent && !c.awaitOutput():
 			return false, true // until all is sent, or fails
-		case c.paused.Load() && !c.draining.Load():
+		case c.paused.Load():
+			if c.draining.Load() {
+				c.end(ByServer, Drain, nil)
+				return false, false
+			}
 			s.idled = true
 			return false, true
 		case s.idled:
 			s.resumed()
 		case s.left:
-			switch s.turn(s.eof, s.inLoop, until) {
+			switch s.client.turn(s.eof, s.inLoop, until) {
 			case drained:
 				s.left = false
 			case over:
@@ -163,15 +165,15 @@ func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
 func (s *socket) resumed() {
 	s.idled = false
 	s.touch()
-	if s.partial != 0 {
-		s.partial = s.last()
+	if s.client.partial != 0 {
+		s.client.partial = s.last()
 	}
 }
 
 // receive reads once.
 func (s *socket) receive(w *eventloop.Worker) {
 	s.takeBuffer(w)
-	space := s.in.Space()
+	space := s.client.in.Space()
 	n, errno := rawRead(uintptr(s.FD()), space)
 	switch {
 	case errno == unix.EAGAIN:
@@ -181,8 +183,8 @@ func (s *socket) receive(w *eventloop.Worker) {
 	case n == 0:
 		s.eof, s.left = true, true
 	default:
-		s.in.Filled(n)
-		s.bytesIn += int64(n)
+		s.client.in.Filled(n)
+		s.client.bytesIn += int64(n)
 		s.left = true
 		// Less than there is room for is all there was, and what comes now is
 		// a new event; but not if the end is there too, which had its event.
@@ -199,7 +201,7 @@ func (s *socket) lastLook(w *eventloop.Worker) {
 	if s.farewell == nil {
 		s.farewell = &farewell{end: now + int64(lookTime)}
 	}
-	if !s.client.paused.Load() && now <= s.farewell.end {
+	if now <= s.farewell.end {
 		s.unread = true
 		s.receive(w)
 	}
@@ -224,8 +226,8 @@ func (s *socket) nextDue() (due int64) {
 	if idle := h.IdleTimeout; idle > 0 {
 		due = s.last() + int64(idle)
 	}
-	if limit := h.FrameTimeout; limit > 0 && s.partial != 0 {
-		if end := s.partial + int64(limit); due == 0 || end < due {
+	if limit := h.FrameTimeout; limit > 0 && s.client.partial != 0 {
+		if end := s.client.partial + int64(limit); due == 0 || end < due {
 			due = end
 		}
 	}
@@ -243,12 +245,12 @@ func (s *socket) checkTime() bool {
 		return true
 	}
 	why := IdleTimeout
-	if limit := s.client.frames.FrameTimeout; limit > 0 && s.partial != 0 && now >= s.partial+int64(limit) {
+	if limit := s.client.frames.FrameTimeout; limit > 0 && s.client.partial != 0 && now >= s.client.partial+int64(limit) {
 		why = FrameTimeout
 	}
 	s.client.beginBatch(s.inLoop)
-	s.endInput(why, os.ErrDeadlineExceeded)
-	s.framer.endBatch()
+	s.client.endInput(why, os.ErrDeadlineExceeded)
+	s.client.endTurn()
 	return false
 }
 
@@ -279,7 +281,7 @@ func (s *socket) Expired() {
 // checkStall resets a client that takes nothing for too long. It may be called
 // while a frame of the client is being served, which may wait for just that.
 func (s *socket) checkStall() {
-	c := s.client
+	c := &s.client
 	since := s.stalled.Load()
 	limit, late := c.writeLimit()
 	if since == 0 || limit == 0 {

@@ -13,12 +13,12 @@ import (
 // the connection is closed as the end demands. It reports whether it is to be
 // called again when others had their turn; otherwise an event does that.
 func (s *socket) finish(w *eventloop.Worker) (more bool) {
-	c := s.client
+	c := &s.client
 	if s.phase < flushing {
 		s.phase = flushing
 		c.shutOutput()
-		c.endBatch(s.bytesIn, s.framesIn, false) // one may be open, after a panic
-		s.bytesIn, s.framesIn = 0, 0
+		c.endBatch(s.client.bytesIn, s.client.framesIn, false) // one may be open, after a panic
+		s.client.bytesIn, s.client.framesIn = 0, 0
 	}
 	if s.phase == flushing {
 		switch {
@@ -54,7 +54,7 @@ func (s *socket) part(w *eventloop.Worker) {
 		// Is there something to read already, it is still sending, and the last
 		// reply is in danger.
 		limit = lingerDrain
-		sending := s.holds()
+		sending := s.client.holds()
 		if n, _ := s.discard(w); n == 0 && !sending {
 			s.close(false)
 		}
@@ -116,8 +116,8 @@ func (s *socket) linger(w *eventloop.Worker) (more bool) {
 // discard reads once and throws that away.
 func (s *socket) discard(w *eventloop.Worker) (int, error) {
 	s.takeBuffer(w)
-	s.in.Reset()
-	n, errno := rawRead(uintptr(s.FD()), s.in.Space())
+	s.client.in.Reset()
+	n, errno := rawRead(uintptr(s.FD()), s.client.in.Space())
 	s.client.countIn(int64(n), 0)
 	if errno != 0 {
 		return 0, errno
@@ -127,7 +127,7 @@ func (s *socket) discard(w *eventloop.Worker) (int, error) {
 
 // leave is the end of a connection that is closed or has a new owner.
 func (s *socket) leave(w *eventloop.Worker) {
-	c := s.client
+	c := &s.client
 	s.phase = ended
 	s.farewell = nil
 	s.dropBuffer(w)
@@ -140,7 +140,7 @@ func (s *socket) leave(w *eventloop.Worker) {
 	if !s.isHijacked() {
 		defer s.session.Done()
 	}
-	defer c.owner.remove(c)
+	defer c.owner().remove(c)
 	if s.opened && c.frames.OnClose != nil {
 		c.frames.OnClose(c)
 	}
@@ -166,5 +166,5 @@ func (s *socket) hijack() (net.Conn, []byte, error) {
 	s.Remove()
 	rawClose(s.FD())
 	s.session.Done()
-	return conn, s.unserved(), nil
+	return conn, s.client.unserved(), nil
 }

@@ -21,7 +21,7 @@ const lookTime = 100 * time.Millisecond
 // stream is a frame handler's connection on the goroutine path: one goroutine
 // reads, splits and serves, and ends with the connection.
 type stream struct {
-	framer
+	client  *Client
 	conn    net.Conn
 	raw     raw  // without waiting, where the system and the connection allow it
 	resumes bool // a Write may go on after a time-out; not under TLS
@@ -44,7 +44,7 @@ type stream struct {
 
 func newStream(ctx context.Context, conn net.Conn, h *Frames) *stream {
 	s := &stream{conn: conn, resumed: make(chan struct{}, 1)}
-	s.client = &Client{ctx: ctx, frames: h, begin: time.Now(), wire: s}
+	s.client = &Client{ctx: ctx, frames: h, begin: now(), wire: s}
 	s.raw.init(s)
 	s.client.direct = s.raw.ok()
 	s.resumes = resumes(conn)
@@ -72,7 +72,7 @@ func (s *stream) serve() {
 		}
 		s.finish(opened)
 	}()
-	if opened = s.open(false); opened {
+	if opened = s.client.callOnOpen(false); opened {
 		s.loop()
 	}
 	returned = true
@@ -85,8 +85,12 @@ func (s *stream) loop() {
 		if !ok {
 			return
 		}
-		for v := s.turn(eof, false, 0); v != drained; v = s.turn(eof, false, 0) {
-			if v == over || !s.awaitResume() {
+		for v := early; v == early; {
+			if !s.awaitResume() {
+				return
+			}
+			v = s.client.turn(eof, false, 0)
+			if v == over {
 				return
 			}
 		}
@@ -94,8 +98,8 @@ func (s *stream) loop() {
 			s.client.end(ByClient, FIN, nil)
 			return
 		}
-		if s.in != nil && s.in.Cap() > maxPooled && !s.holds() {
-			s.freeBuffer()
+		if s.client.in != nil && s.client.in.Cap() > maxPooled && !s.client.holds() {
+			s.client.freeBuffer()
 		}
 	}
 }
@@ -149,13 +153,13 @@ func (s *stream) lastLook() (eof, ok bool) {
 // lastWords ends the client because of a time-out.
 func (s *stream) lastWords(reason Reason) {
 	s.client.beginBatch(false)
-	s.endInput(reason, os.ErrDeadlineExceeded)
-	s.framer.endBatch()
+	s.client.endInput(reason, os.ErrDeadlineExceeded)
+	s.client.endTurn()
 }
 
 // now returns the time since the client came, in nanoseconds: never zero, and
 // without jumps when the wall clock is set.
-func (s *stream) now() int64 { return int64(time.Since(s.client.begin)) + 1 }
+func (s *stream) now() int64 { return int64(s.client.begin.elapsed()) + 1 }
 
 func (s *stream) touch()              { s.activity.Store(s.now()) }
 func (s *stream) last() int64         { return s.activity.Load() }
@@ -183,8 +187,8 @@ func (s *stream) nextDue() (due int64) {
 	if idle := s.client.frames.IdleTimeout; idle > 0 {
 		due = s.activity.Load() + int64(idle)
 	}
-	if limit := s.client.frames.FrameTimeout; limit > 0 && s.partial != 0 {
-		if end := s.partial + int64(limit); due == 0 || end < due {
+	if limit := s.client.frames.FrameTimeout; limit > 0 && s.client.partial != 0 {
+		if end := s.client.partial + int64(limit); due == 0 || end < due {
 			due = end
 		}
 	}
@@ -193,13 +197,13 @@ func (s *stream) nextDue() (due int64) {
 
 // checkTime ends the client if a time-out for reading is over.
 func (s *stream) checkTime() bool {
-	if s.client.stopping() {
-		return true
+	if s.client.stopping() || s.client.paused.Load() {
+		return true // fill looks into that
 	}
 	t := s.now()
 	h := s.client.frames
 	switch {
-	case h.FrameTimeout > 0 && s.partial != 0 && t >= s.partial+int64(h.FrameTimeout):
+	case h.FrameTimeout > 0 && s.client.partial != 0 && t >= s.client.partial+int64(h.FrameTimeout):
 		s.lastWords(FrameTimeout)
 		return false
 	case h.IdleTimeout > 0 && t >= s.activity.Load()+int64(h.IdleTimeout):
@@ -215,10 +219,10 @@ func (s *stream) read() (n int, err error) {
 	if s.raw.ok() {
 		n, err = s.raw.read()
 	} else {
-		n, err = s.conn.Read(s.buffer().Space())
-		s.in.Filled(n)
+		n, err = s.conn.Read(s.client.buffer().Space())
+		s.client.in.Filled(n)
 	}
-	s.bytesIn += int64(n)
+	s.client.bytesIn += int64(n)
 	return n, err
 }
 
@@ -230,27 +234,27 @@ func (s *stream) look() (n int, err error) {
 		// A connection without such a read gets a moment.
 		s.conn.SetReadDeadline(time.Now().Add(time.Millisecond))
 		s.readDue = 0
-		n, err = s.conn.Read(s.buffer().Space())
-		s.in.Filled(n)
+		n, err = s.conn.Read(s.client.buffer().Space())
+		s.client.in.Filled(n)
 	}
-	s.bytesIn += int64(n)
+	s.client.bytesIn += int64(n)
 	return n, err
 }
 
 // finish closes the connection as its end demands.
 func (s *stream) finish(opened bool) {
 	c := s.client
-	defer c.owner.remove(c)
+	defer c.owner().remove(c)
 	s.mu.Lock()
 	hijacked := s.hijacked
 	s.mu.Unlock()
 	if !hijacked {
 		s.boundWrite()
-		sent := c.closeOutput(s.bytesIn, s.framesIn)
+		sent := c.closeOutput(s.client.bytesIn, s.client.framesIn)
 		s.close(c.reason(), sent)
 		s.inflight.Wait() // nothing holds them: the connection is closed
 	}
-	s.freeBuffer()
+	s.client.freeBuffer()
 	c.freeOutput()
 	if opened && s.client.frames.OnClose != nil {
 		s.client.frames.OnClose(c)
@@ -287,7 +291,7 @@ func (s *stream) part() {
 	}
 	n, _ := s.look()
 	s.client.countIn(int64(n), 0)
-	if n > 0 || s.in != nil && s.in.Len() > 0 {
+	if n > 0 || s.client.in != nil && s.client.in.Len() > 0 {
 		s.linger(lingerDrain)
 	} else {
 		s.conn.Close()
@@ -402,8 +406,8 @@ func (s *stream) awaitResume() bool {
 		}
 		<-s.resumed
 		s.touch()
-		if s.partial != 0 {
-			s.partial = s.last()
+		if s.client.partial != 0 {
+			s.client.partial = s.last()
 		}
 	}
 	return true

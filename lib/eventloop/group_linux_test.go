@@ -212,18 +212,33 @@ func TestRemoveInReady(t *testing.T) {
 
 func TestGoexit(t *testing.T) {
 	g := newGroup(t, 1)
-	gone := make(chan struct{})
+	gone := make(chan struct{}, 1)
 	m := g.start(does(map[byte]func(){'x': func() {
-		defer close(gone)
+		gone <- struct{}{}
 		runtime.Goexit()
 	}}))
 	other := g.start(echo)
 	for range 20 {
-		gone = make(chan struct{})
 		m.send("x")
 		await(t, "runtime.Goexit", gone)
 		m.ping("a")
 		other.ping("b")
+	}
+}
+
+// The loop does not wait for an event to look after the functions from its
+// beginning on.
+func TestFirstReadyMayBlock(t *testing.T) {
+	for range 50 {
+		g := newGroup(t, 1)
+		gate, began := make(chan struct{}), make(chan struct{}, 1)
+		m := g.start(does(map[byte]func(){'x': func() { began <- struct{}{}; <-gate }}))
+		m.send("x") // the loop may not have begun yet
+		other := g.start(echo)
+		<-began
+		other.ping("a")
+		close(gate)
+		g.end()
 	}
 }
 

@@ -101,12 +101,15 @@ func (k *keeper) start() {
 func (k *keeper) rest() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.ticking.Store(false)
+	ticked := k.ticking.Swap(false) // not if we were at rest, and a timer has ended
 	next := int64(math.MaxInt64)
 	for _, l := range k.group.loops {
 		// It says that it is awake before it asks whether we tick.
 		if !l.asleep.Load() {
 			k.ticking.Store(true)
+			if !ticked {
+				k.set(tick, tick)
+			}
 			return
 		}
 		next = min(next, l.wheel.next())
