@@ -32,25 +32,26 @@ type socket struct {
 	stalled  atomic.Int64 // since when the socket takes nothing; zero if it does
 
 	// Of who serves it.
-	phase    phase
-	opened   bool // OnOpen did not fail
-	unread   bool // there may be something to read
-	hup      bool // the end of the stream, or an error, is there to be read
-	eof      bool // it was read
-	left     bool // there may be whole frames in the buffer
-	unsent   bool // replies of the last batch may wait to be sent
-	idled    bool // the client was paused
-	woken    bool // time may be up
-	inLoop   bool
-	farewell *farewell
+	phase  phase
+	opened bool // OnOpen did not fail
+	unread bool // there may be something to read
+	hup    bool // the end of the stream, or an error, is there to be read
+	eof    bool // it was read
+	left   bool // there may be whole frames in the buffer
+	unsent bool // replies of the last batch may wait to be sent
+	idled  bool // the client was paused
+	woken  bool // time may be up
+	inLoop bool
 
-	// armed is when Expired is called; zero for never. It is written under mu.
-	armed atomic.Int64
-
-	mu       sync.Mutex // guards what is below
+	// Under mu.
 	hijacked bool
 	closed   bool
 	dead     bool // reset: the descriptor is another one
+
+	farewell *farewell
+
+	mu    sync.Mutex
+	armed atomic.Int64 // when Expired is called, zero for never; written under mu
 }
 
 // phase is how far a socket has come.
