@@ -412,9 +412,8 @@ func (s *socket) close(reset bool) {
 		return
 	}
 	s.closed = true
-	s.Remove()
 	if reset && !s.dead {
 		unix.SetsockoptLinger(s.FD(), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
-	rawClose(s.FD())
+	s.Close()
 }

@@ -20,12 +20,12 @@ import (
 // its descriptor table entry, poller registration and five socket options are a
 // third of what a short connection costs.
 type rawListener struct {
-	server *Server
-	addr   net.Addr
-	file   *os.File // a descriptor of its own: a net.Listener gives no way to wait
-	raw    syscall.RawConn
-	tcp    bool
-	single bool // options must be set for each socket; see inherit
+	server    *Server
+	addr      net.Addr
+	file      *os.File // a descriptor of its own: a net.Listener gives no way to wait
+	raw       syscall.RawConn
+	tcp       bool
+	multipath bool // as isMultipath
 
 	// Arguments and results of onReadable, which is made once.
 	onReadable func(fd uintptr) bool
@@ -62,7 +62,12 @@ func newRawListener(s *Server, ln net.Listener) *rawListener {
 	_, l.tcp = ln.(*net.TCPListener)
 	l.onReadable = l.take
 	if l.tcp {
-		l.raw.Control(func(fd uintptr) { l.single = !inherit(int(fd)) })
+		// What it accepts inherits them (tcp_create_openreq_child copies the
+		// listener's socket).
+		l.raw.Control(func(fd uintptr) {
+			setOptions(int(fd))
+			l.multipath = isMultipath(int(fd))
+		})
 	}
 	return l
 }
@@ -100,15 +105,11 @@ func setOptions(fd int) {
 	}
 }
 
-// inherit sets the options on the listener: on Linux its sockets inherit them
-// (tcp_create_openreq_child copies the listener's socket). It reports false for a
-// listener of multipath TCP, where it is not so.
-func inherit(fd int) bool {
-	if proto, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || proto != unix.IPPROTO_TCP {
-		return false
-	}
-	setOptions(fd)
-	return true
+// isMultipath reports whether fd is a socket of multipath TCP: Go's listeners are,
+// unless told otherwise, and most of what they accept is not.
+func isMultipath(fd int) bool {
+	proto, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return err == nil && proto == unix.IPPROTO_MPTCP
 }
 
 // accept waits for a connection, or for the listener's deadline.
@@ -126,7 +127,7 @@ func (l *rawListener) accept() (arrival, error) {
 			a.zone = l.peer.Scope_id
 		}
 	}
-	if l.single {
+	if l.multipath && isMultipath(l.fd) {
 		setOptions(l.fd)
 	}
 	return a, nil

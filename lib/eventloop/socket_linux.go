@@ -159,12 +159,24 @@ func (s *Socket) WatchOut() error {
 // the caller's. Only who serves the socket may call it. No method of s has
 // an effect after that.
 func (s *Socket) Remove() {
-	if s.gone() {
-		return
+	if !s.gone() {
+		s.loop.control(unix.EPOLL_CTL_DEL, s, 0) // fails only if it was closed
+		s.leave()
 	}
+}
+
+// Close is Remove, and closes the file descriptor: the kernel takes it off its
+// list by itself then (epoll(7)).
+func (s *Socket) Close() {
+	if !s.gone() {
+		s.leave()
+		unix.RawSyscall(unix.SYS_CLOSE, uintptr(s.fd), 0, 0) // that does not block
+	}
+}
+
+func (s *Socket) leave() {
 	s.state.Store(running | removed) // of interest to nobody any more
 	s.loop.wheel.remove(s)
-	s.loop.control(unix.EPOLL_CTL_DEL, s, 0) // fails only if it was closed
 	s.loop.group.table.set(int(s.fd), nil)
 	s.loop.leave()
 }
