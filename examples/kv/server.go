@@ -1,0 +1,166 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"wireline/handler"
+)
+
+// maxKept is how much of a client's buffer for replies is kept, in bytes, and of
+// its list of arguments.
+const (
+	maxKeptOut  = 64 << 10
+	maxKeptArgs = 1 << 10
+)
+
+// server is the handler's side of it: the store, the commands, and what is
+// counted.
+type server struct {
+	frames   handler.Frames
+	codec    Codec
+	store    *store
+	commands *table
+	begin    time.Time
+
+	// Commands are counted by each session, so that no two processors fight
+	// for one counter; who asks sums up.
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+	opened   int64 // sessions there ever were
+	executed int64 // commands of those that have ended
+}
+
+// session is what belongs to one client. All of it but commands is touched only
+// by the client's own commands, which come one after the other.
+type session struct {
+	server *server
+	store  *store
+	client *handler.Client
+
+	args [][]byte
+	out  []byte // the reply
+	name string // what the client calls itself
+
+	commands atomic.Int64 // how many were executed
+}
+
+// newServer returns a server with an empty store. The caller may set time-outs
+// in its frames, and closes it when all clients are gone.
+func newServer(codec Codec) *server {
+	s := &server{
+		codec:    codec,
+		store:    newStore(nil),
+		commands: newTable(),
+		begin:    time.Now(),
+		sessions: make(map[*session]struct{}),
+	}
+	s.frames.Codec = codec
+	s.frames.OnOpen = s.open
+	s.frames.Serve = serve
+	s.frames.OnError = lastWords
+	s.frames.OnClose = s.closed
+	return s
+}
+
+// close gives back what the store holds.
+func (s *server) close() { s.store.close() }
+
+func (s *server) open(c *handler.Client) error {
+	x := &session{server: s, store: s.store, client: c}
+	c.Value = x
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions[x] = struct{}{}
+	s.opened++
+	return nil
+}
+
+func (s *server) closed(c *handler.Client) {
+	x := c.Value.(*session)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, x)
+	s.executed += x.commands.Load()
+}
+
+// totals returns how many clients there are, how many there ever were, and how
+// many commands they have executed.
+func (s *server) totals() (clients int, opened, executed int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	executed = s.executed
+	for x := range s.sessions {
+		executed += x.commands.Load()
+	}
+	return len(s.sessions), s.opened, executed
+}
+
+// serve executes one command and writes its reply.
+func serve(c *handler.Client, frame []byte) error {
+	x := c.Value.(*session)
+	err := x.serve(frame)
+	if len(x.out) > 0 {
+		if _, failed := c.Write(x.out); failed != nil {
+			err = failed
+		}
+	}
+	x.rest()
+	return err
+}
+
+// serve executes the command in frame. Its reply is in x.out then.
+func (x *session) serve(frame []byte) error {
+	if frame[0] == '*' {
+		x.args = parseArray(x.args, frame)
+		return x.execute(x.args)
+	}
+	var ok bool
+	if x.args, ok = parseInline(x.args, frame); !ok {
+		x.out = appendProtocolError(x.out, errQuotes)
+		return handler.ErrClose
+	}
+	if len(x.args) == 0 {
+		return nil
+	}
+	return x.execute(x.args)
+}
+
+// rest readies x for the next command. It holds nothing of the last one: the
+// arguments are parts of a buffer that may be large and another's soon.
+func (x *session) rest() {
+	clear(x.args)
+	x.args, x.out = x.args[:0], x.out[:0]
+	if cap(x.args) > maxKeptArgs {
+		x.args = nil
+	}
+	if cap(x.out) > maxKeptOut {
+		x.out = nil
+	}
+}
+
+// flushLarge writes what there is of a reply if that is much, so that a reply of
+// many values is not held as a whole.
+func (x *session) flushLarge() error {
+	if len(x.out) < maxKeptOut {
+		return nil
+	}
+	_, err := x.client.Write(x.out)
+	x.out = x.out[:0]
+	return err
+}
+
+// lastWords tells a client why it is closed, where Redis does.
+func lastWords(c *handler.Client, err error) {
+	var bad protocolError
+	if errors.As(err, &bad) {
+		c.Write(appendProtocolError(nil, bad))
+	}
+}
+
+func appendProtocolError(dst []byte, err protocolError) []byte {
+	return appendError(dst, fmt.Sprintf("ERR %v", err))
+}
