@@ -134,15 +134,18 @@ func TestEventsWhileReadyRuns(t *testing.T) {
 	}
 }
 
-// A socket that is never done does not keep the others from their turn.
-func TestMoreLetsOthersGo(t *testing.T) {
+// Sockets that are never done take turns, and do not keep others from theirs.
+func TestMoreTakesTurns(t *testing.T) {
 	g := newGroup(t, 1)
-	var turns atomic.Int64
+	var turns, last, again atomic.Int64
 	var stop atomic.Bool
-	for range 2 {
+	for id := range int64(2) {
 		events := 0
 		g.start(func(_ *member, _ *eventloop.Worker, ev eventloop.Event) bool {
 			turns.Add(1)
+			if last.Swap(id+1) == id+1 {
+				again.Add(1)
+			}
 			if ev != 0 {
 				events++
 			}
@@ -159,6 +162,9 @@ func TestMoreLetsOthersGo(t *testing.T) {
 		eventually(t, "a socket that has more to do is called again", func() bool { return turns.Load() > before })
 	}
 	stop.Store(true)
+	if all, n := turns.Load(), again.Load(); n > all/2 {
+		t.Errorf("%d of %d turns are of the one that had the turn before", n, all)
+	}
 }
 
 // What was sent arrives in its order, however it is read.
@@ -300,6 +306,21 @@ func TestStopOfAnEmptyGroup(t *testing.T) {
 		if g.Wait(patience) {
 			t.Fatal("an empty group does not end")
 		}
+	}
+}
+
+// Nothing happens any more on the loops when they are to end.
+func TestStopWakesTheLoops(t *testing.T) {
+	g := newGroup(t, 2)
+	for range 2 {
+		m := g.start(echo)
+		m.ping("a")
+		m.leave()
+	}
+	eventually(t, "all is at rest", func() bool { return g.Keeper() == "stopped" })
+	g.Stop()
+	if g.Wait(patience) {
+		t.Error("the group does not end")
 	}
 }
 

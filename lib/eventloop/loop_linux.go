@@ -19,6 +19,10 @@ const batch = 128
 // lets other goroutines run.
 const fairness = 64
 
+// few events at a time are likely to be all: the loop goes to wait then without
+// looking twice.
+const few = 2
+
 // loop has an epoll descriptor and one goroutine at a time, its owner, which
 // polls it and serves the sockets. The owner changes when the keeper takes the
 // loop away from it; what is marked as the owner's goes over to the next one then.
@@ -237,7 +241,13 @@ func (l *loop) pick() (*Socket, Event, bool) {
 // false when the loop has come to its end.
 func (l *loop) fetch() bool {
 	for {
-		l.n, l.next = l.poll(), 0
+		if last := l.n; last == 0 || last > few || len(l.again) > 0 {
+			l.n = l.poll()
+		} else {
+			l.n = 0
+			l.wait() // which looks first
+		}
+		l.next = 0
 		l.takePosts()
 		l.queue, l.again = l.again, l.queue[:0]
 		l.queued = 0
