@@ -36,8 +36,8 @@ func serveWireline(ctx context.Context, ln net.Listener, w work) error {
 	return nil
 }
 
-// serveWirelinePlain is the same without what needs the bare socket: every
-// connection has a goroutine.
+// serveWirelinePlain is the same without bare sockets: every connection has a
+// goroutine.
 func serveWirelinePlain(ctx context.Context, ln net.Listener, w work) error {
 	return serveWireline(ctx, plainListener{ln}, w)
 }
@@ -66,21 +66,5 @@ func wirelineHandler(w work) *handler.Frames {
 	return h
 }
 
-// plainListener hides that its connections are TCP sockets.
+// plainListener hides what it is: the server cannot accept bare sockets from it.
 type plainListener struct{ net.Listener }
-
-func (l plainListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return plainConn{conn, conn.(halfCloser)}, nil
-}
-
-type halfCloser interface{ CloseWrite() error }
-
-// plainConn can be closed for writing, as a TLS connection can, and no more.
-type plainConn struct {
-	net.Conn
-	halfCloser
-}
