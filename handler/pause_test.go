@@ -58,7 +58,7 @@ func opens(h *handler.Frames) <-chan *handler.Client {
 // quiet demands that nothing comes from conn for a moment.
 func quiet(t *testing.T, conn net.Conn) {
 	t.Helper()
-	conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	conn.SetReadDeadline(time.Now().Add(25 * time.Millisecond))
 	defer conn.SetReadDeadline(time.Now().Add(patience))
 	got := make([]byte, 100)
 	if n, err := conn.Read(got); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -192,15 +192,15 @@ func TestPauseAndResumeInOneFrame(t *testing.T) {
 // Pauses at any moment lose nothing, and change no order.
 func TestPausesWhileAClientSends(t *testing.T) {
 	const lines = 5000
-	var served atomic.Int64
+	var begun atomic.Int64
 	build := func() *handler.Frames {
-		served.Store(0)
+		begun.Store(0)
 		return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
-			served.Add(1)
+			begun.Add(1)
 			return echoLine(c, line)
 		}}
 	}
-	overAll(t, build, func(t *testing.T, s *served_, conn net.Conn, c *handler.Client) {
+	overAll(t, build, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
 		var all strings.Builder
 		for i := range lines {
 			fmt.Fprintf(&all, "line %d %s\n", i, strings.Repeat("x", i%50))
@@ -215,12 +215,12 @@ func TestPausesWhileAClientSends(t *testing.T) {
 		wg.Go(func() {
 			for {
 				c.Pause()
-				before := served.Load()
+				before := begun.Load()
 				for range 100 {
 					runtime.Gosched()
 				}
 				// One may have been about to begin.
-				if n := served.Load() - before; n > 1 {
+				if n := begun.Load() - before; n > 1 {
 					t.Errorf("%d frames were begun in a pause", n)
 				}
 				c.Resume()
@@ -237,12 +237,9 @@ func TestPausesWhileAClientSends(t *testing.T) {
 	})
 }
 
-// served_ is served, where that is a variable's name.
-type served_ = served
-
 // Who is not read from cannot send without end, and goes on where it stopped.
 func TestPauseHoldsTheSender(t *testing.T) {
-	const lines, size = 24 << 10, 1 << 10
+	const lines, size = 16 << 10, 1 << 10
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		line := func(i int) string { return fmt.Sprintf("%0*d", size-1, i) }
 		next := 0
@@ -293,55 +290,68 @@ func TestPauseHoldsTheSender(t *testing.T) {
 // A client is not silent that nobody listens to.
 func TestPauseOutlastsTimeouts(t *testing.T) {
 	const limit = 400 * time.Millisecond
-	for name, test := range map[string]struct{ sent, before, rest, after string }{
-		"silent":         {"", "", "a\n", "a\n"},
-		"half a frame":   {"pause\nb", "pause\n", "c\n", "bc\n"},
-		"a frame":        {"pause\nb\n", "pause\n", "", "b\n"},
-		"one and a half": {"pause\nb\nc", "pause\n", "d\n", "b\ncd\n"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			build := func() *handler.Frames {
-				h := pausing()
-				h.IdleTimeout, h.FrameTimeout = limit, limit
-				h.OnError = func(c *handler.Client, err error) { fmt.Fprintln(c, "silent") }
-				return h
+	tests := []struct{ name, sent, before, rest, after string }{
+		{"silent", "", "", "a\n", "a\n"},
+		{"half a frame", "pause\nb", "pause\n", "c\n", "bc\n"},
+		{"a frame", "pause\nb\n", "pause\n", "", "b\n"},
+		{"one and a half", "pause\nb\nc", "pause\n", "d\n", "b\ncd\n"},
+	}
+	run := func(t *testing.T, dial func(*handler.Frames) net.Conn) {
+		h := pausing()
+		h.IdleTimeout, h.FrameTimeout = limit, limit
+		h.OnError = func(c *handler.Client, err error) { fmt.Fprintln(c, "silent") }
+		opened := opens(h)
+		var conns []net.Conn
+		var clients []*handler.Client
+		for _, test := range tests {
+			conn := dial(h)
+			c := <-opened
+			if test.sent == "" {
+				c.Pause()
 			}
-			run := func(t *testing.T, conn net.Conn, c *handler.Client) {
-				if test.sent == "" {
-					c.Pause()
-				}
-				send(t, conn, test.sent)
-				receive(t, conn, test.before)
-				time.Sleep(2*limit + limit/2) // this is what is tested
-				if r := c.Record(); r.Reason != "" {
-					t.Fatalf("ended in the pause: %+v", r)
-				}
-				c.Resume()
-				send(t, conn, test.rest)
-				receive(t, conn, test.after)
-				begin := time.Now()
-				receiveAll(t, conn, "silent\n") // from now on it counts again
-				within(t, "closed", time.Since(begin), limit/2, limit+time.Second)
+			send(t, conn, test.sent)
+			receive(t, conn, test.before)
+			conns, clients = append(conns, conn), append(clients, c)
+		}
+		time.Sleep(2*limit + limit/2) // this is what is tested
+		for i, test := range tests {
+			if r := clients[i].Record(); r.Reason != "" {
+				t.Errorf("%s: ended in the pause: %+v", test.name, r)
+				continue
 			}
-			overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-				h := build()
-				opened := opens(h)
-				s := serve(h)
-				conn := s.connect()
-				run(t, conn, <-opened)
-			}, "tcp")
-			t.Run("memory", func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					h := build()
-					opened := opens(h)
-					conn, _ := handle(t, h, 100)
-					c := <-opened
-					synctest.Wait()
-					run(t, conn, c)
-				})
+			clients[i].Resume()
+			send(t, conns[i], test.rest)
+			receive(t, conns[i], test.after)
+		}
+		begin := time.Now()
+		for _, conn := range conns { // from now on it counts again
+			got, err := io.ReadAll(conn)
+			if string(got) != "silent\n" || err != nil {
+				t.Errorf("after the pause: %q, %v", got, err)
+			}
+		}
+		within(t, "closed", time.Since(begin), limit/2, limit+time.Second)
+	}
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		var s *served
+		run(t, func(h *handler.Frames) net.Conn {
+			if s == nil {
+				s = serve(h)
+			}
+			return s.connect()
+		})
+	}, "tcp")
+	t.Run("memory", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			run(t, func(h *handler.Frames) net.Conn {
+				client, server := tcptest.PipeSize(100)
+				go h.Handle(t.Context(), server)
+				t.Cleanup(func() { client.Close() })
+				synctest.Wait()
+				return client
 			})
 		})
-	}
+	})
 }
 
 func TestDrainOfAPausedClient(t *testing.T) {

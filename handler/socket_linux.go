@@ -122,8 +122,11 @@ func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
 		switch {
 		case c.ended():
 			return false, false
-		case s.unsent && !c.awaitOutput():
-			return false, true // until all is sent, or fails
+		case s.unsent:
+			if !c.awaitOutput() {
+				return false, true // until all is sent, or fails
+			}
+			s.unsent = false
 		case c.paused.Load():
 			if c.draining.Load() {
 				c.end(ByServer, Drain, nil)
