@@ -275,9 +275,13 @@ func (c *Client) sendLocked(o *output, p, tail []byte) {
 	o.added += int64(n)
 	o.writing, o.pending, o.done = o.pending, o.writing[:0], 0
 	o.flushing = true
-	c.mu.Unlock()
+	if !c.polled {
+		c.mu.Unlock()
+	}
 	sent, err := c.wire.tryWrite([3][]byte{o.writing, p, tail})
-	c.mu.Lock()
+	if !c.polled {
+		c.mu.Lock()
+	}
 	o.done = min(sent, len(o.writing))
 	if rest := sent - o.done; rest < n {
 		o.writing = append(o.writing, p[min(rest, len(p)):]...)
@@ -426,12 +430,19 @@ func (c *Client) endFlushLocked(o *output, err error) {
 	}
 }
 
-// writeLocked writes o.writing, or the next piece of it, without the lock.
+// writeLocked writes o.writing, or the next piece of it. It lets go of the lock
+// where that may take long, as a socket on a loop does not.
 func (c *Client) writeLocked(o *output, wait bool) error {
-	c.mu.Unlock()
 	rest := o.writing[o.done:]
+	if c.polled {
+		n, err := c.wire.tryWrite([3][]byte{rest})
+		o.done += n
+		c.wroteLocked(o, n)
+		return err
+	}
+	c.mu.Unlock()
 	n, err := c.wire.tryWrite([3][]byte{rest})
-	if err == errWouldBlock && wait && !c.polled {
+	if err == errWouldBlock && wait {
 		rest = rest[n:]
 		var more int
 		more, err = c.wire.write(rest[:min(len(rest), pieceSize)])

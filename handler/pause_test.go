@@ -24,25 +24,29 @@ import (
 
 // overSockets runs test over the system's own sockets, with both ways to hold a
 // connection: the event loop and a goroutine. serve starts a server for a handler.
-// Without networks all of them are meant. The runs are parallel.
+// Without networks all of them are meant. The runs are at the same time, as most of
+// them wait.
 func overSockets(t *testing.T, test func(t *testing.T, serve func(*handler.Frames) *served), networks ...string) {
+	var runs sync.WaitGroup
+	defer runs.Wait()
 	for _, transport := range transports {
 		network, way, _ := strings.Cut(transport.name, " ")
 		if network != "tcp" && network != "unix" || way != "" && way != "by goroutine" ||
 			len(networks) > 0 && !slices.Contains(networks, network) {
 			continue
 		}
-		t.Run(transport.name, func(t *testing.T) {
-			t.Parallel()
-			test(t, func(h *handler.Frames) *served {
-				s := &served{t: t, records: newRecords()}
-				h.OnRecord = s.records.add
-				ln, dial := transport.listen(t)
-				s.dial = dial
-				s.server = tcptest.NewUnstartedServer(h)
-				s.server.Serve(ln)
-				t.Cleanup(s.server.Close)
-				return s
+		runs.Go(func() {
+			t.Run(transport.name, func(t *testing.T) {
+				test(t, func(h *handler.Frames) *served {
+					s := &served{t: t, records: newRecords()}
+					h.OnRecord = s.records.add
+					ln, dial := transport.listen(t)
+					s.dial = dial
+					s.server = tcptest.NewUnstartedServer(h)
+					s.server.Serve(ln)
+					t.Cleanup(s.server.Close)
+					return s
+				})
 			})
 		})
 	}

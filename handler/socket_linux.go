@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	stdatomic "sync/atomic"
 	"time"
 
 	"go.uber.org/atomic"
@@ -41,13 +42,13 @@ type socket struct {
 	unsent bool // replies of the last batch may wait to be sent
 	idled  bool // the client was paused
 	woken  bool // time may be up
-	inLoop bool
 
 	// Under mu.
 	hijacked bool
 	closed   bool
 	dead     bool // reset: the descriptor is another one
 
+	inLoop   stdatomic.Bool // others wait while a frame is served
 	farewell *farewell
 
 	mu    sync.Mutex
@@ -89,7 +90,7 @@ func (s *socket) Ready(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 
 // step does what ev allows, and reports whether it stopped because others wait.
 func (s *socket) step(w *eventloop.Worker, ev eventloop.Event) (more bool) {
-	s.inLoop = w.InLoop()
+	s.inLoop.Store(w.InLoop())
 	if ev&eventloop.In != 0 {
 		s.unread = true
 	}
@@ -99,7 +100,7 @@ func (s *socket) step(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 	s.woken = ev&eventloop.Woken != 0
 	if s.phase == opening {
 		s.phase = serving
-		s.opened = s.client.callOnOpen(s.inLoop)
+		s.opened = s.client.callOnOpen(s.inLoop.Load())
 	}
 	if s.phase == serving {
 		if more, goesOn := s.serve(w); goesOn {
@@ -115,7 +116,7 @@ func (s *socket) step(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
 	c := &s.client
 	until := int64(0) // where nobody waits
-	if s.inLoop {
+	if s.inLoop.Load() {
 		until = w.Now() + int64(slice)
 	}
 	for reads := 0; ; {
@@ -137,7 +138,7 @@ func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
 		case s.idled:
 			s.resumed()
 		case s.left:
-			switch s.client.turn(s.eof, s.inLoop, until) {
+			switch s.client.turn(s.eof, s.inLoop.Load(), until) {
 			case drained:
 				s.left = false
 			case over:
@@ -252,7 +253,7 @@ func (s *socket) checkTime() bool {
 	if limit := s.client.frames.FrameTimeout; limit > 0 && s.client.partial != 0 && now >= s.client.partial+int64(limit) {
 		why = FrameTimeout
 	}
-	s.client.beginBatch(s.inLoop)
+	s.client.beginBatch(s.inLoop.Load())
 	s.client.endInput(why, os.ErrDeadlineExceeded)
 	s.client.endTurn()
 	return false
@@ -308,7 +309,10 @@ func (s *socket) checkStall() {
 func (s *socket) Writable() { s.client.resumeOutput() }
 
 // Slow implements eventloop.Handler.
-func (s *socket) Slow() { s.client.spread() }
+func (s *socket) Slow() {
+	s.inLoop.Store(false) // for the batches that follow
+	s.client.spread()
+}
 
 // The wire of the client.
 

@@ -52,6 +52,7 @@ func New(n int) (*Group, error) {
 	}
 	g.running.Store(int32(n))
 	g.goroutines.Add(n + 1)
+	g.keeper.stir() // the loops are awake
 	go g.keeper.run()
 	for _, l := range g.loops {
 		go l.run(newOwner())

@@ -22,11 +22,15 @@ const (
 
 	// So many loops taken away within a while, and functions are run on
 	// goroutines of their own.
-	tolerance = 4
+	tolerance = 8
 	while     = time.Second
 
-	// They come back to the loops when none was slow for minQuiet; if that was
-	// wrong, after twice that time, up to maxQuiet.
+	// slowTurn is how long a turn of such a goroutine takes that would have
+	// cost a loop.
+	slowTurn = patience * tick
+
+	// They come back to the loops when there were fewer slow ones than that for
+	// minQuiet; if it was wrong, after twice that time, up to maxQuiet.
 	minQuiet = time.Second
 	maxQuiet = time.Minute
 
@@ -47,10 +51,11 @@ type keeper struct {
 	ticking atomic.Bool
 
 	blocking atomic.Bool  // functions have goroutines of their own
-	lastSlow atomic.Int64 // when one of those was slow
+	slow     atomic.Int32 // slow turns of those since counted
+	counted  int64
+	lastSlow int64 // when there were too many
 	quiet    time.Duration
-	entered  int64            // when blocking was set last, and
-	left     int64            // when it was cleared
+	left     int64            // when blocking was cleared
 	taken    [tolerance]int64 // when loops were taken away, a ring
 	takes    int
 
@@ -165,7 +170,7 @@ func (k *keeper) watch(l *loop, now int64) bool {
 	slow := l.serving
 	k.group.goroutines.Add(1)
 	go l.run(newOwner())
-	slow.handler.Slow()
+	slow.handler.Slow() // Ready may have returned by now
 	k.taken[k.takes%tolerance] = now
 	k.takes++
 	if k.takes >= tolerance && now-k.taken[k.takes%tolerance] < int64(while) {
@@ -185,15 +190,25 @@ func (k *keeper) block(now int64) {
 	default:
 		k.quiet = minQuiet
 	}
-	k.lastSlow.Store(now)
+	k.slow.Store(0)
+	k.counted, k.lastSlow = now, now
 	k.blocking.Store(true)
 	k.takes = 0
 }
 
-// judge brings the functions back to the loops when none was slow for long
-// enough.
+// judge brings the functions back to the loops when few were slow for long
+// enough. A single one says little: the system may not have run it for a moment.
 func (k *keeper) judge(now int64) {
-	if k.blocking.Load() && now-k.lastSlow.Load() > int64(k.quiet) {
+	if !k.blocking.Load() {
+		return
+	}
+	if now-k.counted >= int64(while) {
+		if k.slow.Swap(0) >= tolerance {
+			k.lastSlow = now
+		}
+		k.counted = now
+	}
+	if now-k.lastSlow > int64(k.quiet) {
 		k.blocking.Store(false)
 		k.left = now
 	}

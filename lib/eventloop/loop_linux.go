@@ -19,10 +19,6 @@ const batch = 128
 // lets other goroutines run.
 const fairness = 64
 
-// few events at a time are likely to be all: the loop goes to wait then without
-// looking twice.
-const few = 2
-
 // loop has an epoll descriptor and one goroutine at a time, its owner, which
 // polls it and serves the sockets. The owner changes when the keeper takes the
 // loop away from it; what is marked as the owner's goes over to the next one then.
@@ -53,6 +49,8 @@ type loop struct {
 	ready   [batch]unix.EpollEvent
 	n, next int       // ready[next:n] are still to be handled
 	busy    int       // looks that found something
+	looks   int       // in one wait
+	idles   bool      // there was nothing at the last look: wait looks for itself
 	queue   []*Socket // to be served now, from queued on
 	queued  int
 	again   []*Socket // to be served after the next look at the kernel's events
@@ -149,17 +147,22 @@ func (l *loop) takePosts() {
 func (l *loop) run(w *Worker) {
 	g := l.group
 	defer g.goroutines.Done()
-	epoch, left := uint64(0), false
+	var (
+		s     *Socket
+		epoch uint64
+		left  bool
+	)
 	defer func() {
 		if !left { // runtime.Goexit in a Ready
-			l.replace(epoch)
+			l.replace(epoch, s)
 		}
 	}()
 	w.now = g.Now()
 	for {
 		for {
-			s, ev, ok := l.pick()
-			if !ok {
+			var ev Event
+			var ok bool
+			if s, ev, ok = l.pick(); !ok {
 				break
 			}
 			if g.keeper.blocking.Load() {
@@ -193,11 +196,12 @@ func (l *loop) served(s *Socket, more bool) {
 	}
 }
 
-// replace goes on after a goroutine that runtime.Goexit has ended.
-func (l *loop) replace(epoch uint64) {
-	g, s := l.group, l.serving
+// replace goes on after a goroutine that runtime.Goexit has ended in the Ready of
+// s.
+func (l *loop) replace(epoch uint64, s *Socket) {
+	g := l.group
 	if l.epoch.CompareAndSwap(epoch, epoch+1) {
-		l.served(s, false)
+		l.served(s, true)
 		g.goroutines.Add(1)
 		go l.run(newOwner())
 		return
@@ -241,13 +245,13 @@ func (l *loop) pick() (*Socket, Event, bool) {
 // false when the loop has come to its end.
 func (l *loop) fetch() bool {
 	for {
-		if last := l.n; last == 0 || last > few || len(l.again) > 0 {
-			l.n = l.poll()
-		} else {
-			l.n = 0
-			l.wait() // which looks first
-		}
 		l.next = 0
+		if l.idles && len(l.again) == 0 {
+			l.wait()
+		} else {
+			l.n = l.poll()
+			l.idles = l.n == 0
+		}
 		l.takePosts()
 		l.queue, l.again = l.again, l.queue[:0]
 		l.queued = 0
@@ -260,10 +264,6 @@ func (l *loop) fetch() bool {
 		case l.group.closing.Load() && l.sockets.Load() == 0:
 			return false
 		}
-		l.wait()
-		if l.n > 0 {
-			return true
-		}
 	}
 }
 
@@ -272,12 +272,17 @@ func (l *loop) fetch() bool {
 // file, and another owner could not wait.
 func (l *loop) wait() {
 	l.asleep.Store(true)
+	l.looks = 0
 	l.raw.Read(l.onPoll)
 	l.asleep.Store(false)
+	l.idles = l.looks > 1
 	l.group.keeper.stir()
 }
 
+// pollOrWait is called by the file's Read before it waits, and each time that
+// there is something.
 func (l *loop) pollOrWait(uintptr) bool {
+	l.looks++
 	l.n = l.poll()
 	return l.n > 0 || l.npost.Load() > 0 || !l.asleep.Load() || l.group.closing.Load() && l.sockets.Load() == 0
 }

@@ -20,8 +20,8 @@ type Handler interface {
 	// send. It is called also while Ready runs elsewhere, and must not block.
 	Writable()
 
-	// Slow is called while Ready runs, by another goroutine, when Ready has
-	// lost its loop because it takes so long. It must not block.
+	// Slow is called by another goroutine when Ready has lost its loop because
+	// it takes so long; it may have returned by then. It must not block.
 	Slow()
 
 	// Expired is called when the time of Socket.SetTimer has come, also while
@@ -156,8 +156,8 @@ func (s *Socket) WatchOut() error {
 }
 
 // Remove takes the socket off its loop; the file descriptor stays open, and is
-// the caller's. Only who serves the socket may call it. No method of s has
-// an effect after that.
+// the caller's. Only who serves the socket may call it. After that SetTimer and
+// WatchOut must not be called, and Wake does nothing.
 func (s *Socket) Remove() {
 	if !s.gone() {
 		s.loop.control(unix.EPOLL_CTL_DEL, s, 0) // fails only if it was closed

@@ -1,13 +1,6 @@
 package eventloop
 
-import (
-	"time"
-
-	"go.uber.org/atomic"
-)
-
-// slowTurn is how long a turn of a handler takes that would hold up a loop.
-const slowTurn = time.Millisecond
+import "go.uber.org/atomic"
 
 // Worker is a goroutine that calls Ready: the owner of a loop, or one with a
 // single socket.
@@ -24,6 +17,7 @@ type Worker struct {
 	wake   chan bool     // the next event is there; false to end
 	turns  atomic.Uint32 // calls of Ready
 	swept  uint32        // turns at the keeper's last look
+	ended  bool          // the keeper has ended it; of the keeper
 }
 
 // InLoop reports whether the worker owns a loop, so that others wait while Ready
@@ -101,8 +95,8 @@ func (w *Worker) turn(s *Socket, ev Event) (more bool) {
 	g := s.loop.group
 	began := g.Now()
 	more = s.handler.Ready(w, ev)
-	if now := g.Now(); now-began >= int64(slowTurn) {
-		g.keeper.lastSlow.Store(now)
+	if g.Now()-began >= int64(slowTurn) {
+		g.keeper.slow.Inc()
 	}
 	w.turns.Inc()
 	return more
@@ -111,7 +105,8 @@ func (w *Worker) turn(s *Socket, ev Event) (more bool) {
 // dismiss ends w if it has done nothing since the last call.
 func (w *Worker) dismiss() {
 	turns := w.turns.Load()
-	if turns == w.swept && w.socket.state.CompareAndSwap(waiting, free) {
+	if !w.ended && turns == w.swept && w.socket.state.CompareAndSwap(waiting, free) {
+		w.ended = true // it may not have run by the next call
 		w.wake <- false
 	}
 	w.swept = turns

@@ -1,0 +1,621 @@
+package handler_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"wireline/handler"
+	"wireline/lib/frame"
+	"wireline/tcptest"
+)
+
+// prompt is how long a reply may take that waits for nobody, on a machine that is
+// busy and with the race detector.
+const prompt = time.Second
+
+// bothWays runs test over TCP, on the loops and with a goroutine for each
+// connection. After it nothing is left: no goroutine and no descriptor.
+func bothWays(t *testing.T, build func() *handler.Frames, test func(t *testing.T, s *served)) {
+	silenceLog(t)
+	ln, _ := listenNet(t, "tcp", "127.0.0.1:0")
+	ln.Close() // the runtime has opened its own descriptors now
+	for name, wrap := range map[string]func(net.Listener) net.Listener{
+		"loops":      func(ln net.Listener) net.Listener { return ln },
+		"goroutines": func(ln net.Listener) net.Listener { return plainListener{ln} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			files, goroutines := openFiles(t), goleak.IgnoreCurrent()
+			t.Cleanup(func() { // after those that close
+				goleak.VerifyNone(t, goroutines)
+				if n := openFiles(t); n != files {
+					t.Errorf("%d open files before, %d after", files, n)
+				}
+			})
+			h := build()
+			s := &served{t: t, records: newRecords()}
+			h.OnRecord = s.records.add
+			ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
+			s.dial = dial
+			s.server = tcptest.NewUnstartedServer(h)
+			t.Cleanup(s.server.Close)
+			s.server.Serve(wrap(ln))
+			test(t, s)
+		})
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+// connectMany is connect for n clients.
+func (s *served) connectMany(n int) (conns []net.Conn) {
+	s.t.Helper()
+	for range n {
+		conns = append(conns, s.connect())
+	}
+	return conns
+}
+
+// goOn demands that the clients are served promptly, all at the same time.
+func goOn(t *testing.T, clients []net.Conn) {
+	t.Helper()
+	var all sync.WaitGroup
+	for i, conn := range clients {
+		all.Go(func() {
+			for n := range 10 {
+				line := fmt.Sprintf("%d of client %d\n", n, i)
+				got := make([]byte, len(line))
+				conn.SetDeadline(time.Now().Add(prompt))
+				_, err := io.WriteString(conn, line)
+				if err == nil {
+					_, err = io.ReadFull(conn, got)
+				}
+				if err != nil || string(got) != line {
+					t.Errorf("client %d, round %d: read %q, %v", i, n, got, err)
+					return
+				}
+			}
+			conn.SetDeadline(time.Now().Add(patience))
+		})
+	}
+	all.Wait()
+}
+
+// blocker is a function that blocks until it is released.
+type blocker struct {
+	began   chan *handler.Client
+	release func()
+	over    atomic.Bool // it has returned
+
+	block func(c *handler.Client)
+}
+
+func newBlocker() *blocker {
+	b := &blocker{began: make(chan *handler.Client, 1000)}
+	gate := make(chan struct{})
+	b.block = func(*handler.Client) { <-gate }
+	b.release = sync.OnceFunc(func() { close(gate) })
+	return b
+}
+
+func (b *blocker) run(c *handler.Client) {
+	b.began <- c
+	b.block(c)
+	b.over.Store(true)
+}
+
+// await waits until so many block.
+func (b *blocker) await(t *testing.T, n int) {
+	t.Helper()
+	for i := range n {
+		select {
+		case <-b.began:
+		case <-time.After(patience):
+			t.Fatalf("%d functions of %d have begun", i, n)
+		}
+	}
+}
+
+// frames serves lines: those that begin with "block" say so, block, and are
+// echoed; others are echoed.
+func (b *blocker) frames() *handler.Frames {
+	return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+		if bytes.HasPrefix(line, []byte("block")) {
+			io.WriteString(c, "begun\n")
+			b.run(c)
+		}
+		return echoLine(c, line)
+	}}
+}
+
+// The frame function may block: in whatever, its client alone waits. What it
+// wrote before is seen, and the frames that follow are served in order after it.
+func TestFunctionMayBlock(t *testing.T) {
+	for name, prepare := range map[string]func(t *testing.T) *blocker{
+		"channel": func(*testing.T) *blocker { return newBlocker() },
+		"mutex": func(*testing.T) *blocker {
+			b := newBlocker()
+			var mu sync.Mutex
+			mu.Lock()
+			b.block = func(*handler.Client) { mu.Lock() }
+			b.release = sync.OnceFunc(mu.Unlock)
+			return b
+		},
+		"sleep": func(*testing.T) *blocker {
+			b := newBlocker()
+			b.block = func(*handler.Client) { time.Sleep(2 * prompt) }
+			b.release = func() {}
+			return b
+		},
+		"processor": func(*testing.T) *blocker {
+			b := newBlocker()
+			var released atomic.Bool
+			b.block = func(*handler.Client) {
+				for end := time.Now().Add(patience); !released.Load() && time.Now().Before(end); {
+				}
+			}
+			b.release = func() { released.Store(true) }
+			return b
+		},
+		"backend": func(t *testing.T) *blocker {
+			b := newBlocker()
+			wait, release := b.block, b.release
+			ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
+			var backend sync.WaitGroup
+			backend.Go(func() {
+				for {
+					conn, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					backend.Go(func() {
+						defer conn.Close()
+						conn.Read(make([]byte, 10))
+						wait(nil)
+						io.WriteString(conn, "row\n")
+					})
+				}
+			})
+			b.block = func(*handler.Client) {
+				conn := dial()
+				defer conn.Close()
+				io.WriteString(conn, "query\n")
+				if row, err := io.ReadAll(conn); err != nil || string(row) != "row\n" {
+					t.Errorf("the backend answers %q, %v", row, err)
+				}
+			}
+			b.release = func() {
+				release()
+				ln.Close()
+			}
+			t.Cleanup(func() {
+				b.release()
+				backend.Wait()
+			})
+			return b
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b *blocker
+			build := func() *handler.Frames { b = prepare(t); return b.frames() }
+			bothWays(t, build, func(t *testing.T, s *served) {
+				t.Cleanup(b.release) // also when the test fails
+				others := s.connectMany(50)
+				conn := s.connect()
+				send(t, conn, "before\nblock\n1\n2\n")
+				conn.SetDeadline(time.Now().Add(prompt))
+				receive(t, conn, "before\nbegun\n")
+				conn.SetDeadline(time.Now().Add(patience))
+				send(t, conn, "3\n")
+				goOn(t, others)
+				if b.over.Load() {
+					t.Error("it did not block for so long")
+				}
+				send(t, conn, "4\n")
+				b.release()
+				receive(t, conn, "block\n1\n2\n3\n4\n")
+				send(t, conn, "5\n")
+				receive(t, conn, "5\n")
+				goOn(t, append(others, conn))
+			})
+		})
+	}
+}
+
+// A panic and runtime.Goexit after a wait cost the connection, no other, and what
+// was written before is sent.
+func TestFunctionMayBlockAndFail(t *testing.T) {
+	for name, fail := range map[string]func(){
+		"panic":  func() { panic("as asked") },
+		"Goexit": runtime.Goexit,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b *blocker
+			build := func() *handler.Frames {
+				b = newBlocker()
+				wait := b.block
+				b.block = func(c *handler.Client) { wait(c); fail() }
+				return b.frames()
+			}
+			bothWays(t, build, func(t *testing.T, s *served) {
+				t.Cleanup(b.release)
+				others, failing := s.connectMany(50), s.connectMany(5)
+				for _, conn := range failing {
+					send(t, conn, "block\nnot begun\n")
+					receive(t, conn, "begun\n")
+				}
+				goOn(t, others)
+				b.release()
+				for _, conn := range failing {
+					receiveAll(t, conn, "")
+					conn.Close()
+				}
+				goOn(t, others)
+				for range failing {
+					if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Panic || r.FramesIn != 1 {
+						t.Errorf("record %+v", r)
+					}
+				}
+				if n := s.server.TCP.Stats().Panics; n != uint64(len(failing)) {
+					t.Errorf("%d panics counted, want %d", n, len(failing))
+				}
+			})
+		})
+	}
+}
+
+// A Write over MaxPending waits for the client that it is for; that is another
+// one or the function's own.
+func TestFunctionMayWaitInWrite(t *testing.T) {
+	const size = 16 << 20 // more than two sockets take
+	for _, own := range []bool{false, true} {
+		t.Run(fmt.Sprintf("own %v", own), func(t *testing.T) {
+			var b *blocker
+			var to atomic.Pointer[handler.Client]
+			build := func() *handler.Frames {
+				b = newBlocker()
+				b.block = func(*handler.Client) {
+					p := make([]byte, 64<<10)
+					for range size / len(p) {
+						if _, err := to.Load().Write(p); err != nil {
+							t.Errorf("write: %v", err)
+						}
+					}
+				}
+				h := b.frames()
+				serve := h.Serve
+				h.Serve = func(c *handler.Client, line []byte) error {
+					if string(line) == "reader\n" {
+						to.Store(c)
+					}
+					return serve(c, line)
+				}
+				return h
+			}
+			bothWays(t, build, func(t *testing.T, s *served) {
+				others, conn := s.connectMany(50), s.connect()
+				reader := conn
+				if !own {
+					reader = s.connect()
+				}
+				send(t, reader, "reader\n")
+				receive(t, reader, "reader\n")
+				send(t, conn, "block\n")
+				receive(t, conn, "begun\n")
+				goOn(t, others)
+				if b.over.Load() {
+					t.Error("Write does not wait")
+				}
+				reader.SetDeadline(time.Now().Add(2 * patience))
+				receive(t, reader, strings.Repeat("\x00", size))
+				receive(t, conn, "block\n")
+				goOn(t, append(others, conn))
+			})
+		})
+	}
+}
+
+func TestOnOpenMayBlock(t *testing.T) {
+	var b *blocker
+	var next atomic.Bool // the next client's blocks
+	build := func() *handler.Frames {
+		b = newBlocker()
+		h := b.frames()
+		h.OnOpen = func(c *handler.Client) error {
+			if next.CompareAndSwap(true, false) {
+				io.WriteString(c, "welcome\n")
+				b.run(c)
+			}
+			return nil
+		}
+		return h
+	}
+	bothWays(t, build, func(t *testing.T, s *served) {
+		t.Cleanup(b.release)
+		others := s.connectMany(50)
+		goOn(t, others)
+		next.Store(true)
+		conn := s.connect()
+		b.await(t, 1)
+		conn.SetDeadline(time.Now().Add(prompt))
+		receive(t, conn, "welcome\n")
+		conn.SetDeadline(time.Now().Add(patience))
+		send(t, conn, "1\n2\n")
+		goOn(t, append(others, s.connectMany(10)...)) // new ones, too
+		b.release()
+		receive(t, conn, "1\n2\n")
+	})
+}
+
+func TestOnCloseMayBlock(t *testing.T) {
+	var b *blocker
+	build := func() *handler.Frames {
+		b = newBlocker()
+		h := b.frames()
+		h.Serve = func(c *handler.Client, line []byte) error {
+			if string(line) == "mark\n" {
+				c.Value = "blocks"
+			}
+			return echoLine(c, line)
+		}
+		h.OnClose = func(c *handler.Client) {
+			if c.Value != nil {
+				b.run(c)
+			}
+		}
+		return h
+	}
+	bothWays(t, build, func(t *testing.T, s *served) {
+		t.Cleanup(b.release)
+		others, ending := s.connectMany(50), s.connectMany(10)
+		for _, conn := range ending {
+			send(t, conn, "mark\n")
+			receive(t, conn, "mark\n")
+			conn.Close()
+		}
+		b.await(t, len(ending))
+		goOn(t, others)
+		b.release()
+		for range ending {
+			if r := s.records.next(t); r.Reason != handler.FIN {
+				t.Errorf("record %+v", r)
+			}
+		}
+	})
+}
+
+func TestOnErrorMayBlock(t *testing.T) {
+	var b *blocker
+	build := func() *handler.Frames {
+		b = newBlocker()
+		h := b.frames()
+		h.Codec = frame.Line{Max: 50, KeepEnd: true}
+		h.OnError = func(c *handler.Client, err error) {
+			io.WriteString(c, "too long\n")
+			b.run(c)
+			io.WriteString(c, "bye\n")
+		}
+		return h
+	}
+	bothWays(t, build, func(t *testing.T, s *served) {
+		t.Cleanup(b.release)
+		others, conn := s.connectMany(50), s.connect()
+		send(t, conn, strings.Repeat("x", 1000))
+		b.await(t, 1)
+		conn.SetDeadline(time.Now().Add(prompt))
+		receive(t, conn, "too long\n")
+		conn.SetDeadline(time.Now().Add(patience))
+		goOn(t, others)
+		b.release()
+		receiveAll(t, conn, "bye\n")
+	})
+}
+
+// Most of the connections block at the same time.
+func TestManyFunctionsBlock(t *testing.T) {
+	var b *blocker
+	build := func() *handler.Frames { b = newBlocker(); return b.frames() }
+	bothWays(t, build, func(t *testing.T, s *served) {
+		t.Cleanup(b.release)
+		others, blocked := s.connectMany(50), s.connectMany(200)
+		for i, conn := range blocked {
+			send(t, conn, fmt.Sprintf("before %d\nblock %d\n", i, i))
+		}
+		b.await(t, len(blocked))
+		soon := time.Now().Add(2 * prompt)
+		for i, conn := range blocked {
+			conn.SetDeadline(soon)
+			receive(t, conn, fmt.Sprintf("before %d\nbegun\n", i))
+			conn.SetDeadline(time.Now().Add(patience))
+			send(t, conn, "after 1\nafter 2\n")
+		}
+		goOn(t, others)
+		b.release()
+		for i, conn := range blocked {
+			receive(t, conn, fmt.Sprintf("block %d\nafter 1\nafter 2\n", i))
+		}
+		goOn(t, append(others, blocked...))
+	})
+}
+
+// A function that has lost its loop does not keep what the next one writes from
+// being seen, if that one is called in the same turn and blocks as well.
+func TestRepliesAreSeenAfterASlowOnOpen(t *testing.T) {
+	b := newBlocker()
+	h := b.frames()
+	h.OnOpen = func(*handler.Client) error {
+		time.Sleep(50 * time.Millisecond)
+		return nil
+	}
+	ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
+	conn := dial()
+	defer conn.Close()
+	send(t, conn, "block\n") // it is there when OnOpen is called
+	server := tcptest.NewUnstartedServer(h)
+	server.Serve(ln)
+	defer server.Close()
+	defer b.release()
+	b.await(t, 1)
+	conn.SetDeadline(time.Now().Add(prompt))
+	receive(t, conn, "begun\n")
+}
+
+// The same where a slow frame is followed by another one that was read later, but
+// in the same turn.
+func TestRepliesAreSeenAfterASlowFrame(t *testing.T) {
+	b := newBlocker()
+	slow := make(chan struct{}, 1)
+	h := b.frames()
+	serve := h.Serve
+	h.Codec = frame.Line{Max: 1 << 20, KeepEnd: true}
+	h.Serve = func(c *handler.Client, line []byte) error {
+		if bytes.HasPrefix(line, []byte("slow")) {
+			slow <- struct{}{}
+			time.Sleep(50 * time.Millisecond)
+			return nil
+		}
+		return serve(c, line)
+	}
+	server := tcptest.NewServer(h)
+	defer server.Close()
+	defer b.release()
+	for _, size := range []int{16 << 10, 32 << 10, 64 << 10} { // as much as a read may take
+		conn := server.Dial()
+		defer conn.Close()
+		send(t, conn, "slow"+strings.Repeat("x", size-5)+"\nblock\n")
+		<-slow
+		b.await(t, 1)
+		conn.SetDeadline(time.Now().Add(prompt))
+		receive(t, conn, "begun\n")
+	}
+}
+
+func TestDrainWaitsForAFunctionThatBlocks(t *testing.T) {
+	var b *blocker
+	build := func() *handler.Frames { b = newBlocker(); return b.frames() }
+	bothWays(t, build, func(t *testing.T, s *served) {
+		t.Cleanup(b.release)
+		others, blocked := s.connectMany(50), s.connectMany(20)
+		for i, conn := range blocked {
+			send(t, conn, fmt.Sprintf("block %d\nnot begun\n", i))
+			receive(t, conn, "begun\n")
+		}
+		goOn(t, others)
+		waitForBusy(t, s.server.TCP.Handler.(*handler.Frames).Clients(), len(blocked))
+		done := make(chan error, 1)
+		go func() { done <- s.shutdown(patience) }()
+		for _, conn := range others {
+			receiveAll(t, conn, "")
+		}
+		select {
+		case err := <-done:
+			t.Fatalf("shutdown does not wait: %v", err)
+		default:
+		}
+		b.release()
+		for i, conn := range blocked {
+			receiveAll(t, conn, fmt.Sprintf("block %d\n", i))
+		}
+		if err := <-done; err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if d := s.server.TCP.Drained(); d.Idle != len(others) || d.Finished != len(blocked) || d.Cut != 0 {
+			t.Errorf("drained %+v", d)
+		}
+	})
+}
+
+func TestDrainCutsFunctionsThatBlock(t *testing.T) {
+	var b *blocker
+	build := func() *handler.Frames { b = newBlocker(); return b.frames() }
+	bothWays(t, build, func(t *testing.T, s *served) {
+		t.Cleanup(b.release)
+		others, blocked := s.connectMany(50), s.connectMany(20)
+		for _, conn := range blocked {
+			send(t, conn, "block\n")
+			receive(t, conn, "begun\n")
+		}
+		goOn(t, others)
+		waitForBusy(t, s.server.TCP.Handler.(*handler.Frames).Clients(), len(blocked))
+		begin := time.Now()
+		if err := s.shutdown(100 * time.Millisecond); !errors.Is(err, handler.ErrCut) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("shutdown: %v", err)
+		}
+		within(t, "cut", time.Since(begin), 100*time.Millisecond, 5*time.Second)
+		for _, conn := range others {
+			receiveAll(t, conn, "")
+		}
+		for _, conn := range blocked {
+			receiveReset(t, conn)
+		}
+		if d := s.server.TCP.Drained(); d.Idle != len(others) || d.Cut != len(blocked) {
+			t.Errorf("drained %+v", d)
+		}
+		b.release() // who is left behind ends now
+	})
+}
+
+// A handler that blocks in every frame, as one that asks a database does, serves
+// as many at the same time as there are connections. When that is over, a
+// connection costs no goroutine any more.
+func TestThroughputOfABlockingHandler(t *testing.T) {
+	const clients, wait, lasting = 200, 5 * time.Millisecond, time.Second
+	build := func() *handler.Frames {
+		return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+			if string(line) == "sleep\n" {
+				time.Sleep(wait)
+			}
+			return echoLine(c, line)
+		}}
+	}
+	bothWays(t, build, func(t *testing.T, s *served) {
+		conns := s.connectMany(clients)
+		goOn(t, conns)
+		goroutines := runtime.NumGoroutine()
+		var frames atomic.Int64
+		var all sync.WaitGroup
+		begin := time.Now()
+		for _, conn := range conns {
+			all.Go(func() {
+				for time.Since(begin) < lasting {
+					send(t, conn, "sleep\n")
+					receive(t, conn, "sleep\n")
+					frames.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		took := time.Since(begin)
+		// One after the other on each loop it would be 200 a second and loop.
+		if rate := float64(frames.Load()) / took.Seconds(); rate < 2000 {
+			t.Errorf("%.0f frames a second with %d clients and %v a frame", rate, clients, wait)
+		}
+		for range 10 { // on a busy machine it may seem slow for longer
+			time.Sleep(1500 * time.Millisecond) // no function is slow meanwhile
+			goOn(t, conns)
+			if runtime.NumGoroutine() < goroutines+clients/4 {
+				return
+			}
+		}
+		t.Errorf("%d goroutines before, %d after, for %d clients", goroutines, runtime.NumGoroutine(), clients)
+	})
+}
