@@ -288,12 +288,12 @@ func (c *Client) abort(by Party, reason Reason, err error) {
 	}
 }
 
-// drain tells the client to come to its end, and reports whether it is busy.
-// Idle means that nobody has to wait for it: it gets its FIN now.
+// drain tells the client to come to its end, as soon as it is woken, and reports
+// whether it is busy. Idle means that nobody has to wait for it: it gets its FIN
+// then.
 func (c *Client) drain() (busy bool) {
 	c.draining.Store(true)
 	c.wasBusy = c.Busy()
-	c.wire.wake()
 	return c.wasBusy
 }
 

@@ -168,6 +168,12 @@ func (s *Clients) drain() {
 		}
 		return true
 	})
+	// All are counted before the first one hears of it: what it does then may
+	// make another one busy, or idle.
+	s.each(func(c *Client) bool {
+		c.wire.wake()
+		return true
+	})
 }
 
 // cut resets every client that is left.

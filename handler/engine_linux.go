@@ -122,11 +122,19 @@ func (s *socket) leaveBuffer(w *eventloop.Worker) {
 	in.Reset()
 	own, _ := w.Local.(*frame.Buffer)
 	switch {
-	case w.InLoop() && in.Cap() >= loopBuffer && in.Cap() <= maxLoopBuffer && (own == nil || own.Cap() < in.Cap()):
+	case own == nil && keeps(w, in.Cap()):
 		w.Local = in
 	case in.Cap() <= maxPooled:
 		buffers.Put(in)
 	}
+}
+
+// keeps reports whether w should keep a buffer of that size for its next turn.
+func keeps(w *eventloop.Worker, size int) bool {
+	if w.InLoop() {
+		return size >= loopBuffer && size <= maxLoopBuffer
+	}
+	return size <= maxPooled
 }
 
 // dropBuffer gives the buffer back with all that is in it.

@@ -72,6 +72,8 @@ type output struct {
 	// who waits for his own does not wait for those that came after.
 	added, sent int64
 
+	queued int // in the socket, when it took no more; on a loop
+
 	flushing bool
 	batching bool // frames are being served: their end will flush
 	blocked  bool // the loop goes on writing when the socket takes more
@@ -251,7 +253,9 @@ func (c *Client) addedLocked(o *output, n int) {
 // flushLaterLocked flushes what is pending now, or leaves that to the batch.
 func (c *Client) flushLaterLocked(o *output) {
 	switch {
-	case o.size == 0 || o.blocked:
+	case o.size == 0:
+		c.releaseLocked()
+	case o.blocked: // the loop goes on
 	case o.flushing: // who flushes takes them along
 	case !o.batching || o.size >= min(batchSize, c.frames.maxPending()):
 		c.startFlushLocked()

@@ -48,11 +48,27 @@ type socket struct {
 	closed   bool
 	dead     bool // reset: the descriptor is another one
 
-	inLoop   stdatomic.Bool // others wait while a frame is served
-	farewell *farewell
+	inLoop stdatomic.Bool // others wait while a frame is served
+	more   stdatomic.Pointer[more]
 
 	mu    sync.Mutex
 	armed atomic.Int64 // when Expired is called, zero for never; written under mu
+}
+
+// more is what a socket has near its end only, by the loop's clock.
+type more struct {
+	local net.Addr // under mu
+
+	end       int64 // of the last look of a drain, or of lingering
+	next      int64 // when lingering reads again
+	discarded int   // bytes, while lingering
+}
+
+func (s *socket) extra() *more {
+	if s.more.Load() == nil {
+		s.more.CompareAndSwap(nil, new(more))
+	}
+	return s.more.Load()
 }
 
 // phase is how far a socket has come.
@@ -128,6 +144,7 @@ func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
 				return false, true // until all is sent, or fails
 			}
 			s.unsent = false
+			s.resumed()
 		case c.paused.Load():
 			if c.draining.Load() {
 				c.end(ByServer, Drain, nil)
@@ -203,10 +220,11 @@ func (s *socket) receive(w *eventloop.Worker) {
 // FIN, unless a frame of its has arrived that was not read yet.
 func (s *socket) lastLook(w *eventloop.Worker) {
 	now := s.now()
-	if s.farewell == nil {
-		s.farewell = &farewell{end: now + int64(lookTime)}
+	m := s.extra()
+	if m.end == 0 {
+		m.end = now + int64(lookTime)
 	}
-	if now <= s.farewell.end {
+	if now <= m.end {
 		s.unread = true
 		s.receive(w)
 	}
@@ -292,17 +310,47 @@ func (s *socket) checkStall() {
 	if since == 0 || limit == 0 {
 		return
 	}
-	if due := since + int64(limit); s.now() < due {
-		s.arm(due)
+	now := s.now()
+	c.mu.Lock()
+	if queued := s.sendQueue(); c.out != nil && queued < c.out.queued {
+		// Progress of which no event tells: for that, a good part of the
+		// socket's buffer has to come free.
+		c.out.queued = queued
+		since = now
+		s.stalled.Store(now)
+		s.touch()
+	}
+	if due := since + int64(limit); now < due {
+		c.mu.Unlock()
+		s.arm(min(due, now+lookEvery(limit)))
 		return
 	}
-	c.mu.Lock()
 	c.failLocked(late)
 	if c.out != nil {
 		c.out.changed.Broadcast()
 	}
 	c.mu.Unlock()
 	s.reset()
+}
+
+// lookEvery is how often to look whether a client takes something.
+func lookEvery(limit time.Duration) int64 {
+	return int64(min(max(limit/16, 10*time.Millisecond), time.Second))
+}
+
+// sendQueue is how many bytes the socket has taken and not delivered yet (tcp(7)
+// and unix(7), SIOCOUTQ).
+func (s *socket) sendQueue() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.hijacked || s.dead {
+		return 0
+	}
+	n, err := unix.IoctlGetInt(s.FD(), unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // Writable implements eventloop.Handler.
@@ -325,6 +373,13 @@ func (s *socket) addrs() (local, remote net.Addr) {
 func (s *socket) localAddr() net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.localAddrLocked()
+}
+
+func (s *socket) localAddrLocked() net.Addr {
+	if m := s.more.Load(); m != nil && m.local != nil {
+		return m.local
+	}
 	if !s.closed && !s.hijacked && !s.dead {
 		if sa, err := unix.Getsockname(s.FD()); err == nil {
 			switch sa := sa.(type) {
@@ -371,7 +426,8 @@ func (s *socket) block() error {
 	now := s.now()
 	s.stalled.Store(now)
 	if limit, _ := s.client.writeLimit(); limit > 0 {
-		s.arm(now + int64(limit))
+		s.client.out.queued = s.sendQueue()
+		s.arm(now + lookEvery(limit))
 	}
 	if err := s.WatchOut(); err != nil {
 		return err
@@ -417,6 +473,9 @@ func (s *socket) close(reset bool) {
 	defer s.mu.Unlock()
 	if s.closed || s.hijacked {
 		return
+	}
+	if s.client.frames.OnClose != nil {
+		s.extra().local = s.localAddrLocked() // it may ask
 	}
 	s.closed = true
 	if reset && !s.dead {

@@ -64,7 +64,7 @@ func (s *socket) part(w *eventloop.Worker) {
 		return
 	}
 	s.phase = lingering
-	s.farewell = &farewell{end: s.now() + int64(limit)}
+	s.extra().end = s.now() + int64(limit)
 }
 
 func (s *socket) isClosed() bool {
@@ -73,19 +73,11 @@ func (s *socket) isClosed() bool {
 	return s.closed
 }
 
-// farewell is the state of the last look of a drain, and of a lingering close, by
-// the loop's clock.
-type farewell struct {
-	end       int64
-	next      int64 // when to read again
-	discarded int
-}
-
 // linger reads and discards until the client's FIN, so that our last words
 // arrive; see sock.Linger. A drain shortens it, and one who sends for ever does
 // not keep the processor busy.
 func (s *socket) linger(w *eventloop.Worker) (more bool) {
-	f := s.farewell
+	f := s.extra()
 	now := s.now()
 	if s.client.draining.Load() {
 		f.end = min(f.end, now+int64(lingerDrain))
@@ -129,7 +121,6 @@ func (s *socket) discard(w *eventloop.Worker) (int, error) {
 func (s *socket) leave(w *eventloop.Worker) {
 	c := &s.client
 	s.phase = ended
-	s.farewell = nil
 	s.dropBuffer(w)
 	c.mu.Lock()
 	if c.fail == nil {

@@ -18,6 +18,7 @@ type arrival struct {
 	fd   int
 	peer netip.AddrPort // without its zone; not valid on unix sockets
 	zone uint32         // number of the interface, of a link-local peer
+	name string         // of a peer on a unix socket
 	from *rawListener
 }
 

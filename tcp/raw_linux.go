@@ -26,12 +26,13 @@ type rawListener struct {
 	raw       syscall.RawConn
 	tcp       bool
 	multipath bool // as isMultipath
+	inherits  bool // what is accepted has the listener's options
 
 	// Arguments and results of onReadable, which is made once.
 	onReadable func(fd uintptr) bool
 	fd         int
 	errno      unix.Errno
-	peer       unix.RawSockaddrInet6 // large enough for IPv4 too
+	peer       unix.RawSockaddrAny
 	peerLen    uint32
 }
 
@@ -121,13 +122,8 @@ func (l *rawListener) accept() (arrival, error) {
 		return arrival{}, &net.OpError{Op: "accept", Net: l.addr.Network(), Addr: l.addr, Err: os.NewSyscallError("accept4", l.errno)}
 	}
 	a := arrival{fd: l.fd, from: l}
-	if l.tcp {
-		a.peer = l.peerAddr()
-		if l.peer.Family == unix.AF_INET6 {
-			a.zone = l.peer.Scope_id
-		}
-	}
-	if l.multipath && isMultipath(l.fd) {
+	l.notePeer(&a)
+	if l.tcp && (!l.inherits || l.multipath && isMultipath(l.fd)) {
 		setOptions(l.fd)
 	}
 	return a, nil
@@ -136,11 +132,12 @@ func (l *rawListener) accept() (arrival, error) {
 // take accepts one connection. It reports false when none is there.
 func (l *rawListener) take(fd uintptr) bool {
 	for {
-		l.peerLen = unix.SizeofSockaddrInet6
+		l.peerLen = unix.SizeofSockaddrAny
 		n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, fd, uintptr(unsafe.Pointer(&l.peer)),
 			uintptr(unsafe.Pointer(&l.peerLen)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		switch errno {
 		case unix.EAGAIN:
+			l.inherits = true // those that had come before the options are gone
 			return false
 		case unix.EINTR, unix.ECONNABORTED: // it was reset before we took it
 			continue
@@ -150,22 +147,49 @@ func (l *rawListener) take(fd uintptr) bool {
 	}
 }
 
-func (l *rawListener) peerAddr() netip.AddrPort {
-	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&l.peer.Port))[:])
-	switch l.peer.Family {
+// notePeer puts down who the peer is.
+func (l *rawListener) notePeer(a *arrival) {
+	switch l.peer.Addr.Family {
 	case unix.AF_INET:
-		ip4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&l.peer)).Addr
-		return netip.AddrPortFrom(netip.AddrFrom4(ip4), port)
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(&l.peer))
+		a.peer = netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), hostOrder(sa.Port))
 	case unix.AF_INET6:
-		return netip.AddrPortFrom(netip.AddrFrom16(l.peer.Addr).Unmap(), port)
+		sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(&l.peer))
+		a.peer = netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), hostOrder(sa.Port))
+		a.zone = sa.Scope_id
+	case unix.AF_UNIX:
+		sa := (*unix.RawSockaddrUnix)(unsafe.Pointer(&l.peer))
+		if n := int(l.peerLen) - int(unsafe.Offsetof(sa.Path)); n > 0 {
+			a.name = unixName(sa.Path[:min(n, len(sa.Path))])
+		}
 	}
-	return netip.AddrPort{}
+}
+
+// hostOrder is ntohs(3).
+func hostOrder(port uint16) uint16 {
+	return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&port))[:])
+}
+
+// unixName is the name that a peer on a unix socket is bound to, as package net
+// has it: few are.
+func unixName(path []int8) string {
+	name := make([]byte, 0, len(path))
+	for i, c := range path {
+		if c == 0 && i > 0 {
+			break
+		}
+		name = append(name, byte(c))
+	}
+	if name[0] == 0 {
+		name[0] = '@' // an abstract one
+	}
+	return string(name)
 }
 
 // offer offers a socket to the handler, and reports whether it took it.
 func (s *Server) offer(d *door, a *arrival) bool {
 	h := s.handler().(handler.SocketRegistrar)
-	return h.RegisterSocket(d.ctx, a.fd, newRawSession(a))
+	return h.RegisterSocket(d.ctx, a.fd, newSession(a))
 }
 
 // makeConn makes a net.Conn of the socket.
@@ -187,12 +211,24 @@ type rawSession struct {
 	tcp  bool
 }
 
-func newRawSession(a *arrival) *rawSession {
-	r := &rawSession{from: a.from, port: a.peer.Port(), zone: a.zone, tcp: a.peer.IsValid()}
+// namedSession is one whose peer, on a unix socket, has a name.
+type namedSession struct {
+	rawSession
+	name string
+}
+
+// RemoteAddr implements handler.Session.
+func (n *namedSession) RemoteAddr() net.Addr { return &net.UnixAddr{Name: n.name, Net: "unix"} }
+
+func newSession(a *arrival) handler.Session {
+	r := rawSession{from: a.from, port: a.peer.Port(), zone: a.zone, tcp: a.peer.IsValid()}
+	if a.name != "" {
+		return &namedSession{r, a.name}
+	}
 	if r.tcp {
 		r.ip = a.peer.Addr().As16()
 	}
-	return r
+	return &r
 }
 
 // addr is the peer's address without its zone.

@@ -35,8 +35,8 @@ type Event uint32
 const (
 	// In: there may be something to read.
 	In Event = 1 << (iota + 8)
-	// Hup: the peer has closed its side, or the connection is broken; a read
-	// tells.
+	// Hup: the peer has closed its side, or the connection is broken, or there
+	// is urgent data: only a read that finds nothing has read all.
 	Hup
 	// Woken: Wake was called.
 	Woken
@@ -135,14 +135,15 @@ func (s *Socket) keep(w *Worker) bool {
 }
 
 // events are those that a socket is watched for.
-const events = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
+const events = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
 
 // eventOf translates what epoll reports.
 func eventOf(e uint32) (ev Event) {
 	if e&unix.EPOLLIN != 0 {
 		ev |= In
 	}
-	if e&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+	// A read stops at urgent data, too, with more behind it (tcp(7)).
+	if e&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLPRI) != 0 {
 		ev |= Hup
 	}
 	return ev

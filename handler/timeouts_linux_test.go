@@ -1,0 +1,407 @@
+package handler_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"wireline/handler"
+	"wireline/lib/frame"
+)
+
+// Time-outs over sockets, so that the loops' timers are meant. They must not fire
+// early; how late they are is judged mildly, for the machine may be busy.
+
+const (
+	limit = 400 * time.Millisecond
+	slack = 400 * time.Millisecond
+)
+
+// large is more than a socket takes.
+var large = make([]byte, 8<<20)
+
+// onTime demands that limit has passed since begin, and not much more.
+func onTime(t *testing.T, what string, begin time.Time) {
+	t.Helper()
+	most := limit + slack
+	if raceEnabled {
+		most += time.Second
+	}
+	within(t, what, time.Since(begin), limit, most)
+}
+
+// saying has h say why it ends a client.
+func saying(h *handler.Frames) *handler.Frames {
+	h.OnError = func(c *handler.Client, err error) {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			io.WriteString(c, "too slow\n")
+		}
+	}
+	return h
+}
+
+// keepsUp demands that n times in a row exchange works, with pauses of half
+// the limit.
+func keepsUp(t *testing.T, what string, n int, exchange func(i int) error) {
+	for i := range n {
+		time.Sleep(limit / 2) // this is what is tested
+		if err := exchange(i); err != nil {
+			t.Errorf("%s: %v, after %d exchanges", what, err, i)
+			return
+		}
+	}
+}
+
+// echoes sends text and demands reply.
+func echoes(conn net.Conn, text, reply string) error {
+	if _, err := io.WriteString(conn, text); err != nil {
+		return err
+	}
+	got := make([]byte, len(reply))
+	if n, err := io.ReadFull(conn, got); err != nil || string(got) != reply {
+		return fmt.Errorf("read %q, %w; want %q", got[:n], err, reply)
+	}
+	return nil
+}
+
+// endsWith reads to the end of the stream, which is to be text.
+func endsWith(conn net.Conn, text string) error {
+	if got, err := io.ReadAll(conn); err != nil || string(got) != text {
+		return fmt.Errorf("read %q to the end, %v; want %q", clip(got), err, text)
+	}
+	return nil
+}
+
+func TestIdleTimeoutOverSockets(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		h := saying(echoFrames())
+		h.IdleTimeout = limit
+		opened := opens(h)
+		s := serve(h)
+		var all sync.WaitGroup
+		defer all.Wait()
+		start := func(what string, f func(conn net.Conn, c *handler.Client) (time.Time, error)) {
+			begin := time.Now()
+			conn := s.connect()
+			c := <-opened
+			all.Go(func() {
+				last, err := f(conn, c)
+				if err == nil {
+					if last.IsZero() {
+						last = begin
+					}
+					err = endsWith(conn, "too slow\n")
+					onTime(t, what+" was closed", last)
+				}
+				if err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+				if r := c.Record(); r.By != handler.ByServer || r.Reason != handler.IdleTimeout || !errors.Is(r.Err, os.ErrDeadlineExceeded) {
+					t.Errorf("%s: record %+v", what, r)
+				}
+			})
+		}
+		start("one that sends nothing", func(net.Conn, *handler.Client) (time.Time, error) { return time.Time{}, nil })
+		start("one that sends half a frame", func(conn net.Conn, _ *handler.Client) (time.Time, error) {
+			time.Sleep(limit / 2)
+			last := time.Now()
+			_, err := io.WriteString(conn, "half")
+			return last, err
+		})
+		start("one that sends frames", func(conn net.Conn, _ *handler.Client) (last time.Time, err error) {
+			keepsUp(t, "one that sends frames", 4, func(int) error { last = time.Now(); return echoes(conn, "a\n", "a\n") })
+			return last, nil
+		})
+		start("one that sends bytes", func(conn net.Conn, _ *handler.Client) (last time.Time, err error) {
+			keepsUp(t, "one that sends bytes", 4, func(int) error { last = time.Now(); return echoes(conn, "a", "") })
+			return last, nil
+		})
+		start("one that is written to", func(conn net.Conn, c *handler.Client) (last time.Time, err error) {
+			keepsUp(t, "one that is written to", 4, func(int) error {
+				last = time.Now()
+				io.WriteString(c, "news\n")
+				return echoes(conn, "", "news\n")
+			})
+			return last, nil
+		})
+	})
+}
+
+// The timers go on after they have fired: for the next client, and when nothing
+// happened for a while.
+func TestTimeoutsFireAgainAndAgain(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		h := saying(echoFrames())
+		h.IdleTimeout = limit
+		s := serve(h)
+		for i := range 3 {
+			begin := time.Now()
+			conn := s.connect()
+			if i == 1 {
+				send(t, conn, "a\n")
+				receive(t, conn, "a\n")
+			}
+			receiveAll(t, conn, "too slow\n")
+			onTime(t, "a client was closed", begin)
+		}
+	}, "tcp")
+}
+
+// A time-out counts from the end of a frame that took longer than that.
+func TestIdleTimeoutSparesASlowFrameOverSockets(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		h := saying(&handler.Frames{Codec: keepEnd, IdleTimeout: limit, Serve: func(c *handler.Client, line []byte) error {
+			time.Sleep(2 * limit) // this is what is tested
+			return echoLine(c, line)
+		}})
+		conn := serve(h).connect()
+		send(t, conn, "a\n")
+		receive(t, conn, "a\n")
+		begin := time.Now()
+		receiveAll(t, conn, "too slow\n")
+		within(t, "closed", time.Since(begin), limit*9/10, limit+slack+time.Second)
+	})
+}
+
+func TestFrameTimeoutOverSockets(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		h := saying(echoFrames())
+		h.FrameTimeout = limit
+		s := serve(h)
+		var all sync.WaitGroup
+		defer all.Wait()
+		begun := s.connect()
+		all.Go(func() { // a byte now and then does not help
+			begin := time.Now()
+			var sender sync.WaitGroup
+			sender.Go(func() {
+				for range 20 {
+					if _, err := io.WriteString(begun, "x"); err != nil {
+						return // it is closed
+					}
+					time.Sleep(limit / 10)
+				}
+			})
+			if err := endsWith(begun, "too slow\n"); err != nil {
+				t.Error("one that sends bytes: ", err)
+			}
+			onTime(t, "one that sends bytes was closed", begin)
+			begun.Close()
+			sender.Wait()
+			if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.FrameTimeout || r.FramesIn != 0 {
+				t.Errorf("record %+v", r)
+			}
+		})
+		next, silent := s.connect(), s.connect()
+		all.Go(func() { // the end of one frame and the beginning of the next
+			last := time.Now()
+			if err := echoes(next, "a", ""); err != nil {
+				t.Error(err)
+			}
+			keepsUp(t, "one that ends its frames", 4, func(int) error {
+				last = time.Now()
+				return echoes(next, "\na", "a\n")
+			})
+			if err := endsWith(next, "too slow\n"); err != nil {
+				t.Error("one that ended its frames: ", err)
+			}
+			onTime(t, "one that ended its frames was closed", last)
+			if err := echoes(silent, "a\n", "a\n"); err != nil { // nothing begun: no time runs
+				t.Error("one that has begun nothing: ", err)
+			}
+		})
+	})
+}
+
+// The rest of a frame that waits in the socket is not late because the server is:
+// it does not read while the client does not take what was written.
+func TestFrameTimeoutDoesNotCountTheServersOwnWait(t *testing.T) {
+	big := strings.Repeat("x", len(large))
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		h := saying(&handler.Frames{FrameTimeout: limit, Serve: func(c *handler.Client, line []byte) error {
+			if string(line) == "big" {
+				_, err := io.WriteString(c, big)
+				return err
+			}
+			return c.WriteFrame(line)
+		}})
+		conn := serve(h).connect()
+		send(t, conn, "big\nha")
+		receive(t, conn, "x")
+		send(t, conn, "lf\n")
+		time.Sleep(2 * limit) // this is what is tested
+		receive(t, conn, big[1:])
+		receive(t, conn, "half\n")
+	})
+}
+
+// After a reply that the client took its time to take, time-outs run as before.
+func TestTimeoutsRunAfterAReplyThatWaited(t *testing.T) {
+	big := strings.Repeat("x", len(large))
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		for what, h := range map[string]*handler.Frames{
+			"big\n":     {IdleTimeout: limit},
+			"big\nhalf": {FrameTimeout: limit},
+		} {
+			h.Serve = func(c *handler.Client, _ []byte) error {
+				_, err := io.WriteString(c, big)
+				return err
+			}
+			conn := serve(saying(h)).connect()
+			send(t, conn, what)
+			receive(t, conn, "x")
+			time.Sleep(limit / 4) // the rest of the reply waits
+			receive(t, conn, big[1:])
+			begin := time.Now()
+			receiveAll(t, conn, "too slow\n")
+			within(t, "closed", time.Since(begin), 0, limit+slack+time.Second)
+		}
+	})
+}
+
+// Who takes nothing is reset in time, and until then no more is kept for him than
+// may be.
+func TestWriteTimeoutOverSockets(t *testing.T) {
+	const pending, message = 64 << 10, 4 << 10
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		var last time.Time // when a message was taken
+		accepted := int64(0)
+		h := &handler.Frames{WriteTimeout: limit, MaxPending: pending, Serve: func(c *handler.Client, _ []byte) error {
+			for {
+				n, err := c.Write(make([]byte, message))
+				if err != nil {
+					return err
+				}
+				accepted += int64(n)
+				last = time.Now()
+			}
+		}}
+		s := serve(h)
+		conn := s.connect()
+		send(t, conn, "a\n")
+		r := s.records.next(t)
+		took := time.Since(last)
+		// It is kept to a sixteenth, and counts from the last byte that the
+		// socket took, which may be a little before the last message.
+		within(t, "reset", took, limit-limit/8, limit+slack+time.Second)
+		if r.By != handler.ByServer || r.Reason != handler.WriteTimeout {
+			t.Errorf("record %+v", r)
+		}
+		if kept := accepted - r.BytesOut; kept < 0 || kept > pending+message {
+			t.Errorf("%d bytes were pending, at most %d may be", kept, pending)
+		}
+		_, err := io.Copy(io.Discard, conn)
+		if reset := errors.Is(err, syscall.ECONNRESET); reset != (conn.LocalAddr().Network() == "tcp") {
+			t.Errorf("the stream ended with %v", err)
+		}
+	})
+}
+
+// A push that nobody takes has the same end, also when nothing else happens.
+func TestWriteTimeoutOfAPush(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		h := &handler.Frames{WriteTimeout: limit}
+		opened := opens(h)
+		s := serve(h)
+		s.connect()
+		c := <-opened
+		if _, err := c.Write(large); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		r := s.records.next(t)
+		within(t, "reset", time.Since(begin), limit-limit/8, limit+slack+time.Second)
+		if r.Reason != handler.WriteTimeout {
+			t.Errorf("record %+v", r)
+		}
+		if _, err := c.Write([]byte("more")); !errors.Is(err, handler.ErrClosed) {
+			t.Errorf("Write after the end gives %v", err)
+		}
+	})
+}
+
+// The idle time-out ends a client that takes nothing, too, and not one that does.
+func TestIdleTimeoutOfAPush(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		h := &handler.Frames{IdleTimeout: limit}
+		opened := opens(h)
+		s := serve(h)
+		s.connect()
+		if _, err := (<-opened).Write(large); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.IdleTimeout {
+			t.Errorf("record %+v", r)
+		}
+		within(t, "ended", time.Since(begin), limit-limit/8, limit+slack+time.Second)
+	})
+}
+
+// A client that takes a little now and then is slow, not dead.
+func TestSlowReaderStays(t *testing.T) {
+	limit := 700 * time.Millisecond
+	if raceEnabled {
+		limit = 2 * time.Second
+	}
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		var conns []net.Conn
+		var clients []*handler.Client
+		for _, h := range []*handler.Frames{{WriteTimeout: limit}, {IdleTimeout: limit}} {
+			opened := opens(h)
+			conn := serve(h).connect()
+			// A small window opens again with each piece that is read.
+			conn.(interface{ SetReadBuffer(int) error }).SetReadBuffer(128 << 10)
+			c := <-opened
+			if _, err := c.Write(large); err != nil {
+				t.Fatal(err)
+			}
+			conns, clients = append(conns, conn), append(clients, c)
+		}
+		piece := make([]byte, 64<<10)
+		if conns[0].LocalAddr().Network() == "unix" {
+			piece = piece[:16<<10] // there the buffers are smaller
+		}
+		for range 18 {
+			time.Sleep(limit / 7) // this is what is tested
+			for i, conn := range conns {
+				_, err := io.ReadFull(conn, piece)
+				if r := clients[i].Record(); r.Reason != "" || err != nil {
+					t.Fatalf("it was ended: %+v, read: %v", r, err)
+				}
+			}
+		}
+		if r := clients[0].Record(); r.BytesOut == int64(len(large)) {
+			t.Error("all was sent, nothing waited")
+		}
+	})
+}
+
+// The last words arrive although the client is sending all the time.
+func TestLastWordsReachOneWhoSends(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		h := saying(&handler.Frames{FrameTimeout: limit, Codec: frame.Line{Max: frame.MaxMax}})
+		s := serve(h)
+		conn := s.connect()
+		var sender sync.WaitGroup
+		defer sender.Wait()
+		sender.Go(func() {
+			piece := make([]byte, 4<<10)
+			for {
+				if _, err := conn.Write(piece); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+		receiveAll(t, conn, "too slow\n")
+		conn.Close()
+	})
+}

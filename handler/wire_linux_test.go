@@ -1,0 +1,779 @@
+package handler_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wireline/handler"
+	"wireline/lib/frame"
+	"wireline/lib/sock"
+	"wireline/tcptest"
+)
+
+// What clients do to the wire, against the kernel: over the loops and over
+// goroutines.
+
+// control calls f with the descriptor of conn.
+func control(t *testing.T, conn any, f func(fd int) error) {
+	t.Helper()
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := error(nil)
+	if err := raw.Control(func(fd uintptr) { failed = f(int(fd)) }); err != nil || failed != nil {
+		t.Fatal(err, failed)
+	}
+}
+
+// cork holds back what is sent over TCP until the FIN, which then is in the same
+// segment.
+func cork(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if conn.LocalAddr().Network() == "tcp" {
+		control(t, conn, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_CORK, 1) })
+	}
+}
+
+// As printf | nc -N does: the FIN comes with the data, or right behind it.
+func TestFINWithData(t *testing.T) {
+	const clients = 500
+	texts := []string{"a\n", "a", "a\nb", "\n", "a\n\nb\n"}
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		s := serve(echoFrames())
+		var conns []net.Conn
+		for i := range clients {
+			conn := s.connect()
+			if i/len(texts)%2 == 0 {
+				cork(t, conn)
+			}
+			send(t, conn, texts[i%len(texts)])
+			closeWrite(t, conn)
+			conns = append(conns, conn)
+		}
+		for i, conn := range conns {
+			receiveAll(t, conn, texts[i%len(texts)])
+		}
+		for range clients {
+			if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.FIN || r.BytesIn == 0 || r.BytesIn != r.BytesOut || r.Err != nil {
+				t.Fatalf("record %+v", r)
+			}
+		}
+	})
+}
+
+func TestFINWhileAFrameIsServed(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		for _, texts := range [][2]string{{"slow\n", ""}, {"slow\n", "next\nlast"}, {"slow\nnext\nla", "st\n"}, {"slow\nnext", ""}} {
+			g := newGated()
+			s := serve(g.frames())
+			conn := s.connect()
+			send(t, conn, texts[0])
+			<-g.began
+			cork(t, conn)
+			send(t, conn, texts[1])
+			closeWrite(t, conn)
+			close(g.gate)
+			receiveAll(t, conn, texts[0]+texts[1])
+			if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.FIN {
+				t.Errorf("record %+v", r)
+			}
+		}
+	})
+}
+
+// The very first frame that a server serves may block: others go on.
+func TestTheFirstFrameMayBlock(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		for range 20 {
+			g := newGated()
+			s := serve(g.frames())
+			slow := s.connect()
+			send(t, slow, "slow\n")
+			for range 4 { // some of them on the same loop
+				conn := s.connect()
+				send(t, conn, "a\n")
+				receive(t, conn, "a\n")
+			}
+			close(g.gate)
+			receive(t, slow, "slow\n")
+			s.server.Close()
+		}
+	})
+}
+
+func TestManyRepliesAfterTheFIN(t *testing.T) {
+	const lines, size = 5000, 1 << 10
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		s := serve(&handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+			_, err := fmt.Fprintf(c, "%*s\n", size-1, line)
+			return err
+		}})
+		var in, out strings.Builder
+		for i := range lines {
+			fmt.Fprintln(&in, i)
+			fmt.Fprintf(&out, "%*d\n", size-1, i)
+		}
+		conn := s.connect()
+		send(t, conn, in.String())
+		closeWrite(t, conn)
+		receiveAll(t, conn, out.String())
+		if r := s.records.next(t); r.Reason != handler.FIN || r.FramesIn != lines || r.BytesOut != lines*size {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+func TestResetWithinAFrame(t *testing.T) {
+	const clients = 40
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		s := serve(echoFrames())
+		var conns []net.Conn
+		for range clients {
+			conn := s.connect()
+			send(t, conn, "a\nhalf a li")
+			receive(t, conn, "a\n")
+			conns = append(conns, conn)
+		}
+		for i, conn := range conns {
+			if i%2 == 0 {
+				sock.Reset(conn)
+			}
+		}
+		for i, conn := range conns {
+			if i%2 != 0 {
+				send(t, conn, "ne\n")
+				receive(t, conn, "half a line\n")
+			}
+		}
+		for range clients / 2 {
+			if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset || r.FramesIn != 1 || r.BytesIn != 11 || r.Err == nil {
+				t.Fatalf("record %+v", r)
+			}
+		}
+		s.records.none(t)
+	}, "tcp") // on unix sockets there is no reset
+}
+
+func TestResetWhileAFrameIsServed(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		g := newGated()
+		s := serve(g.frames())
+		conn := s.connect()
+		send(t, conn, "slow\nhalf")
+		<-g.began
+		sock.Reset(conn)
+		close(g.gate)
+		if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset || r.FramesIn < 1 {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+// A reset ends the wait of what could not be sent yet, without a time-out.
+func TestResetWhileAReplyWaits(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		for what, write := range map[string]func(c *handler.Client) error{
+			"one message":   func(c *handler.Client) error { return second(c.Write(large)) },
+			"many messages": writeForEver,
+		} {
+			s := serve(&handler.Frames{Serve: func(c *handler.Client, _ []byte) error { return write(c) }})
+			conn := s.connect()
+			send(t, conn, "a\n")
+			receive(t, conn, "\x00")
+			sock.Reset(conn)
+			if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset {
+				t.Errorf("%s: record %+v", what, r)
+			}
+		}
+	})
+}
+
+// writeForEver writes until that fails, and waits where it must.
+func writeForEver(c *handler.Client) error {
+	for {
+		if _, err := c.Write(make([]byte, 4<<10)); err != nil {
+			return err
+		}
+	}
+}
+
+// Urgent data, as telnet sends it, is no part of the stream; a read ends before
+// it, though there is more behind.
+func TestUrgentData(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		g := newGated()
+		conn := serve(g.frames()).connect()
+		urgent := func() {
+			control(t, conn, func(fd int) error { return unix.Sendto(fd, []byte("!"), unix.MSG_OOB, nil) })
+		}
+		send(t, conn, "slow\n")
+		<-g.began // so that all the rest is there at the next read
+		send(t, conn, "a\nb")
+		urgent()
+		send(t, conn, "c\nd\n")
+		close(g.gate)
+		receive(t, conn, "slow\na\nbc\nd\n")
+		urgent()
+		send(t, conn, "e\n")
+		receive(t, conn, "e\n")
+	}, "tcp")
+}
+
+func TestOneByteSegments(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		h := &handler.Frames{Codec: frame.Length{Width: 2}, Serve: func(c *handler.Client, b []byte) error { return c.WriteFrame(b) }}
+		conn := serve(h).connect()
+		var text []byte
+		for i := range 60 {
+			text, _ = h.Codec.Append(text, bytes.Repeat([]byte{byte(i)}, i))
+		}
+		var sender sync.WaitGroup
+		defer sender.Wait()
+		sender.Go(func() {
+			for i := range text {
+				if _, err := conn.Write(text[i : i+1]); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			sock.CloseWrite(conn)
+		})
+		receiveAll(t, conn, string(text))
+	})
+}
+
+func TestLongFrames(t *testing.T) {
+	const size, clients, rounds = 16 << 20, 3, 2
+	codec := frame.Length{Max: size}
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		s := serve(&handler.Frames{Codec: codec, Serve: func(c *handler.Client, b []byte) error { return c.WriteFrame(b) }})
+		var all sync.WaitGroup
+		defer all.Wait()
+		for i := range clients {
+			conn := s.connect()
+			all.Go(func() {
+				payload := make([]byte, size-i)
+				rand.NewChaCha8([32]byte{byte(i)}).Read(payload)
+				text, err := codec.Append(nil, payload)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for range rounds {
+					all.Go(func() { conn.Write(text) })
+					sum := crc32.NewIEEE()
+					if n, err := io.CopyN(sum, conn, int64(len(text))); err != nil || sum.Sum32() != crc32.ChecksumIEEE(text) {
+						t.Errorf("read %d bytes of %d with the sum %x, %v", n, len(text), sum.Sum32(), err)
+						return
+					}
+				}
+			})
+		}
+	}, "tcp")
+}
+
+// One that sends without a pause does not hold up the others, and has its own
+// replies whole and in order.
+func TestPipeliningClientHoldsUpNobody(t *testing.T) {
+	const lines, others = 200_000, 8
+	bound := 300 * time.Millisecond
+	if raceEnabled {
+		bound = 3 * time.Second
+	}
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		s := serve(&handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+			if string(line) != "ping\n" { // so that more comes than is served
+				for begin := time.Now(); time.Since(begin) < time.Microsecond; {
+				}
+			}
+			return echoLine(c, line)
+		}})
+		var all, pings sync.WaitGroup
+		defer all.Wait()
+		var done atomic.Bool
+		conn := s.connect()
+		all.Go(func() {
+			defer sock.CloseWrite(conn)
+			var text []byte
+			for i := 0; i < lines || !done.Load(); text = text[:0] {
+				for range 5000 {
+					text = fmt.Appendln(text, i)
+					i++
+				}
+				if _, err := conn.Write(text); err != nil {
+					t.Errorf("line %d: %v", i, err)
+					return
+				}
+			}
+		})
+		all.Go(func() {
+			replies := bufio.NewScanner(conn)
+			n := 0
+			for ; replies.Scan(); n++ {
+				if got := replies.Text(); got != strconv.Itoa(n) {
+					t.Errorf("reply %d is %q", n, got)
+					conn.Close()
+					return
+				}
+			}
+			if n < lines || replies.Err() != nil {
+				t.Errorf("%d replies, %v", n, replies.Err())
+			}
+		})
+		for range others { // on all loops
+			conn := s.connect()
+			pings.Go(func() {
+				for i := range 20 {
+					begin := time.Now()
+					if err := echoes(conn, "ping\n", "ping\n"); err != nil {
+						t.Error(err)
+						return
+					}
+					if took := time.Since(begin); took > bound {
+						t.Errorf("round trip %d took %v", i, took)
+						return
+					}
+				}
+			})
+		}
+		pings.Wait()
+		done.Store(true)
+	}, "tcp")
+}
+
+// heap is what is in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC() // what the first one took out of the pools
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// smallBuffers is a listener whose connections keep little in the kernel.
+func smallBuffers(t *testing.T, ln net.Listener) {
+	control(t, ln, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<10) })
+}
+
+// Clients that never read cost what may be pending for each and no more, however
+// much is pushed.
+func TestPushesToClientsThatNeverRead(t *testing.T) {
+	const clients, rounds, pending = 1000, 300, 2 << 10
+	message := bytes.Repeat([]byte("m"), 1<<10)
+	for name, whenSlow := range map[string]handler.WhenSlow{"drop": handler.Drop, "close": handler.CloseSlow} {
+		for _, plain := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, by goroutine %t", name, plain), func(t *testing.T) {
+				records := newRecords()
+				h := &handler.Frames{MaxPending: pending, WhenSlow: whenSlow, OnRecord: records.add}
+				opened := opens(h)
+				ln, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				smallBuffers(t, ln)
+				s := tcptest.NewUnstartedServer(h)
+				if plain {
+					s.Serve(plainListener{ln})
+				} else {
+					s.Serve(ln)
+				}
+				defer s.Close()
+				dialer := net.Dialer{Timeout: patience, Control: func(_, _ string, raw syscall.RawConn) error {
+					return raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
+				}}
+				for range clients {
+					conn, err := dialer.Dial("tcp", s.Addr)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer conn.Close()
+					<-opened
+				}
+				before, slow := heap(), 0
+				for range rounds {
+					h.Clients().Range(func(c *handler.Client) bool {
+						switch _, err := c.Write(message); {
+						case errors.Is(err, handler.ErrSlowReader):
+							slow++
+						case err != nil && !errors.Is(err, handler.ErrClosed):
+							t.Errorf("Write gives %v", err)
+						}
+						return true
+					})
+				}
+				if whenSlow == handler.Drop {
+					if n := h.Clients().Len(); n != clients || slow < clients*rounds/2 {
+						t.Errorf("%d clients are left, %d messages were dropped", n, slow)
+					}
+				} else {
+					for range clients {
+						if r := records.next(t); r.By != handler.ByServer || r.Reason != handler.SlowReader {
+							t.Fatalf("record %+v", r)
+						}
+					}
+				}
+				// What was pushed is 300 MiB. Pending buffers double as they grow.
+				if grown := heap() - before; grown > 30<<20 {
+					t.Errorf("%d MiB more for %d clients", grown>>20, clients)
+				}
+			})
+		}
+	}
+}
+
+// Whoever takes a connection over has one of package net, with nothing lost and
+// nothing left behind.
+func TestHijackOverSockets(t *testing.T) {
+	type taken struct {
+		conn     net.Conn
+		buffered []byte
+	}
+	limit := 150 * time.Millisecond
+	if raceEnabled { // it also bounds how long the client may take to read
+		limit = time.Second
+	}
+	unsent := strings.Repeat("x", len(large))
+	for name, test := range map[string]struct{ sent, written string }{
+		"in Serve":           {"raw\nrest", ""},
+		"with output unsent": {"raw\nrest", unsent},
+		"in OnOpen":          {"rest", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+				hijacked, closed := make(chan taken, 1), make(chan *handler.Client, 1)
+				hijack := func(c *handler.Client) error {
+					conn, buffered, err := c.Hijack()
+					if err != nil {
+						t.Errorf("Hijack: %v", err)
+					}
+					hijacked <- taken{conn, buffered}
+					return err
+				}
+				h := &handler.Frames{
+					IdleTimeout: limit, FrameTimeout: limit, WriteTimeout: limit,
+					OnClose: func(c *handler.Client) { closed <- c },
+					Serve: func(c *handler.Client, line []byte) error {
+						if _, err := io.WriteString(c, test.written); err != nil {
+							t.Error(err)
+						}
+						return hijack(c)
+					},
+				}
+				if name == "in OnOpen" {
+					h.OnOpen = hijack
+				}
+				s := serve(h)
+				conn := s.connect()
+				send(t, conn, test.sent)
+				receive(t, conn, test.written)
+				mine := <-hijacked
+				defer mine.conn.Close()
+				switch mine.conn.(type) {
+				case *net.TCPConn, *net.UnixConn:
+				default:
+					t.Errorf("the connection is a %T", mine.conn)
+				}
+				if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Hijacked || r.BytesOut != int64(len(test.written)) {
+					t.Errorf("record %+v", r)
+				}
+				<-closed
+				if st := s.server.TCP.Stats(); st.Active != 0 || h.Clients().Len() != 0 {
+					t.Errorf("stats %+v, %d clients", st, h.Clients().Len())
+				}
+				if err := s.shutdown(patience); err != nil {
+					t.Errorf("shutdown: %v", err)
+				}
+				time.Sleep(2 * limit) // no time-out runs any more
+				if !strings.HasPrefix("rest", string(mine.buffered)) {
+					t.Fatalf("handed over with %q", mine.buffered)
+				}
+				receive(t, mine.conn, "rest"[len(mine.buffered):])
+				send(t, conn, "ping")
+				receive(t, mine.conn, "ping")
+				send(t, mine.conn, "pong")
+				mine.conn.Close()
+				receiveAll(t, conn, "pong")
+				if len(closed) > 0 {
+					t.Error("OnClose was called twice")
+				}
+			})
+		})
+	}
+}
+
+// The addresses are those that the client sees, also after its end.
+func TestAddresses(t *testing.T) {
+	for _, test := range []struct{ network, listen, dial string }{
+		{"tcp", "127.0.0.1:0", "127.0.0.1"},
+		{"tcp", "[::1]:0", "::1"},
+		{"tcp", ":0", "127.0.0.1"},
+		{"tcp", ":0", "127.0.0.2"},
+		{"tcp", ":0", "::1"},
+		{"tcp4", "0.0.0.0:0", "127.0.0.1"},
+		{"tcp6", "[::]:0", "::1"},
+		{"unix", "", ""},
+	} {
+		for _, plain := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s %s, %s, by goroutine %t", test.network, test.listen, test.dial, plain), func(t *testing.T) {
+				address := test.listen
+				if test.network == "unix" {
+					address = t.TempDir() + "/s"
+				}
+				ln, err := net.Listen(test.network, address)
+				if err != nil {
+					t.Skip(err)
+				}
+				h := echoFrames()
+				opened, records := opens(h), newRecords()
+				h.OnRecord = records.add
+				// A handler that hears of the end may ask for the address then.
+				h.OnClose = func(*handler.Client) {}
+				s := tcptest.NewUnstartedServer(h)
+				if plain {
+					s.Serve(plainListener{ln})
+				} else {
+					s.Serve(ln)
+				}
+				defer s.Close()
+				if test.network != "unix" {
+					_, port, _ := net.SplitHostPort(ln.Addr().String())
+					address = net.JoinHostPort(test.dial, port)
+				}
+				conn, err := net.DialTimeout(test.network, address, patience)
+				if err != nil {
+					t.Skip(err)
+				}
+				defer conn.Close()
+				c := <-opened
+				look := func(when string) {
+					t.Helper()
+					local, remote := c.LocalAddr(), c.RemoteAddr()
+					if local == nil || remote == nil || local.Network() != conn.RemoteAddr().Network() || remote.Network() != conn.LocalAddr().Network() {
+						t.Fatalf("%s: addresses %v and %v", when, local, remote)
+					}
+					if local.String() != conn.RemoteAddr().String() {
+						t.Errorf("%s: LocalAddr is %v, the client has connected to %v", when, local, conn.RemoteAddr())
+					}
+					if test.network != "unix" && remote.String() != conn.LocalAddr().String() {
+						t.Errorf("%s: RemoteAddr is %v, the client's is %v", when, remote, conn.LocalAddr())
+					}
+				}
+				look("while it is served")
+				conn.Close()
+				if r := records.next(t); test.network != "unix" && r.Peer.String() != conn.LocalAddr().String() {
+					t.Errorf("record of %v, the client's is %v", r.Peer, conn.LocalAddr())
+				}
+				look("after its end")
+			})
+		}
+	}
+}
+
+// descriptors counts the open files of this process.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+// However clients come and go, their descriptors come back, and in the end those
+// of the server too.
+func TestDescriptorsComeBack(t *testing.T) {
+	for network, clients := range map[string]int{"tcp": 500, "unix": 100} { // of each kind
+		for _, plain := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, by goroutine %t", network, plain), func(t *testing.T) {
+				before := descriptors(t)
+				g := newGated()
+				h := g.frames()
+				h.IdleTimeout = 200 * time.Millisecond
+				s := &served{t: t, records: newRecords()}
+				h.OnRecord = s.records.add
+				address := "127.0.0.1:0"
+				if network == "unix" {
+					address = t.TempDir() + "/s"
+				}
+				ln, dial := listenNet(t, network, address)
+				s.server = tcptest.NewUnstartedServer(h)
+				if plain {
+					ln = plainListener{ln}
+				}
+				s.server.Serve(ln)
+				defer s.server.Close()
+				connect := func() net.Conn {
+					conn := dial()
+					conn.SetDeadline(time.Now().Add(patience))
+					return conn
+				}
+				counts := map[handler.Reason]int{}
+				ended := func(n int) {
+					for range n {
+						counts[s.records.next(t).Reason]++
+					}
+				}
+				warm := connect() // the loops have descriptors too
+				send(t, warm, "a\n")
+				receive(t, warm, "a\n")
+				warm.Close()
+				ended(1)
+				delete(counts, handler.FIN)
+				serving := descriptors(t)
+				var silent []net.Conn
+				for i := range clients {
+					conn := connect()
+					send(t, conn, "a\nhalf")
+					receive(t, conn, "a\n")
+					conn.Close()
+					conn = connect()
+					send(t, conn, "a\n")
+					if i%2 == 0 {
+						receive(t, conn, "a\n")
+					}
+					sock.Reset(conn)
+					silent = append(silent, connect())
+				}
+				for _, conn := range silent {
+					receiveAll(t, conn, "")
+					conn.Close()
+				}
+				ended(3 * clients)
+				if n := descriptors(t); n != serving {
+					t.Errorf("%d files are open after %d clients, before it were %d", n, 3*clients, serving)
+				}
+				if n := counts[handler.IdleTimeout]; n != clients {
+					t.Errorf("ends %v, want %d by a time-out", counts, clients)
+				}
+				var busy []net.Conn
+				for range clients {
+					conn := connect()
+					send(t, conn, "slow\n")
+					busy = append(busy, conn)
+					<-g.began
+				}
+				over, cancel := context.WithCancel(t.Context())
+				cancel()
+				done := make(chan error, 1)
+				go func() { done <- s.server.Shutdown(over) }()
+				ended(clients)
+				close(g.gate)
+				if err := <-done; !errors.Is(err, handler.ErrCut) {
+					t.Errorf("shutdown: %v", err)
+				}
+				if n := counts[handler.Cut]; n != clients {
+					t.Errorf("ends %v, want %d that were cut", counts, clients)
+				}
+				for _, conn := range busy {
+					io.Copy(io.Discard, conn)
+					conn.Close()
+				}
+				// A frame function that was cut returns when it may; its
+				// descriptor is free then, and the loops' after the last.
+				eventually(t, "the descriptors", func() bool {
+					if false {
+						println(descriptors(t), before)
+					}
+					return descriptors(t) == before
+				})
+			})
+		}
+	}
+}
+
+// eventually demands that ok comes true.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// A descriptor is nobody else's while somebody may still use its number: clients
+// that are reset by the server while others come do not end up with the others'
+// bytes.
+func TestDescriptorsAreNotMixedUp(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		h := &handler.Frames{Codec: keepEnd, MaxPending: 4 << 10, WhenSlow: handler.CloseSlow, Serve: func(c *handler.Client, line []byte) error {
+			if string(line) != "flood\n" {
+				return echoLine(c, line)
+			}
+			for {
+				if _, err := c.Write(large); err != nil {
+					return err
+				}
+			}
+		}}
+		s := serve(h)
+		var all sync.WaitGroup
+		defer all.Wait()
+		for i := range 4 {
+			all.Go(func() {
+				for j := range 50 {
+					conn := s.dial()
+					conn.SetDeadline(time.Now().Add(patience))
+					if i == 0 {
+						io.WriteString(conn, "flood\n")
+						io.Copy(io.Discard, conn)
+					} else if line := fmt.Sprintf("client %d, line %d\n", i, j); echoes(conn, line, line) != nil {
+						t.Errorf("%s is not answered", line)
+					}
+					conn.Close()
+				}
+			})
+		}
+	})
+}
+
+// A socket may take more again at the very moment at which it has just refused to:
+// whoever writes must not miss that.
+func TestOutputDoesNotStall(t *testing.T) {
+	const clients, messages, size = 4, 1500, 16 << 10
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		h := &handler.Frames{MaxPending: size}
+		opened := opens(h)
+		s := serve(h)
+		var all sync.WaitGroup
+		for range clients {
+			conn := s.connect()
+			c := <-opened
+			all.Go(func() {
+				message := make([]byte, size)
+				for i := range messages {
+					if _, err := c.Write(message); err != nil {
+						t.Errorf("message %d: %v", i, err)
+						return
+					}
+				}
+			})
+			all.Go(func() {
+				if n, err := io.CopyN(io.Discard, conn, messages*size); err != nil {
+					t.Errorf("read %d bytes of %d, %v", n, messages*size, err)
+					s.server.Close() // or who writes waits for ever
+				}
+			})
+		}
+		all.Wait()
+	})
+}
