@@ -56,6 +56,7 @@ type Client struct {
 	late    bool // in the handler's list of those whose replies may be late
 	inline  bool // the batch is watched by its loop
 	awaited bool // wake is to be called when all is sent
+	watched bool // the loop tells when the socket takes more
 
 	ending atomic.Pointer[ending]
 
@@ -111,7 +112,7 @@ type ending struct {
 	by     Party
 	reason Reason
 	err    error
-	took   atomic.Duration // from begin until the connection was closed; zero until then
+	took   stdatomic.Int64 // a Duration: from begin until the connection was closed; zero until then
 }
 
 // wire is how a client's connection is held.
@@ -207,7 +208,7 @@ func (c *Client) Record() Record {
 	if end == nil {
 		end = new(ending)
 	} else {
-		took = end.took.Load()
+		took = time.Duration(end.took.Load())
 	}
 	c.mu.Lock()
 	count := c.count

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	stdatomic "sync/atomic"
 	"time"
 
 	"go.uber.org/atomic"
@@ -44,7 +45,7 @@ type Clients struct {
 
 	set    sync.Map // *Client to struct{}
 	live   wait.Wait
-	lastID atomic.Uint64
+	lastID stdatomic.Uint64
 
 	closing atomic.Bool
 	mu      sync.Mutex // guards stats
@@ -71,7 +72,7 @@ func (s *Clients) Add(ctx context.Context, conn net.Conn) (*Conn, error) {
 
 // add reports whether c is in the set: not when it is closing.
 func (s *Clients) add(c *Client) bool {
-	c.id = s.lastID.Inc()
+	c.id = s.lastID.Add(1)
 	s.live.Add(1)
 	s.set.Store(c, struct{}{})
 	// Shutdown sets closing before it goes through the set. If it is not set
@@ -92,7 +93,7 @@ func (s *Clients) remove(c *Client) {
 	}
 	defer s.live.Done()
 	c.end(ByServer, Closed, nil) // if nobody has said more
-	c.ending.Load().took.Store(c.begin.elapsed())
+	c.ending.Load().took.Store(int64(c.begin.elapsed()))
 	record := s.OnRecord
 	if record == nil {
 		record = LogFailures(slog.Default())

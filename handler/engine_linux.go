@@ -11,14 +11,13 @@ import (
 
 // engineStop bounds the wait for the loops to end once their last client has
 // left. A frame function that was cut and does not return is left behind.
-const engineStop = time.Second
+const engineStop = 100 * time.Millisecond
 
 // engine has the event loops of a frame handler. They start with the first
 // socket.
 type engine struct {
 	mu      sync.Mutex
 	group   *eventloop.Group
-	failed  bool
 	stopped bool
 }
 
@@ -27,10 +26,8 @@ type engine struct {
 func (e *engine) start() *eventloop.Group {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.group == nil && !e.failed && !e.stopped {
-		var err error
-		e.group, err = eventloop.New(0)
-		e.failed = err != nil // out of descriptors, say
+	if e.group == nil && !e.stopped {
+		e.group, _ = eventloop.New(0) // out of descriptors, say: the next client tries again
 	}
 	return e.group
 }
@@ -58,13 +55,15 @@ func (h *Frames) RegisterSocket(ctx context.Context, fd int, session Session) bo
 	if g.Add(&s.Socket, fd, s) != nil {
 		return false
 	}
+	if h.OnOpen != nil {
+		s.Wake() // it is the first to act
+	} else {
+		s.client.opened.Store(true)
+	}
 	if !h.clients.add(&s.client) {
 		s.close(false)
 		session.Done()
 		return true
-	}
-	if h.OnOpen != nil {
-		s.Wake() // it is the first to act
 	}
 	s.arm(s.nextDue())
 	s.Start()
@@ -96,8 +95,8 @@ func (s *socket) takeBuffer(w *eventloop.Worker) {
 		s.client.in = in
 	} else if w.InLoop() {
 		s.client.in = frame.NewBuffer(loopBuffer)
-	} else {
-		s.client.in = buffers.Get().(*frame.Buffer)
+	} else if s.client.in = buffers.Get().(*frame.Buffer); s.client.in.Cap() == 0 {
+		s.client.in = frame.NewBuffer(loopBuffer)
 	}
 	if rest != nil {
 		rest.MoveTo(s.client.in)
@@ -113,7 +112,7 @@ func (s *socket) leaveBuffer(w *eventloop.Worker) {
 		return
 	case !s.client.holds():
 		s.client.in = nil
-	case in.Len() > maxRest:
+	case in.Len() > maxRest && in.Cap() <= 8*in.Len():
 		return
 	default:
 		s.client.in = frame.NewBuffer(in.Len())

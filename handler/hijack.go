@@ -56,7 +56,10 @@ func (s *stream) hijack() (net.Conn, []byte, error) {
 func (c *Client) handOver(mu *sync.Mutex, hijacked *bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	was := c.shut
+	c.shut = true // or a message could come in half before its new owner's bytes
 	if err := c.flushAllLocked(); err != nil {
+		c.shut = was
 		return err
 	}
 	for c.out != nil && c.out.flushing { // somebody who pushes at this moment
@@ -66,7 +69,7 @@ func (c *Client) handOver(mu *sync.Mutex, hijacked *bool) error {
 	defer mu.Unlock()
 	c.end(ByServer, Hijacked, nil)
 	if c.reason() != Hijacked {
-		return ErrClosed
+		return ErrClosed // it had its end already
 	}
 	c.fail = ErrHijacked
 	*hijacked = true

@@ -72,7 +72,8 @@ type output struct {
 	// who waits for his own does not wait for those that came after.
 	added, sent int64
 
-	queued int // in the socket, when it took no more; on a loop
+	queued int   // in the socket, when it took no more; on a loop
+	target int64 // added at the end of the last batch
 
 	flushing bool
 	batching bool // frames are being served: their end will flush
@@ -106,7 +107,7 @@ func (c *Client) releaseLocked() {
 		writing = nil
 	}
 	o.pending, o.writing, o.done, o.size = pending, writing, 0, 0
-	o.added, o.sent, o.blocked = 0, 0, false
+	o.added, o.sent, o.target, o.blocked = 0, 0, 0, false
 	outputs.Put(o)
 }
 
@@ -330,8 +331,9 @@ func (c *Client) endBatch(bytes, frames int64, wait bool) (err error) {
 		if wait {
 			err = c.flushAllLocked()
 		} else {
+			c.out.target = c.out.added
 			c.startFlushLocked()
-			if o := c.out; o != nil && (o.flushing || o.size > 0) {
+			if !c.sentLocked() {
 				err = errWouldBlock
 			}
 		}
@@ -428,7 +430,7 @@ func (c *Client) endFlushLocked(o *output, err error) {
 	if o.waiting > 0 {
 		o.changed.Broadcast()
 	}
-	if c.awaited && (o.size == 0 || c.fail != nil) {
+	if c.awaited && c.sentLocked() {
 		c.awaited = false
 		c.wire.wake()
 	}
@@ -481,15 +483,21 @@ func (c *Client) resumeOutput() {
 	}
 }
 
-// awaitOutput reports whether all that was written is sent, or cannot be. If not,
-// the wire's wake is called when it is.
+// awaitOutput reports whether all that was written until the end of the last batch
+// is sent, or cannot be. If not, the wire's wake is called when it is.
 func (c *Client) awaitOutput() (sent bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	o := c.out
-	sent = o == nil || !o.flushing && (o.size == 0 || c.fail != nil)
+	sent = c.sentLocked()
 	c.awaited = !sent
 	return sent
+}
+
+// sentLocked is awaitOutput, but asks only. What others have written since the
+// batch does not count: a steady feed would hold up the client's own frames.
+func (c *Client) sentLocked() bool {
+	o := c.out
+	return o == nil || !o.flushing && (o.sent >= o.target || c.fail != nil)
 }
 
 // failed reports whether something that was written could not be sent.

@@ -8,7 +8,6 @@ import (
 	stdatomic "sync/atomic"
 	"time"
 
-	"go.uber.org/atomic"
 	"golang.org/x/sys/unix"
 
 	"wireline/lib/eventloop"
@@ -29,8 +28,8 @@ type socket struct {
 	session Session
 	client  Client
 
-	activity atomic.Int64 // the last byte either way
-	stalled  atomic.Int64 // since when the socket takes nothing; zero if it does
+	activity stdatomic.Int64 // the last byte either way
+	stalled  stdatomic.Int64 // since when the socket takes nothing; zero if it does
 
 	// Of who serves it.
 	phase  phase
@@ -52,7 +51,7 @@ type socket struct {
 	more   stdatomic.Pointer[more]
 
 	mu    sync.Mutex
-	armed atomic.Int64 // when Expired is called, zero for never; written under mu
+	armed stdatomic.Int64 // when Expired is called, zero for never; written under mu
 }
 
 // more is what a socket has near its end only, by the loop's clock.
@@ -96,7 +95,7 @@ func (s *socket) Ready(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 		if !returned { // a panic or runtime.Goexit
 			s.session.Panicked(recover())
 			s.client.end(ByServer, Panic, nil)
-			more = s.finish(w)
+			more = true // to finish, where OnClose may panic too
 		}
 	}()
 	more = s.step(w, ev)
@@ -420,7 +419,7 @@ func (s *socket) tryWrite(parts [3][]byte) (int, error) {
 	return n, os.NewSyscallError("write", errno)
 }
 
-// block has Writable called when the socket takes more, and looks after the
+// block, under the client's mu, has Writable called when the socket takes more, and looks after the
 // write time-out until then.
 func (s *socket) block() error {
 	now := s.now()
@@ -429,8 +428,11 @@ func (s *socket) block() error {
 		s.client.out.queued = s.sendQueue()
 		s.arm(now + lookEvery(limit))
 	}
-	if err := s.WatchOut(); err != nil {
-		return err
+	if !s.client.watched {
+		if err := s.WatchOut(); err != nil {
+			return err
+		}
+		s.client.watched = true
 	}
 	return errWouldBlock
 }

@@ -7,9 +7,8 @@ import (
 	"net"
 	"os"
 	"sync"
+	stdatomic "sync/atomic"
 	"time"
-
-	"go.uber.org/atomic"
 
 	"wireline/lib/sock"
 	"wireline/lib/sync/wait"
@@ -34,9 +33,9 @@ type stream struct {
 	// Times are of now; zero means none. A time-out costs no timer call per
 	// frame: its deadline is set, and when it fires the stream looks at what
 	// has happened since and sets it anew for what is left.
-	activity atomic.Int64 // the last byte either way
-	readDue  int64        // the read deadline in force
-	writeDue int64        // the write deadline in force; who flushes owns it
+	activity stdatomic.Int64 // the last byte either way
+	readDue  int64           // the read deadline in force
+	writeDue int64           // the write deadline in force; who flushes owns it
 
 	mu       sync.Mutex // orders wake and reset against Hijack
 	hijacked bool

@@ -312,10 +312,10 @@ func TestWriteTimeoutOfAPush(t *testing.T) {
 		s := serve(h)
 		s.connect()
 		c := <-opened
+		begin := time.Now()
 		if _, err := c.Write(large); err != nil {
 			t.Fatal(err)
 		}
-		begin := time.Now()
 		r := s.records.next(t)
 		within(t, "reset", time.Since(begin), limit-limit/8, limit+slack+time.Second)
 		if r.Reason != handler.WriteTimeout {
@@ -334,10 +334,11 @@ func TestIdleTimeoutOfAPush(t *testing.T) {
 		opened := opens(h)
 		s := serve(h)
 		s.connect()
-		if _, err := (<-opened).Write(large); err != nil {
+		c := <-opened
+		begin := time.Now()
+		if _, err := c.Write(large); err != nil {
 			t.Fatal(err)
 		}
-		begin := time.Now()
 		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.IdleTimeout {
 			t.Errorf("record %+v", r)
 		}

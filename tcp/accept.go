@@ -111,9 +111,9 @@ func (b *backoff) reset() { b.next = 0 }
 // came free, or the server stops.
 func (b *backoff) pause(err error, freed <-chan struct{}) {
 	s := b.server
-	s.stats.acceptErrors.Inc()
+	s.stats.acceptErrors.Add(1)
 	if time.Since(b.last) > episodeGap {
-		s.stats.acceptEpisodes.Inc()
+		s.stats.acceptEpisodes.Add(1)
 		s.log().Warn("accept fails, trying again", "addr", b.addr.String(), "err", err)
 	}
 	b.last = time.Now()

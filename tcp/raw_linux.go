@@ -21,12 +21,14 @@ import (
 // third of what a short connection costs.
 type rawListener struct {
 	server    *Server
+	ln        syscall.RawConn // the listener's own descriptor
 	addr      net.Addr
 	file      *os.File // a descriptor of its own: a net.Listener gives no way to wait
 	raw       syscall.RawConn
 	tcp       bool
 	multipath bool // as isMultipath
 	inherits  bool // what is accepted has the listener's options
+	keepAlive bool // it is ours to set
 
 	// Arguments and results of onReadable, which is made once.
 	onReadable func(fd uintptr) bool
@@ -47,6 +49,9 @@ func newRawListener(s *Server, ln net.Listener) *rawListener {
 	case *net.TCPListener:
 		sc = ln
 	case *net.UnixListener:
+		if ln.Addr().Network() != "unix" {
+			return nil // of packets, not a stream
+		}
 		sc = ln
 	default:
 		return nil
@@ -56,6 +61,7 @@ func newRawListener(s *Server, ln net.Listener) *rawListener {
 		return nil
 	}
 	l := &rawListener{server: s, addr: ln.Addr(), file: file}
+	l.ln, _ = sc.SyscallConn() // dupFile has used it
 	if l.raw, err = file.SyscallConn(); err != nil {
 		file.Close()
 		return nil
@@ -66,7 +72,8 @@ func newRawListener(s *Server, ln net.Listener) *rawListener {
 		// What it accepts inherits them (tcp_create_openreq_child copies the
 		// listener's socket).
 		l.raw.Control(func(fd uintptr) {
-			setOptions(int(fd))
+			l.keepAlive = !hasKeepAlive(int(fd))
+			setOptions(int(fd), l.keepAlive)
 			l.multipath = isMultipath(int(fd))
 		})
 	}
@@ -94,16 +101,26 @@ const (
 )
 
 // setOptions sets what package net sets on each connection it accepts.
-func setOptions(fd int) {
+func setOptions(fd int, keepAliveToo bool) {
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // as net does, in vain if it fails
+	if !keepAliveToo {
+		return
+	}
 	for _, o := range [...]struct{ level, name, value int }{
-		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(keepAlive / time.Second)},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(keepAlive / time.Second)},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount},
 	} {
-		unix.SetsockoptInt(fd, o.level, o.name, o.value) // as net does, in vain if it fails
+		unix.SetsockoptInt(fd, o.level, o.name, o.value)
 	}
+}
+
+// hasKeepAlive reports whether somebody has set up keep-alive on the listener
+// already.
+func hasKeepAlive(fd int) bool {
+	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+	return err == nil && on != 0
 }
 
 // isMultipath reports whether fd is a socket of multipath TCP: Go's listeners are,
@@ -119,14 +136,22 @@ func (l *rawListener) accept() (arrival, error) {
 		return arrival{}, err
 	}
 	if l.errno != 0 {
-		return arrival{}, &net.OpError{Op: "accept", Net: l.addr.Network(), Addr: l.addr, Err: os.NewSyscallError("accept4", l.errno)}
+		return arrival{}, l.opError(os.NewSyscallError("accept4", l.errno))
+	}
+	if l.ln.Control(func(uintptr) {}) != nil {
+		unix.Close(l.fd)
+		return arrival{}, l.opError(net.ErrClosed) // by its maker, which ends Serve
 	}
 	a := arrival{fd: l.fd, from: l}
 	l.notePeer(&a)
 	if l.tcp && (!l.inherits || l.multipath && isMultipath(l.fd)) {
-		setOptions(l.fd)
+		setOptions(l.fd, l.keepAlive)
 	}
 	return a, nil
+}
+
+func (l *rawListener) opError(err error) error {
+	return &net.OpError{Op: "accept", Net: l.addr.Network(), Addr: l.addr, Err: err}
 }
 
 // take accepts one connection. It reports false when none is there.

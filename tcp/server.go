@@ -5,9 +5,8 @@ import (
 	"errors"
 	"net"
 	"sync"
+	stdatomic "sync/atomic"
 	"time"
-
-	"go.uber.org/atomic"
 
 	"wireline/handler"
 	"wireline/lib/sync/wait"
@@ -66,7 +65,7 @@ type Stats struct {
 }
 
 type counters struct {
-	accepted, refusedFull, refusedPerIP, acceptErrors, acceptEpisodes, panics atomic.Uint64
+	accepted, refusedFull, refusedPerIP, acceptErrors, acceptEpisodes, panics stdatomic.Uint64
 }
 
 // Stats returns the counts at this moment.
@@ -104,7 +103,10 @@ func (s *Server) handler() handler.Handler {
 }
 
 // Serve accepts connections from ln and serves them until the server stops. It
-// owns ln and closes it. Several Serves may run at the same time, for several
+// owns ln and closes it; if somebody else does, Serve ends, on Linux with the next
+// connection. There a plain TCP listener's sockets get TCP_NODELAY, and keep-alive
+// after 15 seconds unless the listener has SO_KEEPALIVE set; the KeepAlive fields of
+// the net.ListenConfig that made it are not known. Several Serves may run at the same time, for several
 // listeners; limits count for all together.
 //
 // When ctx ends, the server stops as by Shutdown, bounded by DrainTimeout, and

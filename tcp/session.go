@@ -38,12 +38,12 @@ func (s *Server) start(d *door, a arrival) {
 	ip := a.ip()
 	if !s.admission.enter(ip) {
 		s.admission.giveBack()
-		s.stats.refusedPerIP.Inc()
+		s.stats.refusedPerIP.Add(1)
 		s.log().Debug("refused", "peer", ip.String(), "max_clients_per_ip", s.MaxClientsPerIP)
 		a.reset()
 		return
 	}
-	s.stats.accepted.Inc()
+	s.stats.accepted.Add(1)
 	s.serving.Add(1)
 	if a.conn == nil {
 		if s.offer(d, &a) {
@@ -69,7 +69,7 @@ func (s *Server) start(d *door, a arrival) {
 // was found in the queue of a listener that is about to close, and gets a FIN.
 func (s *Server) turnAway(a arrival) {
 	if s.WhenFull == Refuse {
-		s.stats.refusedFull.Inc()
+		s.stats.refusedFull.Add(1)
 		s.log().Debug("refused", "peer", a.ip().String(), "max_clients", s.MaxClients)
 		a.reset()
 		return
@@ -131,7 +131,7 @@ func (s *Server) failed(ses *session, p any) {
 
 // reportPanic is called by the function that recovers.
 func (s *Server) reportPanic(peer string, p any) {
-	s.stats.panics.Inc()
+	s.stats.panics.Add(1)
 	what := "runtime.Goexit"
 	if p != nil {
 		what = fmt.Sprint(p)

@@ -67,7 +67,7 @@ func newOwner() *Worker { return &Worker{inLoop: true} }
 // s.Remove.
 func (g *Group) Add(s *Socket, fd int, h Handler) error {
 	l := g.choose()
-	l.sockets.Inc() // before closing is looked at; see fetch
+	l.sockets.Add(1) // before closing is looked at; see fetch
 	if g.closing.Load() {
 		l.leave()
 		return ErrClosed
@@ -157,6 +157,7 @@ func (ws *workers) add(w *Worker) {
 func (ws *workers) remove(w *Worker) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
+	w.socket = nil
 	delete(ws.all, w)
 	ws.n.Store(int32(len(ws.all)))
 	if len(ws.all) == 0 {

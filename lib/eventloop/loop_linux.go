@@ -5,7 +5,9 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	stdatomic "sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"go.uber.org/atomic"
@@ -32,13 +34,13 @@ type loop struct {
 	onPoll func(fd uintptr) bool // made once
 	bell   *os.File              // an eventfd that ends the wait
 
-	sockets atomic.Int64
+	sockets stdatomic.Int64
 	asleep  atomic.Bool // the owner waits, or is about to
 
 	// epoch is odd while a socket's Ready runs. The owner makes it odd; even
 	// again makes it the owner or the keeper, whoever is first: the owner goes
 	// on, the keeper starts a new owner.
-	epoch atomic.Uint64
+	epoch stdatomic.Uint64
 
 	mu     sync.Mutex
 	posted []*Socket // to be served, from other goroutines
@@ -83,7 +85,11 @@ func newLoop(g *Group) (*loop, error) {
 	// A descriptor that does not block is one for the runtime's poller.
 	unix.SetNonblock(epoll, true)
 	l.file = os.NewFile(uintptr(epoll), "epoll")
-	if l.raw, err = l.file.SyscallConn(); err != nil {
+	err = l.file.SetReadDeadline(time.Time{}) // fails if it is none
+	if err == nil {
+		l.raw, err = l.file.SyscallConn()
+	}
+	if err != nil {
 		l.close()
 		return nil, fmt.Errorf("eventloop: %w", err)
 	}
@@ -107,7 +113,7 @@ func (l *loop) control(op int, s *Socket, mask uint32) error {
 
 // leave notes that a socket has left.
 func (l *loop) leave() {
-	if l.sockets.Dec() == 0 && l.group.closing.Load() {
+	if l.sockets.Add(-1) == 0 && l.group.closing.Load() {
 		l.ring()
 	}
 }

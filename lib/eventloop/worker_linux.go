@@ -51,9 +51,7 @@ func (w *Worker) workOn(s *Socket, more bool) {
 func (w *Worker) guard(s *Socket, serve func()) {
 	returned := false
 	defer func() {
-		if w.socket != nil {
-			s.loop.group.workers.remove(w)
-		}
+		w.quit(s.loop.group)
 		if !returned && !s.gone() {
 			s.loop.group.spawn(s, 0)
 		}
@@ -70,6 +68,7 @@ func (w *Worker) serve(s *Socket, more bool) {
 		switch {
 		case more:
 		case !g.keeper.blocking.Load():
+			w.quit(g) // before another one may have s
 			if s.release() {
 				return
 			}
@@ -84,11 +83,18 @@ func (w *Worker) serve(s *Socket, more bool) {
 // so long that s goes back to its loop.
 func (w *Worker) await(s *Socket) bool {
 	if w.socket == nil {
-		w.socket = s
+		w.socket, w.ended = s, false
 		w.wake = make(chan bool, 1)
 		s.loop.group.workers.add(w)
 	}
 	return !s.keep(w) || <-w.wake
+}
+
+// quit has the keeper forget w.
+func (w *Worker) quit(g *Group) {
+	if w.socket != nil {
+		g.workers.remove(w)
+	}
 }
 
 func (w *Worker) turn(s *Socket, ev Event) (more bool) {

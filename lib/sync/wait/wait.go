@@ -3,6 +3,7 @@ package wait
 import (
 	"context"
 	"sync"
+	stdatomic "sync/atomic"
 	"time"
 
 	"go.uber.org/atomic"
@@ -14,7 +15,7 @@ import (
 // A wait ends at a moment when the count is zero. Work that is added after that
 // moment is not waited for; who must not miss any refuses new work first.
 type Wait struct {
-	n       atomic.Int64
+	n       stdatomic.Int64
 	waiting atomic.Bool // whether zero is set; read by Add without the lock
 
 	mu   sync.Mutex
