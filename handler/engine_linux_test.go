@@ -1,0 +1,254 @@
+package handler_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/atomic"
+
+	"wireline/handler"
+	"wireline/lib/frame"
+	"wireline/tcptest"
+)
+
+// overBoth runs test over TCP with both ways to hold a connection.
+func overBoth(t *testing.T, build func() *handler.Frames, test func(t *testing.T, h *handler.Frames, s *served)) {
+	for name, wrap := range map[string]func(net.Listener) net.Listener{
+		"loops":      func(ln net.Listener) net.Listener { return ln },
+		"goroutines": func(ln net.Listener) net.Listener { return plainListener{ln} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := build()
+			s := &served{t: t, records: newRecords()}
+			h.OnRecord = s.records.add
+			ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
+			s.dial = dial
+			s.server = tcptest.NewUnstartedServer(h)
+			s.server.Serve(wrap(ln))
+			t.Cleanup(s.server.Close)
+			test(t, h, s)
+		})
+	}
+}
+
+// The usual reason is a Value that Serve did not get to set.
+func TestPanicInOnCloseAfterPanicInServe(t *testing.T) {
+	silenceLog(t)
+	build := func() *handler.Frames {
+		return &handler.Frames{
+			Serve:   func(*handler.Client, []byte) error { panic("in Serve") },
+			OnClose: func(*handler.Client) { panic("in OnClose") },
+		}
+	}
+	overBoth(t, build, func(t *testing.T, _ *handler.Frames, s *served) {
+		for range 10 {
+			conn := s.connect()
+			send(t, conn, "a\n")
+			closeWrite(t, conn)
+			io.Copy(io.Discard, conn)
+			if r := s.records.next(t); r.Reason != handler.Panic {
+				t.Errorf("record %+v", r)
+			}
+		}
+	})
+}
+
+// A server that only broadcasts has clients that never send.
+func TestRangeSeesSilentClients(t *testing.T) {
+	overBoth(t, func() *handler.Frames { return new(handler.Frames) }, func(t *testing.T, h *handler.Frames, s *served) {
+		conn := s.connect()
+		for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+			reached := false
+			h.Clients().Range(func(c *handler.Client) bool {
+				io.WriteString(c, "news\n")
+				reached = true
+				return true
+			})
+			if reached {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("the client is not in the set")
+			}
+		}
+		receive(t, conn, "news\n")
+	})
+}
+
+// Packets have bounds of their own: a short read does not mean that it was the last.
+func TestPacketsAreAllRead(t *testing.T) {
+	ln, err := net.Listen("unixpacket", t.TempDir()+"/s")
+	if err != nil {
+		t.Skip(err)
+	}
+	began, goOn := make(chan struct{}, 3), make(chan struct{})
+	server := tcptest.NewUnstartedServer(&handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+		began <- struct{}{}
+		<-goOn
+		return c.WriteFrame(line)
+	}})
+	server.Serve(ln)
+	defer server.Close()
+	conn, err := net.Dial("unixpacket", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	send(t, conn, "a\n")
+	<-began
+	send(t, conn, "b\n")
+	send(t, conn, "c\n")
+	close(goOn)
+	for _, want := range []string{"a\n", "b\n", "c\n"} {
+		receive(t, conn, want)
+	}
+}
+
+// A steady feed, which always leaves something unsent, must not keep its reader's
+// own frames from being served.
+func TestFeedDoesNotStarveItsReader(t *testing.T) {
+	const commands = 20
+	var served_ atomic.Int32
+	build := func() *handler.Frames {
+		served_.Store(0)
+		message := []byte(strings.Repeat("f", 1023) + "\n")
+		return &handler.Frames{
+			WhenSlow:   handler.Drop,
+			MaxPending: 4 << 20,
+			OnOpen: func(c *handler.Client) error {
+				go func() {
+					for {
+						if _, err := c.Write(message); errors.Is(err, handler.ErrClosed) {
+							return
+						}
+						runtime.Gosched()
+					}
+				}()
+				return nil
+			},
+			Serve: func(c *handler.Client, line []byte) error {
+				served_.Inc()
+				return c.WriteFrame(line)
+			},
+		}
+	}
+	overBoth(t, build, func(t *testing.T, _ *handler.Frames, s *served) {
+		conn := s.connect()
+		conn.(*net.TCPConn).SetReadBuffer(256 << 10)
+		var reader sync.WaitGroup
+		defer reader.Wait()
+		defer conn.Close()
+		reader.Go(func() { // slowly, so that the feed is always ahead
+			for buf := make([]byte, 64<<10); ; time.Sleep(time.Millisecond) {
+				if _, err := conn.Read(buf); err != nil {
+					return
+				}
+			}
+		})
+		for n := range commands {
+			send(t, conn, "command\n")
+			for deadline := time.Now().Add(patience); served_.Load() <= int32(n); time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("%d of %d frames were served", served_.Load(), commands)
+				}
+			}
+		}
+	})
+}
+
+// Who takes a connection over gets it between two messages, never within one.
+func TestHijackWaitsForWholeMessages(t *testing.T) {
+	const size = 8 << 20
+	pushed := make(chan struct{}, 1)
+	build := func() *handler.Frames {
+		return &handler.Frames{MaxPending: 1 << 30, Serve: func(c *handler.Client, _ []byte) error {
+			c.Write([]byte(strings.Repeat("a", size)))
+			go func() {
+				c.Write([]byte(strings.Repeat("b", size)))
+				pushed <- struct{}{}
+			}()
+			conn, _, err := c.Hijack()
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			_, err = io.WriteString(conn, "mine")
+			return err
+		}}
+	}
+	overBoth(t, build, func(t *testing.T, _ *handler.Frames, s *served) {
+		conn := s.connect()
+		send(t, conn, "a\n")
+		got, err := io.ReadAll(conn)
+		<-pushed
+		a, b := strings.Count(string(got), "a"), strings.Count(string(got), "b")
+		if err != nil || a != size || b != 0 && b != size || !strings.HasSuffix(string(got), "mine") {
+			t.Errorf("read %d a, %d b, %v", a, b, err)
+		}
+	})
+}
+
+// A function that has hijacked its connection may go on as long as it likes.
+func TestHijackerDoesNotDelayADrain(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	build := func() *handler.Frames {
+		return &handler.Frames{Serve: func(c *handler.Client, _ []byte) error {
+			conn, _, err := c.Hijack()
+			if err != nil {
+				return err
+			}
+			io.WriteString(conn, "mine\n")
+			<-release
+			return conn.Close()
+		}}
+	}
+	overBoth(t, build, func(t *testing.T, _ *handler.Frames, s *served) {
+		conn := s.connect()
+		send(t, conn, "a\n")
+		receive(t, conn, "mine\n")
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := s.server.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+	})
+}
+
+// The buffer that grew for one client's long frame does not stay with another
+// client's small rest.
+func TestLongFramesLeaveNoLargeBuffers(t *testing.T) {
+	const clients, rest, most = 100, 5 << 10, 64 << 10
+	build := func() *handler.Frames {
+		return &handler.Frames{Codec: frame.Length{Max: 2 << 20}, Serve: func(c *handler.Client, _ []byte) error {
+			_, err := io.WriteString(c, "k")
+			return err
+		}}
+	}
+	overBoth(t, build, func(t *testing.T, _ *handler.Frames, s *served) {
+		long := make([]byte, 4+2<<20)
+		long[1] = 0x20                  // 2 MiB follow
+		begun := make([]byte, 4+4+rest) // an empty frame, whose reply tells that it was read
+		begun[4+2] = 0x18               // 6 KiB follow
+		talker := s.connect()
+		before := heap()
+		for range clients {
+			send(t, talker, string(long))
+			receive(t, talker, "k")
+			conn := s.connect()
+			send(t, conn, string(begun))
+			receive(t, conn, "k")
+		}
+		if kept := (heap() - before) / clients; kept > most {
+			t.Errorf("%d bytes for a client with %d in its buffer", kept, rest)
+		}
+	})
+}
