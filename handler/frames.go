@@ -111,6 +111,16 @@ func (h *Frames) Register(ctx context.Context, conn net.Conn) func() {
 	return s.serve
 }
 
+// Validate reports what the codec says of itself, where it can be set up wrongly;
+// see frame.Validator. tcp.ListenAndServe asks it before it listens. Without that a
+// client's first frame is a frame error.
+func (h *Frames) Validate() error {
+	if v, ok := h.codec().(frame.Validator); ok {
+		return v.Validate()
+	}
+	return nil
+}
+
 func (h *Frames) init() {
 	if h.OnRecord != nil {
 		h.clients.OnRecord = h.OnRecord

@@ -3,6 +3,7 @@ package tcp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -25,7 +26,8 @@ var (
 // drain short. A nil cfg is the zero Config.
 //
 // It returns nil after a clean stop, ErrCut when connections had to be reset,
-// and otherwise what kept it from serving.
+// and otherwise what kept it from serving: also what a method Validate() error of
+// h says, where it has one.
 func ListenAndServe(cfg *Config, h handler.Handler) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, stopSignals()...)
@@ -34,6 +36,11 @@ func ListenAndServe(cfg *Config, h handler.Handler) error {
 	srv := &Server{Handler: h}
 	if cfg != nil {
 		srv.Config = *cfg
+	}
+	if v, ok := h.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			return fmt.Errorf("tcp: handler: %w", err)
+		}
 	}
 	ln, err := Listen(context.Background(), &srv.Config)
 	if err != nil {

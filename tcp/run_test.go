@@ -15,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"wireline/handler"
 	"wireline/lib/field"
+	"wireline/lib/frame"
 	"wireline/tcp"
 )
 
@@ -279,5 +281,13 @@ func TestLogIsShort(t *testing.T) {
 	}
 	if c.stderr.Len() > 0 {
 		t.Errorf("standard error: %s", c.stderr.Bytes())
+	}
+}
+
+func TestWrongCodecIsRefusedAtTheStart(t *testing.T) {
+	h := &handler.Frames{Codec: frame.Delimiter{}}
+	err := tcp.ListenAndServe(&tcp.Config{Address: "127.0.0.1:0"}, h)
+	if !errors.Is(err, frame.ErrNoDelimiter) {
+		t.Errorf("ListenAndServe returns %v", err)
 	}
 }
