@@ -72,8 +72,9 @@ func (h *Frames) RegisterSocket(ctx context.Context, fd int, session Session) bo
 
 const (
 	// loopBuffer is the size of the buffer that a loop reads into: so much is
-	// read at once.
-	loopBuffer = 64 << 10
+	// read at once. A client that does not take its replies keeps it, with the
+	// frames that are still to be served.
+	loopBuffer = 32 << 10
 
 	// maxLoopBuffer is how large it may become for long frames.
 	maxLoopBuffer = 4 << 20
@@ -95,8 +96,8 @@ func (s *socket) takeBuffer(w *eventloop.Worker) {
 		s.client.in = in
 	} else if w.InLoop() {
 		s.client.in = frame.NewBuffer(loopBuffer)
-	} else if s.client.in = buffers.Get().(*frame.Buffer); s.client.in.Cap() == 0 {
-		s.client.in = frame.NewBuffer(loopBuffer)
+	} else {
+		s.client.in = buffers.Get().(*frame.Buffer)
 	}
 	if rest != nil {
 		rest.MoveTo(s.client.in)

@@ -8,7 +8,7 @@ import (
 )
 
 // buffers holds the frame.Buffers of clients that have nothing to split.
-var buffers = sync.Pool{New: func() any { return new(frame.Buffer) }}
+var buffers = sync.Pool{New: func() any { return frame.NewBuffer(16 << 10) }}
 
 // yieldEvery is after how many frames of one client a turn looks at the clock.
 const yieldEvery = 16
