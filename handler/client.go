@@ -289,6 +289,15 @@ func (c *Client) abort(by Party, reason Reason, err error) {
 	}
 }
 
+// cut ends the client with a RST, also one that a drain has ended already, but
+// whose reply is still on its way.
+func (c *Client) cut() {
+	if e := c.ending.Load(); e != nil && e.reason == Drain {
+		c.ending.CompareAndSwap(e, &ending{by: ByServer, reason: Cut})
+	}
+	c.abort(ByServer, Cut, nil)
+}
+
 // drain tells the client to come to its end, as soon as it is woken, and reports
 // whether it is busy. Idle means that nobody has to wait for it: it gets its FIN
 // then.

@@ -196,7 +196,7 @@ func (s *Clients) cut() (n int) {
 			s.stats.Idle--
 		}
 		s.stats.Cut++
-		c.abort(ByServer, Cut, nil)
+		c.cut()
 		return true
 	})
 	return n

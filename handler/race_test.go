@@ -3,3 +3,6 @@
 package handler_test
 
 const raceEnabled = true
+
+// raceFactor is how much longer things take.
+const raceFactor = 2

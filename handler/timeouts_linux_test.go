@@ -20,8 +20,8 @@ import (
 // early; how late they are is judged mildly, for the machine may be busy.
 
 const (
-	limit = 400 * time.Millisecond
-	slack = 400 * time.Millisecond
+	limit = raceFactor * 400 * time.Millisecond
+	slack = raceFactor * 400 * time.Millisecond
 )
 
 // large is more than a socket takes.
@@ -247,8 +247,8 @@ func TestTimeoutsRunAfterAReplyThatWaited(t *testing.T) {
 	big := strings.Repeat("x", len(large))
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		for what, h := range map[string]*handler.Frames{
-			"big\n":     {IdleTimeout: limit},
-			"big\nhalf": {FrameTimeout: limit},
+			"big\n":     {IdleTimeout: 3 * limit},
+			"big\nhalf": {FrameTimeout: 3 * limit},
 		} {
 			h.Serve = func(c *handler.Client, _ []byte) error {
 				_, err := io.WriteString(c, big)
@@ -261,7 +261,7 @@ func TestTimeoutsRunAfterAReplyThatWaited(t *testing.T) {
 			receive(t, conn, big[1:])
 			begin := time.Now()
 			receiveAll(t, conn, "too slow\n")
-			within(t, "closed", time.Since(begin), 0, limit+slack+time.Second)
+			within(t, "closed", time.Since(begin), 0, 3*limit+slack+time.Second)
 		}
 	})
 }
