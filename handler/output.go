@@ -513,6 +513,9 @@ func (c *Client) failLocked(err error) {
 	if c.fail == nil {
 		c.fail = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
+	if c.out != nil {
+		c.out.changed.Broadcast() // who waits for room waits in vain
+	}
 	c.endIO(err)
 	c.wire.wake()
 }

@@ -169,7 +169,7 @@ func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
 			return false, false
 		case c.draining.Load():
 			s.lastLook(w)
-		case s.woken && !s.checkTime():
+		case s.woken && !c.checkTime(s.inLoop.Load()):
 			return false, false
 		case !s.unread:
 			return false, true
@@ -239,41 +239,12 @@ func (s *socket) settle(w *eventloop.Worker) {
 	s.arm(s.nextDue())
 }
 
-// nextDue returns when the first time-out for reading ends, zero if none runs.
-func (s *socket) nextDue() (due int64) {
-	h := s.client.frames
+// nextDue is Client.nextDue, and zero while nothing is read.
+func (s *socket) nextDue() int64 {
 	if s.idled || s.unsent {
-		return 0 // nothing is read
+		return 0
 	}
-	if idle := h.IdleTimeout; idle > 0 {
-		due = s.last() + int64(idle)
-	}
-	if limit := h.FrameTimeout; limit > 0 && s.client.partial != 0 {
-		if end := s.client.partial + int64(limit); due == 0 || end < due {
-			due = end
-		}
-	}
-	return due
-}
-
-// checkTime ends the client if a time-out for reading is over.
-func (s *socket) checkTime() bool {
-	due := s.nextDue()
-	if due == 0 {
-		return true
-	}
-	now := s.now()
-	if now < due {
-		return true
-	}
-	why := IdleTimeout
-	if limit := s.client.frames.FrameTimeout; limit > 0 && s.client.partial != 0 && now >= s.client.partial+int64(limit) {
-		why = FrameTimeout
-	}
-	s.client.beginBatch(s.inLoop.Load())
-	s.client.endInput(why, os.ErrDeadlineExceeded)
-	s.client.endTurn()
-	return false
+	return s.client.nextDue()
 }
 
 // arm has Expired called when it is due. A timer that ends before is left as it
@@ -325,9 +296,6 @@ func (s *socket) checkStall() {
 		return
 	}
 	c.failLocked(late)
-	if c.out != nil {
-		c.out.changed.Broadcast()
-	}
 	c.mu.Unlock()
 	s.reset()
 }

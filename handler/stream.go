@@ -149,13 +149,6 @@ func (s *stream) lastLook() (eof, ok bool) {
 	return false, false
 }
 
-// lastWords ends the client because of a time-out.
-func (s *stream) lastWords(reason Reason) {
-	s.client.beginBatch(false)
-	s.client.endInput(reason, os.ErrDeadlineExceeded)
-	s.client.endTurn()
-}
-
 // now returns the time since the client came, in nanoseconds: never zero, and
 // without jumps when the wall clock is set.
 func (s *stream) now() int64 { return int64(s.client.begin.elapsed()) + 1 }
@@ -171,7 +164,7 @@ func (s *stream) setReadDeadline() bool {
 	if s.client.stopping() {
 		return false // it may have a new owner already
 	}
-	due := s.nextDue()
+	due := s.client.nextDue()
 	if due != 0 && (s.readDue == 0 || s.readDue > due) {
 		s.readDue = due
 		s.conn.SetReadDeadline(time.Now().Add(time.Duration(due - s.now())))
@@ -181,35 +174,12 @@ func (s *stream) setReadDeadline() bool {
 	return !s.client.stopping()
 }
 
-// nextDue returns when the first time-out for reading ends, zero if none runs.
-func (s *stream) nextDue() (due int64) {
-	if idle := s.client.frames.IdleTimeout; idle > 0 {
-		due = s.activity.Load() + int64(idle)
-	}
-	if limit := s.client.frames.FrameTimeout; limit > 0 && s.client.partial != 0 {
-		if end := s.client.partial + int64(limit); due == 0 || end < due {
-			due = end
-		}
-	}
-	return due
-}
-
 // checkTime ends the client if a time-out for reading is over.
 func (s *stream) checkTime() bool {
 	if s.client.stopping() || s.client.paused.Load() {
 		return true // fill looks into that
 	}
-	t := s.now()
-	h := s.client.frames
-	switch {
-	case h.FrameTimeout > 0 && s.client.partial != 0 && t >= s.client.partial+int64(h.FrameTimeout):
-		s.lastWords(FrameTimeout)
-		return false
-	case h.IdleTimeout > 0 && t >= s.activity.Load()+int64(h.IdleTimeout):
-		s.lastWords(IdleTimeout)
-		return false
-	}
-	return true
+	return s.client.checkTime(false)
 }
 
 // read reads into the buffer, and waits for something to read. Where it can,

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"errors"
+	"os"
 	"sync"
 
 	"wireline/lib/frame"
@@ -162,6 +163,41 @@ func (c *Client) endInput(reason Reason, err error) {
 		c.frames.OnError(c, err)
 	}
 	c.end(ByServer, reason, err)
+}
+
+// nextDue returns when the first time-out for reading ends, by the wire's clock;
+// zero if none runs.
+func (c *Client) nextDue() (due int64) {
+	if idle := c.frames.IdleTimeout; idle > 0 {
+		due = c.wire.last() + int64(idle)
+	}
+	if limit := c.frames.FrameTimeout; limit > 0 && c.partial != 0 {
+		if end := c.partial + int64(limit); due == 0 || end < due {
+			due = end
+		}
+	}
+	return due
+}
+
+// checkTime ends the client, after the handler's last words, if a time-out for
+// reading is over. It reports false then.
+func (c *Client) checkTime(inline bool) bool {
+	due := c.nextDue()
+	if due == 0 {
+		return true
+	}
+	t := c.wire.now()
+	if t < due {
+		return true
+	}
+	why := IdleTimeout
+	if limit := c.frames.FrameTimeout; limit > 0 && c.partial != 0 && t >= c.partial+int64(limit) {
+		why = FrameTimeout
+	}
+	c.beginBatch(inline)
+	c.endInput(why, os.ErrDeadlineExceeded)
+	c.endTurn()
+	return false
 }
 
 func (c *Client) buffer() *frame.Buffer {
