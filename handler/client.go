@@ -47,8 +47,6 @@ type Client struct {
 	paused   stdatomic.Bool
 	polled   bool // on an event loop: what the socket does not take is sent by the loop
 	direct   bool // tryWrite writes
-	wasBusy  bool // when the drain began; under the owner's mu, as is wasCut
-	wasCut   bool
 
 	// Under mu.
 	busy    bool
@@ -289,22 +287,30 @@ func (c *Client) abort(by Party, reason Reason, err error) {
 	}
 }
 
-// cut ends the client with a RST, also one that a drain has ended already, but
-// whose reply is still on its way.
-func (c *Client) cut() {
-	if e := c.ending.Load(); e != nil && e.reason == Drain {
-		c.ending.CompareAndSwap(e, &ending{by: ByServer, reason: Cut})
-	}
-	c.abort(ByServer, Cut, nil)
+// member is a client in its set.
+type member struct{ *Client }
+
+// Drain implements drain.Member: an idle client gets its FIN when it is woken.
+func (m member) Drain() (busy bool) {
+	m.draining.Store(true)
+	return m.Busy()
 }
 
-// drain tells the client to come to its end, as soon as it is woken, and reports
-// whether it is busy. Idle means that nobody has to wait for it: it gets its FIN
-// then.
-func (c *Client) drain() (busy bool) {
-	c.draining.Store(true)
-	c.wasBusy = c.Busy()
-	return c.wasBusy
+// Wake implements drain.Member.
+func (m member) Wake() { m.wire.wake() }
+
+// Cut implements drain.Member. It ends the client with a RST, also one that a drain
+// has ended already, but whose reply is still on its way.
+func (m member) Cut() bool {
+	e := m.ending.Load()
+	if e != nil && e.reason == Hijacked {
+		return false
+	}
+	if e != nil && e.reason == Drain {
+		m.ending.CompareAndSwap(e, &ending{by: ByServer, reason: Cut})
+	}
+	m.abort(ByServer, Cut, nil)
+	return true
 }
 
 // stopping reports whether no further frame is to be begun.

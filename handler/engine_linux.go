@@ -2,52 +2,20 @@ package handler
 
 import (
 	"context"
-	"sync"
-	"time"
 
 	"wireline/lib/eventloop"
 	"wireline/lib/frame"
 )
 
-// engineStop bounds the wait for the loops to end once their last client has
-// left. A frame function that was cut and does not return is left behind.
-const engineStop = 100 * time.Millisecond
-
 // engine has the event loops of a frame handler. They start with the first
 // socket.
-type engine struct {
-	mu      sync.Mutex
-	group   *eventloop.Group
-	stopped bool
-}
-
-// start returns the loops, nil if there are none: then every connection has a
-// goroutine.
-func (e *engine) start() *eventloop.Group {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.group == nil && !e.stopped {
-		e.group, _ = eventloop.New(0) // out of descriptors, say: the next client tries again
-	}
-	return e.group
-}
-
-func (e *engine) stop() {
-	e.mu.Lock()
-	e.stopped = true
-	g := e.group
-	e.mu.Unlock()
-	if g != nil {
-		g.Stop()
-		g.Wait(engineStop)
-	}
-}
+type engine struct{ eventloop.Lazy }
 
 // RegisterSocket implements SocketRegistrar: the socket is served by an event
 // loop.
 func (h *Frames) RegisterSocket(ctx context.Context, fd int, session Session) bool {
 	h.once.Do(h.init)
-	g := h.engine.start()
+	g := h.engine.Group()
 	if g == nil {
 		return false
 	}

@@ -6,4 +6,4 @@ package handler
 // goroutine.
 type engine struct{}
 
-func (e *engine) stop() {}
+func (e *engine) Stop() {}

@@ -130,14 +130,14 @@ func (h *Frames) init() {
 // Shutdown implements Shutdowner; see Clients.Shutdown.
 func (h *Frames) Shutdown(ctx context.Context) error {
 	err := h.clients.Shutdown(ctx)
-	h.engine.stop()
+	h.engine.Stop()
 	return err
 }
 
 // Close implements Handler; see Clients.Close.
 func (h *Frames) Close() error {
 	err := h.clients.Close()
-	h.engine.stop()
+	h.engine.Stop()
 	return err
 }
 

@@ -27,6 +27,14 @@ type Shutdowner interface {
 	Shutdown(ctx context.Context) error
 }
 
+// Starter is a Handler with work of its own beside its connections, such as to look
+// whether its upstreams are well.
+type Starter interface {
+	// Start begins that work, before the first connection is accepted; Close or
+	// Shutdown ends it. It is called for each listener, and must not block.
+	Start()
+}
+
 // Registrar is a Handler that wants to know of a connection in the accept loop,
 // before it has a goroutine, so that a drain that starts in between does not
 // miss it.

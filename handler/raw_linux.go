@@ -7,15 +7,14 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"wireline/lib/sock"
 )
 
 // raw reads and writes a stream's connection without waiting, which net.Conn
 // cannot: a Write to a client that does not read must not hold up its caller,
 // and a client that sends nothing needs no buffer. It works on the sockets
 // whose bytes are the stream's own, so not under TLS.
-//
-// The system calls go past the scheduler (RawSyscall): the sockets never block,
-// and telling the scheduler costs a tenth of a small read.
 type raw struct {
 	s    *stream
 	conn syscall.RawConn // nil where there is none
@@ -77,7 +76,7 @@ func (r *raw) look() (int, error) {
 func (r *raw) readable(fd uintptr) bool {
 	in := r.s.client.buffer()
 	space := in.Space()
-	n, errno := rawRead(fd, space)
+	n, errno := sock.RawRead(fd, space)
 	switch {
 	case errno == unix.EAGAIN:
 		if !r.s.client.holds() {
@@ -109,7 +108,7 @@ func (r *raw) tryWrite(parts [3][]byte) (int, error) {
 
 // writable always reports true: to wait is the caller's affair.
 func (r *raw) writable(fd uintptr) bool {
-	n, errno := rawWriteAll(fd, &r.out)
+	n, errno := sock.RawWriteAll(fd, &r.out)
 	r.writeN = n
 	switch {
 	case errno == unix.EAGAIN:

@@ -12,10 +12,11 @@ import (
 // Party is a side of a connection.
 type Party string
 
-// The two sides, as a Record names them.
+// The sides, as a Record names them.
 const (
-	ByClient Party = "client"
-	ByServer Party = "server"
+	ByClient   Party = "client"
+	ByServer   Party = "server"
+	ByUpstream Party = "upstream" // of a proxy
 )
 
 // Reason is why a connection ended.
@@ -38,12 +39,20 @@ const (
 	Drain        Reason = "drain"          // the server stops
 	Cut          Reason = "cut"            // the server stops, and the drain took too long
 	IOError      Reason = "i/o error"      // the system reported something else
+
+	// Of a proxy. FIN, Reset and IOError may be the upstream's there.
+	NoUpstream       Reason = "no upstream"         // none could be reached
+	HalfCloseTimeout Reason = "half-close time-out" // one direction went on for too long after the end of the other
 )
 
 // Record tells how one connection went. It is written once, when it has ended.
 type Record struct {
 	ID   uint64   // counts the connections of one handler, from 1
 	Peer net.Addr // the client's address
+
+	// Upstream is the address that a proxy has relayed the connection to, or has
+	// tried last; empty for other handlers.
+	Upstream string
 
 	Begin    time.Time
 	Duration time.Duration // from then until the connection was closed
@@ -73,11 +82,13 @@ func LogRecords(log *slog.Logger) func(Record) {
 			slog.Duration("duration", r.Duration.Round(time.Microsecond)),
 			slog.Int64("bytes_in", r.BytesIn),
 			slog.Int64("bytes_out", r.BytesOut),
-			slog.Int64("frames_in", r.FramesIn),
-			slog.Int64("frames_out", r.FramesOut),
-			slog.String("by", string(r.By)),
-			slog.String("reason", string(r.Reason)),
 		}
+		if r.Upstream == "" {
+			attrs = append(attrs, slog.Int64("frames_in", r.FramesIn), slog.Int64("frames_out", r.FramesOut))
+		} else {
+			attrs = append(attrs, slog.String("upstream", r.Upstream))
+		}
+		attrs = append(attrs, slog.String("by", string(r.By)), slog.String("reason", string(r.Reason)))
 		if r.Err != nil {
 			attrs = append(attrs, slog.String("err", r.Err.Error()))
 		}
@@ -100,7 +111,7 @@ func LogFailures(log *slog.Logger) func(Record) {
 // as they like are no failure.
 func (r Record) failed() bool {
 	switch r.Reason {
-	case Panic, HandlerError:
+	case Panic, HandlerError, NoUpstream:
 		return true
 	case IOError:
 		return !logger.IsDisconnect(r.Err)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/lib/eventloop"
+	"wireline/lib/sock"
 	"wireline/lib/sync/wait"
 )
 
@@ -195,7 +196,7 @@ func (s *socket) resumed() {
 func (s *socket) receive(w *eventloop.Worker) {
 	s.takeBuffer(w)
 	space := s.client.in.Space()
-	n, errno := rawRead(uintptr(s.FD()), space)
+	n, errno := sock.RawRead(uintptr(s.FD()), space)
 	switch {
 	case errno == unix.EAGAIN:
 		s.unread = false
@@ -209,7 +210,7 @@ func (s *socket) receive(w *eventloop.Worker) {
 		s.left = true
 		// Less than there is room for is all there was, and what comes now is
 		// a new event; but not if the end is there too, which had its event.
-		if n < len(space) && n < rawMax && !s.hup {
+		if n < len(space) && n < sock.RawMax && !s.hup {
 			s.unread = false
 		}
 	}
@@ -376,7 +377,7 @@ func (s *socket) endBatch(bytes, frames int64) {
 // tryWrite is called by one goroutine at a time, and not after awaitOutput has
 // reported that all is sent.
 func (s *socket) tryWrite(parts [3][]byte) (int, error) {
-	n, errno := rawWriteAll(uintptr(s.FD()), &parts)
+	n, errno := sock.RawWriteAll(uintptr(s.FD()), &parts)
 	switch errno {
 	case 0:
 		s.stalled.Store(0)

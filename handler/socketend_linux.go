@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/lib/eventloop"
+	"wireline/lib/sock"
 )
 
 // finish brings a client that has its end to it: what was written is sent, then
@@ -109,7 +110,7 @@ func (s *socket) linger(w *eventloop.Worker) (more bool) {
 func (s *socket) discard(w *eventloop.Worker) (int, error) {
 	s.takeBuffer(w)
 	s.client.in.Reset()
-	n, errno := rawRead(uintptr(s.FD()), s.client.in.Space())
+	n, errno := sock.RawRead(uintptr(s.FD()), s.client.in.Space())
 	s.client.countIn(int64(n), 0)
 	if errno != 0 {
 		return 0, errno
@@ -155,7 +156,7 @@ func (s *socket) hijack() (net.Conn, []byte, error) {
 		return nil, nil, err
 	}
 	s.Remove()
-	rawClose(s.FD())
+	sock.RawClose(s.FD())
 	s.session.Done()
 	return conn, s.client.unserved(), nil
 }

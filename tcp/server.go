@@ -124,6 +124,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		d.close()
 		return ErrServerClosed
 	}
+	if h, ok := s.handler().(handler.Starter); ok {
+		h.Start()
+	}
 	drained := make(chan error, 1)
 	unwatch := context.AfterFunc(ctx, func() {
 		bound, cancel := context.WithTimeout(context.Background(), s.drainTimeout())

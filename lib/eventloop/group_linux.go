@@ -65,8 +65,15 @@ func newOwner() *Worker { return &Worker{inLoop: true} }
 // Add puts the non-blocking socket fd on a loop, with h to serve it. The caller
 // counts as who serves it until s.Start; s and fd must stay as they are until
 // s.Remove.
-func (g *Group) Add(s *Socket, fd int, h Handler) error {
-	l := g.choose()
+func (g *Group) Add(s *Socket, fd int, h Handler) error { return g.add(g.choose(), s, fd, h) }
+
+// AddBeside is Add on the loop that has other: so a socket can be served in the turn
+// of another without going to another processor.
+func (g *Group) AddBeside(other, s *Socket, fd int, h Handler) error {
+	return g.add(other.loop, s, fd, h)
+}
+
+func (g *Group) add(l *loop, s *Socket, fd int, h Handler) error {
 	l.sockets.Add(1) // before closing is looked at; see fetch
 	if g.closing.Load() {
 		l.leave()

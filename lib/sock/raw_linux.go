@@ -1,4 +1,4 @@
-package handler
+package sock
 
 import (
 	"unsafe"
@@ -6,21 +6,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rawMax bounds one raw call, so that it does not keep its processor for long:
-// the scheduler does not know of it.
-const rawMax = 256 << 10
+// The functions below are for non-blocking sockets. They go past the scheduler
+// (RawSyscall): the sockets never block, and telling the scheduler costs a tenth of
+// a small read. Interrupted calls are made again.
 
-// rawRead is recv(2), which is a little cheaper on a socket than read(2).
-func rawRead(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_RECVFROM, fd, p) }
+// RawMax bounds one raw call, in bytes, so that it does not keep its processor for
+// long: the scheduler does not know of it.
+const RawMax = 256 << 10
 
-func rawWrite(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_SENDTO, fd, p) }
+// RawRead is recv(2), which is a little cheaper on a socket than read(2). p must not
+// be empty, and no more than RawMax bytes of it are filled.
+func RawRead(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_RECVFROM, fd, p) }
 
-// rawWriteAll writes what the socket takes of parts, EAGAIN with the count where
-// that is not all of it.
-func rawWriteAll(fd uintptr, parts *[3][]byte) (n int, errno unix.Errno) {
+// RawWrite is send(2) of up to RawMax bytes of p, which must not be empty. A peer
+// that is gone is EPIPE and no signal.
+func RawWrite(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_SENDTO, fd, p) }
+
+// RawWriteAll writes what the socket takes of parts, one after the other, EAGAIN
+// with the count where that is not all of it.
+func RawWriteAll(fd uintptr, parts *[3][]byte) (n int, errno unix.Errno) {
 	if len(parts[1])+len(parts[2]) == 0 {
 		for p := parts[0]; n < len(p); {
-			m, errno := rawWrite(fd, p[n:])
+			m, errno := RawWrite(fd, p[n:])
 			if errno != 0 {
 				return n, errno
 			}
@@ -31,7 +38,7 @@ func rawWriteAll(fd uintptr, parts *[3][]byte) (n int, errno unix.Errno) {
 	var vector [3]unix.Iovec
 	for skip, size := 0, total(parts); n < size; skip = n {
 		used := vector[:0]
-		room := rawMax
+		room := RawMax
 		for _, p := range parts {
 			if skip >= len(p) {
 				skip -= len(p)
@@ -79,7 +86,7 @@ func rawSendmsg(fd uintptr, v []unix.Iovec) (int, unix.Errno) {
 
 // rawCall is recv(2) or send(2) on a non-blocking socket; p must not be empty.
 func rawCall(trap, fd uintptr, p []byte) (int, unix.Errno) {
-	p = p[:min(len(p), rawMax)]
+	p = p[:min(len(p), RawMax)]
 	for {
 		n, _, errno := unix.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
 		if errno == unix.EINTR {
@@ -92,5 +99,5 @@ func rawCall(trap, fd uintptr, p []byte) (int, unix.Errno) {
 	}
 }
 
-// rawClose closes a socket. That does not block, unless it was told to linger.
-func rawClose(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
+// RawClose closes a socket. That does not block, unless it was told to linger.
+func RawClose(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
