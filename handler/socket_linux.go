@@ -349,25 +349,11 @@ func (s *socket) localAddrLocked() net.Addr {
 		return m.local
 	}
 	if !s.closed && !s.hijacked && !s.dead {
-		if sa, err := unix.Getsockname(s.FD()); err == nil {
-			switch sa := sa.(type) {
-			case *unix.SockaddrInet4:
-				return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}
-			case *unix.SockaddrInet6:
-				return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port, Zone: zone(int(sa.ZoneId))}
-			}
+		if addr := sock.LocalAddr(s.FD()); addr != nil {
+			return addr
 		}
 	}
 	return s.session.LocalAddr()
-}
-
-func zone(id int) string {
-	if id != 0 {
-		if i, err := net.InterfaceByIndex(id); err == nil {
-			return i.Name
-		}
-	}
-	return ""
 }
 
 func (s *socket) endBatch(bytes, frames int64) {

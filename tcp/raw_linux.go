@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
 	"syscall"
 	"time"
 	"unsafe"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
+	"wireline/lib/sock"
 )
 
 // rawListener accepts sockets from a listener without making a net.Conn of them:
@@ -264,17 +264,6 @@ func (r *rawSession) addr() netip.Addr {
 	return netip.AddrFrom16(r.ip).Unmap()
 }
 
-// zoneName is the interface's name, as package net has it, or else its number.
-func zoneName(index uint32) string {
-	if index == 0 {
-		return ""
-	}
-	if i, err := net.InterfaceByIndex(int(index)); err == nil {
-		return i.Name
-	}
-	return strconv.Itoa(int(index))
-}
-
 // LocalAddr implements handler.Session.
 func (r *rawSession) LocalAddr() net.Addr { return r.from.addr }
 
@@ -284,7 +273,7 @@ func (r *rawSession) RemoteAddr() net.Addr {
 		return &net.UnixAddr{Net: "unix"}
 	}
 	addr := net.TCPAddrFromAddrPort(netip.AddrPortFrom(r.addr(), r.port))
-	addr.Zone = zoneName(r.zone)
+	addr.Zone = sock.Zone(r.zone)
 	return addr
 }
 
