@@ -306,19 +306,14 @@ func lookEvery(limit time.Duration) int64 {
 	return int64(min(max(limit/16, 10*time.Millisecond), time.Second))
 }
 
-// sendQueue is how many bytes the socket has taken and not delivered yet (tcp(7)
-// and unix(7), SIOCOUTQ).
+// sendQueue is how many bytes the socket has taken and not delivered yet.
 func (s *socket) sendQueue() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.hijacked || s.dead {
 		return 0
 	}
-	n, err := unix.IoctlGetInt(s.FD(), unix.SIOCOUTQ)
-	if err != nil {
-		return 0
-	}
-	return n
+	return sock.Unsent(s.FD())
 }
 
 // Writable implements eventloop.Handler.

@@ -36,20 +36,50 @@ func Linger(conn net.Conn, limit time.Duration) error {
 // unwrapped by their NetConn method, as tls.Conn has it. Where there is no RST,
 // as on unix sockets, it is an ordinary Close.
 func Reset(conn net.Conn) error {
-	for inner := conn; inner != nil; {
-		if l, ok := inner.(interface{ SetLinger(sec int) error }); ok {
-			l.SetLinger(0) // fails only on a closed connection, as Close then does
-			err := inner.Close()
-			if inner != conn {
-				conn.Close() // second, so that it cannot send anything before the RST
+	inner := innermost(conn)
+	if l, ok := inner.(interface{ SetLinger(sec int) error }); ok {
+		l.SetLinger(0) // fails only on a closed connection, as Close then does
+	}
+	err := inner.Close()
+	if inner != conn {
+		conn.Close() // second, so that it cannot send anything before the RST
+	}
+	return err
+}
+
+// ResetWhenSent is Reset, but waits until the peer has what was written before, for
+// as long as limit at most: a RST makes the kernel throw away what it still has to
+// send.
+func ResetWhenSent(conn net.Conn, limit time.Duration) error {
+	if unsent(conn) > 0 {
+		timer, ticker := time.NewTimer(limit), time.NewTicker(sentEvery)
+		defer timer.Stop()
+		defer ticker.Stop()
+		for over := false; !over && unsent(conn) > 0; {
+			select {
+			case <-ticker.C:
+			case <-timer.C:
+				over = true
 			}
-			return err
+		}
+	}
+	return Reset(conn)
+}
+
+// sentEvery is how often ResetWhenSent asks the kernel, which tells nobody.
+const sentEvery = 5 * time.Millisecond
+
+// innermost is the connection inside the wrappers that have a NetConn method, up to
+// the first that can be reset.
+func innermost(conn net.Conn) net.Conn {
+	for inner := conn; ; {
+		if _, ok := inner.(interface{ SetLinger(sec int) error }); ok {
+			return inner
 		}
 		w, ok := inner.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
+		if !ok || w.NetConn() == nil {
+			return conn
 		}
 		inner = w.NetConn()
 	}
-	return conn.Close()
 }

@@ -1,0 +1,123 @@
+package proxy
+
+import (
+	"hash/fnv"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+)
+
+// choice finds the upstreams for one client, the best one first, each once: those
+// that are up, and after them, as there is nothing to lose, those that are down.
+type choice struct {
+	proxy  *Proxy
+	client netip.Addr // not valid for a client without one
+	left   []*upstream
+	now    time.Time
+}
+
+func (x *Proxy) choose(client netip.Addr) choice {
+	return choice{proxy: x, client: client, left: append([]*upstream(nil), x.upstreams...), now: time.Now()}
+}
+
+// next returns the next upstream to be tried, nil when there is no other.
+func (c *choice) next() *upstream {
+	if len(c.left) == 0 {
+		return nil
+	}
+	// Those that are up stand in front.
+	up := 0
+	for i, u := range c.left {
+		if u.health.usable(c.now) {
+			c.left[i], c.left[up] = c.left[up], u
+			up++
+		}
+	}
+	if up == 0 {
+		up = len(c.left)
+	}
+	i := c.pick(c.left[:up])
+	u := c.left[i]
+	c.left = append(c.left[:i], c.left[i+1:]...)
+	u.health.claim(c.now)
+	return u
+}
+
+// pick returns the index of one of list, which is not empty.
+func (c *choice) pick(list []*upstream) int {
+	n := len(list)
+	if n == 1 {
+		return 0
+	}
+	switch c.proxy.cfg.Balance {
+	case LeastConn:
+		return leastOf(list, int(c.proxy.turn.Add(1)%uint64(n)))
+	case Random:
+		a, b := rand.IntN(n), rand.IntN(n-1)
+		if b >= a {
+			b++
+		}
+		if list[b].active.Load() < list[a].active.Load() {
+			return b
+		}
+		return a
+	case SourceHash:
+		return highestOf(list, c.client)
+	}
+	return inTurn(list, c.proxy.turn.Add(1))
+}
+
+// inTurn picks by the upstreams' own order, whatever that of list is.
+func inTurn(list []*upstream, turn uint64) int {
+	want := int(turn % uint64(len(list)))
+	for i, u := range list {
+		before := 0
+		for _, v := range list {
+			if v.index < u.index {
+				before++
+			}
+		}
+		if before == want {
+			return i
+		}
+	}
+	return 0
+}
+
+// leastOf picks the one with the fewest clients; of equal ones, the first from start
+// on.
+func leastOf(list []*upstream, start int) int {
+	best, least := start, list[start].active.Load()
+	for i := range list {
+		i = (start + i) % len(list)
+		if n := list[i].active.Load(); n < least {
+			best, least = i, n
+		}
+	}
+	return best
+}
+
+// highestOf is rendezvous hashing: every upstream draws a number for the client, and
+// the highest wins.
+func highestOf(list []*upstream, client netip.Addr) int {
+	best, highest := 0, uint64(0)
+	for i, u := range list {
+		h := fnv.New64a()
+		h.Write([]byte(u.name))
+		h.Write(client.Unmap().AsSlice())
+		if n := mix(h.Sum64()); i == 0 || n > highest || n == highest && u.index < list[best].index {
+			best, highest = i, n
+		}
+	}
+	return best
+}
+
+// mix spreads what little FNV makes of the last bytes over all bits (the finalizer
+// of MurmurHash3).
+func mix(n uint64) uint64 {
+	n ^= n >> 33
+	n *= 0xff51afd7ed558ccd
+	n ^= n >> 33
+	n *= 0xc4ceb9fe1a85ec53
+	return n ^ n>>33
+}

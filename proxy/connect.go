@@ -1,0 +1,91 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+
+	"github.com/pires/go-proxyproto"
+)
+
+// reached is an upstream, and a connection to it.
+type reached struct {
+	upstream *upstream
+	conn     net.Conn
+}
+
+// warm returns a connection that waits, at the upstream that is first in turn; or
+// only who that is.
+func (c *choice) warm(h header) reached {
+	u := c.next()
+	if u == nil {
+		return reached{}
+	}
+	u.active.Add(1)
+	if conn := u.pool.get(); conn != nil && h.send(conn) == nil {
+		return reached{u, conn}
+	}
+	return reached{upstream: u}
+}
+
+// connect connects to the upstream that is first in turn, and to the next one where
+// that fails. Of what the client has sent nothing is taken meanwhile. When it fails
+// the upstream in the result is the last one tried, and nobody's.
+func (c *choice) connect(ctx context.Context, first reached, h header) (reached, error) {
+	var failed []error
+	r := first
+	for r.upstream != nil && r.conn == nil {
+		conn, err := r.upstream.dial(ctx, c.proxy.cfg.connectTimeout())
+		if err == nil {
+			if err = h.send(conn); err == nil {
+				r.conn = conn
+				break
+			}
+		}
+		failed = append(failed, err)
+		r.upstream.active.Add(-1)
+		if ctx.Err() != nil || len(c.left) == 0 {
+			return r, errors.Join(failed...)
+		}
+		r = c.warm(h)
+	}
+	if r.upstream == nil {
+		return r, ErrNoUpstreams
+	}
+	return r, nil
+}
+
+// header is what the upstream is told of the client before its first byte.
+type header struct {
+	version       SendProxy
+	client, local net.Addr
+}
+
+// send sends the header, and closes conn where that fails. A connection on which
+// nothing was sent yet takes it at once.
+func (h header) send(conn net.Conn) error {
+	if h.version == "" || h.version == SendOff {
+		return nil
+	}
+	version := byte(2)
+	if h.version == SendV1 {
+		version = 1
+	}
+	b, err := proxyproto.HeaderProxyFromAddrs(version, h.client, h.local).Format()
+	if err == nil {
+		_, err = conn.Write(b)
+	}
+	if err != nil {
+		conn.Close()
+	}
+	return err
+}
+
+// ipOf is the address that a client is told apart by; not valid where it has none.
+func ipOf(addr net.Addr) netip.Addr {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp != nil {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}

@@ -1,0 +1,19 @@
+// Package proxy is a TCP proxy that behaves as a wire. What one side sends the
+// other gets; the end of a stream arrives as the end of a stream, in each direction
+// by itself; a reset arrives as a reset, after the bytes that came before it; and a
+// side that does not read holds up the other as it would directly.
+//
+//	h := proxy.New(proxy.Config{Upstreams: []string{"10.0.0.7:6379", "10.0.0.8:6379"}})
+//	log.Fatal(tcp.ListenAndServe(&tcp.Config{Address: ":6379"}, h))
+//
+// On Linux both sockets of a pair are on the same event loop (lib/eventloop): an
+// idle pair has two file descriptors and nothing else, no goroutine and no buffer.
+// Small messages are copied, one read and one write each; a stream that keeps
+// filling the buffer is spliced (splice(2)), so that its bytes never reach the
+// process. Connections under TLS, in memory, from wrapped listeners, and all of them
+// on other systems, have two goroutines each, with the same contract.
+//
+// It does not look into what it relays, does not end TLS, and does not relay a TCP
+// urgent byte. On unix sockets there is no reset: what would be one is an ordinary
+// close.
+package proxy

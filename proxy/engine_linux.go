@@ -1,0 +1,46 @@
+package proxy
+
+import (
+	"context"
+
+	"wireline/handler"
+	"wireline/lib/eventloop"
+)
+
+// engine has the event loops of a proxy, which start with the first socket, and what
+// its pairs share.
+type engine struct {
+	eventloop.Lazy
+	pipes pipes
+}
+
+// Stop ends the loops, when the last pair has left.
+func (e *engine) Stop() {
+	e.Lazy.Stop()
+	e.pipes.close()
+}
+
+var _ handler.SocketRegistrar = (*Proxy)(nil)
+
+// RegisterSocket implements handler.SocketRegistrar: the client and its upstream are
+// relayed by an event loop.
+func (x *Proxy) RegisterSocket(_ context.Context, fd int, session handler.Session) bool {
+	g := x.engine.Group()
+	if g == nil {
+		return false
+	}
+	p := newPair(x, g, fd, session)
+	if !x.links.Add(p) {
+		p.refuse()
+		session.Done()
+		return true
+	}
+	c := x.choose(ipOf(session.RemoteAddr()))
+	first := c.warm(p.header())
+	if first.conn != nil {
+		p.attach(first, nil)
+		return true
+	}
+	x.run(func(ctx context.Context) { p.attach(c.connect(ctx, first, p.header())) })
+	return true
+}

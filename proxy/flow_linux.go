@@ -1,0 +1,247 @@
+package proxy
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"wireline/handler"
+	"wireline/lib/eventloop"
+	"wireline/lib/sock"
+)
+
+const (
+	// turnReads and turnBytes bound what is moved one way before others have their
+	// turn.
+	turnReads = 16
+	turnBytes = 1 << 20
+
+	// spliceAfter is how many reads in a row must fill the buffer for a stream to
+	// be spliced. Small messages are cheaper to copy: a splice is two calls for
+	// each direction of a pipe, and a read and a write are two in all.
+	spliceAfter = 2
+
+	// spliceLeast is how much a splice must move for the next one to be worth it.
+	spliceLeast = bufferSize / 2
+)
+
+// flow is one direction. While nothing waits to be written it holds nothing.
+type flow struct {
+	buffer *[bufferSize]byte // nil if nothing waits in one
+	begin  int               // of what waits in it
+	end    int
+
+	pipe *pipe // nil if nothing waits in one
+
+	filled  uint8 // reads in a row that filled the buffer
+	splices bool
+
+	read, written int64
+}
+
+// pending reports whether something was read and is not written.
+func (f *flow) pending() bool { return f.buffer != nil || f.pipe != nil }
+
+// drop throws away what waits.
+func (f *flow) drop(pipes *pipes) {
+	if f.buffer != nil {
+		buffers.Put(f.buffer)
+		f.buffer = nil
+	}
+	if f.pipe != nil {
+		pipes.put(f.pipe)
+		f.pipe = nil
+	}
+}
+
+// pump moves from e to the other side what can be moved without waiting, and reports
+// whether it stopped because others wait.
+func (e *end) pump(w *eventloop.Worker, now int64) (more bool) {
+	to, f := e.other(), &e.flow
+	for reads, end := 0, f.read+turnBytes; ; reads++ {
+		switch {
+		case e.pair.phase != relaying || to.broken:
+			return false
+		case f.pending():
+			if to.full || !e.send(to, now) {
+				return false
+			}
+			continue
+		case e.eof:
+			if !e.broken && !to.finSent {
+				to.shut()
+			}
+			return false
+		case !e.unread:
+			return false
+		case reads >= turnReads || f.read >= end:
+			return true
+		case f.splices:
+			e.fill(now)
+		default:
+			e.copy(w, to, now)
+		}
+	}
+}
+
+// copy reads once, into the worker's buffer, and writes that.
+func (e *end) copy(w *eventloop.Worker, to *end, now int64) {
+	b, _ := w.Local.(*[bufferSize]byte)
+	if b == nil {
+		b = buffers.Get().(*[bufferSize]byte)
+	}
+	w.Local = b
+	n, errno := sock.RawRead(uintptr(e.FD()), b[:])
+	if !e.took(n, errno, now) {
+		return
+	}
+	// Less than there is room for is all there was, and what comes now is a new
+	// event; but not if the end is there too, which had its event.
+	if n < len(b) && !e.hup {
+		e.unread = false
+	}
+	f := &e.flow
+	if n < len(b) {
+		f.filled = 0
+	} else if f.filled++; f.filled >= spliceAfter {
+		f.splices = true
+	}
+	sent, errno := sock.RawWrite(uintptr(to.FD()), b[:n])
+	f.written += int64(sent)
+	switch {
+	case errno != 0 && errno != unix.EAGAIN:
+		e.failedTo(to, errno)
+	case sent < n:
+		w.Local = nil // it stays with the flow
+		f.buffer, f.begin, f.end = b, sent, n
+		if errno == unix.EAGAIN {
+			to.block()
+		}
+	}
+}
+
+// took notes the outcome of a read, and reports whether something was read.
+func (e *end) took(n int, errno unix.Errno, now int64) bool {
+	p := e.pair
+	switch {
+	case errno == unix.EAGAIN:
+		e.unread = false
+		e.eof = e.broken // what it had sent is read
+	case errno != 0:
+		e.breaks(os.NewSyscallError("read", errno))
+		e.eof = true
+	case n == 0:
+		e.eof = true
+	default:
+		e.flow.read += int64(n)
+		p.activity = now
+		p.lastUp = e == &p.upstream
+		return true
+	}
+	return false
+}
+
+// breaks notes that the connection is broken.
+func (e *end) breaks(err error) {
+	e.broken = true
+	e.pair.endIO(e.party(), err)
+}
+
+// failedTo notes that a write failed. What that side has sent before is still read,
+// and is relayed.
+func (e *end) failedTo(to *end, errno unix.Errno) {
+	e.flow.drop(&e.pair.proxy.engine.pipes)
+	to.breaks(os.NewSyscallError("write", errno))
+	to.unread = true
+	to.Wake()
+}
+
+// block notes that the socket takes no more, and has the loop tell when it does.
+func (e *end) block() {
+	e.full = true
+	if e.watched {
+		return
+	}
+	if err := e.WatchOut(); err != nil {
+		e.breaks(err)
+		e.eof = true
+		return
+	}
+	e.watched = true
+}
+
+// send writes what waits, and reports whether that was all.
+func (e *end) send(to *end, now int64) bool {
+	f := &e.flow
+	for f.pending() {
+		var n int
+		var errno unix.Errno
+		if f.pipe != nil {
+			n, errno = f.pipe.writeTo(to.FD())
+		} else {
+			n, errno = sock.RawWrite(uintptr(to.FD()), f.buffer[f.begin:f.end])
+			f.begin += n
+		}
+		if n > 0 {
+			f.written += int64(n)
+			e.pair.activity = now
+		}
+		switch {
+		case errno == unix.EAGAIN:
+			to.block()
+			return false
+		case errno != 0:
+			e.failedTo(to, errno)
+			return false
+		case f.pipe != nil && f.pipe.size == 0 || f.pipe == nil && f.begin == f.end:
+			f.drop(&e.pair.proxy.engine.pipes)
+		}
+	}
+	return true
+}
+
+// fill splices once from the socket into a pipe. Where there is none to be had, it
+// leaves the rest to copying.
+func (e *end) fill(now int64) {
+	f, pipes := &e.flow, &e.pair.proxy.engine.pipes
+	pipe := pipes.get()
+	if pipe == nil {
+		f.splices, f.filled = false, 0
+		return
+	}
+	// The pipe is empty, so EAGAIN is the socket's.
+	n, errno := pipe.readFrom(e.FD())
+	if !e.took(n, errno, now) {
+		pipes.put(pipe)
+		return
+	}
+	f.pipe = pipe
+	if n < spliceLeast {
+		f.splices, f.filled = false, 0
+	}
+}
+
+// discard reads and throws away what a side sends after it has its FIN.
+func (e *end) discard(w *eventloop.Worker) (more bool) {
+	b, _ := w.Local.(*[bufferSize]byte)
+	if b == nil {
+		b = buffers.Get().(*[bufferSize]byte)
+		w.Local = b
+	}
+	for reads := 0; e.unread && !e.eof; reads++ {
+		if reads == turnReads {
+			return true
+		}
+		n, errno := sock.RawRead(uintptr(e.FD()), b[:])
+		switch {
+		case errno == unix.EAGAIN:
+			e.unread = false
+		case errno != 0 || n == 0:
+			e.eof = true
+		}
+	}
+	return false
+}
+
+var _ eventloop.Handler = (*end)(nil)
+var _ = handler.ByClient

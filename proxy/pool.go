@@ -1,0 +1,195 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// rest is how long a connection that had a client waits for the next one: what
+	// the upstream still had to say to the first shows by then.
+	rest = 50 * time.Millisecond
+
+	// sweepEvery is how often a pool looks through its connections.
+	sweepEvery = time.Second
+
+	// Failed connects are tried again after firstPause, doubling to lastPause.
+	firstPause = 100 * time.Millisecond
+	lastPause  = 5 * time.Second
+)
+
+// pool has connections to one upstream that wait for clients.
+type pool struct {
+	upstream *upstream
+	taken    chan struct{} // there is room for one more
+
+	mu     sync.Mutex
+	closed bool
+	idle   []idleConn // the one that waits for the longest first
+	count  PoolStats
+}
+
+type idleConn struct {
+	conn  net.Conn
+	since time.Time
+	used  bool // it had a client
+}
+
+// PoolStats tells how a pool is doing.
+type PoolStats struct {
+	Idle   int           // connections that wait
+	Oldest time.Duration // for how long the first of them does
+
+	Hits, Misses uint64 // clients who got one, and who did not
+	Dead         uint64 // found closed by the upstream, or with something unread
+	Expired      uint64 // waited for MaxIdle
+	Reused       uint64 // came back after use
+}
+
+func (p *pool) init(u *upstream) {
+	p.upstream = u
+	p.taken = make(chan struct{}, 1)
+}
+
+func (p *pool) cfg() *PoolConfig { return &p.upstream.proxy.cfg.Pool }
+
+// get returns a connection that is alive as far as can be seen without sending
+// anything; nil if there is none.
+func (p *pool) get() net.Conn {
+	if p.cfg().Size == 0 {
+		return nil
+	}
+	defer p.want()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	for i := 0; i < len(p.idle); {
+		c := p.idle[i]
+		if c.used && now.Sub(c.since) < rest {
+			i++
+			continue
+		}
+		p.idle = slices.Delete(p.idle, i, i+1)
+		if p.keepsLocked(c, now) {
+			p.count.Hits++
+			return c.conn
+		}
+	}
+	p.count.Misses++
+	return nil
+}
+
+// keepsLocked reports whether c is still of use, and closes it if not.
+func (p *pool) keepsLocked(c idleConn, now time.Time) bool {
+	switch {
+	case now.Sub(c.since) >= p.cfg().maxIdle():
+		p.count.Expired++
+	case !alive(c.conn, c.used):
+		p.count.Dead++
+	default:
+		return true
+	}
+	c.conn.Close()
+	return false
+}
+
+// put takes a connection, or closes it where there is no room.
+func (p *pool) put(conn net.Conn, used bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || len(p.idle) >= p.cfg().Size {
+		conn.Close()
+		return
+	}
+	if used {
+		p.count.Reused++
+	}
+	p.idle = append(p.idle, idleConn{conn, time.Now(), used})
+}
+
+// want has the pool make one more connection.
+func (p *pool) want() {
+	select {
+	case p.taken <- struct{}{}:
+	default:
+	}
+}
+
+// fill makes connections ahead, until ctx ends; then it closes them.
+func (p *pool) fill(ctx context.Context) {
+	defer p.close()
+	pause := time.Duration(0)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-p.taken:
+			if pause > 0 {
+				continue // the upstream is not there: in its time
+			}
+		}
+		next := sweepEvery
+		if p.top(ctx) {
+			pause = 0
+		} else {
+			pause = min(max(2*pause, firstPause), lastPause)
+			next = pause
+		}
+		timer.Reset(next)
+	}
+}
+
+// top fills the pool up. It reports false if that failed.
+func (p *pool) top(ctx context.Context) bool {
+	for p.sweep() {
+		conn, err := p.upstream.dial(ctx, p.upstream.proxy.cfg.connectTimeout())
+		if err != nil {
+			return false
+		}
+		p.put(conn, false)
+	}
+	return true
+}
+
+// sweep closes what is of no use any more, and reports whether there is room.
+func (p *pool) sweep() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	kept := p.idle[:0]
+	for _, c := range p.idle {
+		if p.keepsLocked(c, now) {
+			kept = append(kept, c)
+		}
+	}
+	clear(p.idle[len(kept):])
+	p.idle = kept
+	return len(p.idle) < p.cfg().Size
+}
+
+func (p *pool) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, c := range p.idle {
+		c.conn.Close()
+	}
+	p.idle = nil
+}
+
+func (p *pool) stats() PoolStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.count
+	s.Idle = len(p.idle)
+	if s.Idle > 0 {
+		s.Oldest = time.Since(p.idle[0].since)
+	}
+	return s
+}

@@ -1,0 +1,355 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"wireline/handler"
+	"wireline/lib/sock"
+)
+
+// buffers holds *[bufferSize]byte.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// past is a deadline that interrupts a Read or Write in progress and every later one.
+var past = time.Unix(1, 0)
+
+// relay is a link on the goroutine path: one goroutine for each direction, and a
+// timer.
+type relay struct {
+	client, upstream side
+	connecting       context.Context
+	giveUp           context.CancelFunc // of connecting
+	activity         atomic.Int64       // the last byte either way, a Duration since base.begin
+	lastUp           atomic.Bool        // the last bytes that were read are the upstream's
+
+	mu       sync.Mutex
+	base     // under mu
+	timer    *time.Timer
+	half     time.Time // when the first direction has ended
+	draining bool
+	stopped  bool // both directions are interrupted
+	cut      bool // both sides are to be reset
+	kept     bool // the upstream's connection goes back to its pool
+}
+
+// side is one end of a relay.
+type side struct {
+	conn    net.Conn
+	party   handler.Party
+	read    atomic.Int64 // bytes
+	written atomic.Int64
+	writing atomic.Bool // a Write is in progress
+	broken  atomic.Bool // it was reset, or failed otherwise
+	ended   atomic.Bool // its FIN was read
+}
+
+func newRelay(x *Proxy, conn net.Conn) *relay {
+	r := &relay{base: newBase(x)}
+	r.client.conn, r.client.party = conn, handler.ByClient
+	r.upstream.party = handler.ByUpstream
+	r.connecting, r.giveUp = context.WithCancel(x.ctx)
+	return r
+}
+
+// serve relays until both directions have ended, or somebody ends the link.
+func (r *relay) serve() {
+	defer r.leave()
+	defer r.giveUp()
+	if !r.connect() {
+		sock.Reset(r.client.conn)
+		return
+	}
+	r.watch()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.relayToClient()
+	}()
+	r.relayToUpstream()
+	<-done
+	r.close()
+}
+
+// connect reports whether there is an upstream.
+func (r *relay) connect() bool {
+	x, conn := r.proxy, r.client.conn
+	c := x.choose(ipOf(conn.RemoteAddr()))
+	h := header{x.cfg.SendProxy, conn.RemoteAddr(), conn.LocalAddr()}
+	to, err := c.connect(r.connecting, c.warm(h), h)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.fail(to, err)
+		return false
+	}
+	r.reach(to.upstream)
+	r.upstream.conn = to.conn
+	r.touch()
+	if r.cut { // meanwhile
+		sock.Reset(to.conn)
+		return false
+	}
+	return true
+}
+
+// The two directions have functions of their own, so that a stack trace tells them
+// apart.
+
+func (r *relay) relayToUpstream() { r.copy(&r.upstream, &r.client) }
+func (r *relay) relayToClient()   { r.copy(&r.client, &r.upstream) }
+
+// copy relays what src sends to dst, until that ends.
+func (r *relay) copy(dst, src *side) {
+	b := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(b)
+	for {
+		n, err := src.conn.Read(b[:])
+		if n > 0 {
+			src.read.Add(int64(n))
+			r.lastUp.Store(src == &r.upstream)
+			r.touch()
+			if !r.write(dst, b[:n]) {
+				return
+			}
+		}
+		if err != nil {
+			r.ended(dst, src, err)
+			return
+		}
+	}
+}
+
+// write reports whether dst took all of p.
+func (r *relay) write(dst *side, p []byte) bool {
+	dst.writing.Store(true)
+	n, err := dst.conn.Write(p)
+	dst.writing.Store(false)
+	dst.written.Add(int64(n))
+	r.touch()
+	if err == nil {
+		return true
+	}
+	if r.broke(dst, err) {
+		// What it has sent before is still to be read. More does not come.
+		dst.conn.SetReadDeadline(time.Now().Add(sentTime))
+	}
+	return false
+}
+
+// ended is the end of a direction.
+func (r *relay) ended(dst, src *side, err error) {
+	if err != io.EOF {
+		r.broke(src, err)
+	} else if !src.broken.Load() {
+		src.ended.Store(true)
+		if src != &r.client || !r.keep() {
+			r.closeWrite(dst, src)
+		}
+	}
+	if src.broken.Load() {
+		dst.conn.SetReadDeadline(past) // nobody wants to know
+	}
+}
+
+// broke notes that a side is broken, unless err is only the proxy's own doing.
+func (r *relay) broke(s *side, err error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped || errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	s.broken.Store(true)
+	r.endIO(s.party, err)
+	return true
+}
+
+// closeWrite passes on the end of a stream. Where dst cannot be told without being
+// closed, it is the end of the link.
+func (r *relay) closeWrite(dst, src *side) {
+	err := sock.CloseWrite(dst.conn)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.end(src.party, handler.FIN, nil)
+	if r.half.IsZero() {
+		r.half = time.Now()
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		r.stopLocked()
+	}
+	r.armLocked()
+}
+
+// keep has the upstream's connection go back to its pool instead of being told of the
+// client's FIN, where that is allowed, the last word was the upstream's, and the
+// client has it.
+func (r *relay) keep() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	up := &r.upstream
+	if !r.proxy.cfg.Pool.Reuse || r.stopped || up.ended.Load() || up.broken.Load() || r.client.broken.Load() ||
+		!r.lastUp.Load() || r.client.written.Load() != up.read.Load() {
+		return false
+	}
+	r.kept = true
+	r.end(handler.ByClient, handler.FIN, nil)
+	up.conn.SetReadDeadline(past)
+	return true
+}
+
+// close closes both sides as their end demands, when both directions are over.
+func (r *relay) close() {
+	r.mu.Lock()
+	r.timer.Stop()
+	stopped, cut, kept := r.stopped, r.cut, r.kept
+	r.mu.Unlock()
+	client, up := r.client.conn, r.upstream.conn
+	switch {
+	case cut:
+		sock.Reset(client)
+		sock.Reset(up)
+	case r.client.broken.Load():
+		sock.ResetWhenSent(up, sentTime)
+		sock.Reset(client)
+	case r.upstream.broken.Load():
+		sock.ResetWhenSent(client, sentTime)
+		sock.Reset(up)
+	case stopped:
+		part(client, up)
+	case kept && !r.upstream.ended.Load():
+		client.Close()
+		up.SetDeadline(time.Time{})
+		r.base.upstream.pool.put(up, true)
+	default:
+		client.Close()
+		up.Close()
+	}
+}
+
+// part closes two connections on which nothing moves, each with a FIN that it sees in
+// any case; see sock.Linger.
+func part(client, up net.Conn) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		sock.Linger(up, lingerTime)
+	}()
+	sock.Linger(client, lingerTime)
+	<-done
+}
+
+func (r *relay) touch() { r.activity.Store(int64(time.Since(r.begin))) }
+
+// watch starts the timer.
+func (r *relay) watch() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.timer = time.AfterFunc(time.Hour, r.check)
+	r.armLocked()
+}
+
+// due returns when the first time-out ends, and what it is called; zero if there is
+// none.
+func (r *relay) due() (at time.Time, why handler.Reason) {
+	last := r.begin.Add(time.Duration(r.activity.Load()))
+	earlier := func(limit time.Duration, since time.Time, reason handler.Reason) {
+		if end := since.Add(limit); at.IsZero() || end.Before(at) {
+			at, why = end, reason
+		}
+	}
+	if limit := r.proxy.cfg.IdleTimeout; limit > 0 {
+		earlier(limit, last, handler.IdleTimeout)
+	}
+	if limit := r.proxy.cfg.HalfCloseTimeout; limit > 0 && !r.half.IsZero() {
+		earlier(limit, r.half, handler.HalfCloseTimeout)
+	}
+	if r.draining && !r.writing() {
+		earlier(quiet, last, handler.Drain)
+	}
+	return at, why
+}
+
+// writing reports whether a side is to take something.
+func (r *relay) writing() bool { return r.client.writing.Load() || r.upstream.writing.Load() }
+
+// armLocked has check called when the first time-out ends.
+func (r *relay) armLocked() {
+	switch at, _ := r.due(); {
+	case r.timer == nil, r.stopped:
+	case r.draining:
+		r.timer.Reset(min(quiet, max(0, time.Until(at))))
+	case at.IsZero():
+		r.timer.Stop()
+	default:
+		r.timer.Reset(max(0, time.Until(at)))
+	}
+}
+
+// check ends the link if a time-out is over.
+func (r *relay) check() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at, why := r.due(); !r.stopped && !at.IsZero() && time.Until(at) <= 0 {
+		r.end(handler.ByServer, why, nil)
+		r.cut = r.cut || why == handler.HalfCloseTimeout
+		r.stopLocked()
+		return
+	}
+	r.armLocked()
+}
+
+// stopLocked interrupts both directions. Where something is still to be written, no
+// FIN may say that it was.
+func (r *relay) stopLocked() {
+	r.cut = r.cut || r.writing()
+	r.stopped = true
+	r.client.conn.SetDeadline(past)
+	r.upstream.conn.SetDeadline(past)
+}
+
+// leave implements link.
+func (r *relay) leave() {
+	r.proxy.links.Remove(r, func() {
+		r.mu.Lock()
+		record := r.record(r.client.conn.RemoteAddr(), r.client.read.Load(), r.client.written.Load())
+		r.release()
+		r.mu.Unlock()
+		r.proxy.record(record)
+	})
+}
+
+// Drain implements drain.Member.
+func (r *relay) Drain() (busy bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.draining = true
+	return r.timer == nil || r.writing() || time.Since(r.begin)-time.Duration(r.activity.Load()) < quiet
+}
+
+// Wake implements drain.Member.
+func (r *relay) Wake() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.armLocked()
+}
+
+// Cut implements drain.Member.
+func (r *relay) Cut() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.by = "" // a drain may have ended it, in vain
+	r.end(handler.ByServer, handler.Cut, nil)
+	r.cut, r.stopped = true, true
+	r.giveUp()
+	sock.Reset(r.client.conn)
+	if r.upstream.conn != nil {
+		sock.Reset(r.upstream.conn)
+	}
+	return true
+}

@@ -1,0 +1,68 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// upstream is a server behind the proxy.
+type upstream struct {
+	proxy            *Proxy
+	index            int // in Config.Upstreams
+	name             string
+	network, address string
+
+	active      atomic.Int64 // clients it has, also those that are still connecting
+	connections atomic.Uint64
+	failures    atomic.Uint64
+
+	health health
+	pool   pool
+}
+
+// UpstreamStats tells how an upstream is doing.
+type UpstreamStats struct {
+	Address     string // as in Config.Upstreams
+	Up          bool
+	Active      int    // clients that it has now, also those still connecting
+	Connections uint64 // clients that it has had
+	Failures    uint64 // connects that failed, of clients, of the pool and of checks
+
+	Pool PoolStats
+}
+
+func newUpstream(x *Proxy, index int, name string) *upstream {
+	u := &upstream{proxy: x, index: index, name: name}
+	u.network, u.address, _ = parseUpstream(name)
+	u.health.upstream = u
+	u.pool.init(u)
+	return u
+}
+
+func (u *upstream) stats() UpstreamStats {
+	return UpstreamStats{
+		Address:     u.name,
+		Up:          u.health.isUp(),
+		Active:      int(u.active.Load()),
+		Connections: u.connections.Load(),
+		Failures:    u.failures.Load(),
+		Pool:        u.pool.stats(),
+	}
+}
+
+// dial connects, and notes how that went. The dialer resolves names, and tries IPv6
+// and IPv4 side by side (RFC 8305).
+func (u *upstream) dial(ctx context.Context, limit time.Duration) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: limit}
+	conn, err := dialer.DialContext(ctx, u.network, u.address)
+	switch {
+	case err == nil:
+		u.health.succeeded()
+	case ctx.Err() == nil: // or else it was given up
+		u.failures.Add(1)
+		u.health.failed(time.Now(), err)
+	}
+	return conn, err
+}
