@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -13,6 +14,7 @@ import (
 	"wireline/echo"
 	"wireline/handler"
 	"wireline/lib/logger"
+	"wireline/proxy"
 	"wireline/tcp"
 )
 
@@ -64,12 +66,23 @@ func serve(cfg *config.Config, stderr io.Writer) error {
 		return err
 	}
 	cfg.TCP.Log = log
-	h := echo.New(cfg.Echo)
-	h.OnRecord = handler.LogFailures(log)
+	record := handler.LogFailures(log)
 	if cfg.Log.Connections {
-		h.OnRecord = handler.LogRecords(log)
+		record = handler.LogRecords(log)
 	}
-	return tcp.ListenAndServe(&cfg.TCP, h)
+	return tcp.ListenAndServe(&cfg.TCP, newHandler(cfg, log, record))
+}
+
+// newHandler makes the handler that the configuration names.
+func newHandler(cfg *config.Config, log *slog.Logger, record func(handler.Record)) handler.Handler {
+	if cfg.Handler == "proxy" {
+		x := proxy.New(cfg.Proxy)
+		x.Log, x.OnRecord = log, record
+		return x
+	}
+	h := echo.New(cfg.Echo)
+	h.OnRecord = record
+	return h
 }
 
 // report writes each line of err, for Join puts one error on each.

@@ -20,6 +20,9 @@ func (r *reading) check(c *Config) {
 		reason := "must be " + strings.Join(handlers, " or ")
 		r.refuse("", &field.Error{Field: "Handler", Value: c.Handler, Reason: reason})
 	}
+	if c.Handler == "proxy" && len(c.Proxy.Upstreams) == 0 {
+		r.refuse("", &field.Error{Field: "Proxy.Upstreams", Value: "", Reason: "must name at least one for the handler proxy"})
+	}
 	r.checkSections(reflect.ValueOf(c).Elem(), "")
 }
 

@@ -5,7 +5,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/handler"
 	"wireline/lib/eventloop"
 	"wireline/lib/sock"
 )
@@ -242,6 +241,3 @@ func (e *end) discard(w *eventloop.Worker) (more bool) {
 	}
 	return false
 }
-
-var _ eventloop.Handler = (*end)(nil)
-var _ = handler.ByClient
