@@ -174,6 +174,9 @@ func (r *relay) broke(s *side, err error) bool {
 // closed, it is the end of the link.
 func (r *relay) closeWrite(dst, src *side) {
 	err := sock.CloseWrite(dst.conn)
+	if sock.IsReset(err) { // as under TLS, which has something to write
+		r.broke(dst, err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.end(src.party, handler.FIN, nil)

@@ -1,0 +1,358 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"wireline/handler"
+	"wireline/lib/sock"
+	"wireline/proxy"
+	"wireline/tcptest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds what a test waits for in vain.
+const patience = 10 * time.Second
+
+// transport is a way from a client through a proxy to its upstream.
+type transport struct {
+	name     string
+	listen   func(t *testing.T) (net.Listener, func() net.Conn)
+	upstream string // network
+}
+
+// transports are the ways that links can be held. Every test of the contract runs
+// over all of them.
+var transports = []transport{
+	{"tcp", listenTCP, "tcp"},
+	{"unix", listenUnix, "unix"},
+	{"tcp to unix", listenTCP, "unix"},
+	{"tcp by goroutine", plain(listenTCP), "tcp"},
+	{"unix by goroutine", plain(listenUnix), "unix"},
+	{"TLS", listenTLS, "tcp"},
+	{"memory", listenMemory, "tcp"},
+}
+
+func listenTCP(t *testing.T) (net.Listener, func() net.Conn) {
+	return listenNet(t, "tcp", "127.0.0.1:0")
+}
+
+func listenUnix(t *testing.T) (net.Listener, func() net.Conn) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no unix sockets in tests on Windows")
+	}
+	return listenNet(t, "unix", filepath.Join(t.TempDir(), "s"))
+}
+
+func listenNet(t *testing.T, network, address string) (net.Listener, func() net.Conn) {
+	t.Helper()
+	ln, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln, func() net.Conn {
+		conn, err := net.DialTimeout(network, ln.Addr().String(), patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+}
+
+func listenMemory(t *testing.T) (net.Listener, func() net.Conn) {
+	ln := tcptest.Listen()
+	return ln, func() net.Conn {
+		conn, err := ln.Dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+}
+
+func listenTLS(t *testing.T) (net.Listener, func() net.Conn) {
+	ln, dial := listenTCP(t)
+	server, client := tlsConfigs(t)
+	return tlsListener{ln, server}, func() net.Conn { return tls.Client(dial(), client) }
+}
+
+// tlsListener is tls.NewListener with the deadline of the listener inside.
+type tlsListener struct {
+	net.Listener
+	config *tls.Config
+}
+
+func (l tlsListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return tls.Server(conn, l.config), nil
+}
+
+func (l tlsListener) SetDeadline(t time.Time) error { return setDeadline(l.Listener, t) }
+
+// plain hides what a listener is, so that its connections are relayed by goroutines.
+func plain(listen func(*testing.T) (net.Listener, func() net.Conn)) func(*testing.T) (net.Listener, func() net.Conn) {
+	return func(t *testing.T) (net.Listener, func() net.Conn) {
+		ln, dial := listen(t)
+		return plainListener{ln}, dial
+	}
+}
+
+type plainListener struct{ net.Listener }
+
+func (l plainListener) SetDeadline(t time.Time) error { return setDeadline(l.Listener, t) }
+
+func setDeadline(ln net.Listener, t time.Time) error {
+	return ln.(interface{ SetDeadline(time.Time) error }).SetDeadline(t)
+}
+
+var tlsConfigs = func() func(t *testing.T) (server, client *tls.Config) {
+	var once sync.Once
+	var cert tls.Certificate
+	return func(t *testing.T) (server, client *tls.Config) {
+		once.Do(func() {
+			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+			der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cert = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+		})
+		return &tls.Config{Certificates: []tls.Certificate{cert}}, &tls.Config{InsecureSkipVerify: true}
+	}
+}()
+
+// served is a proxy that serves, and its upstream.
+type served struct {
+	t        *testing.T
+	proxy    *proxy.Proxy
+	server   *tcptest.Server
+	dial     func() net.Conn
+	upstream net.Listener // of the first upstream, if serve made one
+	records  *records
+}
+
+// serve starts a proxy with cfg. Without upstreams in it, there is one.
+func (tr transport) serve(t *testing.T, cfg proxy.Config) *served {
+	t.Helper()
+	s := &served{t: t, records: newRecords()}
+	if len(cfg.Upstreams) == 0 {
+		var name string
+		s.upstream, name = newUpstream(t, tr.upstream)
+		cfg.Upstreams = []string{name}
+	}
+	ln, dial := tr.listen(t)
+	s.dial = dial
+	s.proxy = proxy.New(cfg)
+	if err := s.proxy.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	s.proxy.OnRecord = s.records.add
+	s.proxy.Log = slog.New(slog.DiscardHandler)
+	s.server = tcptest.NewUnstartedServer(s.proxy)
+	s.server.TCP.Log = s.proxy.Log
+	s.server.Serve(ln)
+	t.Cleanup(s.server.Close)
+	return s
+}
+
+// newUpstream returns a listener and its name in a configuration.
+func newUpstream(t *testing.T, network string) (net.Listener, string) {
+	t.Helper()
+	listen := listenTCP
+	if network == "unix" {
+		listen = listenUnix
+	}
+	ln, _ := listen(t)
+	t.Cleanup(func() { ln.Close() })
+	if network == "unix" {
+		return ln, "unix:" + ln.Addr().String()
+	}
+	return ln, ln.Addr().String()
+}
+
+// deadPort is an address where nobody listens.
+func deadPort(t *testing.T) string {
+	t.Helper()
+	ln, name := newUpstream(t, "tcp")
+	ln.Close()
+	return name
+}
+
+// connect dials the proxy, and closes the connection at the test's end.
+func (s *served) connect() net.Conn {
+	s.t.Helper()
+	return s.watch(s.dial())
+}
+
+// accept returns what the proxy has connected to the upstream.
+func (s *served) accept() net.Conn {
+	s.t.Helper()
+	return s.watch(acceptFrom(s.t, s.upstream))
+}
+
+func (s *served) watch(conn net.Conn) net.Conn {
+	conn.SetDeadline(time.Now().Add(patience))
+	s.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func acceptFrom(t *testing.T, ln net.Listener) net.Conn {
+	t.Helper()
+	setDeadline(ln, time.Now().Add(patience))
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// pair returns both ends of a link that has relayed a byte each way.
+func (s *served) pair() (client, upstream net.Conn) {
+	s.t.Helper()
+	client = s.connect()
+	send(s.t, client, ">")
+	upstream = s.accept()
+	receive(s.t, upstream, ">")
+	send(s.t, upstream, "<")
+	receive(s.t, client, "<")
+	return client, upstream
+}
+
+// shutdown drains within d.
+func (s *served) shutdown(d time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return s.server.Shutdown(ctx)
+}
+
+// overTransports runs test over each transport.
+func overTransports(t *testing.T, test func(t *testing.T, tr transport)) {
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, tr)
+		})
+	}
+}
+
+// records collects OnRecord.
+type records struct{ all chan handler.Record }
+
+func newRecords() *records { return &records{make(chan handler.Record, 1<<16)} }
+
+func (r *records) add(record handler.Record) { r.all <- record }
+
+// next waits for the next record.
+func (r *records) next(t *testing.T) handler.Record {
+	t.Helper()
+	select {
+	case record := <-r.all:
+		return record
+	case <-time.After(patience):
+		t.Fatal("no record was written")
+	}
+	panic("unreachable")
+}
+
+func send(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatalf("write: %v", err)
+	}
+}
+
+// receive demands exactly text next.
+func receive(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	got := make([]byte, len(text))
+	n, err := io.ReadFull(conn, got)
+	if err != nil || string(got) != text {
+		t.Fatalf("read %q, %v; want %q", clip(got[:n]), err, clip([]byte(text)))
+	}
+}
+
+// receiveAll reads to the end of the stream and demands exactly text.
+func receiveAll(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	got, err := io.ReadAll(conn)
+	if err != nil || string(got) != text {
+		t.Fatalf("read %q to the end, %v; want %q", clip(got), err, clip([]byte(text)))
+	}
+}
+
+// receiveReset reads to the end, which is to be a reset.
+func receiveReset(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if n, err := io.Copy(io.Discard, conn); !isReset(err) {
+		t.Fatalf("the stream ended with %v after %d bytes, want a reset", err, n)
+	}
+}
+
+func isReset(err error) bool {
+	return sock.IsReset(err) || err != nil && strings.Contains(err.Error(), "forcibly closed")
+}
+
+// ended reports how the stream ended: not at all, with its end, or with an error.
+func ended(err error) string {
+	var timeout net.Error
+	switch {
+	case err == nil, err == io.EOF:
+		return "end"
+	case isReset(err):
+		return "reset"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "open"
+	}
+	return err.Error()
+}
+
+func closeWrite(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if err := sock.CloseWrite(conn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func clip(b []byte) string {
+	if len(b) > 80 {
+		b = append(bytes.Clone(b[:80]), "..."...)
+	}
+	return string(b)
+}
+
+// pattern is n bytes that do not repeat in a hurry.
+func pattern(n int) string {
+	b := make([]byte, n)
+	x := uint32(n)
+	for i := range b {
+		x = x*1664525 + 1013904223
+		b[i] = byte(x >> 24)
+	}
+	return string(b)
+}

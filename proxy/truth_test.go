@@ -1,0 +1,198 @@
+package proxy_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"wireline/lib/sock"
+	"wireline/proxy"
+)
+
+// event is what one side does with its connection.
+type event string
+
+const (
+	silence    event = "silence"
+	data       event = "data"
+	fin        event = "FIN"
+	rst        event = "RST"
+	dataAndFIN event = "data, FIN"
+	dataAndRST event = "data, RST"
+	stall      event = "stall" // it reads nothing until the other side has done its part
+)
+
+var events = []event{silence, data, fin, rst, dataAndFIN, dataAndRST, stall}
+
+const (
+	// little fits into every buffer: a reset behind it cannot overtake it.
+	little = 40 << 10
+	// much does not.
+	much = 8 << 20
+
+	// settled is after how long without anything a connection counts as open.
+	settled = 500 * time.Millisecond
+)
+
+// What is sent, made before anybody waits for it.
+var (
+	littleData = pattern(little)
+	muchData   = pattern(much)
+)
+
+// outcome is what one side sees: what it gets, and how the stream ends.
+type outcome struct {
+	bytes int
+	sum   [sha256.Size]byte
+	end   string // as ended says
+}
+
+func (o outcome) String() string { return fmt.Sprintf("%d bytes, then %s", o.bytes, o.end) }
+
+// cell is one of the table: what both sides do, and what each sees.
+type cell struct{ client, upstream event }
+
+// TestTruth: whatever the two sides do, each sees what it would see without a proxy
+// in between.
+func TestTruth(t *testing.T) {
+	truth := table(func() (client, upstream net.Conn) { return connection(t) }, nil)
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) {
+			for c, got := range table(tr.serve(t, proxy.Config{}).pair, truth) {
+				for side, name := range []string{"client", "upstream"} {
+					if want := truth[c][side]; !same(tr, got[side], want) {
+						t.Errorf("client: %s, upstream: %s: the %s sees %v; directly it sees %v",
+							c.client, c.upstream, name, got[side], want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// table plays all cells, on connections of their own, and returns what the client and
+// the upstream see. It plays them at the same time, as most of it is waiting for what
+// does not come. How long, truth tells, if there is one already.
+func table(pair func() (client, upstream net.Conn), truth map[cell][2]outcome) map[cell][2]outcome {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	seen := make(map[cell][2]outcome)
+	for _, c := range events {
+		for _, u := range events {
+			client, upstream := pair()
+			wg.Go(func() {
+				cell := cell{c, u}
+				var expected [2]*outcome
+				if want, ok := truth[cell]; ok {
+					expected = [2]*outcome{&want[0], &want[1]}
+				}
+				got := play([2]net.Conn{client, upstream}, [2]event{c, u}, expected)
+				mu.Lock()
+				defer mu.Unlock()
+				seen[cell] = got
+			})
+		}
+	}
+	wg.Wait()
+	return seen
+}
+
+// same compares two outcomes. There is no reset on unix sockets: what was one on the
+// other side, or in between, arrives as an end there.
+func same(tr transport, got, want outcome) bool {
+	if tr.upstream == "unix" && want.end == "reset" && got.end == "end" {
+		got.end = want.end
+	}
+	return got == want
+}
+
+// connection is one without a proxy.
+func connection(t *testing.T) (client, upstream net.Conn) {
+	t.Helper()
+	ln, dial := listenTCP(t)
+	defer ln.Close()
+	client = dial()
+	upstream = acceptFrom(t, ln)
+	t.Cleanup(func() { client.Close(); upstream.Close() })
+	return client, upstream
+}
+
+// play has both sides do their part at the same time, and tells what each sees.
+func play(ends [2]net.Conn, do [2]event, expected [2]*outcome) (seen [2]outcome) {
+	done := [2]chan struct{}{make(chan struct{}), make(chan struct{})}
+	var wg sync.WaitGroup
+	for side := range ends {
+		other := 1 - side
+		wg.Go(func() {
+			seen[side] = act(ends[side], do[side], do[other], done[side], done[other], expected[side])
+		})
+	}
+	wg.Wait()
+	return seen
+}
+
+// act does e on a connection, while the other side does others, and tells what is
+// seen.
+func act(conn net.Conn, e, others event, done chan<- struct{}, othersDone <-chan struct{}, expected *outcome) outcome {
+	text := littleData
+	if others == stall && (e == data || e == dataAndFIN) {
+		text = muchData
+	}
+	wrote := make(chan error, 1)
+	conn.SetDeadline(time.Now().Add(patience))
+	go func() {
+		defer close(done)
+		var err error
+		if e == data || e == dataAndFIN || e == dataAndRST {
+			// The other side waits for the end of this before it reads: so it is
+			// over, for it, when as much as fits is on its way.
+			if len(text) == much {
+				done <- struct{}{}
+			}
+			_, err = io.WriteString(conn, text)
+		}
+		if e == fin || e == dataAndFIN {
+			sock.CloseWrite(conn)
+		}
+		wrote <- err
+	}()
+	if e == rst || e == dataAndRST {
+		<-wrote
+		sock.Reset(conn)
+		return outcome{end: "gone"}
+	}
+	if e == stall {
+		<-othersDone
+	}
+	o := observe(conn, expected)
+	if err := <-wrote; isReset(err) {
+		o.end = "reset" // whichever call is told of it
+	}
+	return o
+}
+
+// observe reads until the end, or until nothing more comes. What is expected may take
+// its time, on a busy machine.
+func observe(conn net.Conn, expected *outcome) (o outcome) {
+	hash := sha256.New()
+	b := make([]byte, 64<<10)
+	for {
+		wait := settled
+		if expected != nil && (o.bytes < expected.bytes || expected.end != "open") {
+			wait = patience
+		}
+		conn.SetReadDeadline(time.Now().Add(wait))
+		n, err := conn.Read(b)
+		hash.Write(b[:n])
+		o.bytes += n
+		if err != nil {
+			hash.Sum(o.sum[:0])
+			o.end = ended(err)
+			return o
+		}
+	}
+}
