@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"flag"
 	"io"
 	"log/slog"
 	"math/big"
@@ -28,7 +29,11 @@ import (
 	"wireline/tcptest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "16") // most tests wait rather than compute
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds what a test waits for in vain.
 const patience = 10 * time.Second
@@ -36,7 +41,7 @@ const patience = 10 * time.Second
 // transport is a way from a client through a proxy to its upstream.
 type transport struct {
 	name     string
-	listen   func(t *testing.T) (net.Listener, func() net.Conn)
+	listen   func(t *testing.T) (net.Listener, func() (net.Conn, error))
 	upstream string // network
 }
 
@@ -52,47 +57,41 @@ var transports = []transport{
 	{"memory", listenMemory, "tcp"},
 }
 
-func listenTCP(t *testing.T) (net.Listener, func() net.Conn) {
+func listenTCP(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 	return listenNet(t, "tcp", "127.0.0.1:0")
 }
 
-func listenUnix(t *testing.T) (net.Listener, func() net.Conn) {
+func listenUnix(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no unix sockets in tests on Windows")
 	}
 	return listenNet(t, "unix", filepath.Join(t.TempDir(), "s"))
 }
 
-func listenNet(t *testing.T, network, address string) (net.Listener, func() net.Conn) {
+func listenNet(t *testing.T, network, address string) (net.Listener, func() (net.Conn, error)) {
 	t.Helper()
 	ln, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ln, func() net.Conn {
-		conn, err := net.DialTimeout(network, ln.Addr().String(), patience)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return conn
-	}
+	return ln, func() (net.Conn, error) { return net.DialTimeout(network, ln.Addr().String(), patience) }
 }
 
-func listenMemory(t *testing.T) (net.Listener, func() net.Conn) {
+func listenMemory(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 	ln := tcptest.Listen()
-	return ln, func() net.Conn {
-		conn, err := ln.Dial()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return conn
-	}
+	return ln, func() (net.Conn, error) { return ln.Dial() }
 }
 
-func listenTLS(t *testing.T) (net.Listener, func() net.Conn) {
+func listenTLS(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 	ln, dial := listenTCP(t)
 	server, client := tlsConfigs(t)
-	return tlsListener{ln, server}, func() net.Conn { return tls.Client(dial(), client) }
+	return tlsListener{ln, server}, func() (net.Conn, error) {
+		conn, err := dial()
+		if err != nil {
+			return nil, err
+		}
+		return tls.Client(conn, client), nil
+	}
 }
 
 // tlsListener is tls.NewListener with the deadline of the listener inside.
@@ -112,8 +111,8 @@ func (l tlsListener) Accept() (net.Conn, error) {
 func (l tlsListener) SetDeadline(t time.Time) error { return setDeadline(l.Listener, t) }
 
 // plain hides what a listener is, so that its connections are relayed by goroutines.
-func plain(listen func(*testing.T) (net.Listener, func() net.Conn)) func(*testing.T) (net.Listener, func() net.Conn) {
-	return func(t *testing.T) (net.Listener, func() net.Conn) {
+func plain(listen func(*testing.T) (net.Listener, func() (net.Conn, error))) func(*testing.T) (net.Listener, func() (net.Conn, error)) {
+	return func(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 		ln, dial := listen(t)
 		return plainListener{ln}, dial
 	}
@@ -152,7 +151,7 @@ type served struct {
 	t        *testing.T
 	proxy    *proxy.Proxy
 	server   *tcptest.Server
-	dial     func() net.Conn
+	dial     func() (net.Conn, error)
 	upstream net.Listener // of the first upstream, if serve made one
 	records  *records
 }
@@ -207,7 +206,11 @@ func deadPort(t *testing.T) string {
 // connect dials the proxy, and closes the connection at the test's end.
 func (s *served) connect() net.Conn {
 	s.t.Helper()
-	return s.watch(s.dial())
+	conn, err := s.dial()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.watch(conn)
 }
 
 // accept returns what the proxy has connected to the upstream.

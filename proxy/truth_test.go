@@ -115,7 +115,10 @@ func connection(t *testing.T) (client, upstream net.Conn) {
 	t.Helper()
 	ln, dial := listenTCP(t)
 	defer ln.Close()
-	client = dial()
+	client, err := dial()
+	if err != nil {
+		t.Fatal(err)
+	}
 	upstream = acceptFrom(t, ln)
 	t.Cleanup(func() { client.Close(); upstream.Close() })
 	return client, upstream

@@ -1,0 +1,413 @@
+package proxy_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"wireline/handler"
+	"wireline/proxy"
+	"wireline/tcptest"
+)
+
+// An upstream that refuses costs the client nothing: the next one gets all that it has
+// sent.
+func TestNextUpstream(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		live, name := newUpstream(t, tr.upstream)
+		s := tr.serve(t, proxy.Config{Upstreams: []string{deadPort(t), deadPort(t), name}})
+		s.upstream = live
+		for range 6 {
+			client := s.connect()
+			send(t, client, "early")
+			upstream := s.accept()
+			receive(t, upstream, "early")
+		}
+		for i, u := range s.proxy.Upstreams() {
+			switch {
+			case i < 2 && (u.Connections != 0 || u.Failures == 0 || u.Active != 0):
+				t.Errorf("upstream %d, which refuses: %+v", i, u)
+			case i == 2 && (u.Connections != 6 || u.Active != 6 || !u.Up):
+				t.Errorf("upstream %d, which serves: %+v", i, u)
+			}
+		}
+	})
+}
+
+func TestNoUpstream(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		dead := []string{deadPort(t), deadPort(t)}
+		s := tr.serve(t, proxy.Config{Upstreams: dead})
+		client, err := s.dial() // it may be reset already
+		if err == nil {
+			s.watch(client)
+			_, err = client.Read(make([]byte, 1))
+		}
+		if ended(err) != "reset" && tr.upstream != "unix" {
+			t.Errorf("the client sees %v, want a reset", err)
+		}
+		r := s.records.next(t)
+		if r.Reason != handler.NoUpstream || r.By != handler.ByServer || !slices.Contains(dead, r.Upstream) ||
+			!errors.Is(r.Err, syscall.ECONNREFUSED) || strings.Count(r.Err.Error(), "refused") != 2 {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+// A connect that takes too long is given up.
+func TestConnectTimeout(t *testing.T) {
+	full, name := fullListener(t)
+	defer full()
+	live, liveName := newUpstream(t, "tcp")
+	tr := transports[0]
+	s := tr.serve(t, proxy.Config{Upstreams: []string{name, liveName}, ConnectTimeout: 200 * time.Millisecond})
+	s.upstream = live
+	for range 2 {
+		client := s.connect()
+		send(t, client, "x")
+		receive(t, s.accept(), "x")
+	}
+	if u := s.proxy.Upstreams()[0]; u.Failures != 1 || u.Connections != 0 {
+		t.Errorf("the upstream that does not answer: %+v", u)
+	}
+}
+
+// fullListener has a queue without room, so the kernel does not answer a further SYN.
+func fullListener(t *testing.T) (done func(), name string) {
+	t.Helper()
+	ln, name := newUpstream(t, "tcp")
+	raw, err := ln.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) { listenAgain(fd, 0) })
+	var conns []net.Conn
+	for {
+		conn, err := net.DialTimeout("tcp", name, 200*time.Millisecond)
+		if err != nil {
+			break
+		}
+		if conns = append(conns, conn); len(conns) > 1000 {
+			t.Skip("this system's queue does not get full")
+		}
+	}
+	return func() {
+		for _, conn := range conns {
+			conn.Close()
+		}
+	}, name
+}
+
+// 2,000 clients at once, and an upstream that refuses: each is told so, and nothing is
+// left behind. TestMain looks for goroutines.
+func TestStorm(t *testing.T) {
+	s := transports[0].serve(t, proxy.Config{Upstreams: []string{deadPort(t)}})
+	var wg sync.WaitGroup
+	for range 2000 {
+		wg.Go(func() {
+			conn, err := net.DialTimeout("tcp", s.server.Addr, patience)
+			if err != nil {
+				return // reset already
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(patience))
+			if _, err := conn.Read(make([]byte, 1)); ended(err) != "reset" {
+				t.Errorf("a client sees %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	for range 2000 {
+		s.records.next(t)
+	}
+	if n := s.proxy.Len(); n != 0 {
+		t.Errorf("%d clients are left", n)
+	}
+	if u := s.proxy.Upstreams()[0]; u.Active != 0 || u.Up {
+		t.Errorf("the upstream: %+v", u)
+	}
+}
+
+// The client's address goes before its first byte.
+func TestSendProxy(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		for _, version := range []proxy.SendProxy{proxy.SendV1, proxy.SendV2} {
+			for _, size := range []int{0, 1} { // of the pool
+				t.Run(fmt.Sprintf("%s, pool %d", version, size), func(t *testing.T) {
+					s := tr.serve(t, proxy.Config{SendProxy: version, Pool: proxy.PoolConfig{Size: size}})
+					client := s.connect()
+					send(t, client, "hello")
+					// Of the pool's connections, only the client's says something.
+					first, err := firstToSpeak(t, s, 1+size)
+					if err != nil {
+						t.Fatal(err)
+					}
+					conn := proxyproto.NewConn(first)
+					receive(t, conn, "hello")
+					want := client.LocalAddr().String()
+					if h := conn.ProxyHeader(); tr.name == "unix" || tr.name == "unix by goroutine" {
+						if h == nil {
+							t.Error("no header")
+						}
+					} else if got := conn.RemoteAddr().String(); got != want || h == nil || h.DestinationAddr.String() != client.RemoteAddr().String() {
+						t.Errorf("the header says %s to %v, want %s to %v", got, h, want, client.RemoteAddr())
+					}
+				})
+			}
+		}
+	})
+}
+
+// firstToSpeak accepts up to n connections and returns one on which something comes.
+func firstToSpeak(t *testing.T, s *served, n int) (net.Conn, error) {
+	t.Helper()
+	spoken := make(chan *peeked, n)
+	for range n {
+		conn := s.accept()
+		go func() {
+			p := &peeked{Conn: conn, first: make([]byte, 1)}
+			if _, p.err = io.ReadFull(conn, p.first); p.err == nil {
+				spoken <- p
+			}
+		}()
+	}
+	select {
+	case p := <-spoken:
+		return p, nil
+	case <-time.After(patience):
+		return nil, errors.New("nobody says anything")
+	}
+}
+
+// peeked is a connection whose first byte was read already.
+type peeked struct {
+	net.Conn
+	first []byte
+	err   error
+}
+
+func (p *peeked) Read(b []byte) (int, error) {
+	if len(p.first) > 0 {
+		n := copy(b, p.first)
+		p.first = p.first[n:]
+		return n, nil
+	}
+	return p.Conn.Read(b)
+}
+
+// A client that came by the PROXY protocol itself is passed on as who it is.
+func TestSendProxyOfAProxiedClient(t *testing.T) {
+	tr := transports[0]
+	tr.listen = func(t *testing.T) (net.Listener, func() (net.Conn, error)) {
+		ln, dial := listenTCP(t)
+		return proxyListener{&proxyproto.Listener{Listener: ln}}, dial
+	}
+	s := tr.serve(t, proxy.Config{SendProxy: proxy.SendV2})
+	client := s.connect()
+	from := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4711}
+	h := proxyproto.HeaderProxyFromAddrs(1, from, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 80})
+	if _, err := h.WriteTo(client); err != nil {
+		t.Fatal(err)
+	}
+	send(t, client, "hello")
+	conn := proxyproto.NewConn(s.accept())
+	receive(t, conn, "hello")
+	if got := conn.RemoteAddr().String(); got != from.String() {
+		t.Errorf("the upstream is told %s, want %s", got, from)
+	}
+	client.Close()
+	conn.Close()
+	if r := s.records.next(t); r.Peer.String() != from.String() {
+		t.Errorf("the record says %s, want %s", r.Peer, from)
+	}
+}
+
+type proxyListener struct{ *proxyproto.Listener }
+
+func (l proxyListener) SetDeadline(t time.Time) error { return setDeadline(l.Listener.Listener, t) }
+
+// The same address gets the same upstream, and when one goes only its own clients
+// move.
+func TestSourceHash(t *testing.T) {
+	var names []string
+	upstreams := map[string]net.Listener{}
+	for range 4 {
+		ln, name := newUpstream(t, "tcp")
+		names = append(names, name)
+		upstreams[name] = ln
+	}
+	ln := tcptest.Listen()
+	tr := transport{listen: func(*testing.T) (net.Listener, func() (net.Conn, error)) { return ln, nil }}
+	s := tr.serve(t, proxy.Config{Upstreams: names, Balance: proxy.SourceHash})
+	go discardAll(upstreams)
+
+	where := func(i int) string {
+		t.Helper()
+		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 0)
+		client, err := ln.DialFrom(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+		return s.records.next(t).Upstream
+	}
+	first, count := map[int]string{}, map[string]int{}
+	for i := range 200 {
+		first[i] = where(i)
+		count[first[i]]++
+	}
+	for _, name := range names {
+		if count[name] < 25 {
+			t.Errorf("one of four upstreams has %d of 200 clients: %v", count[name], count)
+		}
+	}
+	upstreams[names[0]].Close()
+	for i := range 200 {
+		if got := where(i); got != first[i] && first[i] != names[0] {
+			t.Fatalf("client %d went to %s, goes to %s, though only %s is gone", i, first[i], got, names[0])
+		}
+	}
+}
+
+// discardAll accepts from each listener until it is closed, and reads to the end.
+func discardAll(listeners map[string]net.Listener) {
+	for _, ln := range listeners {
+		go func() {
+			for {
+				conn, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer conn.Close()
+					io.Copy(io.Discard, conn)
+				}()
+			}
+		}()
+	}
+}
+
+// counts is how many clients each upstream of a proxy has had.
+func counts(x *proxy.Proxy) (list []uint64) {
+	for _, u := range x.Upstreams() {
+		list = append(list, u.Connections)
+	}
+	return list
+}
+
+func TestBalance(t *testing.T) {
+	setup := func(t *testing.T, balance proxy.Balance) *served {
+		var names []string
+		upstreams := map[string]net.Listener{}
+		for range 3 {
+			ln, name := newUpstream(t, "tcp")
+			names = append(names, name)
+			upstreams[name] = ln
+		}
+		go discardAll(upstreams)
+		return transports[0].serve(t, proxy.Config{Upstreams: names, Balance: balance})
+	}
+	t.Run("round robin", func(t *testing.T) {
+		s := setup(t, proxy.RoundRobin)
+		for range 9 {
+			s.connect().Close()
+			s.records.next(t)
+		}
+		if got := counts(s.proxy); !slices.Equal(got, []uint64{3, 3, 3}) {
+			t.Errorf("%v, want all the same", got)
+		}
+	})
+	t.Run("least connections", func(t *testing.T) {
+		s := setup(t, proxy.LeastConn)
+		var held []net.Conn
+		for range 6 { // two each
+			held = append(held, s.connect())
+			waitFor(t, func() bool { return total(counts(s.proxy)) == uint64(len(held)) })
+		}
+		if got := counts(s.proxy); !slices.Equal(got, []uint64{2, 2, 2}) {
+			t.Errorf("%v, want all the same", got)
+		}
+		held[0].Close() // and the next one goes where it was
+		gone := s.records.next(t).Upstream
+		s.connect()
+		waitFor(t, func() bool { return total(counts(s.proxy)) == 7 })
+		for _, u := range s.proxy.Upstreams() {
+			if u.Address == gone && u.Connections != 3 {
+				t.Errorf("%+v, want the one with the fewest clients to get the next", s.proxy.Upstreams())
+			}
+		}
+	})
+	t.Run("random of two", func(t *testing.T) {
+		s := setup(t, proxy.Random)
+		for i := range 60 { // held: so the emptier one of two wins
+			s.connect()
+			waitFor(t, func() bool { return total(counts(s.proxy)) == uint64(i+1) })
+		}
+		for _, n := range counts(s.proxy) {
+			if n < 15 || n > 25 {
+				t.Errorf("%v of 60, want nearly the same", counts(s.proxy))
+			}
+		}
+	})
+}
+
+func total(list []uint64) (sum uint64) {
+	for _, n := range list {
+		sum += n
+	}
+	return sum
+}
+
+// waitFor waits for what no event tells of.
+func waitFor(t *testing.T, ok func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	late := time.After(patience)
+	for !ok() {
+		select {
+		case <-ticker.C:
+		case <-late:
+			t.Fatal("it does not come to that")
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	if err := proxy.New(proxy.Config{}).Validate(); !errors.Is(err, proxy.ErrNoUpstreams) {
+		t.Errorf("without upstreams: %v", err)
+	}
+	for _, test := range []struct {
+		cfg  proxy.Config
+		want string
+	}{
+		{proxy.Config{Upstreams: []string{"a:1", "localhost"}}, "Upstreams localhost: must be host:port or unix:PATH"},
+		{proxy.Config{Upstreams: []string{":80"}}, "must be host:port"},
+		{proxy.Config{Upstreams: []string{"a:http"}}, "must have a port from 1 to 65535"},
+		{proxy.Config{Upstreams: []string{"a:0"}}, "must have a port from 1 to 65535"},
+		{proxy.Config{Upstreams: []string{"unix:"}}, "needs a path"},
+		{proxy.Config{Balance: "best"}, "Balance best: must be round_robin"},
+		{proxy.Config{SendProxy: "v3"}, "SendProxy v3: must be"},
+		{proxy.Config{IdleTimeout: -1}, "IdleTimeout -1ns: must not be negative"},
+		{proxy.Config{Health: proxy.HealthConfig{Rise: -1}}, "Health.Rise -1: must not be negative"},
+		{proxy.Config{Pool: proxy.PoolConfig{Reuse: true}}, "Pool.Reuse true: needs a pool"},
+		{proxy.Config{SendProxy: "v1", Pool: proxy.PoolConfig{Size: 1, Reuse: true}}, "cannot go with send_proxy"},
+	} {
+		if len(test.cfg.Upstreams) == 0 {
+			test.cfg.Upstreams = []string{"[::1]:80", "unix:/run/s"}
+		}
+		if err := proxy.New(test.cfg).Validate(); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v: %v, want %q", test.cfg, err, test.want)
+		}
+	}
+}

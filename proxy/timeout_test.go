@@ -1,0 +1,167 @@
+package proxy_test
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"wireline/handler"
+	"wireline/proxy"
+)
+
+// A pair on which nothing moves is closed when the time is over, and sees a FIN both
+// ways.
+func TestIdleTimeout(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		const limit = time.Second
+		s := tr.serve(t, proxy.Config{IdleTimeout: limit})
+		client, upstream := s.pair()
+		began := time.Now()
+		receiveAll(t, client, "")
+		receiveAll(t, upstream, "")
+		if took := time.Since(began); took < limit*9/10 || took > 3*limit {
+			t.Errorf("closed after %v, want %v", took, limit)
+		}
+		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.IdleTimeout {
+			t.Errorf("by %s, %s; want the server's idle time-out", r.By, r.Reason)
+		}
+	})
+}
+
+// A byte in half the time keeps a pair, whichever way it goes, also if it is always
+// the same way.
+func TestIdleTimeoutCountsBothWays(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		const limit = 600 * time.Millisecond
+		s := tr.serve(t, proxy.Config{IdleTimeout: limit})
+		a, b := s.pair()
+		ticker := time.NewTicker(limit / 2)
+		defer ticker.Stop()
+		for i := range 12 {
+			if i == 6 {
+				a, b = b, a
+			}
+			<-ticker.C
+			send(t, a, "x")
+			receive(t, b, "x")
+		}
+	})
+}
+
+// A side that takes what it is sent slowly is not silent, though for a long time no
+// event tells of it.
+func TestIdleTimeoutSparesSlowReaders(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		if tr.name != "tcp" && tr.name != "unix" {
+			t.Skip("by goroutine, what moves is seen when a whole buffer has moved")
+		}
+		const limit = 500 * time.Millisecond
+		s := tr.serve(t, proxy.Config{IdleTimeout: limit})
+		client, upstream := s.pair()
+		text := pattern(3 << 20)
+		go io.WriteString(upstream, text)
+		b := make([]byte, 128<<10) // more than the kernel keeps to itself
+		ticker := time.NewTicker(limit / 5)
+		defer ticker.Stop()
+		for got := 0; got < len(text); {
+			<-ticker.C
+			n, err := io.ReadFull(client, b[:min(len(b), len(text)-got)])
+			if got += n; err != nil {
+				t.Fatalf("after %d of %d bytes: %v", got, len(text), err)
+			}
+		}
+	})
+}
+
+// One that takes nothing is, and as bytes are lost it sees no FIN.
+func TestIdleTimeoutOfAStalledReader(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		s := tr.serve(t, proxy.Config{IdleTimeout: 500 * time.Millisecond})
+		_, upstream := s.pair()
+		n, err := flood(upstream)
+		if ended(err) != "reset" && tr.upstream != "unix" {
+			t.Errorf("the writer sees %v after %d bytes, want a reset", err, n)
+		}
+		if r := s.records.next(t); r.Reason != handler.IdleTimeout {
+			t.Errorf("reason %s, want the idle time-out", r.Reason)
+		}
+	})
+}
+
+// flood writes until that fails.
+func flood(conn net.Conn) (n int64, err error) {
+	b := make([]byte, 64<<10)
+	for {
+		m, err := conn.Write(b)
+		n += int64(m)
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// A slow reader slows the writer down: what is in between is bounded.
+func TestBackPressure(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		s := tr.serve(t, proxy.Config{})
+		client, _ := s.pair()
+		client.SetWriteDeadline(time.Now().Add(time.Second))
+		n, err := flood(client)
+		if ended(err) != "open" {
+			t.Fatalf("the writer sees %v, want that it has to wait", err)
+		}
+		if n > 32<<20 { // two connections' buffers
+			t.Errorf("%d MiB are on their way", n>>20)
+		}
+	})
+}
+
+// After the end of one direction the other goes on for as long as it likes, or as it
+// may.
+func TestHalfCloseTimeout(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		const limit = 500 * time.Millisecond
+		s := tr.serve(t, proxy.Config{HalfCloseTimeout: limit})
+		client, upstream := s.pair()
+		began := time.Now()
+		closeWrite(t, client)
+		receiveAll(t, upstream, "")
+		send(t, upstream, "late")
+		receive(t, client, "late")
+		_, err := io.Copy(io.Discard, client)
+		if took := time.Since(began); took < limit*9/10 || took > 6*limit {
+			t.Errorf("ended after %v, want %v", took, limit)
+		}
+		if tr.upstream != "unix" && ended(err) != "reset" {
+			t.Errorf("the client sees %v, want a reset", err)
+		}
+		if r := s.records.next(t); r.Reason != handler.FIN && r.Reason != handler.HalfCloseTimeout {
+			t.Errorf("reason %s", r.Reason)
+		}
+	})
+}
+
+func TestHalfClose(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		s := tr.serve(t, proxy.Config{})
+		client := s.connect()
+		request := pattern(300_000)
+		go func() {
+			io.WriteString(client, request)
+			closeWrite(t, client)
+		}()
+		upstream := s.accept()
+		receiveAll(t, upstream, request)
+		reply := pattern(3_000_000)
+		go func() {
+			io.WriteString(upstream, reply)
+			upstream.Close()
+		}()
+		receiveAll(t, client, reply)
+		r := s.records.next(t)
+		if r.By != handler.ByClient || r.Reason != handler.FIN || r.BytesIn != int64(len(request)) || r.BytesOut != int64(len(reply)) || r.Err != nil {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
