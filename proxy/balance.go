@@ -3,7 +3,9 @@ package proxy
 import (
 	"hash/fnv"
 	"math/rand/v2"
+	"net"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -16,8 +18,22 @@ type choice struct {
 	now    time.Time
 }
 
-func (x *Proxy) choose(client netip.Addr) choice {
-	return choice{proxy: x, client: client, left: append([]*upstream(nil), x.upstreams...), now: time.Now()}
+// choose begins a choice. It asks for the client's address only if that makes a
+// difference.
+func (x *Proxy) choose(client func() net.Addr) choice {
+	c := choice{proxy: x, left: slices.Clone(x.upstreams), now: time.Now()}
+	if x.cfg.Balance == SourceHash {
+		c.client = ipOf(client())
+	}
+	return c
+}
+
+// ipOf is the address that a client is told apart by; not valid where it has none.
+func ipOf(addr net.Addr) netip.Addr {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp != nil {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
 }
 
 // next returns the next upstream to be tried, nil when there is no other.
@@ -38,7 +54,7 @@ func (c *choice) next() *upstream {
 	}
 	i := c.pick(c.left[:up])
 	u := c.left[i]
-	c.left = append(c.left[:i], c.left[i+1:]...)
+	c.left = slices.Delete(c.left, i, i+1)
 	u.health.claim(c.now)
 	return u
 }

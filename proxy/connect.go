@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 
 	"github.com/pires/go-proxyproto"
 )
@@ -80,12 +79,4 @@ func (h header) send(conn net.Conn) error {
 		conn.Close()
 	}
 	return err
-}
-
-// ipOf is the address that a client is told apart by; not valid where it has none.
-func ipOf(addr net.Addr) netip.Addr {
-	if tcp, ok := addr.(*net.TCPAddr); ok && tcp != nil {
-		return tcp.AddrPort().Addr().Unmap()
-	}
-	return netip.Addr{}
 }

@@ -106,5 +106,6 @@ func (b *base) record(peer net.Addr, in, out int64) handler.Record {
 func (b *base) release() {
 	if b.upstream != nil {
 		b.upstream.active.Add(-1)
+		b.upstream.pool.want()
 	}
 }

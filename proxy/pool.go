@@ -170,7 +170,11 @@ func (p *pool) sweep() bool {
 	}
 	clear(p.idle[len(kept):])
 	p.idle = kept
-	return len(p.idle) < p.cfg().Size
+	n := len(p.idle)
+	if p.cfg().Reuse { // those in use come back, as a rule
+		n += int(p.upstream.active.Load())
+	}
+	return n < p.cfg().Size
 }
 
 func (p *pool) close() {

@@ -80,7 +80,7 @@ func (r *relay) serve() {
 // connect reports whether there is an upstream.
 func (r *relay) connect() bool {
 	x, conn := r.proxy, r.client.conn
-	c := x.choose(ipOf(conn.RemoteAddr()))
+	c := x.choose(conn.RemoteAddr)
 	h := header{x.cfg.SendProxy, conn.RemoteAddr(), conn.LocalAddr()}
 	to, err := c.connect(r.connecting, c.warm(h), h)
 	r.mu.Lock()

@@ -1,0 +1,130 @@
+package proxy_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"wireline/handler"
+	"wireline/proxy"
+	"wireline/tcp"
+)
+
+// A quiet pair gets its FIN both ways, one on which something moves goes on until
+// nothing does.
+func TestDrain(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		s := tr.serve(t, proxy.Config{})
+		quiet, quietUp := s.pair()
+		busy, busyUp := s.pair()
+		stop, stopped := make(chan struct{}), make(chan int64, 1)
+		go func() {
+			ticker := time.NewTicker(10 * time.Millisecond)
+			defer ticker.Stop()
+			var sent int64
+			for {
+				n, _ := io.WriteString(busyUp, "x")
+				sent += int64(n)
+				select {
+				case <-ticker.C:
+				case <-stop:
+					stopped <- sent
+					return
+				}
+			}
+		}()
+		receive(t, busy, "xxx")
+		done := make(chan error, 1)
+		go func() { done <- s.shutdown(patience) }()
+		receiveAll(t, quiet, "")
+		receiveAll(t, quietUp, "")
+		receive(t, busy, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx") // long after the quiet one
+		close(stop)
+		sent := <-stopped
+		rest, err := io.Copy(io.Discard, busy)
+		if got := 43 + rest; err != nil || got != sent {
+			t.Errorf("%d of %d bytes, then %v", got, sent, err)
+		}
+		busy.Close()
+		busyUp.Close()
+		if err := <-done; err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		for range 2 {
+			if r := s.records.next(t); r.Reason != handler.Drain || r.By != handler.ByServer {
+				t.Errorf("by %s, %s; want the drain", r.By, r.Reason)
+			}
+		}
+		if d := s.proxy.Drained(); d.Idle+d.Finished != 2 || d.Finished < 1 || d.Cut != 0 {
+			t.Errorf("drained %+v", d)
+		}
+	})
+}
+
+// What does not come to rest is reset when the time is up.
+func TestDrainCuts(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		s := tr.serve(t, proxy.Config{})
+		client, upstream := s.pair()
+		flooded := make(chan error, 1)
+		go func() {
+			_, err := flood(upstream)
+			flooded <- err
+		}()
+		receive(t, client, "\x00")
+		err := s.shutdown(300 * time.Millisecond)
+		if !errors.Is(err, tcp.ErrCut) {
+			t.Errorf("Shutdown: %v, want that clients were cut", err)
+		}
+		_, err = io.Copy(io.Discard, client)
+		if tr.upstream != "unix" && (ended(err) != "reset" || ended(<-flooded) != "reset") {
+			t.Errorf("the client sees %v, want a reset", err)
+		}
+		if r := s.records.next(t); r.Reason != handler.Cut || r.By != handler.ByServer {
+			t.Errorf("by %s, %s; want a cut", r.By, r.Reason)
+		}
+		if d := s.proxy.Drained(); d.Cut != 1 {
+			t.Errorf("drained %+v", d)
+		}
+	})
+}
+
+// A client that still waits for an upstream does not hold up a drain for longer than
+// its bound.
+func TestDrainWhileConnecting(t *testing.T) {
+	for _, tr := range []transport{transports[0], transports[3]} {
+		t.Run(tr.name, func(t *testing.T) {
+			full, name := fullListener(t)
+			defer full()
+			s := tr.serve(t, proxy.Config{Upstreams: []string{name}, ConnectTimeout: time.Minute})
+			client := s.connect()
+			waitFor(t, func() bool { return s.proxy.Len() == 1 })
+			began := time.Now()
+			if err := s.shutdown(200 * time.Millisecond); !errors.Is(err, tcp.ErrCut) {
+				t.Errorf("Shutdown: %v", err)
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+			receiveReset(t, client)
+			if r := s.records.next(t); r.Reason != handler.Cut {
+				t.Errorf("reason %s, want a cut", r.Reason)
+			}
+		})
+	}
+}
+
+// A handler that is used without a server refuses after its end.
+func TestHandleAfterClose(t *testing.T) {
+	x := proxy.New(proxy.Config{Upstreams: []string{"127.0.0.1:1"}})
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	client, server := net.Pipe()
+	x.Handle(t.Context(), server)
+	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the client sees %v", err)
+	}
+}

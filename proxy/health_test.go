@@ -1,0 +1,102 @@
+package proxy_test
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"wireline/proxy"
+)
+
+// up reports whether the first upstream is.
+func (s *served) up() bool { return s.proxy.Upstreams()[0].Up }
+
+// relisten listens where a listener that was closed did.
+func relisten(t *testing.T, name string) net.Listener {
+	t.Helper()
+	var ln net.Listener
+	waitFor(t, func() bool {
+		var err error
+		ln, err = net.Listen("tcp", name) // its last connections may still be there
+		return err == nil
+	})
+	t.Cleanup(func() { ln.Close() })
+	return ln
+}
+
+// Without checks, failed connects of clients are what counts, and after a while one
+// client is sent to see.
+func TestPassiveHealth(t *testing.T) {
+	dead, live := deadPort(t), ""
+	ln, live := newUpstream(t, "tcp")
+	go discardAll(map[string]net.Listener{live: ln})
+	const retry = 300 * time.Millisecond
+	s := transports[0].serve(t, proxy.Config{
+		Upstreams: []string{dead, live},
+		Health:    proxy.HealthConfig{Fall: 2, Retry: retry},
+	})
+	ask := func() string {
+		s.connect().Close()
+		return s.records.next(t).Upstream
+	}
+	for s.up() {
+		if got := ask(); got != live {
+			t.Fatalf("a client was sent to %s", got)
+		}
+	}
+	failures := s.proxy.Upstreams()[0].Failures
+	if failures != 2 {
+		t.Errorf("down after %d failures, want 2", failures)
+	}
+	for range 10 { // nobody is sent there now
+		ask()
+	}
+	if n := s.proxy.Upstreams()[0].Failures; n > failures+1 {
+		t.Errorf("%d clients were sent to an upstream that is down", n-failures)
+	}
+	back := relisten(t, dead)
+	go discardAll(map[string]net.Listener{dead: back})
+	waitFor(t, func() bool { return ask() == dead })
+	if !s.up() {
+		t.Error("down, though it serves")
+	}
+}
+
+// Checks find out before clients do, both ways.
+func TestActiveHealth(t *testing.T) {
+	ln, name := newUpstream(t, "tcp")
+	go discardAll(map[string]net.Listener{name: ln})
+	s := transports[0].serve(t, proxy.Config{
+		Upstreams: []string{name},
+		Health:    proxy.HealthConfig{Interval: 10 * time.Millisecond, Rise: 3, Fall: 2},
+	})
+	if !s.up() {
+		t.Error("down from the beginning")
+	}
+	ln.Close()
+	waitFor(t, func() bool { return !s.up() })
+	failures := s.proxy.Upstreams()[0].Failures
+	if failures != 2 {
+		t.Errorf("down after %d failures, want 2", failures)
+	}
+	go discardAll(map[string]net.Listener{name: relisten(t, name)})
+	waitFor(t, s.up)
+	if u := s.proxy.Upstreams()[0]; u.Connections != 0 {
+		t.Errorf("%+v: checks count as clients", u)
+	}
+}
+
+// Where all are down, they are tried all the same.
+func TestAllDown(t *testing.T) {
+	name := deadPort(t)
+	s := transports[0].serve(t, proxy.Config{Upstreams: []string{name}, Health: proxy.HealthConfig{Fall: 1, Retry: time.Hour}})
+	s.connect()
+	s.records.next(t)
+	if s.up() {
+		t.Fatal("up")
+	}
+	s.upstream = relisten(t, name)
+	client := s.connect()
+	send(t, client, "x")
+	receive(t, s.accept(), "x")
+}

@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"wireline/tcptest"
+)
+
+// relayed is a connection through a proxy on its event loop.
+func relayed(t *testing.T) (x *Proxy, client, upstream net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	x = New(Config{Upstreams: []string{ln.Addr().String()}})
+	x.Log = slog.New(slog.DiscardHandler)
+	s := tcptest.NewServer(x)
+	t.Cleanup(s.Close)
+	client = s.Dial()
+	if upstream, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	for _, conn := range []net.Conn{client, upstream} {
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		t.Cleanup(func() { conn.Close() })
+	}
+	return x, client, upstream
+}
+
+// move sends n bytes from one end to the other.
+func move(t *testing.T, from, to net.Conn, n int64) {
+	t.Helper()
+	go io.CopyN(from, zeros{}, n)
+	if got, err := io.CopyN(io.Discard, to, n); err != nil {
+		t.Fatalf("%d of %d bytes, %v", got, n, err)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+func (ps *pipes) count() (open, idle int) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return ps.open, len(ps.idle)
+}
+
+// Small messages are copied, long streams are spliced, and what follows is copied
+// again. Nothing is kept but a few empty pipes.
+func TestSplice(t *testing.T) {
+	x, client, upstream := relayed(t)
+	for range 100 {
+		move(t, client, upstream, 64)
+		move(t, upstream, client, 64)
+	}
+	if open, _ := x.engine.pipes.count(); open != 0 {
+		t.Errorf("%d pipes are open after small messages", open)
+	}
+	move(t, upstream, client, 64<<20)
+	open, idle := x.engine.pipes.count()
+	if open == 0 || open != idle || idle > idlePipes {
+		t.Errorf("%d pipes are open, %d of them wait; want some, all of them waiting", open, idle)
+	}
+	for range 100 {
+		move(t, client, upstream, 64)
+		move(t, upstream, client, 64)
+	}
+	x.Close()
+	if open, _ := x.engine.pipes.count(); open != 0 {
+		t.Errorf("%d pipes are open at the end", open)
+	}
+}
+
+// Without a pipe to be had, everything is copied.
+func TestSpliceWithoutPipes(t *testing.T) {
+	x, client, upstream := relayed(t)
+	ps := &x.engine.pipes
+	ps.mu.Lock()
+	ps.open = maxPipes
+	ps.mu.Unlock()
+	move(t, upstream, client, 16<<20)
+	move(t, client, upstream, 16<<20)
+	if open, idle := ps.count(); open != maxPipes || idle != 0 {
+		t.Errorf("%d pipes, %d waiting", open, idle)
+	}
+}
