@@ -16,6 +16,7 @@ import (
 	"wireline/echo"
 	"wireline/lib/field"
 	"wireline/lib/logger"
+	"wireline/proxy"
 	"wireline/tcp"
 )
 
@@ -25,7 +26,13 @@ func defaults() config.Config {
 		Handler: "echo",
 		TCP:     tcp.Config{Network: "tcp", Address: ":8000", WhenFull: tcp.Wait, DrainTimeout: 10 * time.Second},
 		Echo:    echo.Config{MaxLine: 64 << 10, WriteTimeout: 30 * time.Second},
-		Log:     logger.Config{Level: "info", Format: "text", Connections: true},
+		Proxy: proxy.Config{
+			Balance: proxy.RoundRobin, ConnectTimeout: 5 * time.Second, IdleTimeout: time.Hour,
+			Pool:      proxy.PoolConfig{MaxIdle: time.Minute},
+			Health:    proxy.HealthConfig{Timeout: 2 * time.Second, Rise: 2, Fall: 3, Retry: 10 * time.Second},
+			SendProxy: proxy.SendOff,
+		},
+		Log: logger.Config{Level: "info", Format: "text", Connections: true},
 	}
 }
 
@@ -300,7 +307,7 @@ func TestLoadErrors(t *testing.T) {
 				`log: file wireline.toml: is a section, and wants keys below it`,
 				`tcp.accept_rate: file wireline.toml: "+Inf" is not a number`,
 				`tcp.max_clients: file wireline.toml: "10.0" is not a whole number`,
-				`handler: file wireline.toml: "1979-05-27" must be echo`,
+				`handler: file wireline.toml: "1979-05-27" must be echo or proxy`,
 			},
 		},
 		{
@@ -427,15 +434,29 @@ func TestLoadErrors(t *testing.T) {
 
 		// Values that Validate refuses.
 		{
-			name: "out of range", args: options + " --tcp.when_full never --handler proxy", file: "tcp: {max_clients: -1}\n",
+			name: "out of range", args: options + " --tcp.when_full never --handler ping", file: "tcp: {max_clients: -1}\n",
 			environ: []string{"WIRELINE_ECHO_MAX_LINE=2GiB", "WIRELINE_TCP_ACCEPT_RATE=-0.5", "WIRELINE_LOG_FORMAT=a\nb"},
 			want: []string{
-				`handler: flag --handler: "proxy" must be echo`,
+				`handler: flag --handler: "ping" must be echo or proxy`,
 				`tcp.max_clients: file wireline.yaml: "-1" must not be negative`,
 				`tcp.when_full: flag --tcp.when_full: "never" must be wait or refuse`,
 				`tcp.accept_rate: env WIRELINE_TCP_ACCEPT_RATE: "-0.5" must be a number that is not negative`,
 				`echo.max_line: env WIRELINE_ECHO_MAX_LINE: "2GiB" must be between 0 and 512 MiB`,
 				`log.format: env WIRELINE_LOG_FORMAT: "a\nb" must be text or json`,
+			},
+		},
+		{
+			name: "a proxy without upstreams", args: "--handler proxy",
+			want: []string{`proxy.upstreams: default: "" must name at least one for the handler proxy`},
+		},
+		{
+			name: "a proxy", args: "--handler proxy --proxy.upstreams 10.0.0.7:6379,10.0.0.8 --proxy.pool.size=-1",
+			environ: []string{"WIRELINE_PROXY_BALANCE=best", "WIRELINE_PROXY_HEALTH_INTERVAL=5"},
+			want: []string{
+				`proxy.health.interval: env WIRELINE_PROXY_HEALTH_INTERVAL: "5" has no unit, write it as 10s or 5m`,
+				`proxy.upstreams: flag --proxy.upstreams: "10.0.0.7:6379,10.0.0.8" must be host:port or unix:PATH`,
+				`proxy.balance: env WIRELINE_PROXY_BALANCE: "best" must be round_robin, least_conn, random or source_hash`,
+				`proxy.pool.size: flag --proxy.pool.size: "-1" must not be negative`,
 			},
 		},
 		{

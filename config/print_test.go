@@ -46,6 +46,23 @@ echo:
   idle_timeout: 1h30m # file wireline.toml
   frame_timeout: 0s # default
   write_timeout: 30s # default
+proxy:
+  upstreams: [] # default
+  balance: round_robin # default
+  connect_timeout: 5s # default
+  idle_timeout: 1h # default
+  half_close_timeout: 0s # default
+  pool:
+    size: 0 # default
+    max_idle: 1m # default
+    reuse: false # default
+  health:
+    interval: 0s # default
+    timeout: 2s # default
+    rise: 2 # default
+    fall: 3 # default
+    retry: 10s # default
+  send_proxy: off # default
 log:
   level: debug # env WIRELINE_LOG_LEVEL
   format: text # default
@@ -102,7 +119,8 @@ func roundTrip(t testing.TB, loaded *config.Loaded) {
 	if got, want := strings.Count(text, " # "), len(config.Keys(config.Config{})); got < want {
 		t.Errorf("%d comments for %d keys:\n%s", got, want, text)
 	}
-	if got, want := strings.Count(text, "\n"), len(config.Keys(config.Config{}))+3; got != want {
+	// tcp, echo, proxy, proxy.pool, proxy.health and log have a line each.
+	if got, want := strings.Count(text, "\n"), len(config.Keys(config.Config{}))+6; got != want {
 		t.Errorf("%d lines, want %d:\n%s", got, want, text)
 	}
 }
