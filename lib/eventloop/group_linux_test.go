@@ -260,6 +260,43 @@ func TestSocketsAreSpread(t *testing.T) {
 	}
 }
 
+func TestAddBeside(t *testing.T) {
+	g := newGroup(t, 4)
+	first := g.start(echo)
+	for range 20 {
+		m := g.addWith(echo, func(s *eventloop.Socket, fd int, h eventloop.Handler) error {
+			return g.AddBeside(&first.Socket, s, fd, h)
+		})
+		m.Start()
+		m.ping("a")
+	}
+	for _, n := range g.Loads() {
+		if n != 0 && n != 21 {
+			t.Errorf("the loops have %v sockets, want all on one", g.Loads())
+		}
+	}
+}
+
+func TestLazy(t *testing.T) {
+	var l, unused eventloop.Lazy
+	unused.Stop()
+	if unused.Group() != nil {
+		t.Error("there is a group after Stop")
+	}
+	g := l.Group()
+	if g == nil || l.Group() != g {
+		t.Fatal("there is not one group")
+	}
+	l.Stop()
+	l.Stop()
+	if l.Group() != nil {
+		t.Error("there is a group after Stop")
+	}
+	if g.Wait(patience) {
+		t.Error("the group has not ended")
+	}
+}
+
 func TestStop(t *testing.T) {
 	newGroup(t, 1).end() // opens what the runtime keeps open
 	files := openFiles(t)

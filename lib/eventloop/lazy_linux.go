@@ -23,7 +23,10 @@ type Lazy struct {
 func (l *Lazy) Group() *Group {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.group == nil && !l.stopped {
+	if l.stopped {
+		return nil
+	}
+	if l.group == nil {
 		l.group, _ = New(0)
 	}
 	return l.group

@@ -109,6 +109,12 @@ type member struct {
 // add adds a member, which is still to be started.
 func (g *group) add(ready ready) *member {
 	g.t.Helper()
+	return g.addWith(ready, g.Add)
+}
+
+// addWith is add by one of the group's methods.
+func (g *group) addWith(ready ready, add func(*eventloop.Socket, int, eventloop.Handler) error) *member {
+	g.t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		g.t.Fatal(err)
@@ -121,7 +127,7 @@ func (g *group) add(ready ready) *member {
 	}
 	peer.SetDeadline(time.Now().Add(3 * patience))
 	m := &member{group: g, peer: peer, ready: ready}
-	if err := g.Add(&m.Socket, fds[0], m); err != nil {
+	if err := add(&m.Socket, fds[0], m); err != nil {
 		g.t.Fatal(err)
 	}
 	g.members = append(g.members, m)

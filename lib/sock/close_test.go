@@ -85,3 +85,38 @@ func TestCloseWrite(t *testing.T) {
 		t.Errorf("CloseWrite of what has none: %v", err)
 	}
 }
+
+// What was written before arrives, although the peer reads it later.
+func TestResetWhenSent(t *testing.T) {
+	for range 20 {
+		client, server := pair(t, "tcp", "127.0.0.1:0")
+		text := make([]byte, 200<<10)
+		go func() {
+			server.Write(text)
+			sock.ResetWhenSent(server, 5*time.Second)
+		}()
+		n, err := io.Copy(io.Discard, client)
+		if n != int64(len(text)) || !sock.IsReset(err) {
+			t.Fatalf("the peer reads %d of %d bytes, then %v; want a reset", n, len(text), err)
+		}
+	}
+}
+
+// A peer that does not read is not waited for.
+func TestResetWhenSentEnds(t *testing.T) {
+	client, server := pair(t, "tcp", "127.0.0.1:0")
+	server.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	for {
+		if _, err := server.Write(make([]byte, 1<<20)); err != nil {
+			break
+		}
+	}
+	began := time.Now()
+	sock.ResetWhenSent(server, 50*time.Millisecond)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if _, err := io.Copy(io.Discard, client); !sock.IsReset(err) {
+		t.Errorf("the peer reads %v, want a reset", err)
+	}
+}
