@@ -122,17 +122,8 @@ func (b *Buffer) Next(c Codec, eof bool) (frame []byte, ok bool, err error) {
 	for b.r < b.w {
 		rest := b.data[b.r:b.w]
 		frame, n, err := c.Split(rest, b.seen, eof)
-		switch {
-		case err != nil:
-			b.tooLong, b.atEOF = errors.Is(err, ErrTooLong), eof
-			return nil, false, err
-		case n < 0 || n > len(rest) || (n == 0 && frame != nil):
-			return nil, false, fmt.Errorf("%w: Split took %d bytes of %d", ErrCodec, n, len(rest))
-		case n == 0 && eof:
-			return nil, false, io.ErrUnexpectedEOF
-		case n == 0:
-			b.await(c, rest)
-			return nil, false, nil
+		if err != nil || n <= 0 || n > len(rest) {
+			return nil, false, b.unsplit(c, frame, n, err, eof)
 		}
 		b.skip(n)
 		if frame != nil {
@@ -140,6 +131,22 @@ func (b *Buffer) Next(c Codec, eof bool) (frame []byte, ok bool, err error) {
 		}
 	}
 	return nil, false, nil
+}
+
+// unsplit is the end of a Next for which Split has taken nothing off, or more than
+// there is.
+func (b *Buffer) unsplit(c Codec, frame []byte, n int, err error, eof bool) error {
+	switch {
+	case err != nil:
+		b.tooLong, b.atEOF = errors.Is(err, ErrTooLong), eof
+		return err
+	case n != 0 || frame != nil:
+		return fmt.Errorf("%w: Split took %d bytes of %d", ErrCodec, n, b.Len())
+	case eof:
+		return io.ErrUnexpectedEOF
+	}
+	b.await(c)
+	return nil
 }
 
 // skip takes n bytes off the beginning.
@@ -151,9 +158,10 @@ func (b *Buffer) skip(n int) {
 	}
 }
 
-// await notes what is known of the frame that rest begins. Its size matters
-// only when the room is used up by it.
-func (b *Buffer) await(c Codec, rest []byte) {
+// await notes what is known of the frame that has begun. Its size matters only
+// when the room is used up by it.
+func (b *Buffer) await(c Codec) {
+	rest := b.Bytes()
 	b.seen, b.want = len(rest), 0
 	if b.w < len(b.data) || len(rest) < len(b.data)/2 {
 		return

@@ -24,17 +24,16 @@ type Line struct {
 // Split finds the first line. It searches each byte once, however the line is
 // cut up on its way.
 func (l Line) Split(buf []byte, seen int, eof bool) (line []byte, n int, err error) {
-	max := limit(l.Max)
 	i := bytes.IndexByte(buf[seen:], '\n')
 	if i < 0 {
-		return l.rest(buf, max, eof)
+		return l.rest(buf, eof)
 	}
 	i += seen
 	end := i
 	if end > 0 && buf[end-1] == '\r' {
 		end--
 	}
-	if end > max {
+	if max := limit(l.Max); end > max {
 		return nil, 0, tooLong(max)
 	}
 	if l.KeepEnd {
@@ -46,7 +45,8 @@ func (l Line) Split(buf []byte, seen int, eof bool) (line []byte, n int, err err
 // rest judges bytes without a line end: more may come, it is the last line, or
 // it is too long whatever comes. One "\r" over the maximum may yet turn out to
 // be part of the line's end.
-func (l Line) rest(buf []byte, max int, eof bool) ([]byte, int, error) {
+func (l Line) rest(buf []byte, eof bool) ([]byte, int, error) {
+	max := limit(l.Max)
 	mayEnd := !eof && len(buf) == max+1 && buf[max] == '\r'
 	if len(buf) > max && !mayEnd {
 		return nil, 0, tooLong(max)
