@@ -11,8 +11,12 @@ import (
 // buffers holds the frame.Buffers of clients that have nothing to split.
 var buffers = sync.Pool{New: func() any { return frame.NewBuffer(16 << 10) }}
 
-// yieldEvery is after how many frames of one client a turn looks at the clock.
-const yieldEvery = 16
+// A turn looks at the clock after so many frames of one client first, after twice
+// as many then, and so on. The step is bounded, for the next frames may take longer.
+const (
+	firstLook = 16
+	maxStep   = 64
+)
 
 // verdict is what a turn has come to.
 type verdict int
@@ -42,7 +46,7 @@ func (c *Client) turn(eof, inline bool, until int64) verdict {
 		return drained
 	}
 	began := c.partial
-	b, ok, err := c.nextFrame(eof)
+	b, ok, err := c.in.Next(c.codec(), eof)
 	if ok || err != nil {
 		began = 0
 		c.beginBatch(inline)
@@ -58,29 +62,33 @@ func (c *Client) turn(eof, inline bool, until int64) verdict {
 	return drained
 }
 
-// nextFrame splits off the next frame.
-func (c *Client) nextFrame(eof bool) ([]byte, bool, error) {
-	return c.in.Next(c.codec(), eof)
-}
-
 // serveAll serves the frame b, if ok says that there is one, and those after it.
 // err is what the codec says of what comes then.
 func (c *Client) serveAll(b []byte, ok bool, err error, eof bool, until int64) verdict {
+	look := firstLook
 	for n := 1; ; n++ {
 		switch {
 		case ok:
 			c.framesIn++
-			c.goesOn(c.serveFrame(b))
+			if err := c.serveFrame(b); err != nil {
+				c.goesOn(err)
+			}
 		case err == nil:
 			return c.endOfTurn(eof, drained)
 		case !c.skip(err):
 			c.endInput(FrameError, err)
 			return over
 		}
-		if c.stopping() || c.paused.Load() || until != 0 && n%yieldEvery == 0 && c.wire.now() > until {
+		if c.stopping() || c.paused.Load() {
 			return c.endOfTurn(eof, early)
 		}
-		b, ok, err = c.nextFrame(eof)
+		if n >= look && c.in.Len() > 0 {
+			if until != 0 && c.wire.now() > until {
+				return c.endOfTurn(eof, early)
+			}
+			look += min(look, maxStep)
+		}
+		b, ok, err = c.in.Next(c.codec(), eof)
 	}
 }
 
