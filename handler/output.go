@@ -179,17 +179,19 @@ func (c *Client) WriteFrame(payload []byte) error {
 	}
 	before := len(o.pending)
 	codec := c.codec()
-	if w, ok := codec.(frame.Wrapper); ok && c.direct && len(payload) >= directSize {
-		head, tail, err := w.Wrap(o.pending, payload)
-		if err != nil {
-			c.releaseLocked()
-			return err
+	if c.direct && len(payload) >= directSize {
+		if w, ok := codec.(frame.Wrapper); ok {
+			head, tail, err := w.Wrap(o.pending, payload)
+			if err != nil {
+				c.releaseLocked()
+				return err
+			}
+			o.pending = head
+			o.size += len(head) - before
+			o.added += int64(len(head) - before)
+			c.sendLocked(o, payload, tail)
+			return nil
 		}
-		o.pending = head
-		o.size += len(head) - before
-		o.added += int64(len(head) - before)
-		c.sendLocked(o, payload, tail)
-		return nil
 	}
 	b, err := codec.Append(o.pending, payload)
 	if err != nil {
