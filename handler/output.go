@@ -135,9 +135,7 @@ func (c *Client) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	if o := c.out; o != nil && c.gathersLocked(o, len(p)) {
 		o.pending = append(o.pending, p...)
-		o.size += len(p)
-		o.added += int64(len(p))
-		c.count.framesOut++
+		c.countLocked(o, len(p))
 		c.mu.Unlock()
 		return len(p), nil
 	}
@@ -173,12 +171,21 @@ func (c *Client) WriteFrame(payload []byte) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	codec := c.codec()
+	if o := c.out; o != nil && c.gathersLocked(o, len(payload)) {
+		before := len(o.pending)
+		b, err := codec.Append(o.pending, payload)
+		if err == nil {
+			o.pending = b
+			c.countLocked(o, len(b)-before)
+		}
+		return err
+	}
 	o, err := c.admitLocked()
 	if err != nil {
 		return err
 	}
 	before := len(o.pending)
-	codec := c.codec()
 	if c.direct && len(payload) >= directSize {
 		if w, ok := codec.(frame.Wrapper); ok {
 			head, tail, err := w.Wrap(o.pending, payload)
@@ -247,10 +254,15 @@ func (c *Client) admitLocked() (*output, error) {
 
 // addedLocked sees to it that n more pending bytes are sent.
 func (c *Client) addedLocked(o *output, n int) {
+	c.countLocked(o, n)
+	c.flushLaterLocked(o)
+}
+
+// countLocked counts a message of n bytes in.
+func (c *Client) countLocked(o *output, n int) {
 	o.size += n
 	o.added += int64(n)
 	c.count.framesOut++
-	c.flushLaterLocked(o)
 }
 
 // flushLaterLocked flushes what is pending now, or leaves that to the batch.
