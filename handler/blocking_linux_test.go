@@ -24,7 +24,7 @@ import (
 
 // prompt is how long a reply may take that waits for nobody, on a machine that is
 // busy and with the race detector.
-const prompt = time.Second
+const prompt = 2 * time.Second
 
 // bothWays runs test over TCP, on the loops and with a goroutine for each
 // connection. After it nothing is left: no goroutine and no descriptor.
