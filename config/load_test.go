@@ -24,8 +24,12 @@ import (
 func defaults() config.Config {
 	return config.Config{
 		Handler: "echo",
-		TCP:     tcp.Config{Network: "tcp", Address: ":8000", WhenFull: tcp.Wait, DrainTimeout: 10 * time.Second},
-		Echo:    echo.Config{MaxLine: 64 << 10, WriteTimeout: 30 * time.Second},
+		TCP: tcp.Config{
+			Network: "tcp", Address: ":8000", WhenFull: tcp.Wait, DrainTimeout: 10 * time.Second,
+			TLS: tcp.TLSConfig{MinVersion: "1.2"}, HandshakeTimeout: 10 * time.Second,
+			ProxyProtocol: tcp.ProxyOff, ProxyHeaderTimeout: 5 * time.Second,
+		},
+		Echo: echo.Config{MaxLine: 64 << 10, WriteTimeout: 30 * time.Second},
 		Proxy: proxy.Config{
 			Balance: proxy.RoundRobin, ConnectTimeout: 5 * time.Second, IdleTimeout: time.Hour,
 			Pool:      proxy.PoolConfig{MaxIdle: time.Minute},
@@ -350,7 +354,7 @@ func TestLoadErrors(t *testing.T) {
 		{
 			name: "an alias of what it is in", args: options, file: "tcp: &a\n  tcp: *a\n  address: *a\n",
 			want: []string{
-				`tcp.tcp: file wireline.yaml: unknown key`,
+				`tcp.tcp: file wireline.yaml: unknown key (did you mean tcp.tls?)`,
 				`tcp.address: file wireline.yaml: is a section, and wants a single value`,
 			},
 		},

@@ -39,6 +39,16 @@ tcp:
   max_clients_per_ip: 0 # default
   when_full: wait # default
   accept_rate: 2.5 # file wireline.toml
+  tls:
+    cert: "" # default
+    key: "" # default
+    client_ca: "" # default
+    min_version: "1.2" # default
+    alpn: [] # default
+  handshake_timeout: 10s # default
+  proxy_protocol: off # default
+  proxy_protocol_trusted: [] # default
+  proxy_header_timeout: 5s # default
   drain_timeout: 0s # flag --tcp.drain_timeout
   grace_delay: 0s # default
 echo:
@@ -119,8 +129,8 @@ func roundTrip(t testing.TB, loaded *config.Loaded) {
 	if got, want := strings.Count(text, " # "), len(config.Keys(config.Config{})); got < want {
 		t.Errorf("%d comments for %d keys:\n%s", got, want, text)
 	}
-	// tcp, echo, proxy, proxy.pool, proxy.health and log have a line each.
-	if got, want := strings.Count(text, "\n"), len(config.Keys(config.Config{}))+6; got != want {
+	// tcp, tcp.tls, echo, proxy, proxy.pool, proxy.health and log have a line each.
+	if got, want := strings.Count(text, "\n"), len(config.Keys(config.Config{}))+7; got != want {
 		t.Errorf("%d lines, want %d:\n%s", got, want, text)
 	}
 }

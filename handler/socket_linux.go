@@ -344,9 +344,7 @@ func (s *socket) localAddrLocked() net.Addr {
 		return m.local
 	}
 	if !s.closed && !s.hijacked && !s.dead {
-		if addr := sock.LocalAddr(s.FD()); addr != nil {
-			return addr
-		}
+		return sock.LocalAddr(s.FD(), s.session.LocalAddr())
 	}
 	return s.session.LocalAddr()
 }

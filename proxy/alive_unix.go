@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"wireline/lib/sock"
 )
 
 // alive looks at a connection that waits, without sending or taking anything: the
@@ -24,7 +26,7 @@ func alive(conn net.Conn, used bool) bool {
 	ok = false
 	err = raw.Control(func(fd uintptr) {
 		var one [1]byte
-		n, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		n, err := sock.Peek(int(fd), one[:])
 		ok = err == unix.EAGAIN || err == nil && n > 0 && !used
 	})
 	return err == nil && ok

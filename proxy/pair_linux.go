@@ -5,7 +5,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -85,9 +84,7 @@ func (p *pair) header() header {
 	h := header{version: p.proxy.cfg.SendProxy}
 	if p.proxy.cfg.sendsProxy() {
 		h.client = p.session.RemoteAddr()
-		if h.local = sock.LocalAddr(p.clientFD); h.local == nil {
-			h.local = p.session.LocalAddr()
-		}
+		h.local = sock.LocalAddr(p.clientFD, p.session.LocalAddr())
 	}
 	return h
 }
@@ -121,7 +118,7 @@ func (p *pair) join(conn net.Conn) error {
 		sock.Reset(conn)
 		return os.ErrClosed
 	}
-	fd, err := detach(conn)
+	fd, err := sock.Detach(conn)
 	if err == nil {
 		if err = p.group.Add(&p.client.Socket, p.clientFD, &p.client); err == nil {
 			if err = p.group.AddBeside(&p.client.Socket, &p.upstream.Socket, fd, &p.upstream); err == nil {
@@ -138,28 +135,6 @@ func (p *pair) join(conn net.Conn) error {
 	}
 	p.end(handler.ByServer, handler.IOError, err)
 	return err
-}
-
-// detach takes the socket of conn away from package net, which has a poller of its
-// own.
-func detach(conn net.Conn) (fd int, err error) {
-	defer conn.Close() // its descriptor is not ours
-	raw, err := conn.(syscall.Conn).SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	ctlErr := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
-	if err == nil {
-		err = ctlErr
-	}
-	return fd, os.NewSyscallError("fcntl", err)
-}
-
-// restore undoes detach.
-func restore(fd int) (net.Conn, error) {
-	file := os.NewFile(uintptr(fd), "socket")
-	defer file.Close() // the connection has a descriptor of its own
-	return net.FileConn(file)
 }
 
 func (e *end) other() *end {
@@ -295,7 +270,7 @@ func (e *end) close() (last bool) {
 
 // giveBack returns the upstream's socket to its pool.
 func (p *pair) giveBack(fd int) {
-	conn, err := restore(fd)
+	conn, err := sock.Attach(fd)
 	if err == nil {
 		p.base.upstream.pool.put(conn, true)
 	}

@@ -19,11 +19,18 @@ type arrival struct {
 	peer netip.AddrPort // without its zone; not valid on unix sockets
 	zone uint32         // number of the interface, of a link-local peer
 	name string         // of a peer on a unix socket
-	from *rawListener
+
+	from   *rawListener // nil if it came as a net.Conn
+	header header       // of the PROXY protocol, if there was one
 }
 
-// ip is the address that a client is counted by; not valid on unix sockets.
+// ip is the address that a client is counted by: the one that was announced, if one
+// was; not valid on unix sockets.
 func (a *arrival) ip() netip.Addr {
+	if _, remote := a.header.addrs(); remote != nil {
+		addr, _ := remote.(*net.TCPAddr)
+		return addr.AddrPort().Addr().Unmap()
+	}
 	if a.conn == nil {
 		return a.peer.Addr().Unmap()
 	}
@@ -33,9 +40,23 @@ func (a *arrival) ip() netip.Addr {
 	return netip.Addr{}
 }
 
+// who is the peer for the log.
+func (a *arrival) who() string {
+	if a.conn != nil {
+		return peer(a.conn)
+	}
+	return a.ip().String()
+}
+
+// take takes the header off the connection.
+func (a *arrival) take(h header) error {
+	a.header = h
+	return a.skip(h.size)
+}
+
 // reset turns the client away with a RST.
 func (a *arrival) reset() {
-	if a.conn == nil && a.makeConn() != nil {
+	if a.makeConn() != nil {
 		return // it is closed
 	}
 	sock.Reset(a.conn)

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"cmp"
 	"log/slog"
 	"math"
 	"time"
@@ -52,6 +53,23 @@ type Config struct {
 	// faster waits in the kernel's queue. Zero means no limit.
 	AcceptRate float64 `config:"accept_rate" default:"0" help:"new connections per second, 0 = no limit"`
 
+	// TLS has the server speak TLS, on every listener.
+	TLS TLSConfig `config:"tls"`
+
+	// HandshakeTimeout bounds a TLS handshake. Zero means 10 seconds.
+	HandshakeTimeout time.Duration `config:"handshake_timeout" default:"10s" help:"bound of a TLS handshake"`
+
+	// ProxyProtocol says whether connections begin with a header of the PROXY
+	// protocol. Empty means ProxyOff.
+	ProxyProtocol ProxyProtocol `config:"proxy_protocol" default:"off" help:"PROXY protocol header from trusted peers: off, optional or required"`
+
+	// ProxyProtocolTrusted are the networks and addresses whose header is believed,
+	// as 10.0.0.0/8 or ::1. Peers on unix sockets always are.
+	ProxyProtocolTrusted []string `config:"proxy_protocol_trusted" help:"networks whose PROXY header is believed, as 10.0.0.0/8"`
+
+	// ProxyHeaderTimeout bounds the wait for that header. Zero means 5 seconds.
+	ProxyHeaderTimeout time.Duration `config:"proxy_header_timeout" default:"5s" help:"bound of the wait for a PROXY header"`
+
 	// DrainTimeout bounds a graceful stop: what is not done by then is reset.
 	// Zero means 10 seconds, negative means to cut at once.
 	DrainTimeout time.Duration `config:"drain_timeout" default:"10s" help:"bound of a graceful stop, then what is left is reset; 0s cuts at once"`
@@ -83,6 +101,9 @@ func (c *Config) Validate() error {
 		"WhenFull", c.WhenFull, "must be wait or refuse")
 	e.Check(c.AcceptRate >= 0 && !math.IsInf(c.AcceptRate, 1),
 		"AcceptRate", c.AcceptRate, "must be a number that is not negative") // NaN too
+	c.TLS.check(&e)
+	e.Check(c.HandshakeTimeout >= 0, "HandshakeTimeout", c.HandshakeTimeout, "must not be negative")
+	c.checkAnnouncing(&e)
 	e.Check(c.GraceDelay >= 0, "GraceDelay", c.GraceDelay, "must not be negative")
 	return e.Err()
 }
@@ -109,6 +130,10 @@ func (c *Config) drainTimeout() time.Duration {
 		return 0
 	}
 	return c.DrainTimeout
+}
+
+func (c *Config) handshakeTimeout() time.Duration {
+	return cmp.Or(c.HandshakeTimeout, defaultHandshakeTimeout)
 }
 
 func (c *Config) log() *slog.Logger {

@@ -3,6 +3,7 @@ package tcp
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -41,7 +42,7 @@ type rawListener struct {
 // newRawListener returns nil where the handler does not take sockets, or the
 // listener is more than a plain one.
 func newRawListener(s *Server, ln net.Listener) *rawListener {
-	if _, ok := s.handler().(handler.SocketRegistrar); !ok {
+	if _, ok := s.handler().(handler.SocketRegistrar); !ok || s.tls != nil {
 		return nil
 	}
 	var sc syscall.Conn
@@ -214,16 +215,41 @@ func unixName(path []int8) string {
 // offer offers a socket to the handler, and reports whether it took it.
 func (s *Server) offer(d *door, a *arrival) bool {
 	h := s.handler().(handler.SocketRegistrar)
-	return h.RegisterSocket(d.ctx, a.fd, newSession(a))
+	return h.RegisterSocket(a.header.with(d.ctx), a.fd, newSession(a))
 }
 
-// makeConn makes a net.Conn of the socket.
-func (a *arrival) makeConn() error {
-	f := os.NewFile(uintptr(a.fd), "socket")
-	defer f.Close() // the connection has a descriptor of its own
-	conn, err := net.FileConn(f)
-	a.conn = conn
+// makeConn makes a net.Conn of the socket, if it is none yet.
+func (a *arrival) makeConn() (err error) {
+	if a.conn == nil {
+		a.conn, err = sock.Attach(a.fd)
+	}
 	return err
+}
+
+// unmakeConn undoes makeConn for an arrival that came as a socket.
+func (a *arrival) unmakeConn() (err error) {
+	if a.from != nil {
+		a.fd, err = sock.Detach(a.conn)
+		a.conn = nil
+	}
+	return err
+}
+
+// skip takes n bytes that have arrived.
+func (a *arrival) skip(n int) error {
+	b := make([]byte, n)
+	if a.conn != nil {
+		_, err := io.ReadFull(a.conn, b)
+		return err
+	}
+	for n > 0 {
+		m, errno := sock.RawRead(uintptr(a.fd), b[:n])
+		if errno != 0 || m == 0 {
+			return os.NewSyscallError("read", errno)
+		}
+		n -= m
+	}
+	return nil
 }
 
 // rawSession is a socket that the handler has. Its peer's address takes half of
@@ -245,7 +271,27 @@ type namedSession struct {
 // RemoteAddr implements handler.Session.
 func (n *namedSession) RemoteAddr() net.Addr { return &net.UnixAddr{Name: n.name, Net: "unix"} }
 
+// announcedSession is one whose two ends were announced.
+type announcedSession struct {
+	rawSession
+	ends ends
+}
+
+// LocalAddr implements handler.Session.
+func (s *announcedSession) LocalAddr() net.Addr { return s.ends.local }
+
+// RemoteAddr implements handler.Session.
+func (s *announcedSession) RemoteAddr() net.Addr { return s.ends.remote }
+
 func newSession(a *arrival) handler.Session {
+	if local, remote := a.header.addrs(); remote != nil {
+		ip := a.ip()
+		s := &announcedSession{rawSession{from: a.from, tcp: ip.IsValid()}, ends{local, remote}}
+		if s.tcp {
+			s.ip = ip.As16()
+		}
+		return s
+	}
 	r := rawSession{from: a.from, port: a.peer.Port(), zone: a.zone, tcp: a.peer.IsValid()}
 	if a.name != "" {
 		return &namedSession{r, a.name}

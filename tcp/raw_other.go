@@ -3,6 +3,7 @@
 package tcp
 
 import (
+	"io"
 	"net"
 	"os"
 )
@@ -18,3 +19,10 @@ func (l *rawListener) accept() (arrival, error) { panic("unreachable") }
 func (s *Server) offer(*door, *arrival) bool { return false }
 
 func (a *arrival) makeConn() error { return nil }
+
+func (a *arrival) unmakeConn() error { return nil }
+
+func (a *arrival) skip(n int) error {
+	_, err := io.ReadFull(a.conn, make([]byte, n))
+	return err
+}

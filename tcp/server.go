@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -32,19 +33,27 @@ type Server struct {
 	// Handler serves the connections. Nil discards what they send.
 	Handler handler.Handler
 
+	// TLSConfig, if set, has the server speak TLS by it, whatever Config.TLS says.
+	TLSConfig *tls.Config
+
 	once    sync.Once
 	ctx     context.Context // of every connection; ends when they are cut
 	cut     context.CancelFunc
 	discard handler.Handler
 	drain   drain
 
+	announcing announcing
+	tls        *tls.Config // nil without TLS
+	tlsErr     error       // why there is none, though it is wanted
+
 	admission admission
 	accepting wait.Wait // accept loops
 	serving   wait.Wait // connections
 
 	mu       sync.Mutex
-	stopped  chan struct{} // closed when the server stops
-	stopping bool
+	stopping context.Context // ends when the server stops; stopped is its Done
+	stopped  <-chan struct{}
+	halt     context.CancelFunc // ends stopping, under mu
 	doors    map[*door]struct{} // the listeners
 	sessions map[*session]struct{}
 
@@ -59,12 +68,19 @@ type Stats struct {
 	RefusedPerIP uint64 // reset because of MaxClientsPerIP
 	Panics       uint64 // handlers that panicked, or ended their goroutine
 
+	// RefusedHeader counts connections reset because their PROXY header was bad,
+	// missing, or from somebody who is not trusted; FailedHandshakes those that did
+	// not come to TLS.
+	RefusedHeader, FailedHandshakes uint64
+
 	// AcceptErrors counts failed accepts that were waited out, AcceptEpisodes
 	// the times in which there were some: a line in the log each.
 	AcceptErrors, AcceptEpisodes uint64
 }
 
 type counters struct {
+	refusedHeader, failedHandshakes stdatomic.Uint64
+
 	accepted, refusedFull, refusedPerIP, acceptErrors, acceptEpisodes, panics stdatomic.Uint64
 }
 
@@ -77,6 +93,9 @@ func (s *Server) Stats() Stats {
 		RefusedPerIP: s.stats.refusedPerIP.Load(),
 		Panics:       s.stats.panics.Load(),
 
+		RefusedHeader:    s.stats.refusedHeader.Load(),
+		FailedHandshakes: s.stats.failedHandshakes.Load(),
+
 		AcceptErrors:   s.stats.acceptErrors.Load(),
 		AcceptEpisodes: s.stats.acceptEpisodes.Load(),
 	}
@@ -86,12 +105,15 @@ func (s *Server) Stats() Stats {
 func (s *Server) init() {
 	s.once.Do(func() {
 		s.ctx, s.cut = context.WithCancel(context.Background())
-		s.stopped = make(chan struct{})
+		s.stopping, s.halt = context.WithCancel(context.Background())
+		s.stopped = s.stopping.Done()
 		s.doors = make(map[*door]struct{})
 		s.drain.init()
 		s.sessions = make(map[*session]struct{})
 		s.discard = &handler.Frames{Codec: discard{}}
 		s.admission.init(&s.Config)
+		s.announcing = s.Config.announcing()
+		s.tls, s.tlsErr = s.tlsConfig()
 	})
 }
 
@@ -119,6 +141,10 @@ func (s *Server) handler() handler.Handler {
 // it waits and tries again.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	s.init()
+	if s.tlsErr != nil {
+		ln.Close()
+		return s.tlsErr
+	}
 	d := &door{ctx: connContext{s.ctx, ctx}, ln: ln, raw: newRawListener(s, ln)}
 	if !s.addDoor(d) {
 		d.close()
@@ -168,7 +194,7 @@ func (c connContext) Value(key any) any {
 func (s *Server) addDoor(d *door) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping {
+	if s.isStopping() {
 		return false
 	}
 	s.doors[d] = struct{}{}
@@ -189,22 +215,14 @@ func (s *Server) stop() {
 	s.init()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping {
+	if s.isStopping() {
 		return
 	}
-	s.stopping = true
 	s.drain.began = time.Now()
-	close(s.stopped)
+	s.halt()
 	for d := range s.doors {
 		d.interrupt()
 	}
 }
 
-func (s *Server) isStopping() bool {
-	select {
-	case <-s.stopped:
-		return true
-	default:
-		return false
-	}
-}
+func (s *Server) isStopping() bool { return s.stopping.Err() != nil }

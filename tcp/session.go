@@ -27,14 +27,28 @@ type session struct {
 	cut       bool
 }
 
-// start admits a connection and serves it, on the handler's own terms or in a
-// goroutine. Before that it is in the server's count and in the handler's set, so
-// that a stop in between misses it in neither.
+// start finds a place for a connection, and goes on with it when its header is there,
+// if it is to have one.
 func (s *Server) start(d *door, a arrival) {
 	if !s.admission.place(s.stopped) {
 		s.turnAway(a)
 		return
 	}
+	switch state, err := s.greet(&a); state {
+	case refused:
+		s.refuse(a, err)
+	case waiting:
+		s.serving.Add(1)
+		go s.awaitHeader(d, a)
+	default:
+		s.admit(d, a)
+	}
+}
+
+// admit serves a connection, on the handler's own terms or in a goroutine. Before that
+// it is in the server's count and in the handler's set, so that a stop in between
+// misses it in neither.
+func (s *Server) admit(d *door, a arrival) {
 	ip := a.ip()
 	if !s.admission.enter(ip) {
 		s.admission.giveBack()
@@ -45,22 +59,23 @@ func (s *Server) start(d *door, a arrival) {
 	}
 	s.stats.accepted.Add(1)
 	s.serving.Add(1)
-	if a.conn == nil {
-		if s.offer(d, &a) {
-			return
-		}
-		if err := a.makeConn(); err != nil {
-			s.log().Warn("connection lost", "peer", ip.String(), "err", err)
-			s.admission.leave(ip)
-			s.serving.Done()
-			return
-		}
+	if a.conn == nil && s.tls == nil && s.offer(d, &a) {
+		return
 	}
-	ses := &session{server: s, conn: a.conn, ip: ip}
+	if err := a.makeConn(); err != nil {
+		s.log().Warn("connection lost", "peer", ip.String(), "err", err)
+		s.admission.leave(ip)
+		s.serving.Done()
+		return
+	}
+	ses := &session{server: s, conn: a.header.announce(a.conn), ip: ip}
 	s.mu.Lock()
 	s.sessions[ses] = struct{}{}
 	s.mu.Unlock()
-	if serve := s.register(handler.WithRelease(d.ctx, ses.forget), ses); serve != nil {
+	ctx := handler.WithRelease(a.header.with(d.ctx), ses.forget)
+	if s.tls != nil {
+		go s.serve(ses, func() { s.handshake(ctx, ses) })
+	} else if serve := s.register(ctx, ses); serve != nil {
 		go s.serve(ses, serve)
 	}
 }
@@ -74,7 +89,7 @@ func (s *Server) turnAway(a arrival) {
 		a.reset()
 		return
 	}
-	if a.conn == nil && a.makeConn() != nil {
+	if a.makeConn() != nil {
 		return
 	}
 	s.serving.Add(1)

@@ -7,11 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LocalAddr asks the system for the local end of a TCP socket; nil if fd is none.
-func LocalAddr(fd int) net.Addr {
+// LocalAddr is the local end of a socket that a listener at addr has accepted. Where
+// that says it, the system is not asked; a listener may be on all hosts.
+func LocalAddr(fd int, addr net.Addr) net.Addr {
+	if tcp, ok := addr.(*net.TCPAddr); !ok || !tcp.IP.IsUnspecified() {
+		return addr
+	}
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
-		return nil
+		return addr
 	}
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
@@ -19,7 +23,7 @@ func LocalAddr(fd int) net.Addr {
 	case *unix.SockaddrInet6:
 		return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port, Zone: Zone(sa.ZoneId)}
 	}
-	return nil
+	return addr
 }
 
 // Zone is the name of the interface with that index, as package net has it in the

@@ -1,0 +1,38 @@
+package sock
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Detach takes the socket of a *net.TCPConn or *net.UnixConn away from package net,
+// which has a poller of its own. The descriptor is the caller's; conn is closed in any
+// case. Attach undoes it.
+func Detach(conn net.Conn) (fd int, err error) {
+	defer conn.Close() // its descriptor is another one
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return -1, errors.ErrUnsupported
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	ctlErr := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, ctlErr); err != nil {
+		return -1, os.NewSyscallError("fcntl", err)
+	}
+	return fd, nil
+}
+
+// Attach makes a net.Conn of a stream socket, and takes over the descriptor, also when
+// it fails.
+func Attach(fd int) (net.Conn, error) {
+	file := os.NewFile(uintptr(fd), "socket")
+	defer file.Close() // the connection has a descriptor of its own
+	return net.FileConn(file)
+}

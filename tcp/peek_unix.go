@@ -1,0 +1,77 @@
+//go:build unix
+
+package tcp
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"wireline/lib/sock"
+)
+
+// peeks holds buffers to look at headers in.
+var peeks = sync.Pool{New: func() any { return new([fixedSize + maxRest]byte) }}
+
+// peekAt looks for a header in what has arrived on a socket.
+func peekAt(fd int) (header, error) {
+	b := peeks.Get().(*[fixedSize + maxRest]byte)
+	defer peeks.Put(b)
+	n, err := sock.Peek(fd, b[:])
+	switch {
+	case err == unix.EAGAIN:
+		return header{}, io.ErrUnexpectedEOF
+	case err != nil:
+		return header{}, err
+	case n == 0:
+		return header{}, errNoHeader // the peer has closed already
+	}
+	return parseHeader(b[:n])
+}
+
+// peeked is the socket under a connection whose bytes are the socket's own; nil if it
+// is none.
+func peekable(conn net.Conn) syscall.RawConn {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		raw, _ := conn.(syscall.Conn).SyscallConn()
+		return raw
+	}
+	return nil
+}
+
+// peek looks for a header in what has arrived; it is io.ErrUnexpectedEOF where that is
+// not enough to say.
+func (a *arrival) peek() (h header, err error) {
+	if a.conn == nil {
+		return peekAt(a.fd)
+	}
+	raw := peekable(a.conn)
+	if raw == nil {
+		return header{}, io.ErrUnexpectedEOF
+	}
+	if ctlErr := raw.Control(func(fd uintptr) { h, err = peekAt(int(fd)) }); ctlErr != nil {
+		return header{}, ctlErr
+	}
+	return h, err
+}
+
+// await waits for a header, until the connection's read deadline.
+func (a *arrival) await() (h header, err error) {
+	raw := peekable(a.conn)
+	if raw == nil {
+		return a.readAhead()
+	}
+	waitErr := raw.Read(func(fd uintptr) bool {
+		h, err = peekAt(int(fd))
+		return !errors.Is(err, io.ErrUnexpectedEOF)
+	})
+	if waitErr != nil {
+		return header{}, waitErr
+	}
+	return h, err
+}

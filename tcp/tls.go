@@ -1,0 +1,217 @@
+package tcp
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"wireline/lib/field"
+	"wireline/lib/sock"
+)
+
+// TLSConfig has the server speak TLS. The zero value does not.
+type TLSConfig struct {
+	// Cert is the file with the certificate, and those between it and the root, in
+	// PEM; Key the one with its private key. Both or none are set. They are read
+	// again when they have changed, which touches no connection there is.
+	Cert string `config:"cert" help:"file with the certificate chain in PEM; with it the server speaks TLS"`
+	Key  string `config:"key" help:"file with the certificate's private key in PEM"`
+
+	// ClientCA, if set, is a file with certificates in PEM: a client must have one
+	// that one of them has signed. It is read again too.
+	ClientCA string `config:"client_ca" help:"file with the certificates that clients' own must be signed by; empty = clients need none"`
+
+	// MinVersion is the least version of TLS: 1.2 or 1.3. Empty means 1.2.
+	MinVersion string `config:"min_version" default:"1.2" help:"1.2 or 1.3"`
+
+	// ALPN are the protocols that the server speaks, the best first (RFC 7301). A
+	// client that names some, and none of them, is refused. Empty means that it is
+	// not asked.
+	ALPN []string `config:"alpn" help:"application protocols offered, the best first"`
+}
+
+// defaultHandshakeTimeout bounds a TLS handshake when Config.HandshakeTimeout is zero.
+const defaultHandshakeTimeout = 10 * time.Second
+
+// enabled reports whether the server is to speak TLS.
+func (c *TLSConfig) enabled() bool { return c.Cert != "" || c.Key != "" }
+
+// check adds what is wrong to e.
+func (c *TLSConfig) check(e *field.Errors) {
+	e.Check(c.MinVersion == "" || c.MinVersion == "1.2" || c.MinVersion == "1.3", "TLS.MinVersion", c.MinVersion, "must be 1.2 or 1.3")
+	switch {
+	case !c.enabled():
+		e.Check(c.ClientCA == "", "TLS.ClientCA", c.ClientCA, "needs a certificate of the server's own: set cert and key")
+	case c.Key == "":
+		e.Check(false, "TLS.Key", c.Key, "must be set, as cert is")
+	case c.Cert == "":
+		e.Check(false, "TLS.Cert", c.Cert, "must be set, as key is")
+	default:
+		if _, err := tls.LoadX509KeyPair(c.Cert, c.Key); err != nil {
+			e.Check(false, "TLS.Cert", c.Cert, "is of no use: "+err.Error())
+		}
+	}
+	if c.ClientCA != "" {
+		if _, err := loadPool(c.ClientCA); err != nil {
+			e.Check(false, "TLS.ClientCA", c.ClientCA, "is of no use: "+err.Error())
+		}
+	}
+}
+
+func loadPool(file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, errors.New("no certificate in PEM is in it")
+	}
+	return pool, nil
+}
+
+// tlsConfig is what the server's handshakes go by; nil for a server without TLS.
+func (s *Server) tlsConfig() (*tls.Config, error) {
+	if s.TLSConfig != nil {
+		return s.TLSConfig, nil
+	}
+	c := &s.Config.TLS
+	if !c.enabled() {
+		return nil, nil
+	}
+	files := &certificates{server: s}
+	if err := files.load(); err != nil {
+		return nil, fmt.Errorf("tcp: %w", err)
+	}
+	base := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: c.ALPN}
+	if c.MinVersion == "1.3" {
+		base.MinVersion = tls.VersionTLS13
+	}
+	base.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return files.current().cert, nil }
+	if c.ClientCA != "" {
+		// A configuration for each client, as there is no GetClientCAs. Tickets
+		// stay good: without keys of its own it has those of base.
+		base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			own := base.Clone()
+			own.GetConfigForClient = nil
+			own.ClientAuth, own.ClientCAs = tls.RequireAndVerifyClientCert, files.current().clients
+			return own, nil
+		}
+	}
+	return base, nil
+}
+
+// reloadEvery is how often the files are looked at, at most: with a handshake.
+const reloadEvery = time.Second
+
+// certificates are those of TLSConfig, as they are in the files now.
+type certificates struct {
+	server *Server
+
+	mu      sync.Mutex
+	looked  time.Time
+	stamps  [3]stamp
+	loaded  material
+	failing bool // the last reload failed, and that was logged
+}
+
+// material is what one reading of the files has given.
+type material struct {
+	cert    *tls.Certificate
+	clients *x509.CertPool
+}
+
+// stamp tells one state of a file from another.
+type stamp struct {
+	modified time.Time
+	size     int64
+}
+
+func (c *certificates) files() [3]string {
+	cfg := &c.server.Config.TLS
+	return [3]string{cfg.Cert, cfg.Key, cfg.ClientCA}
+}
+
+func (c *certificates) look() (stamps [3]stamp) {
+	for i, file := range c.files() {
+		if info, err := os.Stat(file); err == nil {
+			stamps[i] = stamp{info.ModTime(), info.Size()}
+		}
+	}
+	return stamps
+}
+
+// current returns what is in the files. If they cannot be used, as while somebody is
+// writing them, it is what was there before.
+func (c *certificates) current() material {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.looked) < reloadEvery {
+		return c.loaded
+	}
+	c.looked = time.Now()
+	stamps := c.look()
+	if stamps == c.stamps {
+		return c.loaded
+	}
+	switch err := c.loadLocked(); {
+	case err == nil:
+		c.stamps, c.failing = stamps, false
+		c.server.log().Info("certificates reloaded", "cert", c.server.Config.TLS.Cert)
+	case !c.failing:
+		c.failing = true
+		c.server.log().Warn("certificates cannot be reloaded, going on with those before", "err", err)
+	}
+	return c.loaded
+}
+
+// load reads the files for the first time.
+func (c *certificates) load() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.looked, c.stamps = time.Now(), c.look()
+	return c.loadLocked()
+}
+
+func (c *certificates) loadLocked() error {
+	cfg := &c.server.Config.TLS
+	cert, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
+	if err != nil {
+		return err
+	}
+	m := material{cert: &cert}
+	if cfg.ClientCA != "" {
+		if m.clients, err = loadPool(cfg.ClientCA); err != nil {
+			return err
+		}
+	}
+	c.loaded = m
+	return nil
+}
+
+// handshake agrees on TLS, in the connection's goroutine, and goes on with its handler.
+func (s *Server) handshake(ctx context.Context, ses *session) {
+	conn := tls.Server(ses.conn, s.tls)
+	s.mu.Lock()
+	ses.conn = conn
+	s.mu.Unlock()
+	bounded, cancel := context.WithTimeout(ctx, s.handshakeTimeout())
+	defer cancel()
+	unwatch := context.AfterFunc(s.stopping, func() { time.AfterFunc(stopGrace, cancel) })
+	err := conn.HandshakeContext(bounded)
+	unwatch()
+	if err != nil {
+		s.stats.failedHandshakes.Add(1)
+		s.log().Debug("TLS handshake failed", "peer", peer(conn), "err", err)
+		sock.Linger(conn.NetConn(), dismissTime) // so that the peer sees the alert
+		return
+	}
+	if serve := s.register(ctx, ses); serve != nil {
+		serve()
+	}
+}
