@@ -279,3 +279,10 @@ func greeting() *handler.Frames {
 	h.OnOpen = func(c *handler.Client) error { return c.WriteFrame([]byte("welcome")) }
 	return h
 }
+
+// raw is a handler that is given the connections as they are.
+type raw func(conn net.Conn)
+
+func (h raw) Handle(_ context.Context, conn net.Conn) { h(conn) }
+
+func (h raw) Close() error { return nil }
