@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 )
 
 // halfClose are the tools that tell the server when their input is at its end.
@@ -186,22 +185,5 @@ func (p *toolProcess) send(s string) {
 	p.t.Helper()
 	if _, err := io.WriteString(p.stdin, s); err != nil {
 		p.t.Fatal(err)
-	}
-}
-
-// awaitOutput waits until the tool has printed s.
-func (p *toolProcess) awaitOutput(s string) {
-	p.t.Helper()
-	late := time.After(patience)
-	for {
-		more := p.stdout.more()
-		if strings.Contains(p.stdout.String(), s) {
-			return
-		}
-		select {
-		case <-more:
-		case <-late:
-			p.t.Fatalf("printed %q, want %q", p.stdout.String(), s)
-		}
 	}
 }

@@ -159,6 +159,34 @@ func (p *process) await(key, value string) entry {
 	}
 }
 
+// awaitOutput waits until the process has printed s.
+func (p *process) awaitOutput(s string) {
+	p.t.Helper()
+	p.awaitIn(&p.stdout, s, 1)
+}
+
+// awaitIn waits until out, which is the process's, has s that many times.
+func (p *process) awaitIn(out *output, s string, times int) {
+	p.t.Helper()
+	late := time.After(patience)
+	for {
+		more, ended := out.more(), p.ended()
+		n := strings.Count(out.String(), s)
+		if n >= times {
+			return
+		}
+		if ended {
+			p.t.Fatalf("the process has ended, and printed %q %d times, want %d", s, n, times)
+		}
+		select {
+		case <-more:
+		case <-p.exited:
+		case <-late:
+			p.t.Fatalf("printed %s with %q %d times, want %d", abridged(out.String()), s, n, times)
+		}
+	}
+}
+
 func (p *process) ended() bool {
 	select {
 	case <-p.exited:
