@@ -23,6 +23,17 @@ var (
 	telnet    = tool{name: "telnet", pkg: "inetutils-telnet"}
 	strace    = tool{name: "strace", pkg: "strace"}
 	goTool    = tool{name: "go", pkg: "golang-go"}
+
+	redisServer    = tool{name: "redis-server", pkg: "redis-server"}
+	redisCLI       = tool{name: "redis-cli", pkg: "redis-tools"}
+	redisBenchmark = tool{name: "redis-benchmark", pkg: "redis-tools"}
+	memcached      = tool{name: "memcached", pkg: "memcached"}
+	memccapable    = tool{name: "memccapable", pkg: "libmemcached-tools"}
+	nginx          = tool{name: "nginx", pkg: "nginx"}
+	haproxy        = tool{name: "haproxy", pkg: "haproxy"}
+	curl           = tool{name: "curl", pkg: "curl"}
+	wrk            = tool{name: "wrk", pkg: "wrk"}
+	iperf3         = tool{name: "iperf3", pkg: "iperf3"}
 )
 
 // need returns the tool's path, or skips the test because there is none. Where
@@ -31,19 +42,27 @@ var (
 func need(t *testing.T, tool tool) string {
 	t.Helper()
 	path, err := exec.LookPath(tool.name)
+	if err != nil { // servers, which not everybody has in PATH
+		path, err = exec.LookPath("/usr/sbin/" + tool.name)
+	}
 	if err == nil && tool.mark != "" {
 		help, _ := exec.Command(path, "-h").CombinedOutput() // some fail after -h
 		if !strings.Contains(string(help), tool.mark) {
 			err = exec.ErrNotFound
 		}
 	}
-	const missing = "no %s of the Debian package %s here"
-	switch {
-	case err == nil:
-	case os.Getenv("WIRELINE_TEST_INTEROP") == "required":
-		t.Fatalf(missing+", and WIRELINE_TEST_INTEROP=required", tool.name, tool.pkg)
-	default:
-		t.Skipf(missing, tool.name, tool.pkg)
+	if err != nil {
+		tool.missing(t)
 	}
 	return path
+}
+
+// missing ends a test for which there is no such tool.
+func (tool tool) missing(t *testing.T) {
+	t.Helper()
+	const missing = "no %s of the Debian package %s here"
+	if os.Getenv("WIRELINE_TEST_INTEROP") == "required" {
+		t.Fatalf(missing+", and WIRELINE_TEST_INTEROP=required", tool.name, tool.pkg)
+	}
+	t.Skipf(missing, tool.name, tool.pkg)
 }
