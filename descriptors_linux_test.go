@@ -122,9 +122,17 @@ func (q *queue) closeNext() {
 // time.
 func (p *process) countCalls(t *testing.T, name string, interval time.Duration) int {
 	t.Helper()
-	summary := filepath.Join(t.TempDir(), "summary")
-	cmd := exec.Command(need(t, strace), "-f", "-c", "-e", "trace="+name, "-o", summary,
-		"-p", strconv.Itoa(p.cmd.Process.Pid))
+	summary := p.strace(t, func() { time.Sleep(interval) }, "-c", "-e", "trace="+name) // the time is what is measured
+	return callsIn(t, summary, name)
+}
+
+// strace looks at the system calls of a process while f runs, and returns what it
+// has written of them.
+func (p *process) strace(t *testing.T, f func(), args ...string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "strace")
+	args = append([]string{"-f", "-o", file, "-p", strconv.Itoa(p.cmd.Process.Pid)}, args...)
+	cmd := exec.Command(need(t, strace), args...)
 	messages, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -139,15 +147,21 @@ func (p *process) countCalls(t *testing.T, name string, interval time.Duration) 
 		cmd.Wait()
 		t.Skipf("strace may not look at the process: %s", first[:n])
 	}
-	time.Sleep(interval) // this is what is measured
-	cmd.Process.Signal(syscall.SIGINT)
-	io.Copy(io.Discard, messages)
-	cmd.Wait() // it ends by the signal
-	b, err := os.ReadFile(summary)
+	var rest sync.WaitGroup
+	rest.Go(func() { io.Copy(io.Discard, messages) }) // it tells of new threads
+	detach := sync.OnceFunc(func() {
+		cmd.Process.Signal(syscall.SIGINT)
+		rest.Wait()
+		cmd.Wait() // it ends by the signal
+	})
+	defer detach() // also when f ends the test
+	f()
+	detach()
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return callsIn(t, string(b), name)
+	return string(b)
 }
 
 // callsIn finds the number of calls in what strace -c prints.

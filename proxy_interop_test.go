@@ -227,7 +227,7 @@ func startWeb(t *testing.T, files map[string]string) (addr string) {
 		}
 	}
 	port := freePort(t)
-	startNginx(t, fmt.Sprintf(`http {
+	startNginx(t, "", fmt.Sprintf(`http {
 		access_log off;
 		sendfile on;
 		client_body_temp_path body;
@@ -241,11 +241,12 @@ func startWeb(t *testing.T, files map[string]string) (addr string) {
 }
 
 // startNginx starts nginx as one process, in a folder of its own.
-func startNginx(t *testing.T, conf string) *process {
+func startNginx(t *testing.T, modules, conf string) *process {
 	t.Helper()
 	server := need(t, nginx)
 	folder := t.TempDir()
-	conf = `daemon off;
+	conf = modules + `
+		daemon off;
 		master_process off;
 		pid pid;
 		error_log stderr notice;
