@@ -588,7 +588,6 @@ func bounce(t *testing.T, conn net.Conn, interval time.Duration) {
 
 // A pair that never comes to its end is reset when the time is up, on both sides.
 func TestProxyDrainTimeoutCuts(t *testing.T) {
-	t.Parallel()
 	ends := make(chan error, 1)
 	p := startProxy(t, serveUpstream(t, func(conn *net.TCPConn) {
 		_, err := io.Copy(conn, struct{ io.Reader }{conn})
