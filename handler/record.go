@@ -102,7 +102,11 @@ func LogRecords(log *slog.Logger) func(Record) {
 func LogFailures(log *slog.Logger) func(Record) {
 	return func(r Record) {
 		if r.failed() && r.Reason != Panic {
-			log.Warn("connection failed", "id", r.ID, "peer", r.peer(), "reason", string(r.Reason), "err", r.Err)
+			attrs := []any{"id", r.ID, "peer", r.peer()}
+			if r.Upstream != "" {
+				attrs = append(attrs, "upstream", r.Upstream)
+			}
+			log.Warn("connection failed", append(attrs, "by", string(r.By), "reason", string(r.Reason), "err", r.Err)...)
 		}
 	}
 }

@@ -119,7 +119,7 @@ func highestOf(list []*upstream, client netip.Addr) int {
 	best, highest := 0, uint64(0)
 	for i, u := range list {
 		h := fnv.New64a()
-		h.Write([]byte(u.name))
+		h.Write([]byte(u.key))
 		h.Write(client.Unmap().AsSlice())
 		if n := mix(h.Sum64()); i == 0 || n > highest || n == highest && u.index < list[best].index {
 			best, highest = i, n

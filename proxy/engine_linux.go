@@ -35,6 +35,7 @@ func (x *Proxy) RegisterSocket(_ context.Context, fd int, session handler.Sessio
 		session.Done()
 		return true
 	}
+	x.Start()
 	c := x.choose(session.RemoteAddr)
 	first := c.warm(p.header())
 	if first.conn != nil {

@@ -68,7 +68,7 @@ func (e *end) pump(w *eventloop.Worker, now int64) (more bool) {
 			continue
 		case e.eof:
 			if !e.broken && !to.finSent {
-				to.shut()
+				to.shut(now)
 			}
 			return false
 		case !e.unread:
@@ -185,6 +185,9 @@ func (e *end) send(to *end, now int64) bool {
 			f.written += int64(n)
 			e.pair.activity = now
 		}
+		if n == 0 && errno == 0 {
+			errno = unix.EPIPE // that does not happen, and would go on for ever
+		}
 		switch {
 		case errno == unix.EAGAIN:
 			to.block()
@@ -208,8 +211,19 @@ func (e *end) fill(now int64) {
 		f.splices, f.filled = false, 0
 		return
 	}
-	// The pipe is empty, so EAGAIN is the socket's.
+	// The pipe is empty, so EAGAIN is the socket's. But a splice stops at a TCP
+	// urgent byte as if nothing were there, or as if it were the end; and some
+	// systems do not let us splice at all. A read tells, and goes on.
 	n, errno := pipe.readFrom(e.FD())
+	refused := errno == unix.EINVAL || errno == unix.ENOSYS || errno == unix.EPERM
+	if refused {
+		pipes.close()
+	}
+	if refused || n == 0 && (errno == 0 || errno == unix.EAGAIN && e.hup) {
+		pipes.put(pipe)
+		f.splices, f.filled = false, 0
+		return
+	}
 	if !e.took(n, errno, now) {
 		pipes.put(pipe)
 		return

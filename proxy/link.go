@@ -12,6 +12,10 @@ const (
 	// quiet is how long nothing must have moved for a pair to be idle in a drain.
 	quiet = 100 * time.Millisecond
 
+	// rest is how long an upstream must have been silent, after its client has left,
+	// for its connection to be used again.
+	rest = 20 * time.Millisecond
+
 	// lingerTime is how long a pair that was closed by the proxy is read from, so
 	// that what a side is just sending does not make a reset of its FIN.
 	lingerTime = 500 * time.Millisecond
@@ -51,9 +55,10 @@ func newBase(x *Proxy) base {
 }
 
 // end notes who ended the link and why. The first to say so is right: what fails
-// after that is a consequence.
+// after that is a consequence. But a FIN ends one direction only, and the other may
+// yet come to a worse end.
 func (b *base) end(by handler.Party, why handler.Reason, err error) {
-	if b.by == "" {
+	if b.by == "" || b.reason == handler.FIN && why != handler.FIN {
 		b.by, b.reason, b.err = by, why, err
 	}
 }
@@ -83,7 +88,9 @@ func (b *base) fail(r reached, err error) {
 
 // record is the link's record; bytes are counted as the client sees them.
 func (b *base) record(peer net.Addr, in, out int64) handler.Record {
-	b.end(handler.ByServer, handler.Closed, nil) // if nobody has said more
+	if b.by == "" {
+		b.end(handler.ByServer, handler.Closed, nil)
+	}
 	r := handler.Record{
 		ID:       b.id,
 		Peer:     peer,
@@ -106,6 +113,5 @@ func (b *base) record(peer net.Addr, in, out int64) handler.Record {
 func (b *base) release() {
 	if b.upstream != nil {
 		b.upstream.active.Add(-1)
-		b.upstream.pool.want()
 	}
 }

@@ -34,6 +34,7 @@ type pair struct {
 	lastUp   bool  // the last bytes that were read are the upstream's
 	activity int64 // the last byte either way, by the loop's clock
 	half     int64 // when the first direction has ended; zero while none has
+	resting  int64 // when the client has left an upstream that is to be used again
 	until    int64 // when parting or resetting is over
 
 	// How much the kernel had not delivered when the idle time-out was over; see
@@ -205,6 +206,8 @@ func (p *pair) step(w *eventloop.Worker) (more bool) {
 	case relaying:
 		more = p.client.pump(w, now)
 		more = p.upstream.pump(w, now) || more
+		p.client.lookForReset()
+		p.upstream.lookForReset()
 		p.conclude(now)
 	case parting:
 		more = p.client.discard(w)
@@ -217,7 +220,14 @@ func (p *pair) step(w *eventloop.Worker) (more bool) {
 // conclude looks whether both directions, or one side, have come to their end.
 func (p *pair) conclude(now int64) {
 	c, u := &p.client, &p.upstream
+	if p.resting != 0 && u.eof && !u.finSent {
+		u.shut(now) // it is not to be used again after all
+	}
 	switch {
+	case p.phase != relaying:
+	case c.broken && u.broken: // nobody is there to take anything
+		c.reset, u.reset = true, true
+		p.phase = closing
 	case c.broken && c.exhausted():
 		u.resetWhenSent(now)
 	case u.broken && u.exhausted():
@@ -228,6 +238,18 @@ func (p *pair) conclude(now int64) {
 		if p.half == 0 {
 			p.half = now
 		}
+	}
+}
+
+// lookForReset notes that a side whose FIN was read is broken: there is nothing to be
+// read that would tell.
+func (e *end) lookForReset() {
+	if !e.eof || !e.hup || e.broken {
+		return
+	}
+	e.hup = false // until the next event
+	if errno, err := unix.GetsockoptInt(e.FD(), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && errno != 0 {
+		e.breaks(os.NewSyscallError("read", unix.Errno(errno)))
 	}
 }
 
@@ -276,14 +298,15 @@ func (p *pair) giveBack(fd int) {
 	}
 }
 
-// shut passes on the end of the other side's stream: a FIN, or, where the connection
-// can be used again, nothing.
-func (e *end) shut() {
+// shut passes on the end of the other side's stream, but not to an upstream whose
+// connection can be used again, as the last word was its own: that is to rest.
+func (e *end) shut(now int64) {
 	p := e.pair
 	p.end(e.other().party(), handler.FIN, nil)
-	if e == &p.upstream && p.proxy.cfg.Pool.Reuse && p.lastUp && !e.eof && !e.broken && !e.flow.pending() && !p.draining {
-		e.keep = true
-		p.phase = closing
+	if e == &p.upstream && p.proxy.cfg.Pool.Reuse && p.lastUp && !e.eof && !p.draining {
+		if p.resting == 0 {
+			p.resting = now
+		}
 		return
 	}
 	e.finSent = true
@@ -294,7 +317,12 @@ func (e *end) shut() {
 func (p *pair) checkTime(now int64) {
 	switch p.phase {
 	case relaying:
-		if at, why := p.due(); at != 0 && now >= at && !p.stalled(now, why) {
+		switch at, why := p.due(); {
+		case at == 0 || now < at || p.stalled(now, why):
+		case why == handler.FIN:
+			p.upstream.keep = true
+			p.phase = closing
+		default:
 			p.end(handler.ByServer, why, nil)
 			p.part(now, why)
 		}
@@ -332,6 +360,9 @@ func (p *pair) due() (at int64, why handler.Reason) {
 	if limit := int64(p.proxy.cfg.HalfCloseTimeout); limit > 0 && p.half != 0 {
 		earlier(p.half+limit, handler.HalfCloseTimeout)
 	}
+	if p.resting != 0 && !p.upstream.eof && !p.upstream.flow.pending() {
+		earlier(max(p.resting, p.activity)+int64(rest), handler.FIN)
+	}
 	if p.draining && !p.client.flow.pending() && !p.upstream.flow.pending() {
 		earlier(p.activity+int64(quiet), handler.Drain)
 	}
@@ -349,7 +380,7 @@ func (p *pair) stalled(now int64, why handler.Reason) bool {
 	unsent := sock.Unsent(p.client.FD()) + sock.Unsent(p.upstream.FD())
 	before, sampled := p.unsent, p.sampled > p.activity
 	p.unsent, p.sampled = unsent, now
-	if unsent == 0 || sampled && unsent == before {
+	if sampled && unsent == before || !sampled && unsent == 0 {
 		return false
 	}
 	if sampled {
@@ -430,6 +461,9 @@ func (p *pair) Wake() {
 func (p *pair) Cut() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.client.gone && p.upstream.gone {
+		return false
+	}
 	p.by = "" // a drain may have ended it, in vain
 	p.end(handler.ByServer, handler.Cut, nil)
 	p.client.reset, p.upstream.reset = true, true

@@ -67,6 +67,9 @@ type pipes struct {
 func (ps *pipes) get() *pipe {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	if ps.closed {
+		return nil
+	}
 	if n := len(ps.idle); n > 0 {
 		p := ps.idle[n-1]
 		ps.idle = ps.idle[:n-1]
@@ -101,7 +104,8 @@ func (ps *pipes) closeLocked(p *pipe) {
 	ps.open--
 }
 
-// close closes those that wait, and from now on each that comes back.
+// close closes those that wait, and from now on each that comes back; there are no
+// more.
 func (ps *pipes) close() {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// rest is how long a connection that had a client waits for the next one: what
-	// the upstream still had to say to the first shows by then.
-	rest = 50 * time.Millisecond
+	// young is who has lived for so short a time that its upstream had no use for
+	// it.
+	young = time.Second
 
 	// sweepEvery is how often a pool looks through its connections.
 	sweepEvery = time.Second
@@ -29,6 +29,7 @@ type pool struct {
 	mu     sync.Mutex
 	closed bool
 	idle   []idleConn // the one that waits for the longest first
+	lost   bool       // a young one was found dead since the last look at this
 	count  PoolStats
 }
 
@@ -66,13 +67,9 @@ func (p *pool) get() net.Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	for i := 0; i < len(p.idle); {
-		c := p.idle[i]
-		if c.used && now.Sub(c.since) < rest {
-			i++
-			continue
-		}
-		p.idle = slices.Delete(p.idle, i, i+1)
+	for len(p.idle) > 0 {
+		c := p.idle[0]
+		p.idle = slices.Delete(p.idle, 0, 1)
 		if p.keepsLocked(c, now) {
 			p.count.Hits++
 			return c.conn
@@ -89,6 +86,7 @@ func (p *pool) keepsLocked(c idleConn, now time.Time) bool {
 		p.count.Expired++
 	case !alive(c.conn, c.used):
 		p.count.Dead++
+		p.lost = p.lost || now.Sub(c.since) < young
 	default:
 		return true
 	}
@@ -118,9 +116,8 @@ func (p *pool) want() {
 	}
 }
 
-// fill makes connections ahead, until ctx ends; then it closes them.
+// fill makes connections ahead, until ctx ends.
 func (p *pool) fill(ctx context.Context) {
-	defer p.close()
 	pause := time.Duration(0)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -133,9 +130,12 @@ func (p *pool) fill(ctx context.Context) {
 			if pause > 0 {
 				continue // the upstream is not there: in its time
 			}
+			if p.cfg().Reuse && !await(ctx, 2*rest) { // the same one may come back
+				return
+			}
 		}
 		next := sweepEvery
-		if p.top(ctx) {
+		if p.top(ctx, pause > 0) {
 			pause = 0
 		} else {
 			pause = min(max(2*pause, firstPause), lastPause)
@@ -145,20 +145,38 @@ func (p *pool) fill(ctx context.Context) {
 	}
 }
 
-// top fills the pool up. It reports false if that failed.
-func (p *pool) top(ctx context.Context) bool {
-	for p.sweep() {
+// await waits for d, and reports false if ctx ends before.
+func await(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// top fills the pool up. It reports false if that failed, or if what was made before
+// has not lived for long: then it only tries one more.
+func (p *pool) top(ctx context.Context, failing bool) bool {
+	room, lost := p.sweep()
+	if lost || failing {
+		room = min(room, 1)
+	}
+	for range room {
 		conn, err := p.upstream.dial(ctx, p.upstream.proxy.cfg.connectTimeout())
 		if err != nil {
 			return false
 		}
 		p.put(conn, false)
 	}
-	return true
+	return !lost
 }
 
-// sweep closes what is of no use any more, and reports whether there is room.
-func (p *pool) sweep() bool {
+// sweep closes what is of no use any more. It returns how much room there is, and
+// whether a young one was lost.
+func (p *pool) sweep() (room int, lost bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
@@ -170,11 +188,8 @@ func (p *pool) sweep() bool {
 	}
 	clear(p.idle[len(kept):])
 	p.idle = kept
-	n := len(p.idle)
-	if p.cfg().Reuse { // those in use come back, as a rule
-		n += int(p.upstream.active.Load())
-	}
-	return n < p.cfg().Size
+	lost, p.lost = p.lost, false
+	return p.cfg().Size - len(p.idle), lost
 }
 
 func (p *pool) close() {

@@ -11,6 +11,7 @@ import (
 
 	"wireline/handler"
 	"wireline/lib/drain"
+	"wireline/lib/sock"
 	"wireline/lib/sync/wait"
 )
 
@@ -71,7 +72,7 @@ func (x *Proxy) Validate() error {
 }
 
 // Start implements handler.Starter: the pools are filled, and the upstreams looked
-// at, if that is set up.
+// at, if that is set up. The first client does the same.
 func (x *Proxy) Start() {
 	x.once.Do(func() {
 		for _, u := range x.upstreams {
@@ -101,9 +102,11 @@ func (x *Proxy) Handle(ctx context.Context, conn net.Conn) { x.Register(ctx, con
 func (x *Proxy) Register(_ context.Context, conn net.Conn) func() {
 	r := newRelay(x, conn)
 	if !x.links.Add(r) {
-		conn.Close()
+		r.giveUp()
+		sock.Reset(conn)
 		return func() {}
 	}
+	x.Start()
 	return r.serve
 }
 
@@ -118,6 +121,9 @@ func (x *Proxy) Shutdown(ctx context.Context) error {
 	})
 	x.stop()
 	x.background.Wait()
+	for _, u := range x.upstreams {
+		u.pool.close()
+	}
 	x.engine.Stop()
 	return err
 }

@@ -28,15 +28,18 @@ type relay struct {
 	giveUp           context.CancelFunc // of connecting
 	activity         atomic.Int64       // the last byte either way, a Duration since base.begin
 	lastUp           atomic.Bool        // the last bytes that were read are the upstream's
+	over             atomic.Int32       // directions that have ended
 
 	mu       sync.Mutex
 	base     // under mu
 	timer    *time.Timer
 	half     time.Time // when the first direction has ended
+	resting  time.Time // when the client has left an upstream that is to be used again
 	draining bool
-	stopped  bool // both directions are interrupted
+	stopped  bool // both directions are interrupted, or both have ended
 	cut      bool // both sides are to be reset
 	kept     bool // the upstream's connection goes back to its pool
+	closed   bool // both sides are
 }
 
 // side is one end of a relay.
@@ -116,6 +119,7 @@ func (r *relay) copy(dst, src *side) {
 			r.lastUp.Store(src == &r.upstream)
 			r.touch()
 			if !r.write(dst, b[:n]) {
+				r.over.Add(1)
 				return
 			}
 		}
@@ -139,7 +143,11 @@ func (r *relay) write(dst *side, p []byte) bool {
 	if r.broke(dst, err) {
 		// What it has sent before is still to be read. More does not come.
 		dst.conn.SetReadDeadline(time.Now().Add(sentTime))
+		return false
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cut = true // it was stopped, and no FIN may say that all is there
 	return false
 }
 
@@ -153,8 +161,16 @@ func (r *relay) ended(dst, src *side, err error) {
 			r.closeWrite(dst, src)
 		}
 	}
-	if src.broken.Load() {
-		dst.conn.SetReadDeadline(past) // nobody wants to know
+	first := r.over.Add(1) == 1
+	if first && src.ended.Load() {
+		// Its FIN was read, but a RST may follow. The end of the other direction
+		// ends the wait.
+		if err := sock.AwaitReset(src.conn); err != nil {
+			r.broke(src, err)
+		}
+	}
+	if !first || src.broken.Load() {
+		dst.conn.SetReadDeadline(past) // there is nothing more to know of it
 	}
 }
 
@@ -189,20 +205,17 @@ func (r *relay) closeWrite(dst, src *side) {
 	r.armLocked()
 }
 
-// keep has the upstream's connection go back to its pool instead of being told of the
-// client's FIN, where that is allowed, the last word was the upstream's, and the
-// client has it.
+// keep does not tell an upstream of the client's FIN whose connection can be used
+// again, as the last word was its own: that is to rest. It reports whether that is so.
 func (r *relay) keep() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	up := &r.upstream
-	if !r.proxy.cfg.Pool.Reuse || r.stopped || up.ended.Load() || up.broken.Load() || r.client.broken.Load() ||
-		!r.lastUp.Load() || r.client.written.Load() != up.read.Load() {
+	if !r.proxy.cfg.Pool.Reuse || r.stopped || r.draining || r.upstream.ended.Load() || !r.lastUp.Load() {
 		return false
 	}
-	r.kept = true
 	r.end(handler.ByClient, handler.FIN, nil)
-	up.conn.SetReadDeadline(past)
+	r.resting = time.Now()
+	r.armLocked()
 	return true
 }
 
@@ -211,7 +224,13 @@ func (r *relay) close() {
 	r.mu.Lock()
 	r.timer.Stop()
 	stopped, cut, kept := r.stopped, r.cut, r.kept
+	r.stopped = true // for a check that is on its way already
 	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.closed = true
+		r.mu.Unlock()
+	}()
 	client, up := r.client.conn, r.upstream.conn
 	switch {
 	case cut:
@@ -223,12 +242,12 @@ func (r *relay) close() {
 	case r.upstream.broken.Load():
 		sock.ResetWhenSent(client, sentTime)
 		sock.Reset(up)
-	case stopped:
-		part(client, up)
 	case kept && !r.upstream.ended.Load():
 		client.Close()
 		up.SetDeadline(time.Time{})
 		r.base.upstream.pool.put(up, true)
+	case stopped:
+		part(client, up)
 	default:
 		client.Close()
 		up.Close()
@@ -275,6 +294,13 @@ func (r *relay) due() (at time.Time, why handler.Reason) {
 	if r.draining && !r.writing() {
 		earlier(quiet, last, handler.Drain)
 	}
+	if !r.resting.IsZero() && !r.writing() && !r.upstream.ended.Load() {
+		since := r.resting
+		if last.After(since) {
+			since = last
+		}
+		earlier(rest, since, handler.FIN)
+	}
 	return at, why
 }
 
@@ -285,8 +311,8 @@ func (r *relay) writing() bool { return r.client.writing.Load() || r.upstream.wr
 func (r *relay) armLocked() {
 	switch at, _ := r.due(); {
 	case r.timer == nil, r.stopped:
-	case r.draining:
-		r.timer.Reset(min(quiet, max(0, time.Until(at))))
+	case at.IsZero() && (r.draining || !r.resting.IsZero()): // when what is being written is
+		r.timer.Reset(rest)
 	case at.IsZero():
 		r.timer.Stop()
 	default:
@@ -299,6 +325,11 @@ func (r *relay) check() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if at, why := r.due(); !r.stopped && !at.IsZero() && time.Until(at) <= 0 {
+		if why == handler.FIN { // the upstream has had its rest
+			r.kept = true
+			r.stopLocked()
+			return
+		}
 		r.end(handler.ByServer, why, nil)
 		r.cut = r.cut || why == handler.HalfCloseTimeout
 		r.stopLocked()
@@ -346,6 +377,9 @@ func (r *relay) Wake() {
 func (r *relay) Cut() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.closed {
+		return false
+	}
 	r.by = "" // a drain may have ended it, in vain
 	r.end(handler.ByServer, handler.Cut, nil)
 	r.cut, r.stopped = true, true

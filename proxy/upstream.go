@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -12,6 +14,7 @@ type upstream struct {
 	proxy            *Proxy
 	index            int // in Config.Upstreams
 	name             string
+	key              string // the name, and which of several with it this is
 	network, address string
 
 	active      atomic.Int64 // clients it has, also those that are still connecting
@@ -36,6 +39,12 @@ type UpstreamStats struct {
 func newUpstream(x *Proxy, index int, name string) *upstream {
 	u := &upstream{proxy: x, index: index, name: name}
 	u.network, u.address, _ = parseUpstream(name)
+	u.key = name
+	for _, other := range x.upstreams {
+		if other.name == name {
+			u.key += "'"
+		}
+	}
 	u.health.upstream = u
 	u.pool.init(u)
 	return u
@@ -62,7 +71,19 @@ func (u *upstream) dial(ctx context.Context, limit time.Duration) (net.Conn, err
 		u.health.succeeded()
 	case ctx.Err() == nil: // or else it was given up
 		u.failures.Add(1)
-		u.health.failed(time.Now(), err)
+		if !isOurs(err) {
+			u.health.failed(time.Now(), err)
+		}
 	}
 	return conn, err
+}
+
+// isOurs reports whether a connect failed for want of something on this side.
+func isOurs(err error) bool {
+	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }

@@ -122,14 +122,14 @@ func TestProxyHeader(t *testing.T) {
 					conn := dial()
 					deliver(t, conn, test.header+"hello\n")
 					receive(t, conn, test.want+"hello\n")
-					exchange(t, conn, "again")
+					exchange(t, conn, "again\n")
 				})
 			}
 			t.Run(fmt.Sprintf("%.5q alone", test.header), func(t *testing.T) {
 				conn := dial()
 				send(t, conn, test.header)
 				receive(t, conn, test.want) // the server speaks first
-				exchange(t, conn, "hello")
+				exchange(t, conn, "hello\n")
 			})
 		}
 	})
@@ -226,7 +226,7 @@ func TestBadProxyHeader(t *testing.T) {
 			io.WriteString(conn, header)
 			receiveReset(t, conn)
 		}
-		exchange(t, other, "still here")
+		exchange(t, other, "still here\n")
 		if n := s.TCP.Stats().RefusedHeader; n != uint64(len(badHeaders)) {
 			t.Errorf("%d refused, want %d", n, len(badHeaders))
 		}

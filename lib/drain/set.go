@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/atomic"
-
 	"wireline/lib/sync/wait"
 )
 
@@ -49,11 +47,10 @@ type Stats struct {
 type Set[M Member] struct {
 	members sync.Map // M to struct{}
 	live    wait.Wait
-	closing atomic.Bool
 
-	mu    sync.Mutex
+	mu    sync.Mutex // orders Add and Shutdown, and guards what is below
 	stats Stats
-	fates map[M]fate // since Shutdown
+	fates map[M]fate // not nil since Shutdown
 }
 
 // fate is what a member was counted as.
@@ -61,16 +58,13 @@ type fate struct{ busy, cut bool }
 
 // Add reports whether m is in the set: not when it is closing.
 func (s *Set[M]) Add(m M) bool {
-	s.live.Add(1)
-	s.members.Store(m, struct{}{})
-	// Shutdown sets closing before it goes through the set. If it is not set
-	// now, Shutdown will find m; else it may have missed m.
-	if s.closing.Load() {
-		if _, there := s.members.LoadAndDelete(m); there { // or Shutdown has removed it
-			s.live.Done()
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fates != nil {
 		return false
 	}
+	s.live.Add(1)
+	s.members.Store(m, struct{}{})
 	return true
 }
 
@@ -96,9 +90,7 @@ func (s *Set[M]) Range(f func(M) bool) {
 // The error says how many there were; it is ErrCut and ctx's cause. A further call
 // waits for the same.
 func (s *Set[M]) Shutdown(ctx context.Context) error {
-	if s.closing.CompareAndSwap(false, true) {
-		s.drain()
-	}
+	s.drain()
 	err := s.live.WaitContext(ctx)
 	if err == nil {
 		return nil
@@ -120,10 +112,13 @@ func (s *Set[M]) Stats() Stats {
 
 func (s Stats) total() int { return s.Idle + s.Finished + s.Cut }
 
-// drain tells every member to come to its end.
+// drain tells every member to come to its end, once.
 func (s *Set[M]) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.fates != nil {
+		return
+	}
 	s.fates = make(map[M]fate)
 	s.Range(func(m M) bool {
 		busy := m.Drain()

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package sock
+
+import "net"
+
+// AwaitReset is of await_unix.go. Here nothing can be told.
+func AwaitReset(net.Conn) error { return nil }
