@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"wireline/tcptest"
 )
 
@@ -94,5 +96,24 @@ func TestSpliceWithoutPipes(t *testing.T) {
 	move(t, client, upstream, 16<<20)
 	if open, idle := ps.count(); open != maxPipes || idle != 0 {
 		t.Errorf("%d pipes, %d waiting", open, idle)
+	}
+}
+
+// Behind a TCP urgent byte, which is not relayed, the stream goes on, and its end is
+// its end.
+func TestSpliceAndUrgentData(t *testing.T) {
+	_, client, upstream := relayed(t)
+	const size = 8 << 20
+	go func() {
+		client.Write(make([]byte, size))
+		raw, _ := client.(*net.TCPConn).SyscallConn()
+		raw.Write(func(fd uintptr) bool {
+			return unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil) != unix.EAGAIN
+		})
+		client.Write(make([]byte, size))
+		client.(*net.TCPConn).CloseWrite()
+	}()
+	if n, err := io.Copy(io.Discard, upstream); n != 2*size || err != nil {
+		t.Errorf("%d bytes of %d, %v", n, 2*size, err)
 	}
 }

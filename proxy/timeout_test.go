@@ -136,8 +136,8 @@ func TestHalfCloseTimeout(t *testing.T) {
 		if tr.upstream != "unix" && ended(err) != "reset" {
 			t.Errorf("the client sees %v, want a reset", err)
 		}
-		if r := s.records.next(t); r.Reason != handler.FIN && r.Reason != handler.HalfCloseTimeout {
-			t.Errorf("reason %s", r.Reason)
+		if r := s.records.next(t); r.Reason != handler.HalfCloseTimeout || r.By != handler.ByServer {
+			t.Errorf("by %s, %s; want the half-close time-out", r.By, r.Reason)
 		}
 	})
 }

@@ -1,0 +1,20 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"net"
+)
+
+// FirstChoices counts where the first choice of so many clients falls.
+func FirstChoices(cfg Config, clients int) []int {
+	x := New(cfg)
+	defer x.Close()
+	count := make([]int, len(x.upstreams))
+	for i := range clients {
+		ip := make(net.IP, 4)
+		binary.BigEndian.PutUint32(ip, uint32(i)*2654435761)
+		c := x.choose(func() net.Addr { return &net.TCPAddr{IP: ip} })
+		count[c.next().index]++
+	}
+	return count
+}

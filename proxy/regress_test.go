@@ -1,0 +1,301 @@
+package proxy_test
+
+import (
+	"bufio"
+	"io"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"wireline/handler"
+	"wireline/lib/sock"
+	"wireline/proxy"
+)
+
+// Bugs that were found by other means than the tests beside this one.
+
+// Both sides are reset while both have something to take: then neither is read to its
+// end.
+func TestBothReset(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		s := tr.serve(t, proxy.Config{})
+		const pairs = 10
+		var wg sync.WaitGroup
+		for range pairs {
+			client, upstream := s.pair()
+			for _, conn := range []net.Conn{client, upstream} {
+				wg.Go(func() {
+					conn.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+					flood(conn)
+				})
+			}
+			wg.Go(func() {
+				wg := sync.WaitGroup{}
+				wg.Go(func() { sock.Reset(client) })
+				wg.Go(func() { sock.Reset(upstream) })
+				wg.Wait()
+			})
+		}
+		wg.Wait()
+		for range pairs {
+			s.records.next(t)
+		}
+	})
+}
+
+// A RST that follows a FIN arrives too: the other side may be about to answer.
+func TestFINThenRST(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		if tr.upstream == "unix" || tr.name == "memory" || runtime.GOOS == "windows" {
+			t.Skip("there is none, or nothing tells of it")
+		}
+		s := tr.serve(t, proxy.Config{})
+		client, upstream := s.pair()
+		closeWrite(t, client)
+		receiveAll(t, upstream, "")
+		sock.Reset(client)
+		if r := s.records.next(t); r.Reason != handler.Reset || r.By != handler.ByClient {
+			t.Errorf("by %s, %s; want the client's reset", r.By, r.Reason)
+		}
+		_, err := io.WriteString(upstream, "x")
+		for err == nil {
+			_, err = io.WriteString(upstream, "x")
+		}
+		if !isReset(err) {
+			t.Errorf("the upstream sees %v", err)
+		}
+	})
+}
+
+// An upstream that closes each connection at once does not make the pool dial as fast
+// as it can.
+func TestPoolOfAnUpstreamThatCloses(t *testing.T) {
+	ln, name := newUpstream(t, "tcp")
+	accepted := make(chan struct{}, 1<<20)
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- struct{}{}
+			conn.Close()
+		}
+	}()
+	transports[0].serve(t, proxy.Config{Upstreams: []string{name}, Pool: proxy.PoolConfig{Size: 64}})
+	timer := time.NewTimer(2 * time.Second)
+	defer timer.Stop()
+	n := 0
+	for over := false; !over; {
+		select {
+		case <-accepted:
+			n++
+		case <-timer.C:
+			over = true
+		}
+	}
+	if n < 64 || n > 400 {
+		t.Errorf("%d connects in two seconds, for a pool of 64", n)
+	}
+}
+
+// With reuse, clients find a connection at least as often as without.
+func TestReuseHits(t *testing.T) {
+	s := transports[0].serve(t, proxy.Config{Pool: proxy.PoolConfig{Size: 16, Reuse: true}})
+	newLineServer(s.upstream)
+	s.awaitPool(16)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			ticker := time.NewTicker(20 * time.Millisecond)
+			defer ticker.Stop()
+			for range 50 {
+				<-ticker.C
+				conn, err := s.dial()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				conn.SetDeadline(time.Now().Add(patience))
+				io.WriteString(conn, "x\n")
+				bufio.NewReader(conn).ReadString('\n')
+				conn.Close()
+			}
+		})
+	}
+	wg.Wait()
+	if p := s.pool(); p.Hits < 4*p.Misses || p.Reused < 100 {
+		t.Errorf("%+v: want that most clients find one, and that most come back", p)
+	}
+}
+
+// A client that has half-closed gets the rest of its reply, whatever becomes of the
+// connection.
+func TestReuseDeliversTheRest(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		s := tr.serve(t, proxy.Config{Pool: proxy.PoolConfig{Size: 1, Reuse: true}})
+		go func() {
+			for {
+				conn, err := s.upstream.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer conn.Close()
+					for b := make([]byte, 3); ; {
+						if _, err := io.ReadFull(conn, b); err != nil {
+							return
+						}
+						conn.Write(make([]byte, 1000))
+						conn.Write(make([]byte, 100_000))
+					}
+				}()
+			}
+		}()
+		for range 30 {
+			client := s.connect()
+			send(t, client, "req")
+			receive(t, client, string(make([]byte, 1000)))
+			closeWrite(t, client)
+			receiveAll(t, client, string(make([]byte, 100_000)))
+			client.Close()
+		}
+	})
+}
+
+// A proxy without a server, that nobody has started, keeps nothing after its end.
+func TestReuseWithoutAServer(t *testing.T) {
+	ln, name := newUpstream(t, "tcp")
+	x := proxy.New(proxy.Config{Upstreams: []string{name}, Pool: proxy.PoolConfig{Size: 2, Reuse: true}})
+	server, client := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		x.Handle(t.Context(), server)
+	}()
+	go newLineServer(ln)
+	send(t, client, "x\n")
+	receive(t, client, "x\n")
+	client.Close()
+	<-done
+	waitFor(t, func() bool { return x.Upstreams()[0].Pool.Idle == 2 })
+	if err := x.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := x.Upstreams()[0].Pool.Idle; n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+}
+
+// Who takes the last of what the kernel held just before the second look is not
+// silent.
+func TestIdleTimeoutAfterSlowReading(t *testing.T) {
+	const limit = time.Second
+	s := transports[0].serve(t, proxy.Config{IdleTimeout: limit})
+	client, upstream := s.pair()
+	client.(*net.TCPConn).SetReadBuffer(32 << 10)
+	text := pattern(200 << 10)
+	go io.WriteString(upstream, text)
+	timer := time.NewTimer(limit + limit/32)
+	defer timer.Stop()
+	<-timer.C
+	receive(t, client, text)
+	last := time.Now()
+	receiveAll(t, client, "")
+	if took := time.Since(last); took < limit/2 {
+		t.Errorf("closed %v after the last byte, want %v", took, limit)
+	}
+}
+
+// An upstream that is named twice gets twice as many clients, by every rule.
+func TestNamedTwice(t *testing.T) {
+	a, b := deadPort(t), deadPort(t)
+	for _, balance := range []proxy.Balance{proxy.RoundRobin, proxy.SourceHash} {
+		count := proxy.FirstChoices(proxy.Config{Upstreams: []string{a, b, a}, Balance: balance}, 3000)
+		for _, n := range count {
+			if n < 800 || n > 1200 {
+				t.Errorf("%s: %v of 3000 clients, want as many for each mention", balance, count)
+				break
+			}
+		}
+	}
+}
+
+// Whatever clients and upstreams do, what arrives is what was sent, and nothing is left
+// behind.
+func TestRandomEnds(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		s := tr.serve(t, proxy.Config{})
+		const links = 60
+		go func() {
+			for {
+				conn, err := s.upstream.Accept()
+				if err != nil {
+					return
+				}
+				go behave(t, conn, "upstream")
+			}
+		}()
+		var wg sync.WaitGroup
+		for range 6 {
+			wg.Go(func() {
+				for range links / 6 {
+					conn, err := s.dial()
+					if isReset(err) {
+						continue // its upstream was faster
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					behave(t, conn, "client")
+				}
+			})
+		}
+		wg.Wait()
+		for range links {
+			s.records.next(t)
+		}
+		waitFor(t, func() bool { return s.proxy.Upstreams()[0].Active == 0 })
+	})
+}
+
+// stream is what everybody sends in TestRandomEnds, as far as he gets.
+var stream = pattern(1 << 20)
+
+// behave sends a part of the stream, and ends the connection in some way; what it reads
+// has to be the stream as well, as far as it goes.
+func behave(t *testing.T, conn net.Conn, who string) {
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	n := rand.IntN(2)*rand.IntN(len(stream)-1000) + rand.IntN(1000)
+	end := rand.IntN(4)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		io.WriteString(conn, stream[:n])
+		switch end {
+		case 0:
+			sock.Reset(conn)
+		case 1:
+			conn.Close()
+		default:
+			sock.CloseWrite(conn)
+		}
+	})
+	wg.Go(func() {
+		b := make([]byte, 64<<10)
+		for got := 0; ; {
+			n, err := conn.Read(b)
+			if string(b[:n]) != stream[got:got+n] {
+				t.Errorf("the %s reads something else than was sent, after %d bytes", who, got)
+			}
+			if got += n; err != nil {
+				return
+			}
+		}
+	})
+	wg.Wait()
+}
