@@ -27,7 +27,8 @@ type bench struct {
 	out, progress io.Writer
 
 	self                 string            // this program
-	programs             map[string]string // the compiled C servers, by source
+	programs             map[string]string // the compiled C servers, by source; those that are installed, by name
+	dir                  string            // for what only this run needs
 	kv                   kv
 	serverCore, loadCore int
 }
@@ -49,6 +50,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := raiseFiles(); err != nil {
+		return err
+	}
 
 	r := &results{Machine: thisMachine(b.serverCore, b.loadCore), Settings: b.settings()}
 	if r.Skipped, err = b.prepare(ctx, dir); err != nil {
@@ -59,6 +63,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	if err := b.runMemory(ctx, r); err != nil {
+		return err
+	}
+	if err := b.runPairs(ctx, r); err != nil {
 		return err
 	}
 	if err := b.runKV(ctx, r); err != nil {
@@ -75,6 +82,9 @@ func (b *bench) checkFiles() error {
 	}
 	if need := b.idle + otherFiles; limit < need {
 		return fmt.Errorf("-idle %d needs %d open files and the limit is %d: choose fewer or raise it", b.idle, need, limit)
+	}
+	if need := filesPerPair*b.pairs + otherFiles; limit < need {
+		return fmt.Errorf("-pairs %d needs %d open files and the limit is %d: choose fewer or raise it", b.pairs, need, limit)
 	}
 	return nil
 }
@@ -102,11 +112,22 @@ func (b *bench) prepare(ctx context.Context, dir string) (skipped map[string]str
 	return skipped, err
 }
 
-// prepareServers compiles the C servers.
+// prepareServers compiles the C servers, and finds the programs.
 func (b *bench) prepareServers(ctx context.Context, dir string) (skipped map[string]string, err error) {
+	b.dir = dir
 	skipped = make(map[string]string)
 	b.programs = make(map[string]string)
 	for _, s := range b.servers {
+		if s.program != nil {
+			reason, err := b.findProgram(ctx, s, dir)
+			if err != nil {
+				return nil, err
+			}
+			if reason != "" {
+				skipped[s.name] = reason
+			}
+			continue
+		}
 		if !s.isC() || b.programs[s.source] != "" {
 			continue
 		}
@@ -171,41 +192,57 @@ func (b *bench) bothCores() []int {
 	return slices.Compact([]int{b.serverCore, b.loadCore})
 }
 
-// runMemory gives every server a fresh process each time: memory that another
-// load had made it take would hide what its idle clients need.
-func (b *bench) runMemory(ctx context.Context, r *results) error {
-	if b.idle == 0 {
-		return nil
+// runMemory measures the servers with clients that have nothing more to say.
+func (b *bench) runMemory(ctx context.Context, r *results) (err error) {
+	r.Memory, err = b.footprints(ctx, load{name: "idle", work: echoing, conns: b.idle, depth: 1})
+	if err == nil {
+		printMemory(b.out, r.Memory)
 	}
-	idle := load{name: "idle", work: echoing, conns: b.idle, depth: 1}
-	turns := slices.DeleteFunc(slices.Clone(b.servers), func(s server) bool { return !s.serves(idle) })
+	return err
+}
+
+// runPairs does the same with proxies.
+func (b *bench) runPairs(ctx context.Context, r *results) (err error) {
+	r.Pairs, err = b.footprints(ctx, load{name: "pairs", work: relaying, conns: b.pairs, depth: 1})
+	if err == nil {
+		printPairs(b.out, r.Pairs)
+	}
+	return err
+}
+
+// footprints gives every server a fresh process each time: memory that another
+// load had made it take would hide what its idle clients need.
+func (b *bench) footprints(ctx context.Context, l load) (all []memoryResult, err error) {
+	if l.conns == 0 {
+		return nil, nil
+	}
+	turns := slices.DeleteFunc(slices.Clone(b.servers), func(s server) bool { return !s.serves(l) })
 	rounds := make(map[string][]footprint)
 	for round := range b.rounds {
-		fmt.Fprintf(b.progress, "idle: round %d of %d\n", round+1, b.rounds)
+		fmt.Fprintf(b.progress, "%s: round %d of %d\n", l.name, round+1, b.rounds)
 		for _, s := range rotated(turns, round) {
-			f, err := b.footprint(ctx, s, idle)
+			f, err := b.footprint(ctx, s, l)
 			if err != nil {
-				return fmt.Errorf("idle: %s: %w", s.name, err)
+				return nil, fmt.Errorf("%s: %s: %w", l.name, s.name, err)
 			}
 			rounds[s.name] = append(rounds[s.name], f)
 		}
 	}
 	for _, s := range turns {
-		r.Memory = append(r.Memory, summarizeMemory(s.name, rounds[s.name]))
+		all = append(all, summarizeMemory(s.name, rounds[s.name]))
 	}
-	printMemory(b.out, r.Memory)
-	return nil
+	return all, nil
 }
 
 func (b *bench) footprint(ctx context.Context, s server, l load) (f footprint, err error) {
 	serverCores, loadCores := b.cores(l)
-	r, err := b.startServer(ctx, s, l.work, serverCores)
+	r, err := b.startFor(ctx, s, l, serverCores)
 	if err != nil {
 		return f, err
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
 	t := b.task(l, r)
 	t.Warmup = settleTime
-	err = b.runTask(ctx, cmdIdle, t, loadCores, &f)
+	err = b.runTask(ctx, cmdIdle, t, loadCores, r.upstream, &f)
 	return f, err
 }

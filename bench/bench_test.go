@@ -358,7 +358,7 @@ func TestStalledNoticesAServerThatDoesNotSleep(t *testing.T) {
 	}
 	b.sleep = time.Minute
 	task := b.task(load{work: echoing, conns: 1, depth: 1, stalls: true}, b.startForTest(t, s, echoing))
-	if err := b.runTask(t.Context(), cmdLoad, task, []int{b.loadCore}, &measurement{}); err == nil {
+	if err := b.runTask(t.Context(), cmdLoad, task, []int{b.loadCore}, nil, &measurement{}); err == nil {
 		t.Error("no error though the line came back at once")
 	}
 }

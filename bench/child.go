@@ -11,7 +11,9 @@ import (
 // The hidden subcommands, by which this binary runs itself as a child process.
 const (
 	cmdServe = "serve" // NAME WORK: be that server, doing that
+	cmdRelay = "relay" // NAME UPSTREAM: be that proxy
 	cmdLoad  = "load"  // TASK: be the load and print a measurement
+	cmdBulk  = "bulk"  // TASK: the same, sending as much as there is room for
 	cmdIdle  = "idle"  // TASK: be many idle clients and print a footprint
 )
 
@@ -24,8 +26,12 @@ func runChild(args []string) (code int, ok bool) {
 	switch args[0] {
 	case cmdServe:
 		err = serveChild(args[1], work(args[len(args)-1]))
+	case cmdRelay:
+		err = relayChild(args[1], args[len(args)-1])
 	case cmdLoad:
 		err = taskChild(args[1], measure)
+	case cmdBulk:
+		err = taskChild(args[1], measureBulk)
 	case cmdIdle:
 		err = taskChild(args[1], measureIdle)
 	default:

@@ -15,11 +15,15 @@ type contestant struct {
 func (c *contestant) measure(ctx context.Context) (m measurement, err error) {
 	serverCores, loadCores := c.bench.cores(c.load)
 	if c.running == nil {
-		if c.running, err = c.bench.startServer(ctx, c.server, c.load.work, serverCores); err != nil {
+		if c.running, err = c.bench.startFor(ctx, c.server, c.load, serverCores); err != nil {
 			return m, err
 		}
 	}
-	if err := c.bench.runTask(ctx, cmdLoad, c.bench.task(c.load, c.running), loadCores, &m); err != nil {
+	subcommand := cmdLoad
+	if c.load.bulk != "" {
+		subcommand = cmdBulk
+	}
+	if err := c.bench.runTask(ctx, subcommand, c.bench.task(c.load, c.running), loadCores, c.running.upstream, &m); err != nil {
 		return m, err
 	}
 	if c.load.fresh {
@@ -42,6 +46,8 @@ func (b *bench) task(l load, r *running) task {
 	t := task{
 		Address: r.address,
 		Server:  r.cmd.Process.Pid,
+		Forks:   r.forks,
+		Relayed: r.upstream != nil,
 		Cores:   b.bothCores(),
 		Conns:   l.conns,
 		Depth:   l.depth,
@@ -49,6 +55,7 @@ func (b *bench) task(l load, r *running) task {
 		Wait:    l.shared,
 		Churn:   l.churn,
 		Reset:   l.reset,
+		Bulk:    l.bulk,
 		Warmup:  max(b.warmup, l.warmup),
 		Measure: b.duration,
 		Stall:   stallBound,

@@ -28,6 +28,9 @@ type generator struct {
 	last    time.Duration // when the last reply came
 	waiting int           // clients that have a burst under way
 	closing bool          // send no further burst
+
+	upstream *upstream // of a proxy; nil without one
+
 	bursts  int64
 	latency histogram
 }
@@ -76,14 +79,18 @@ func newGenerator(t task) (*generator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &generator{
+	g := &generator{
 		task:    t,
 		epoll:   epoll,
 		clients: make([]*client, 0, t.Conns+1),
 		events:  make([]unix.EpollEvent, 256),
 		buf:     make([]byte, 2*len(t.burst(0, 0))),
 		started: time.Now(),
-	}, nil
+	}
+	if t.Relayed {
+		g.upstream, err = newUpstream(epoll, g.buf)
+	}
+	return g, err
 }
 
 // burst is what client number id sends in one turn.
@@ -132,6 +139,9 @@ func (g *generator) close() {
 	for _, c := range g.clients {
 		_ = unix.Close(c.fd)
 	}
+	if g.upstream != nil {
+		g.upstream.close()
+	}
 	_ = unix.Close(g.epoll)
 }
 
@@ -154,7 +164,7 @@ func (g *generator) window() (measurement, error) {
 // measureWhile takes the figures of what run does.
 func (g *generator) measureWhile(run func() error) (m measurement, err error) {
 	g.bursts, g.latency = 0, histogram{}
-	before, err := readClocks(g.Server, g.Cores)
+	before, err := readClocks(g.Server, g.Forks, g.Cores)
 	if err != nil {
 		return m, err
 	}
@@ -162,7 +172,7 @@ func (g *generator) measureWhile(run func() error) (m measurement, err error) {
 	if err := run(); err != nil {
 		return m, err
 	}
-	after, err := readClocks(g.Server, g.Cores)
+	after, err := readClocks(g.Server, g.Forks, g.Cores)
 	if err != nil {
 		return m, err
 	}
@@ -215,6 +225,12 @@ func (g *generator) poll() error {
 		return g.idle()
 	}
 	for _, event := range g.events[:n] {
+		if event.Pad != 0 {
+			if err := g.upstream.handle(event); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := g.handle(g.clients[event.Fd], event.Events); err != nil {
 			return err
 		}

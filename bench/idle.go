@@ -10,10 +10,17 @@ type footprint struct {
 	Conns  int   `json:"connections"`
 	Before int64 `json:"rss_before"`
 	After  int64 `json:"rss_after"`
+
+	FilesBefore int `json:"files_before"`
+	FilesAfter  int `json:"files_after"`
 }
 
 func (f footprint) perConn() float64 {
 	return float64(f.After-f.Before) / float64(f.Conns)
+}
+
+func (f footprint) filesPerConn() float64 {
+	return float64(f.FilesAfter-f.FilesBefore) / float64(f.Conns)
 }
 
 // measureIdle connects the clients of t one after the other, has each of them
@@ -26,9 +33,9 @@ func measureIdle(t task) (footprint, error) {
 	if err != nil {
 		return footprint{}, err
 	}
-	before := f.After
+	before, files := f.After, f.FilesAfter
 	f, err = withIdleClients(t)
-	f.Before = before
+	f.Before, f.FilesBefore = before, files
 	return f, err
 }
 
@@ -49,5 +56,9 @@ func withIdleClients(t task) (footprint, error) {
 	}
 	time.Sleep(t.Warmup)
 	rss, err := residentBytes(t.Server)
-	return footprint{Conns: t.Conns, After: rss}, err
+	if err != nil {
+		return footprint{}, err
+	}
+	files, err := openFiles(t.Server)
+	return footprint{Conns: t.Conns, After: rss, FilesAfter: files}, err
 }

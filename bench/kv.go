@@ -8,7 +8,6 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -131,56 +130,11 @@ func (k kv) servers() []kvServer {
 	}
 }
 
-// startKV starts a server on a port that was free a moment ago, and waits until
-// it takes connections.
+// startKV starts one of them.
 func (b *bench) startKV(ctx context.Context, s kvServer) (*running, error) {
-	address, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	cores := []int{b.serverCore}
-	r := &running{
-		name:    s.name,
-		cmd:     command(own, len(cores), s.path, s.args(strconv.Itoa(int(address.Port())))...),
-		cancel:  cancel,
-		address: address,
-	}
-	var said bytes.Buffer
-	r.cmd.Stderr = &said
-	if err := startOn(cores, r.cmd); err != nil {
-		cancel()
-		return nil, err
-	}
-	if err := awaitListener(ctx, address); err != nil {
-		return nil, fmt.Errorf("%w\n%s", errors.Join(err, r.stop()), &said)
-	}
-	return r, nil
-}
-
-func freeAddress() (netip.AddrPort, error) {
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	return ln.Addr().(*net.TCPAddr).AddrPort(), ln.Close()
-}
-
-func awaitListener(ctx context.Context, address netip.AddrPort) error {
-	ctx, cancel := context.WithTimeout(ctx, startBound)
-	defer cancel()
-	var d net.Dialer
-	for {
-		conn, err := d.DialContext(ctx, "tcp4", address.String())
-		if err == nil {
-			return conn.Close()
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	return b.startAt(ctx, s.name, s.path, []int{b.serverCore}, func(at netip.AddrPort) ([]string, error) {
+		return s.args(strconv.Itoa(int(at.Port()))), nil
+	})
 }
 
 func (b *bench) ask(ctx context.Context, q question, up []*running) (loadResult, error) {
@@ -208,7 +162,7 @@ func (b *bench) redisBenchmark(ctx context.Context, q question, r *running) (m m
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, nil
 
-	before, err := readClocks(r.cmd.Process.Pid, b.bothCores())
+	before, err := readClocks(r.cmd.Process.Pid, false, b.bothCores())
 	if err != nil {
 		return m, err
 	}
@@ -222,7 +176,7 @@ func (b *bench) redisBenchmark(ctx context.Context, q question, r *running) (m m
 	if err != nil {
 		return m, fmt.Errorf("redis-benchmark: %w", err)
 	}
-	after, err := readClocks(r.cmd.Process.Pid, b.bothCores())
+	after, err := readClocks(r.cmd.Process.Pid, false, b.bothCores())
 	if err != nil {
 		return m, err
 	}

@@ -31,6 +31,9 @@ type load struct {
 	// reset makes it end with a RST from the client, not a FIN.
 	reset bool
 
+	// bulk moves as much as there is room for in one direction.
+	bulk direction
+
 	// stalls measures a second time, while one more connection has the server
 	// sleep for its line.
 	stalls bool
@@ -39,12 +42,22 @@ type load struct {
 	ratios []comparison
 }
 
+// direction is the way of a stream through a proxy.
+type direction string
+
+const (
+	up   direction = "up"   // from the client to the upstream
+	down direction = "down" // the other way
+)
+
 func (l load) main() figure { return l.ratios[0].figure }
 
 var (
 	toCAndPeers = []comparison{{cpuFigure, cEpoll}, {cpuFigure, naive}, {cpuFigure, peer}}
 	ofSharing   = []comparison{{rateFigure, naive}, {rateFigure, peer}, {p50Figure, naive}, {p50Figure, peer}}
 	ofSleeping  = []comparison{{rateFigure, naive}, {p99Figure, naive}, {cpuFigure, naive}}
+	ofRelaying  = []comparison{{cpuFigure, nginx}, {cpuFigure, haproxy}, {cpuFigure, ioCopy}}
+	ofBulk      = []comparison{{cpuPerGBFigure, ioCopy}, {cpuPerGBFigure, haproxy}, {cpuPerGBFigure, nginx}}
 	ofFrames    = []comparison{{cpuFigure, cCopy}, {cpuFigure, cWhole}, {cpuFigure, naive}}
 )
 
@@ -63,12 +76,22 @@ var loads = []load{
 	{name: "stalled", work: obeying, conns: 1000, depth: 1, fresh: true, stalls: true, ratios: []comparison{{cpuFigure, naive}}},
 	{name: "frames16k", work: framing, conns: 4, frame: 16 << 10, ratios: ofFrames},
 	{name: "frames1m", work: framing, conns: 1, frame: 1 << 20, ratios: ofFrames},
+	{name: "proxy1", work: relaying, conns: 1, depth: 1, ratios: ofRelaying},
+	{name: "proxy50", work: relaying, conns: 50, depth: 1, ratios: ofRelaying},
+	{name: "proxy1000", work: relaying, conns: 1000, depth: 1, ratios: ofRelaying},
+	{name: "proxy-connect", work: relaying, conns: 50, depth: 1, churn: true, ratios: ofRelaying},
+	{name: "proxy-up", work: relaying, conns: 4, bulk: up, ratios: ofBulk},
+	{name: "proxy-down", work: relaying, conns: 4, bulk: down, ratios: ofBulk},
 }
 
 // about describes a load in the head of its table.
 func (l load) about() string {
 	text := fmt.Sprintf("connections: %d", l.conns)
 	switch {
+	case l.bulk == up:
+		text += ", as much as there is room for from the client to the upstream"
+	case l.bulk == down:
+		text += ", as much as there is room for from the upstream to the client"
 	case l.frame > 0:
 		text += fmt.Sprintf(", frames of %d KiB", l.frame>>10)
 	case l.reset:
@@ -85,6 +108,8 @@ func (l load) about() string {
 		text += fmt.Sprintf(", the server sleeps %v for one line in %d", napTime, napEvery)
 	case obeying:
 		text += ", and one more that has the server sleep"
+	case relaying:
+		text += ", through a proxy"
 	}
 	if l.shared {
 		text += ", both cores for both"
@@ -96,6 +121,8 @@ func (l load) about() string {
 type task struct {
 	Address netip.AddrPort
 	Server  int   // its process
+	Forks   bool  // it has one for each connection
+	Relayed bool  // it is a proxy, and the load serves its upstream, from upstreamFD on
 	Cores   []int // of server and load; one, if they share it
 	Conns   int
 	Depth   int
@@ -103,6 +130,7 @@ type task struct {
 	Wait    bool          // for events, rather than poll
 	Churn   bool          // a connection for each burst
 	Reset   bool          // ends it
+	Bulk    direction     // of as much as there is room for
 	Sleep   time.Duration // of the server, for one more client; zero means no such client
 	Warmup  time.Duration // or, for idle clients, the time to settle
 	Measure time.Duration
@@ -111,7 +139,7 @@ type task struct {
 
 // measurement is what one load process saw.
 type measurement struct {
-	Requests int64         `json:"requests"` // lines, frames or connections
+	Requests int64         `json:"requests"` // lines, frames, connections, or whole MB of a stream
 	Bytes    int64         `json:"bytes"`    // of them, one way
 	Wall     time.Duration `json:"wall_ns"`
 	CPU      time.Duration `json:"server_cpu_ns"`

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -55,6 +56,24 @@ func cpuModel() string {
 
 // otherFiles is what a process has open besides its connections, and more.
 const otherFiles = 64
+
+// filesPerPair is how many a proxy has open for a client and its upstream: io.Copy
+// keeps a pipe for each direction.
+const filesPerPair = 6
+
+// raiseFiles lets this process and its children have as many files open as they
+// may. The Go runtime does that only for itself.
+func raiseFiles() error {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return fmt.Errorf("limit of open files: %w", err)
+	}
+	files.Cur = files.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return fmt.Errorf("limit of open files: %w", err)
+	}
+	return nil
+}
 
 // fileLimit is how many files a process may have open if it asks for it.
 func fileLimit() (int, error) {

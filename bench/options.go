@@ -22,6 +22,7 @@ type options struct {
 	warmup   time.Duration // before each measurement
 	sleep    time.Duration // of the line in the load stalled
 	idle     int           // clients of the memory measurement
+	pairs    int           // of a proxy, in the memory measurement
 	kvSource string        // the example that redis-benchmark asks
 	json     string        // where the results go
 }
@@ -43,6 +44,7 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "load before each measurement")
 	f.DurationVar(&o.sleep, "sleep", 10*time.Second, "how long the line sleeps in the load stalled")
 	f.IntVar(&o.idle, "idle", min(15_000, limit-otherFiles), "idle clients for the memory figure, 0 = leave it out, as -loads does")
+	f.IntVar(&o.pairs, "pairs", min(2000, (limit-otherFiles)/filesPerPair), "idle pairs of a proxy for the memory figure, 0 = leave it out, as -loads does")
 	f.StringVar(&o.kvSource, "kv", "../examples/kv", "folder of the example that redis-benchmark asks, empty = leave it out, as -loads does")
 	f.StringVar(&o.json, "json", "results.json", "file for the results")
 	chooseVar(f, &o.servers, "servers", func(s server) string { return s.name })
@@ -66,6 +68,9 @@ func (o *options) leaveOut(f *flag.FlagSet) {
 	if given["loads"] && !given["idle"] {
 		o.idle = 0
 	}
+	if given["loads"] && !given["pairs"] {
+		o.pairs = 0
+	}
 	if given["loads"] && !given["kv"] {
 		o.kvSource = ""
 	}
@@ -79,8 +84,8 @@ func (o *options) check(rest []string) error {
 		return errors.New("-rounds and -tries must be at least 1")
 	case o.duration <= 0 || o.sleep <= 0 || o.warmup < 0:
 		return errors.New("-duration and -sleep must be above, -warmup not below zero")
-	case o.idle < 0:
-		return errors.New("-idle must not be negative")
+	case o.idle < 0 || o.pairs < 0:
+		return errors.New("-idle and -pairs must not be negative")
 	}
 	return nil
 }

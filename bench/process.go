@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -44,6 +45,9 @@ type running struct {
 	cmd     *exec.Cmd
 	cancel  context.CancelFunc
 	address netip.AddrPort
+
+	forks    bool
+	upstream *os.File // of a proxy: the listener of its upstream, which the load serves
 }
 
 // startServer starts a server on its cores and waits until it listens. The
@@ -54,13 +58,72 @@ func (b *bench) startServer(ctx context.Context, s server, w work, cores []int) 
 	if s.isC() {
 		path, args = b.programs[s.source], []string{s.mode}
 	}
-	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	r := &running{name: s.name, cmd: command(own, len(cores), path, args...), cancel: cancel}
-	if err := r.start(ctx, cores); err != nil {
-		cancel()
+	r, err := b.startAnnounced(ctx, s.name, cores, path, args...)
+	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", s.name, err)
 	}
 	return r, nil
+}
+
+// startAnnounced starts a program that tells where it listens.
+func (b *bench) startAnnounced(ctx context.Context, name string, cores []int, path string, args ...string) (*running, error) {
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	r := &running{name: name, cmd: command(own, len(cores), path, args...), cancel: cancel}
+	if err := r.start(ctx, cores); err != nil {
+		cancel()
+		return nil, err
+	}
+	return r, nil
+}
+
+// startAt starts a program that does not announce itself, at an address that was
+// free a moment ago, and waits until it takes connections.
+func (b *bench) startAt(ctx context.Context, name, path string, cores []int, args func(netip.AddrPort) ([]string, error)) (*running, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	all, err := args(address)
+	if err != nil {
+		return nil, err
+	}
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	r := &running{name: name, cmd: command(own, len(cores), path, all...), cancel: cancel, address: address}
+	var said bytes.Buffer
+	r.cmd.Stderr = &said
+	if err := startOn(cores, r.cmd); err != nil {
+		cancel()
+		return nil, err
+	}
+	if err := awaitListener(ctx, address); err != nil {
+		return nil, fmt.Errorf("%w\n%s", errors.Join(err, r.stop()), &said)
+	}
+	return r, nil
+}
+
+func freeAddress() (netip.AddrPort, error) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return ln.Addr().(*net.TCPAddr).AddrPort(), ln.Close()
+}
+
+func awaitListener(ctx context.Context, address netip.AddrPort) error {
+	ctx, cancel := context.WithTimeout(ctx, startBound)
+	defer cancel()
+	var d net.Dialer
+	for {
+		conn, err := d.DialContext(ctx, "tcp4", address.String())
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 func (r *running) start(ctx context.Context, cores []int) error {
@@ -89,9 +152,13 @@ func readAnnouncement(out io.Reader) (netip.AddrPort, error) {
 	return netip.ParseAddrPort(strings.TrimSpace(strings.TrimPrefix(line, announcement)))
 }
 
-// stop ends the server and waits for it. That a signal ended it is no error.
+// stop ends the server and waits for it. That a signal ended it is no error, nor that
+// it says so itself, as socat does.
 func (r *running) stop() error {
 	r.cancel()
+	if r.upstream != nil {
+		defer r.upstream.Close()
+	}
 	err := r.cmd.Wait()
 	var exit *exec.ExitError
 	switch {
@@ -99,12 +166,15 @@ func (r *running) stop() error {
 		return nil
 	case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM:
 		return nil
+	case errors.As(err, &exit) && exit.ExitCode() == 128+int(syscall.SIGTERM):
+		return nil
 	}
 	return fmt.Errorf("stop %s: %w", r.name, err)
 }
 
-// runTask does a task in a process of its own, on the load's cores.
-func (b *bench) runTask(ctx context.Context, subcommand string, t task, cores []int, result any) error {
+// runTask does a task in a process of its own, on the load's cores. It inherits
+// upstream, if there is one.
+func (b *bench) runTask(ctx context.Context, subcommand string, t task, cores []int, upstream *os.File, result any) error {
 	text, err := json.Marshal(t)
 	if err != nil {
 		return err
@@ -114,6 +184,9 @@ func (b *bench) runTask(ctx context.Context, subcommand string, t task, cores []
 	var out bytes.Buffer
 	cmd := command(ctx, 1, b.self, subcommand, string(text))
 	cmd.Stdout = &out
+	if upstream != nil {
+		cmd.ExtraFiles = []*os.File{upstream} // as upstreamFD
+	}
 	if err := startOn(cores, cmd); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ type results struct {
 	Skipped  map[string]string `json:"skipped,omitempty"` // server or part to reason
 	Loads    []loadResult      `json:"loads"`
 	Memory   []memoryResult    `json:"memory,omitempty"`
+	Pairs    []memoryResult    `json:"pairs,omitempty"`
 	KV       []loadResult      `json:"kv,omitempty"`
 }
 
@@ -74,6 +75,7 @@ type memoryResult struct {
 	Conns   int         `json:"connections"`
 	PerConn float64     `json:"rss_bytes_per_connection"`
 	Spread  float64     `json:"rss_spread"`
+	Files   float64     `json:"files_per_connection"`
 	Before  float64     `json:"rss_before"`
 	After   float64     `json:"rss_after"`
 	Rounds  []footprint `json:"rounds"`
@@ -106,14 +108,15 @@ type figure struct {
 }
 
 var (
-	cpuFigure    = figure{"cpu", "CPU", measurement.cpuMicros}
-	perCPUFigure = figure{"requests_per_cpu_second", "req/CPU s", measurement.perCPUSecond}
-	rateFigure   = figure{"rate", "req/s", measurement.perSecond}
-	p50Figure    = figure{"p50", "p50", measurement.p50Micros}
-	p99Figure    = figure{"p99", "p99", measurement.p99Micros}
+	cpuFigure      = figure{"cpu", "CPU", measurement.cpuMicros}
+	perCPUFigure   = figure{"requests_per_cpu_second", "req/CPU s", measurement.perCPUSecond}
+	cpuPerGBFigure = figure{"cpu_per_gb", "CPU", measurement.cpuPerGB}
+	rateFigure     = figure{"rate", "req/s", measurement.perSecond}
+	p50Figure      = figure{"p50", "p50", measurement.p50Micros}
+	p99Figure      = figure{"p99", "p99", measurement.p99Micros}
 )
 
-var figures = []figure{cpuFigure, perCPUFigure, rateFigure, p50Figure, p99Figure}
+var figures = []figure{cpuFigure, cpuPerGBFigure, perCPUFigure, rateFigure, p50Figure, p99Figure}
 
 // comparison is a column: a figure by that of another server.
 type comparison struct {
@@ -195,6 +198,7 @@ func summarizeMemory(server string, rounds []footprint) memoryResult {
 		PerConn: medianOf(rounds, footprint.perConn),
 		Spread:  spread(rounds, footprint.perConn),
 		Before:  medianOf(rounds, func(f footprint) float64 { return float64(f.Before) }),
+		Files:   medianOf(rounds, footprint.filesPerConn),
 		After:   medianOf(rounds, func(f footprint) float64 { return float64(f.After) }),
 		Rounds:  rounds,
 	}

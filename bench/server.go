@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"slices"
@@ -22,12 +23,19 @@ type server struct {
 	// works lists what it can do.
 	works []work
 
-	// serve answers the clients of ln until ctx ends. Nil stands for a C
-	// program, which is no function of this binary.
+	// serve answers the clients of ln until ctx ends. Nil stands for a program,
+	// which is no function of this binary.
 	serve func(ctx context.Context, ln net.Listener, w work) error
 
 	// source is the file in c, and mode the argument, of a C program.
 	source, mode string
+
+	// relay is the same as serve for a proxy, and program one that is installed.
+	relay   func(ctx context.Context, ln net.Listener, upstream netip.AddrPort) error
+	program *program
+
+	// forks tells that it has a process for each connection.
+	forks bool
 }
 
 // The servers that the others are measured against.
@@ -37,6 +45,12 @@ const (
 	cWhole = "c-whole"
 	naive  = "bufio"
 	peer   = "netpoll"
+
+	ioCopy       = "io-copy"
+	nginx        = "nginx"
+	haproxy      = "haproxy"
+	socat        = "socat"
+	wirelineName = "wireline-proxy"
 )
 
 // servers lists them in the order of the tables.
@@ -48,14 +62,27 @@ var servers = []server{
 	{name: peer, works: []work{echoing}, serve: serveNetpoll},
 	{name: "wireline", works: everyWork, serve: serveWireline},
 	{name: "wireline-goroutine", works: everyWork, serve: serveWirelinePlain},
+	{name: ioCopy, works: relays, relay: relayIOCopy},
+	{name: nginx, works: relays, program: &nginxProgram},
+	{name: haproxy, works: relays, program: &haproxyProgram},
+	{name: socat, works: relays, program: &socatProgram, forks: true},
+	{name: wirelineName, works: relays, relay: relayWireline},
 }
 
-var everyWork = []work{echoing, naps, fewNaps, obeying, framing}
+var (
+	everyWork = []work{echoing, naps, fewNaps, obeying, framing}
+	relays    = []work{relaying}
+)
 
-func (s server) isC() bool          { return s.serve == nil }
-func (s server) does(w work) bool   { return slices.Contains(s.works, w) }
-func (s server) usesCores() bool    { return !s.isC() } // more than one of them
-func (s server) serves(l load) bool { return s.does(l.work) && (!l.shared || s.usesCores()) }
+// mostForks is for how many connections a server that forks is measured.
+const mostForks = 100
+
+func (s server) isC() bool        { return s.source != "" }
+func (s server) does(w work) bool { return slices.Contains(s.works, w) }
+func (s server) usesCores() bool  { return !s.isC() } // more than one of them
+func (s server) serves(l load) bool {
+	return s.does(l.work) && (!l.shared || s.usesCores()) && (!s.forks || l.conns <= mostForks)
+}
 
 func findServer(name string) (server, error) {
 	for _, s := range servers {
@@ -73,9 +100,29 @@ func serveChild(name string, w work) error {
 	if err != nil {
 		return err
 	}
-	if s.isC() || !s.does(w) {
+	if s.serve == nil || !s.does(w) {
 		return fmt.Errorf("server %q: does not do %q in this program", name, w)
 	}
+	return announced(func(ctx context.Context, ln net.Listener) error { return s.serve(ctx, ln, w) })
+}
+
+// relayChild is the process of a proxy.
+func relayChild(name, upstream string) error {
+	s, err := findServer(name)
+	if err != nil {
+		return err
+	}
+	if s.relay == nil {
+		return fmt.Errorf("server %q: is no proxy in this program", name)
+	}
+	to, err := netip.ParseAddrPort(upstream)
+	if err != nil {
+		return err
+	}
+	return announced(func(ctx context.Context, ln net.Listener) error { return s.relay(ctx, ln, to) })
+}
+
+func announced(serve func(context.Context, net.Listener) error) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
@@ -84,5 +131,5 @@ func serveChild(name string, w work) error {
 		return err
 	}
 	fmt.Println(announcement + ln.Addr().String())
-	return s.serve(ctx, ln, w)
+	return serve(ctx, ln)
 }

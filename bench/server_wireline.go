@@ -6,13 +6,16 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
 	"wireline/echo"
 	"wireline/handler"
 	"wireline/lib/frame"
 	"wireline/lib/logger"
+	"wireline/proxy"
 	"wireline/tcp"
 )
 
@@ -26,6 +29,26 @@ func serveWireline(ctx context.Context, ln net.Listener, w work) error {
 	}
 	h := wirelineHandler(w)
 	h.OnRecord = handler.LogRecords(log)
+	return serveHandler(ctx, ln, h, log)
+}
+
+// relayWireline is the program's proxy with its defaults: time-outs for idle pairs
+// and for the connect, and a record of every pair. The limits are on here, too.
+func relayWireline(ctx context.Context, ln net.Listener, upstream netip.AddrPort) error {
+	log, err := logger.New(io.Discard, logger.Config{})
+	if err != nil {
+		return err
+	}
+	x := proxy.New(proxy.Config{
+		Upstreams:      []string{upstream.String()},
+		ConnectTimeout: 5 * time.Second,
+		IdleTimeout:    time.Hour,
+	})
+	x.Log, x.OnRecord = log, handler.LogRecords(log)
+	return serveHandler(ctx, ln, x, log)
+}
+
+func serveHandler(ctx context.Context, ln net.Listener, h handler.Handler, log *slog.Logger) error {
 	srv := tcp.Server{
 		Config:  tcp.Config{MaxClients: 100_000, MaxClientsPerIP: 100_000, Log: log},
 		Handler: h,

@@ -30,23 +30,30 @@ type column struct {
 
 // columns of a load: what all have, its ratios, and what only it has.
 func (l load) columns() []column {
+	rate, cpu := "req/s", column{"CPU us", func(s summary) string { return fmt.Sprintf("%.3f", s.CPUMicros) }}
+	perGB := column{"CPU s per GB", func(s summary) string { return fmt.Sprintf("%.3f", s.CPUPerGB) }}
+	if l.bulk != "" {
+		rate, cpu = "MB/s", perGB
+	}
 	all := []column{
-		{"req/s", func(s summary) string { return fmt.Sprintf("%.0f", s.PerSecond) }},
-		{"CPU us", func(s summary) string { return fmt.Sprintf("%.3f", s.CPUMicros) }},
+		{rate, func(s summary) string { return fmt.Sprintf("%.0f", s.PerSecond) }},
+		cpu,
 		{"spread of " + l.main().head, func(s summary) string { return percent(s.Spread) }},
 	}
 	if l.frame > 0 {
-		all = append(all, column{"CPU s per GB", func(s summary) string { return fmt.Sprintf("%.3f", s.CPUPerGB) }})
+		all = append(all, perGB)
 	}
 	for _, c := range l.ratios {
 		all = append(all, column{c.figure.head + " to " + c.to, func(s summary) string {
 			return times(s.Ratios[c.figure.name][c.to])
 		}})
 	}
-	all = append(all,
-		column{"p50 us", func(s summary) string { return fmt.Sprintf("%.1f", s.P50Micros) }},
-		column{"p99 us", func(s summary) string { return fmt.Sprintf("%.1f", s.P99Micros) }},
-	)
+	if l.bulk == "" {
+		all = append(all,
+			column{"p50 us", func(s summary) string { return fmt.Sprintf("%.1f", s.P50Micros) }},
+			column{"p99 us", func(s summary) string { return fmt.Sprintf("%.1f", s.P99Micros) }},
+		)
+	}
 	if l.warmup > 0 {
 		all = append(all, column{"req/s at first", func(s summary) string { return fmt.Sprintf("%.0f", s.WarmupRate) }})
 	}
@@ -95,6 +102,19 @@ func printMemory(w io.Writer, memory []memoryResult) {
 	fmt.Fprintln(t, "server\tRSS KiB per connection\tspread\tRSS MiB before\tRSS MiB after\t")
 	for _, m := range memory {
 		fmt.Fprintf(t, "%s\t%.2f\t%s\t%.1f\t%.1f\t\n", m.Server, m.PerConn/1024, percent(m.Spread), mib(m.Before), mib(m.After))
+	}
+	t.Flush()
+}
+
+func printPairs(w io.Writer, pairs []memoryResult) {
+	if len(pairs) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\npairs: clients of a proxy: %d, each with its upstream, after one line each\n", pairs[0].Conns)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "proxy\tRSS KiB per pair\tspread\tfiles per pair\tRSS MiB before\tRSS MiB after\t")
+	for _, m := range pairs {
+		fmt.Fprintf(t, "%s\t%.2f\t%s\t%.2f\t%.1f\t%.1f\t\n", m.Server, m.PerConn/1024, percent(m.Spread), m.Files, mib(m.Before), mib(m.After))
 	}
 	t.Flush()
 }

@@ -16,6 +16,10 @@ const (
 	fewNaps work = "few-naps" // the same, for one line in napEvery of a connection
 	obeying work = "obey"     // sleeps as long as a line says, such as "sleep 10s"
 	framing work = "frames"   // sends each frame back: its length in headSize bytes, and so many more
+
+	// relaying is what a proxy does: it takes each client to the upstream, which is
+	// the load process itself, and back.
+	relaying work = "relay"
 )
 
 const (

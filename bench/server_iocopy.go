@@ -1,0 +1,55 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// relayIOCopy is the proxy of most tutorials, done right: a goroutine for each
+// direction, and the end of a stream passed on. io.Copy splices between two TCP
+// connections. It has neither time-outs nor records.
+func relayIOCopy(ctx context.Context, ln net.Listener, upstream netip.AddrPort) error {
+	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
+	// The clients are closed by the load, which ends before its proxy.
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	for {
+		conn, err := ln.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		clients.Go(func() { relayTo(conn.(*net.TCPConn), upstream) })
+	}
+}
+
+func relayTo(client *net.TCPConn, upstream netip.AddrPort) {
+	defer client.Close()
+	to, err := net.DialTCP("tcp4", nil, net.TCPAddrFromAddrPort(upstream))
+	if err != nil {
+		return
+	}
+	defer to.Close()
+	var down sync.WaitGroup
+	down.Go(func() { relayOneWay(client, to) })
+	relayOneWay(to, client)
+	down.Wait()
+}
+
+func relayOneWay(to, from *net.TCPConn) {
+	_, err := io.Copy(to, from)
+	if err != nil { // the other direction need not wait for more
+		to.Close()
+		from.Close()
+		return
+	}
+	_ = to.CloseWrite()
+}

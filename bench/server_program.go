@@ -1,0 +1,177 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// program is a proxy that is installed.
+type program struct {
+	// args are what to start it with. What it needs besides goes into files in dir.
+	args func(dir string, listen, upstream netip.AddrPort) ([]string, error)
+
+	// check are more arguments to have it look at the configuration only; none for
+	// a program without any.
+	check []string
+}
+
+var (
+	nginxProgram   = program{args: nginxArgs, check: []string{"-t"}}
+	haproxyProgram = program{args: haproxyArgs, check: []string{"-c"}}
+	socatProgram   = program{args: socatArgs}
+)
+
+// nginxModules are where distributions have the stream module, if it is not part of
+// the program.
+var nginxModules = []string{
+	"/usr/lib/nginx/modules/ngx_stream_module.so",
+	"/usr/lib64/nginx/modules/ngx_stream_module.so",
+}
+
+// nginxConfig is for the module, a folder, the most files, the proxy's address and
+// its upstream's. One process does what a worker does, without a master above it.
+const nginxConfig = `%sdaemon off;
+master_process off;
+error_log stderr crit;
+pid %s/nginx.pid;
+events { worker_connections %d; }
+stream {
+	server {
+		listen %s backlog=4096;
+		proxy_pass %s;
+		proxy_connect_timeout 5s;
+		proxy_timeout 1h;
+	}
+}
+`
+
+func nginxArgs(dir string, listen, upstream netip.AddrPort) ([]string, error) {
+	module := ""
+	for _, path := range nginxModules {
+		if _, err := os.Stat(path); err == nil {
+			module = fmt.Sprintf("load_module %s;\n", path)
+			break
+		}
+	}
+	limit, err := fileLimit()
+	if err != nil {
+		return nil, err
+	}
+	path := configPath(dir, nginx, listen)
+	text := fmt.Sprintf(nginxConfig, module, dir, limit, listen, upstream)
+	return []string{"-p", dir, "-e", "stderr", "-c", path}, os.WriteFile(path, []byte(text), 0o600)
+}
+
+// haproxyConfig is for the proxy's address and its upstream's.
+const haproxyConfig = `global
+	nbthread 1
+defaults
+	mode tcp
+	backlog 4096
+	timeout connect 5s
+	timeout client 1h
+	timeout server 1h
+	option splice-auto
+listen proxy
+	bind %s
+	server upstream %s
+`
+
+func haproxyArgs(dir string, listen, upstream netip.AddrPort) ([]string, error) {
+	path := configPath(dir, haproxy, listen)
+	text := fmt.Sprintf(haproxyConfig, listen, upstream)
+	return []string{"-db", "-q", "-f", path}, os.WriteFile(path, []byte(text), 0o600)
+}
+
+func socatArgs(_ string, listen, upstream netip.AddrPort) ([]string, error) {
+	return []string{
+		fmt.Sprintf("TCP4-LISTEN:%d,bind=%s,backlog=4096,fork,nodelay", listen.Port(), listen.Addr()),
+		fmt.Sprintf("TCP4:%s,nodelay", upstream),
+	}, nil
+}
+
+func configPath(dir, name string, listen netip.AddrPort) string {
+	return filepath.Join(dir, fmt.Sprintf("%s-%d.conf", name, listen.Port()))
+}
+
+// findProgram looks for a program, and has it look at its configuration. It tells
+// why if it is to be left out.
+func (b *bench) findProgram(ctx context.Context, s server, dir string) (reason string, err error) {
+	path, err := lookProgram(s.name)
+	if err != nil {
+		return fmt.Sprintf("no %s on the path", s.name), nil
+	}
+	b.programs[s.name] = path
+	if s.program.check == nil {
+		return "", nil
+	}
+	at, err := freeAddress()
+	if err != nil {
+		return "", err
+	}
+	args, err := s.program.args(dir, at, at)
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.CommandContext(ctx, path, append(s.program.check, args...)...).CombinedOutput()
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Sprintf("%s does not take its configuration: %v: %s", s.name, err, strings.TrimSpace(string(out))), nil
+	}
+	return "", nil
+}
+
+// lookProgram looks where administrators have their programs, too.
+func lookProgram(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err != nil && os.Getenv("PATH") != "" {
+		return exec.LookPath("/usr/sbin/" + name)
+	}
+	return path, err
+}
+
+// startFor starts a server for a load; a proxy with its upstream's listener.
+func (b *bench) startFor(ctx context.Context, s server, l load, cores []int) (*running, error) {
+	if l.work != relaying {
+		return b.startServer(ctx, s, l.work, cores)
+	}
+	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, err
+	}
+	defer ln.Close()
+	file, err := ln.File()
+	if err != nil {
+		return nil, err
+	}
+	r, err := b.startProxy(ctx, s, ln.Addr().(*net.TCPAddr).AddrPort(), cores)
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("start %s: %w", s.name, err)
+	}
+	r.upstream = file
+	return r, nil
+}
+
+func (b *bench) startProxy(ctx context.Context, s server, upstream netip.AddrPort, cores []int) (r *running, err error) {
+	if s.program == nil {
+		return b.startAnnounced(ctx, s.name, cores, b.self, cmdRelay, s.name, upstream.String())
+	}
+	r, err = b.startAt(ctx, s.name, b.programs[s.name], cores, func(at netip.AddrPort) ([]string, error) {
+		return s.program.args(b.dir, at, upstream)
+	})
+	if err == nil {
+		r.forks = s.forks
+	}
+	return r, err
+}
