@@ -216,7 +216,7 @@ func (b *bench) footprints(ctx context.Context, l load) (all []memoryResult, err
 	if l.conns == 0 {
 		return nil, nil
 	}
-	turns := slices.DeleteFunc(slices.Clone(b.servers), func(s server) bool { return !s.serves(l) })
+	turns := slices.DeleteFunc(slices.Clone(b.servers), func(s server) bool { return !s.serves(l) || s.forks })
 	rounds := make(map[string][]footprint)
 	for round := range b.rounds {
 		fmt.Fprintf(b.progress, "%s: round %d of %d\n", l.name, round+1, b.rounds)

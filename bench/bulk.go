@@ -14,6 +14,10 @@ import (
 const (
 	bulkWrite = 256 << 10 // what a sender writes at once
 	bulkRead  = 1 << 20
+
+	// bulkLeast is more than the sockets hold: that much was relayed while the
+	// clocks ran.
+	bulkLeast = 32 << 20
 )
 
 // bulk is both ends of streams through a proxy, the senders and the receivers, on
@@ -63,7 +67,6 @@ func measureBulk(t task) (m measurement, err error) {
 	if err != nil {
 		return m, err
 	}
-	b.moved = 0
 	if err := b.run(b.Measure); err != nil {
 		return m, err
 	}
@@ -108,9 +111,10 @@ func (b *bulk) close() {
 	_ = unix.Close(b.epoll)
 }
 
-// run goes on for so long, and until something was moved.
+// run goes on for so long, and until bulkLeast was moved: a proxy may be kept from
+// its core for longer than a short measurement.
 func (b *bulk) run(long time.Duration) error {
-	b.last = time.Now()
+	b.last, b.moved = time.Now(), 0
 	for end := b.last.Add(long); ; {
 		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(b.epoll),
 			uintptr(unsafe.Pointer(&b.events[0])), uintptr(len(b.events)), 0, 0, 0)
@@ -129,7 +133,7 @@ func (b *bulk) run(long time.Duration) error {
 		switch now := time.Now(); {
 		case b.moved > before:
 			b.last = now
-			if now.After(end) {
+			if now.After(end) && b.moved >= bulkLeast {
 				return nil
 			}
 		case now.Sub(b.last) > b.Stall:

@@ -49,6 +49,7 @@ stream {
 		proxy_pass %s;
 		proxy_connect_timeout 5s;
 		proxy_timeout 1h;
+		proxy_half_close on;
 	}
 }
 `
@@ -134,11 +135,13 @@ func (b *bench) findProgram(ctx context.Context, s server, dir string) (reason s
 // lookProgram looks where administrators have their programs, too.
 func lookProgram(name string) (string, error) {
 	path, err := exec.LookPath(name)
-	if err != nil && os.Getenv("PATH") != "" {
-		return exec.LookPath("/usr/sbin/" + name)
+	if err != nil {
+		return exec.LookPath(filepath.Join(sbin, name))
 	}
 	return path, err
 }
+
+var sbin = "/usr/sbin"
 
 // startFor starts a server for a load; a proxy with its upstream's listener.
 func (b *bench) startFor(ctx context.Context, s server, l load, cores []int) (*running, error) {
