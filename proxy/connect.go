@@ -32,25 +32,31 @@ func (c *choice) warm(h header) reached {
 // that fails. Of what the client has sent nothing is taken meanwhile. When it fails
 // the upstream in the result is the last one tried, and nobody's.
 func (c *choice) connect(ctx context.Context, first reached, h header) (reached, error) {
-	var failed []error
-	r := first
-	for r.upstream != nil && r.conn == nil {
-		conn, err := r.upstream.dial(ctx, c.proxy.cfg.connectTimeout())
-		if err == nil {
-			if err = h.send(conn); err == nil {
-				r.conn = conn
-				break
-			}
-		}
-		failed = append(failed, err)
-		r.upstream.active.Add(-1)
-		if ctx.Err() != nil || len(c.left) == 0 {
-			return r, errors.Join(failed...)
-		}
-		r = c.warm(h)
+	if first.upstream == nil {
+		return first, ErrNoUpstreams
 	}
-	if r.upstream == nil {
-		return r, ErrNoUpstreams
+	if first.conn != nil {
+		return first, nil
+	}
+	conn, err := first.upstream.dial(ctx, c.proxy.cfg.connectTimeout())
+	if err == nil {
+		err = h.send(conn)
+	}
+	if err == nil {
+		return reached{first.upstream, conn}, nil
+	}
+	return c.goOn(ctx, first, err, h)
+}
+
+// goOn is connect after the one to failed has failed, with err.
+func (c *choice) goOn(ctx context.Context, failed reached, err error, h header) (reached, error) {
+	failed.upstream.active.Add(-1)
+	if ctx.Err() != nil || len(c.left) == 0 {
+		return failed, err
+	}
+	r, next := c.connect(ctx, c.warm(h), h)
+	if next != nil {
+		return r, errors.Join(err, next)
 	}
 	return r, nil
 }

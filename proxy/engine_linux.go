@@ -42,6 +42,9 @@ func (x *Proxy) RegisterSocket(_ context.Context, fd int, session handler.Sessio
 		p.attach(first, nil)
 		return true
 	}
+	if first.upstream != nil && p.dial(c, first.upstream) {
+		return true
+	}
 	x.run(func(ctx context.Context) { p.attach(c.connect(ctx, first, p.header())) })
 	return true
 }

@@ -23,6 +23,7 @@ type pair struct {
 	group    *eventloop.Group
 	session  handler.Session
 	clientFD int
+	dialing  *dialing // under mu; not nil while a loop waits for the upstream
 
 	mu       sync.Mutex
 	base     // under mu, as is all that follows
@@ -120,22 +121,50 @@ func (p *pair) join(conn net.Conn) error {
 		return os.ErrClosed
 	}
 	fd, err := sock.Detach(conn)
+	if err != nil {
+		p.end(handler.ByServer, handler.IOError, err)
+		return err
+	}
+	return p.start(fd, p.group.Add(&p.client.Socket, p.clientFD, &p.client))
+}
+
+// start begins to relay to fd, if err is nil: what came of putting the client on a loop.
+func (p *pair) start(fd int, err error) error {
 	if err == nil {
-		if err = p.group.Add(&p.client.Socket, p.clientFD, &p.client); err == nil {
-			if err = p.group.AddBeside(&p.client.Socket, &p.upstream.Socket, fd, &p.upstream); err == nil {
-				p.phase = relaying
-				p.activity = p.group.Now()
-				p.arm()
-				p.client.Start()
-				p.upstream.Start()
-				return nil
-			}
+		err = p.group.AddBeside(&p.client.Socket, &p.upstream.Socket, fd, &p.upstream)
+		if err != nil {
 			p.client.Remove()
 		}
-		sock.RawClose(fd)
 	}
-	p.end(handler.ByServer, handler.IOError, err)
-	return err
+	if err != nil {
+		sock.RawClose(fd)
+		p.end(handler.ByServer, handler.IOError, err)
+		return err
+	}
+	p.phase = relaying
+	p.activity = p.group.Now()
+	p.arm()
+	p.client.Start()
+	p.upstream.Start()
+	return nil
+}
+
+// attachSocket is attach to what a loop has connected to. The pair stays on it.
+func (p *pair) attachSocket(d *dialing) {
+	p.mu.Lock()
+	p.reach(d.to)
+	var err error
+	if p.phase == closing { // it was cut meanwhile
+		sock.RawClose(d.FD())
+		err = os.ErrClosed
+	} else {
+		err = p.start(d.FD(), p.group.AddBeside(&d.Socket, &p.client.Socket, p.clientFD, &p.client))
+	}
+	p.mu.Unlock()
+	if err != nil {
+		p.refuse()
+		p.leave()
+	}
 }
 
 func (e *end) other() *end {
@@ -473,6 +502,9 @@ func (p *pair) Cut() bool {
 	switch {
 	case !began:
 		p.proxy.stop() // ends the connects, as everything is being cut
+		if p.dialing != nil {
+			p.dialing.Wake()
+		}
 	case !p.client.gone:
 		p.client.Wake()
 	case !p.upstream.gone:

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// connected is a connection over the loopback interface.
-func connected(t *testing.T) (client, server net.Conn) {
+// loopback is a connection over the loopback interface.
+func loopback(t *testing.T) (client, server net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -28,8 +28,8 @@ func connected(t *testing.T) (client, server net.Conn) {
 // A timer that fires while its link is closing does not touch a connection that is
 // back in its pool.
 func TestLateCheck(t *testing.T) {
-	client, server := connected(t)
-	far, near := connected(t)
+	client, server := loopback(t)
+	far, near := loopback(t)
 	x := New(Config{Upstreams: []string{"127.0.0.1:1"}, IdleTimeout: time.Nanosecond, Pool: PoolConfig{Size: 1, Reuse: true}})
 	r := newRelay(x, server)
 	r.reach(x.upstreams[0])
@@ -76,7 +76,7 @@ func TestStopWithBytesInHand(t *testing.T) {
 	defer ln.Close()
 	x := New(Config{Upstreams: []string{ln.Addr().String()}})
 	defer x.Close()
-	client, server := connected(t)
+	client, server := loopback(t)
 	r := newRelay(x, nil)
 	r.client.conn = &stopping{server, func() {
 		r.mu.Lock()

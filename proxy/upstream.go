@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -16,6 +17,7 @@ type upstream struct {
 	name             string
 	key              string // the name, and which of several with it this is
 	network, address string
+	literal          netip.AddrPort // of address; not valid if that has a name
 
 	active      atomic.Int64 // clients it has, also those that are still connecting
 	connections atomic.Uint64
@@ -45,6 +47,9 @@ func newUpstream(x *Proxy, index int, name string) *upstream {
 			u.key += "'"
 		}
 	}
+	if a, err := netip.ParseAddrPort(u.address); err == nil && u.network == "tcp" && a.Addr().Zone() == "" {
+		u.literal = a
+	}
 	u.health.upstream = u
 	u.pool.init(u)
 	return u
@@ -70,12 +75,16 @@ func (u *upstream) dial(ctx context.Context, limit time.Duration) (net.Conn, err
 	case err == nil:
 		u.health.succeeded()
 	case ctx.Err() == nil: // or else it was given up
-		u.failures.Add(1)
-		if !isOurs(err) {
-			u.health.failed(time.Now(), err)
-		}
+		u.noteFailure(err)
 	}
 	return conn, err
+}
+
+func (u *upstream) noteFailure(err error) {
+	u.failures.Add(1)
+	if !isOurs(err) {
+		u.health.failed(time.Now(), err)
+	}
 }
 
 // isOurs reports whether a connect failed for want of something on this side.

@@ -1,0 +1,151 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"wireline/lib/eventloop"
+)
+
+// dialing is a connect that an event loop waits for: it needs no goroutine, and leaves
+// less behind than package net. It is for the first upstream of a client, if that has
+// an address and no name; the next ones are tried as everywhere.
+type dialing struct {
+	eventloop.Socket
+	pair   *pair
+	choice choice
+	to     *upstream
+	until  int64 // by the loop's clock
+}
+
+// dial begins to connect p to an upstream. It reports false where that is not for it.
+func (p *pair) dial(c choice, to *upstream) bool {
+	if !to.literal.IsValid() || p.proxy.cfg.sendsProxy() {
+		return false
+	}
+	fd, err := beginConnect(to.literal)
+	if err != nil {
+		return false // who tries it again tells why
+	}
+	limit := p.proxy.cfg.connectTimeout()
+	d := &dialing{pair: p, choice: c, to: to, until: p.group.Now() + int64(limit)}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.phase == closing || p.group.Add(&d.Socket, fd, d) != nil { // it was cut meanwhile
+		unix.Close(fd)
+		return false
+	}
+	if d.WatchOut() != nil {
+		d.Close()
+		return false
+	}
+	p.dialing = d
+	d.SetTimer(d.until)
+	d.Start()
+	return true
+}
+
+// Ready implements eventloop.Handler.
+func (d *dialing) Ready(*eventloop.Worker, eventloop.Event) (more bool) {
+	p := d.pair
+	err := connected(d.FD(), d.to.literal)
+	p.mu.Lock()
+	cut := p.phase == closing
+	if err == unix.EALREADY && !cut {
+		if p.group.Now() < d.until {
+			p.mu.Unlock()
+			return false
+		}
+		err = os.ErrDeadlineExceeded
+	}
+	p.dialing = nil
+	p.mu.Unlock()
+	switch {
+	case cut:
+		d.Close()
+		d.to.active.Add(-1)
+		p.refuse()
+		p.leave()
+	case err != nil:
+		d.Close()
+		p.proxy.run(func(ctx context.Context) { p.attach(d.next(ctx, err)) })
+	default:
+		d.to.health.succeeded()
+		d.Remove()
+		p.attachSocket(d)
+	}
+	return false
+}
+
+// next tries the other upstreams, after err.
+func (d *dialing) next(ctx context.Context, err error) (reached, error) {
+	err = &net.OpError{Op: "dial", Net: d.to.network, Addr: net.TCPAddrFromAddrPort(d.to.literal), Err: err}
+	d.to.noteFailure(err)
+	return d.choice.goOn(ctx, reached{upstream: d.to}, err, d.pair.header())
+}
+
+// Writable implements eventloop.Handler.
+func (d *dialing) Writable() { d.Wake() }
+
+// Slow implements eventloop.Handler.
+func (d *dialing) Slow() {}
+
+// Expired implements eventloop.Handler.
+func (d *dialing) Expired() { d.Wake() }
+
+// beginConnect returns a socket as package net would make it.
+func beginConnect(to netip.AddrPort) (fd int, err error) {
+	family := unix.AF_INET6
+	if to.Addr().Is4() {
+		family = unix.AF_INET
+	}
+	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	if err != nil {
+		return -1, err
+	}
+	for _, o := range dialOptions {
+		if err = unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			unix.Close(fd)
+			return -1, err
+		}
+	}
+	if err = unix.Connect(fd, sockaddr(to)); err != nil && err != unix.EINPROGRESS {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// dialOptions are those of net.Dialer.
+var dialOptions = []struct{ level, name, value int }{
+	{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+	{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+	{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15},
+	{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
+	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9},
+}
+
+// connected returns EALREADY as long as it is not known whether the connect succeeds.
+// An event may also be of a file that had the same number before; a second connect(2)
+// cannot be misled by that.
+func connected(fd int, to netip.AddrPort) error {
+	switch err := unix.Connect(fd, sockaddr(to)); err {
+	case nil, unix.EISCONN:
+		return nil
+	case unix.EALREADY, unix.EINTR:
+		return unix.EALREADY
+	default:
+		return os.NewSyscallError("connect", err)
+	}
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
+	}
+	return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
+}
