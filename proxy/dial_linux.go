@@ -13,7 +13,7 @@ import (
 
 // dialing is a connect that an event loop waits for: it needs no goroutine, and leaves
 // less behind than package net. It is for the first upstream of a client, if that has
-// an address and no name; the next ones are tried as everywhere.
+// an address and no name and needs no header; the next ones are tried as everywhere.
 type dialing struct {
 	eventloop.Socket
 	pair   *pair
