@@ -18,7 +18,10 @@ const someResults = `{
 			{"server": "wireline", "cpu_us_per_request": 8.2, "requests_per_second": 2000}]},
 		{"name": "ping50", "connections": 50, "servers": [
 			{"server": "wireline", "cpu_us_per_request": 4.26, "requests_per_second": 3000},
-			{"server": "newcomer", "cpu_us_per_request": 4.37, "requests_per_second": 3000}]}],
+			{"server": "newcomer", "cpu_us_per_request": 4.37, "requests_per_second": 3000}]},
+		{"name": "proxy50", "connections": 50, "servers": [{"server": "nginx", "cpu_us_per_request": 11.25}]},
+		{"name": "proxy-up", "connections": 4, "servers": [{"server": "io-copy", "cpu_s_per_gb": 0.21}]}],
+	"pairs": [{"server": "haproxy", "connections": 30, "rss_bytes_per_connection": 2048}],
 	"memory": [{"server": "wireline", "connections": 20, "rss_bytes_per_connection": 614.4}],
 	"kv": [{"name": "get-p16", "servers": [{"server": "redis", "cpu_us_per_request": 0.5}]}]
 }`
@@ -33,9 +36,12 @@ func TestRunDrawsWhatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, texts := range map[string][]string{
-		"requests.svg": {"1 connection", "50 connections", "microseconds", "wireline", "newcomer", "5.50", "8.20", "4.26", "4.37"},
-		"idle.svg":     {"20 connections", "KiB", "0.600"},
-		"kv.svg":       {"get", "-P 16", "redis", "2.00"},
+		"requests.svg":      {"1 connection", "50 connections", "microseconds", "wireline", "newcomer", "5.50", "8.20", "4.26", "4.37"},
+		"idle.svg":          {"20 connections", "KiB", "0.600"},
+		"proxy.svg":         {"50 connections", "nginx", "11.2"},
+		"proxy-streams.svg": {"to the upstream", "io-copy", "0.210"},
+		"proxy-idle.svg":    {"30 pairs", "haproxy", "2.00"},
+		"kv.svg":            {"get", "-P 16", "redis", "2.00"},
 	} {
 		svg, err := os.ReadFile(filepath.Join(to, file))
 		if err != nil {

@@ -35,11 +35,18 @@ var pictures = []picture{
 	}, thousands},
 	{"frames.svg", "CPU of the server for a gigabyte of frames (less is better)", "seconds", []group{
 		{"frames16k", "16 KiB, 4 connections"}, {"frames1m", "1 MiB, 1 connection"},
-	}, func(s summary) float64 { return s.CPUPerGB }},
+	}, cpuPerGB},
+	{"proxy.svg", "CPU of the proxy for a round trip (less is better)", "microseconds", []group{
+		{"proxy1", "1 connection"}, {"proxy50", "50 connections"}, {"proxy1000", "1000 connections"},
+	}, cpuMicros},
+	{"proxy-streams.svg", "CPU of the proxy for a gigabyte, 4 connections (less is better)", "seconds", []group{
+		{"proxy-up", "to the upstream"}, {"proxy-down", "to the client"},
+	}, cpuPerGB},
 }
 
 func cpuMicros(s summary) float64      { return s.CPUMicros }
 func millionsPerCPU(s summary) float64 { return 1 / s.CPUMicros }
+func cpuPerGB(s summary) float64       { return s.CPUPerGB }
 func thousands(s summary) float64      { return s.PerSecond / 1e3 }
 
 // colors tell servers apart, also for most who are colour-blind.
@@ -53,6 +60,11 @@ var colors = map[string]color.Color{
 	"wireline-goroutine": color.RGBA{0x56, 0xb4, 0xe9, 0xff},
 	"redis":              color.RGBA{0xd5, 0x5e, 0x00, 0xff},
 	"wireline-kv":        color.RGBA{0x00, 0x72, 0xb2, 0xff},
+	"io-copy":            color.RGBA{0xe6, 0x9f, 0x00, 0xff},
+	"nginx":              color.RGBA{0x00, 0x9e, 0x73, 0xff},
+	"haproxy":            color.RGBA{0xd5, 0x5e, 0x00, 0xff},
+	"socat":              color.RGBA{0x99, 0x99, 0x99, 0xff},
+	"wireline-proxy":     color.RGBA{0x00, 0x72, 0xb2, 0xff},
 }
 
 // colorOf has black for servers that came later.
@@ -69,7 +81,9 @@ func (r *results) charts() map[string]chart {
 	for _, p := range pictures {
 		all[p.file] = p.of(r)
 	}
-	all["idle.svg"], all["kv.svg"] = r.idleChart(), r.kvChart()
+	all["idle.svg"] = memoryChart("Memory of the server for an idle connection", "%d connections, after one line each", r.Memory)
+	all["proxy-idle.svg"] = memoryChart("Memory of the proxy for an idle pair", "%d pairs, after one line each", r.Pairs)
+	all["kv.svg"] = r.kvChart()
 	for file, c := range all {
 		if len(c.groups) == 0 {
 			delete(all, file)
@@ -107,10 +121,11 @@ func seriesOf(tables []table, figure func(summary) float64) []series {
 	return all
 }
 
-func (r *results) idleChart() chart {
-	c := chart{title: "Memory of the server for an idle connection (less is better)", unit: "KiB"}
-	for _, m := range r.Memory {
-		c.groups = []string{fmt.Sprintf("%d connections, after one line each", m.Conns)}
+// memoryChart has a group named by label, with the number of connections.
+func memoryChart(title, label string, of []memory) chart {
+	c := chart{title: title + " (less is better)", unit: "KiB"}
+	for _, m := range of {
+		c.groups = []string{fmt.Sprintf(label, m.Conns)}
 		c.series = append(c.series, series{m.Server, colorOf(m.Server), []float64{m.PerConn / 1024}})
 	}
 	return c

@@ -11,6 +11,7 @@ import (
 type results struct {
 	Loads  []table  `json:"loads"`
 	Memory []memory `json:"memory"`
+	Pairs  []memory `json:"pairs"`
 	KV     []table  `json:"kv"`
 }
 
