@@ -13,15 +13,18 @@ const (
 	// turnReads and turnBytes bound what is moved one way before others have their
 	// turn.
 	turnReads = 16
-	turnBytes = 1 << 20
+	turnBytes = 256 << 10
 
 	// spliceAfter is how many reads in a row must fill the buffer for a stream to
 	// be spliced. Small messages are cheaper to copy: a splice is two calls for
 	// each direction of a pipe, and a read and a write are two in all.
 	spliceAfter = 2
 
-	// spliceLeast is how much a splice must move for the next one to be worth it.
+	// spliceLeast is how much a splice must move to be worth it, and spliceUntil how
+	// many in a row must move less for the stream to be copied again. One alone says
+	// little: between two bursts each stream has a short one.
 	spliceLeast = bufferSize / 2
+	spliceUntil = 4
 )
 
 // flow is one direction. While nothing waits to be written it holds nothing.
@@ -32,8 +35,8 @@ type flow struct {
 
 	pipe *pipe // nil if nothing waits in one
 
-	filled  uint8 // reads in a row that filled the buffer
 	splices bool
+	against uint8 // reads in a row that say that it should be the other way
 
 	read, written int64
 }
@@ -100,11 +103,7 @@ func (e *end) copy(w *eventloop.Worker, to *end, now int64) {
 		e.unread = false
 	}
 	f := &e.flow
-	if n < len(b) {
-		f.filled = 0
-	} else if f.filled++; f.filled >= spliceAfter {
-		f.splices = true
-	}
+	f.judge(n == len(b), spliceAfter)
 	sent, errno := sock.RawWrite(uintptr(to.FD()), b[:n])
 	f.written += int64(sent)
 	switch {
@@ -208,7 +207,7 @@ func (e *end) fill(now int64) {
 	f, pipes := &e.flow, &e.pair.proxy.engine.pipes
 	pipe := pipes.get()
 	if pipe == nil {
-		f.splices, f.filled = false, 0
+		f.splices, f.against = false, 0
 		return
 	}
 	// The pipe is empty, so EAGAIN is the socket's. But a splice stops at a TCP
@@ -229,8 +228,16 @@ func (e *end) fill(now int64) {
 		return
 	}
 	f.pipe = pipe
-	if n < spliceLeast {
-		f.splices, f.filled = false, 0
+	f.judge(n < spliceLeast, spliceUntil)
+}
+
+// judge goes from copying to splicing, or back, after so many reads in a row that speak
+// against what is done now.
+func (f *flow) judge(against bool, limit uint8) {
+	if !against {
+		f.against = 0
+	} else if f.against++; f.against >= limit {
+		f.splices, f.against = !f.splices, 0
 	}
 }
 
