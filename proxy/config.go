@@ -85,11 +85,12 @@ type PoolConfig struct {
 	// upstream's own idle time-out. Zero means 60 seconds.
 	MaxIdle time.Duration `config:"max_idle" default:"60s" help:"a connection that waits for so long is replaced"`
 
-	// Reuse gives a connection back to the pool when its client has left and the
-	// last word was the upstream's. It is for protocols of requests and replies
-	// that leave nothing behind on a connection, whose clients read the whole of
-	// each reply before they leave: memcached, or HTTP without authentication by
-	// connection. Of others, one client would see what was meant for another.
+	// Reuse gives a connection back to the pool when its client has left, if the last
+	// word was the upstream's and it has been silent for 20 ms since. It is for
+	// protocols of requests and replies that leave nothing behind on a connection,
+	// and whose upstreams do not pause in the middle of a reply: memcached, or HTTP
+	// without authentication by connection. Of others, one client would see what
+	// was meant for another.
 	Reuse bool `config:"reuse" default:"false" help:"give connections back after use; for stateless request-reply protocols only"`
 }
 
