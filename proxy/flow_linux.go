@@ -220,7 +220,7 @@ func (e *end) fill(now int64) {
 	}
 	if refused || n == 0 && (errno == 0 || errno == unix.EAGAIN && e.hup) {
 		pipes.put(pipe)
-		f.splices, f.filled = false, 0
+		f.splices, f.against = false, 0
 		return
 	}
 	if !e.took(n, errno, now) {
