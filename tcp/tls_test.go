@@ -1,0 +1,401 @@
+package tcp_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"wireline/tcp"
+	"wireline/tcptest"
+)
+
+// authority signs certificates.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pem  []byte
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{}
+	a.cert, a.key, a.pem = a.sign(t, "authority")
+	return a
+}
+
+var serial = struct {
+	sync.Mutex
+	n int64
+}{}
+
+// sign makes a certificate for name; without a certificate of its own the authority
+// signs itself.
+func (a *authority) sign(t *testing.T, name string) (*x509.Certificate, *ecdsa.PrivateKey, []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial.Lock()
+	serial.n++
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial.n), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		BasicConstraintsValid: true, IsCA: a.cert == nil,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	serial.Unlock()
+	parent, signer := template, key
+	if a.cert != nil {
+		parent, signer = a.cert, a.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// pair is a certificate for name, as files have it.
+func (a *authority) pair(t *testing.T, name string) (cert, key []byte) {
+	t.Helper()
+	_, private, cert := a.sign(t, name)
+	der, err := x509.MarshalECPrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
+}
+
+// write puts a certificate for name into the files of cfg, as those do who replace
+// them: whole.
+func (a *authority) write(t *testing.T, cfg *tcp.TLSConfig, name string) {
+	t.Helper()
+	cert, key := a.pair(t, name)
+	replace(t, cfg.Cert, cert)
+	replace(t, cfg.Key, key)
+}
+
+func replace(t *testing.T, file string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(file+".new", text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// client is a configuration for clients that trust the authority.
+func (a *authority) client(name string) *tls.Config {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return &tls.Config{RootCAs: pool, ServerName: name}
+}
+
+// tlsFiles is a configuration whose files have a certificate for "first".
+func tlsFiles(t *testing.T, a *authority) tcp.Config {
+	t.Helper()
+	dir := t.TempDir()
+	cfg := tcp.Config{TLS: tcp.TLSConfig{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}}
+	a.write(t, &cfg.TLS, "first")
+	return cfg
+}
+
+// dialTLS connects with a handshake.
+func dialTLS(t *testing.T, addr string, cfg *tls.Config) (*tls.Conn, error) {
+	t.Helper()
+	conn := tls.Client(dial(t, "tcp", addr), cfg)
+	err := conn.Handshake()
+	return conn, err
+}
+
+func mustDialTLS(t *testing.T, addr string, cfg *tls.Config) *tls.Conn {
+	t.Helper()
+	conn, err := dialTLS(t, addr, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func TestTLS(t *testing.T) {
+	a := newAuthority(t)
+	cfg := tlsFiles(t, a)
+	cfg.TLS.ALPN = []string{"echo/2", "echo/1"}
+	s := start(t, cfg, echo())
+	client := a.client("first")
+	client.NextProtos = []string{"echo/1", "echo/2"}
+	conn := mustDialTLS(t, s.Addr, client)
+	exchange(t, conn, "hello\n")
+	if p := conn.ConnectionState().NegotiatedProtocol; p != "echo/2" {
+		t.Errorf("protocol %q, want the server's first", p)
+	}
+	// Half-close is an end of the stream inside, each way by itself.
+	send(t, conn, "last\n")
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	receiveAll(t, conn, "last\n") // io.EOF, so a close_notify: without one it is ErrUnexpectedEOF from tls 1.3 on
+
+	client.NextProtos = []string{"other"}
+	if _, err := dialTLS(t, s.Addr, client); err == nil {
+		t.Error("a client that speaks none of the protocols is served")
+	}
+	old := a.client("first")
+	old.MinVersion, old.MaxVersion = tls.VersionTLS11, tls.VersionTLS11
+	if _, err := dialTLS(t, s.Addr, old); err == nil {
+		t.Error("TLS 1.1 is served")
+	}
+	eventually(t, "both are counted", func() bool { return s.TCP.Stats().FailedHandshakes == 2 })
+}
+
+func TestTLSMinVersion(t *testing.T) {
+	a := newAuthority(t)
+	cfg := tlsFiles(t, a)
+	cfg.TLS.MinVersion = "1.3"
+	s := start(t, cfg, echo())
+	client := a.client("first")
+	exchange(t, mustDialTLS(t, s.Addr, client), "hello\n")
+	client.MaxVersion = tls.VersionTLS12
+	if _, err := dialTLS(t, s.Addr, client); err == nil {
+		t.Error("TLS 1.2 is served")
+	}
+}
+
+// The second connection need not do everything again.
+func TestTLSTickets(t *testing.T) {
+	for _, clients := range []bool{false, true} { // who need certificates
+		a := newAuthority(t)
+		cfg := tlsFiles(t, a)
+		client := a.client("first")
+		client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		if clients {
+			withClientCA(t, a, &cfg.TLS, client)
+		}
+		s := start(t, cfg, echo())
+		for i := range 2 {
+			conn := mustDialTLS(t, s.Addr, client)
+			exchange(t, conn, "hello\n") // the ticket comes before the echo
+			if resumed := conn.ConnectionState().DidResume; resumed != (i == 1) {
+				t.Errorf("client certificates %v, connection %d: resumed %v", clients, i, resumed)
+			}
+			conn.Close()
+		}
+	}
+}
+
+// withClientCA has the server want certificates of a, and client have one.
+func withClientCA(t *testing.T, a *authority, cfg *tcp.TLSConfig, client *tls.Config) {
+	t.Helper()
+	cfg.ClientCA = filepath.Join(filepath.Dir(cfg.Cert), "clients.pem")
+	replace(t, cfg.ClientCA, a.pem)
+	cert, err := tls.X509KeyPair(a.pair(t, "client"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Certificates = []tls.Certificate{cert}
+}
+
+func TestMutualTLS(t *testing.T) {
+	a, other := newAuthority(t), newAuthority(t)
+	cfg := tlsFiles(t, a)
+	good := a.client("first")
+	withClientCA(t, a, &cfg.TLS, good)
+	seen := make(chan string, 1)
+	s := start(t, cfg, raw(func(conn net.Conn) {
+		defer conn.Close()
+		seen <- conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Subject.CommonName
+	}))
+	mustDialTLS(t, s.Addr, good)
+	if name := mustReceive(t, "the client's name", seen); name != "client" {
+		t.Errorf("the handler sees %q", name)
+	}
+	foreign := a.client("first")
+	withClientCA(t, other, &tcp.TLSConfig{Cert: filepath.Join(t.TempDir(), "x")}, foreign)
+	for name, client := range map[string]*tls.Config{"none": a.client("first"), "another's": foreign} {
+		conn, err := dialTLS(t, s.Addr, client)
+		if err == nil { // TLS 1.3: the answer comes after the client's part
+			_, err = conn.Read(make([]byte, 1))
+		}
+		if err == nil || !strings.Contains(err.Error(), "remote error: tls:") {
+			t.Errorf("certificate %s: %v, want the server's alert", name, err)
+		}
+	}
+}
+
+// Changed files are used from the next second on; connections there are go on, and
+// files that are broken change nothing.
+func TestTLSReload(t *testing.T) {
+	a := newAuthority(t)
+	cfg := tlsFiles(t, a)
+	var log journal
+	cfg.Log = log.logger()
+	s := start(t, cfg, echo())
+	live := mustDialTLS(t, s.Addr, a.client("first"))
+	exchange(t, live, "hello\n")
+
+	a.write(t, &cfg.TLS, "second")
+	eventually(t, "the new certificate is used", func() bool {
+		_, err := dialTLS(t, s.Addr, a.client("second"))
+		return err == nil
+	})
+	exchange(t, live, "still here\n")
+
+	replace(t, cfg.TLS.Cert, []byte("half a certif"))
+	eventually(t, "the broken one is noticed", func() bool {
+		mustDialTLS(t, s.Addr, a.client("second"))
+		return len(log.find("certificates cannot be reloaded, going on with those before")) == 1
+	})
+	a.write(t, &cfg.TLS, "third")
+	eventually(t, "the next one is used", func() bool {
+		_, err := dialTLS(t, s.Addr, a.client("third"))
+		return err == nil
+	})
+	exchange(t, live, "still here\n")
+}
+
+// A client that does not come to the point is cut in time, and holds up nobody.
+func TestHandshakeTimeout(t *testing.T) {
+	a := newAuthority(t)
+	cfg := tlsFiles(t, a)
+	cfg.HandshakeTimeout = 500 * time.Millisecond
+	s := start(t, cfg, echo())
+	began := time.Now()
+	var silent []net.Conn
+	for range 500 {
+		silent = append(silent, dial(t, "tcp", s.Addr))
+	}
+	exchange(t, mustDialTLS(t, s.Addr, a.client("first")), "hello\n")
+	for i, conn := range silent {
+		if i == 0 {
+			send(t, conn, "\x16\x03\x01") // the beginning of a hello
+		}
+		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("a silent client sees %v", err)
+		}
+	}
+	if took := time.Since(began); took < cfg.HandshakeTimeout*9/10 {
+		t.Errorf("cut after %v", took)
+	}
+	eventually(t, "they are counted", func() bool { return s.TCP.Stats().FailedHandshakes == 500 })
+}
+
+// A server that stops does not wait for handshakes, and what is served drains as
+// without TLS.
+func TestShutdownWithTLS(t *testing.T) {
+	a := newAuthority(t)
+	g := newGate(t)
+	s := start(t, tlsFiles(t, a), echoAfter(g.work))
+	silent := dial(t, "tcp", s.Addr)
+	idle, busy := mustDialTLS(t, s.Addr, a.client("first")), mustDialTLS(t, s.Addr, a.client("first"))
+	exchange(t, idle, "hello\n")
+	send(t, busy, "hold\n")
+	mustReceive(t, "the frame", g.holding)
+	done := make(chan error, 1)
+	go func() { done <- s.TCP.Shutdown(within(t, patience)) }()
+	receiveAll(t, idle, "")
+	if _, err := silent.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the client without a handshake sees %v", err)
+	}
+	g.open()
+	receiveAll(t, busy, "hold\n")
+	if err := <-done; err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+}
+
+// TLS comes after the header, whose addresses the handler sees.
+func TestTLSBehindProxyHeader(t *testing.T) {
+	a := newAuthority(t)
+	cfg := tlsFiles(t, a)
+	cfg.ProxyProtocol, cfg.ProxyProtocolTrusted = tcp.ProxyRequired, []string{"127.0.0.1"}
+	s := start(t, cfg, whoami())
+	plain := dial(t, "tcp", s.Addr)
+	send(t, plain, formatted(t, 2, from4, to4))
+	conn := tls.Client(plain, a.client("first"))
+	receive(t, conn, "192.0.2.1:4711 to 192.0.2.2:80, 0 TLVs\n")
+	exchange(t, conn, "hello\n")
+}
+
+// A configuration of the program's own is taken as it is.
+func TestTLSConfigOfOnesOwn(t *testing.T) {
+	a := newAuthority(t)
+	cert, err := tls.X509KeyPair(a.pair(t, "own"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := tcptest.NewUnstartedServer(echo())
+	s.TCP.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
+	s.Serve(tcptest.Listen())
+	t.Cleanup(s.Close)
+	conn := tls.Client(s.Dial(), a.client("own"))
+	defer conn.Close()
+	exchange(t, conn, "hello\n")
+}
+
+// What cannot be used is said at the start, and names the key.
+func TestTLSValidate(t *testing.T) {
+	a := newAuthority(t)
+	good := tlsFiles(t, a).TLS
+	junk := filepath.Join(t.TempDir(), "junk.pem")
+	replace(t, junk, []byte("junk"))
+	for _, test := range []struct {
+		change func(c *tcp.TLSConfig)
+		want   string
+	}{
+		{func(c *tcp.TLSConfig) { c.Key = "" }, "TLS.Key : must be set"},
+		{func(c *tcp.TLSConfig) { c.Cert = "" }, "TLS.Cert : must be set"},
+		{func(c *tcp.TLSConfig) { c.Cert = junk }, "is of no use: tls: failed to find any PEM data"},
+		{func(c *tcp.TLSConfig) { c.Key = "missing" }, "no such file"},
+		{func(c *tcp.TLSConfig) { c.ClientCA = junk }, "TLS.ClientCA " + junk + ": is of no use: no certificate in PEM"},
+		{func(c *tcp.TLSConfig) { *c = tcp.TLSConfig{ClientCA: junk} }, "needs a certificate of the server's own"},
+		{func(c *tcp.TLSConfig) { c.MinVersion = "1.1" }, "TLS.MinVersion 1.1: must be 1.2 or 1.3"},
+	} {
+		cfg := tcp.Config{Address: "127.0.0.1:0", TLS: good}
+		test.change(&cfg.TLS)
+		_, err := tcp.Listen(t.Context(), &cfg)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v: %v, want %q", cfg.TLS, err, test.want)
+		}
+		// Who brings a listener of his own hears it from Serve.
+		if cfg.TLS.MinVersion == "" && (cfg.TLS.Cert == junk || cfg.TLS.ClientCA == junk && cfg.TLS.Cert != "") {
+			srv := &tcp.Server{Config: cfg, Handler: echo()}
+			if err := srv.Serve(context.Background(), listenTCP(t)); err == nil || errors.Is(err, tcp.ErrServerClosed) {
+				t.Errorf("%+v: Serve returns %v", cfg.TLS, err)
+			}
+		}
+	}
+}
+
+// Bytes that are no TLS cost one connection.
+func TestTLSFromJunk(t *testing.T) {
+	a := newAuthority(t)
+	s := start(t, tlsFiles(t, a), echo())
+	for _, junk := range []string{"hello\n", "GET / HTTP/1.1\r\n\r\n", strings.Repeat("\x16\x03\x01\xff\xff", 10000)} {
+		conn := dial(t, "tcp", s.Addr)
+		io.WriteString(conn, junk)
+		io.Copy(io.Discard, conn)
+		conn.Close()
+	}
+	exchange(t, mustDialTLS(t, s.Addr, a.client("first")), "hello\n")
+}
