@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.uber.org/atomic"
@@ -105,6 +106,45 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// ReadFrom implements io.ReaderFrom, by what the connection underneath has for that,
+// such as splice(2). The bytes are counted when it returns.
+func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
+	c.inflight.Add(1)
+	defer c.inflight.Done()
+	if from, ok := c.conn.(io.ReaderFrom); ok {
+		n, err = from.ReadFrom(r)
+	} else {
+		n, err = io.Copy(struct{ io.Writer }{c.conn}, r)
+	}
+	c.client.mu.Lock()
+	c.client.count.bytesOut += n
+	c.client.count.framesOut++
+	c.client.mu.Unlock()
+	return n, err
+}
+
+// WriteTo implements io.WriterTo, in the same way. The client is idle meanwhile: a
+// drain ends it between two reads, with ErrDraining.
+func (c *Conn) WriteTo(w io.Writer) (int64, error) {
+	c.client.setBusy(false)
+	if err := c.stopped(); err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(w, c.conn)
+	if err == nil {
+		c.eof.Store(true)
+	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+		if stopped := c.stopped(); stopped != nil {
+			err = stopped
+		}
+	}
+	c.client.mu.Lock()
+	c.client.busy = true
+	c.client.count.bytesIn += n
+	c.client.mu.Unlock()
+	return n, err
+}
+
 // Close implements net.Conn. It also takes the client out of its set and
 // writes its record.
 func (c *Conn) Close() error {
@@ -133,6 +173,25 @@ func (c *Conn) noteEnd() Reason {
 // CloseWrite sends a FIN and leaves the other direction open. A connection that
 // cannot do so returns errors.ErrUnsupported.
 func (c *Conn) CloseWrite() error { return sock.CloseWrite(c.conn) }
+
+// CloseRead discards what comes from now on. A connection that cannot do so returns
+// errors.ErrUnsupported.
+func (c *Conn) CloseRead() error {
+	if half, ok := c.conn.(interface{ CloseRead() error }); ok {
+		return half.CloseRead()
+	}
+	return errors.ErrUnsupported
+}
+
+// SyscallConn implements syscall.Conn. A connection without a file descriptor whose
+// bytes are its own, as under TLS, returns errors.ErrUnsupported. What is read and
+// written there is not counted.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) {
+	if sc, ok := c.conn.(syscall.Conn); ok {
+		return sc.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
 
 // LocalAddr implements net.Conn.
 func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
