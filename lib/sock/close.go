@@ -21,13 +21,61 @@ func CloseWrite(conn net.Conn) error {
 // unread makes the kernel send a RST (RFC 1122, 4.2.2.13; tcp_close in Linux's
 // net/ipv4/tcp.c), and a client that still sends sees its write fail before it
 // has read our reply. So: FIN, then read and discard until the client's FIN, but
-// no longer than limit; then close. It sets the read deadline.
+// no longer than limit, and no more than LingerBytes; then close. It sets the read
+// deadline.
 func Linger(conn net.Conn, limit time.Duration) error {
+	AwaitFIN(conn, limit)
+	return conn.Close()
+}
+
+// LingerBytes is how much a lingering close reads, enough for who sends all before
+// he reads.
+const LingerBytes = 4 << 20
+
+// AwaitFIN is Linger without the close.
+func AwaitFIN(conn net.Conn, limit time.Duration) {
 	if CloseWrite(conn) == nil {
 		conn.SetReadDeadline(time.Now().Add(limit))
-		io.Copy(io.Discard, struct{ io.Reader }{conn}) // its end, of whatever kind, ends the wait
+		io.CopyN(io.Discard, struct{ io.Reader }{conn}, LingerBytes) // its end, of whatever kind, ends the wait
 	}
+}
+
+// CloseWithin closes conn with a FIN, once the peer has acknowledged all that was
+// written, or after limit: then the kernel goes on sending by itself, as after
+// every close. It is what close(2) does where SO_LINGER has a time (socket(7)). That
+// call would hold a thread, though, and nothing could cut it short; so where the
+// system tells how far the peer is, the wait is outside of it, and ends when conn is
+// closed or Reset meanwhile.
+func CloseWithin(conn net.Conn, limit time.Duration) error {
+	if !tellsAcknowledged {
+		SetLinger(conn, int((limit+time.Second-1)/time.Second))
+		return conn.Close()
+	}
+	if CloseWrite(conn) == nil {
+		awaitAcknowledged(conn, limit)
+	}
+	SetLinger(conn, -1)
 	return conn.Close()
+}
+
+// awaitAcknowledged asks the kernel, which tells nobody, less and less often.
+func awaitAcknowledged(conn net.Conn, limit time.Duration) {
+	pause := time.Millisecond
+	for end := time.Now().Add(limit); !acknowledged(conn); pause = min(2*pause, 100*time.Millisecond) {
+		left := time.Until(end)
+		if left <= 0 {
+			return
+		}
+		time.Sleep(min(pause, left))
+	}
+}
+
+// SetLinger sets SO_LINGER on the socket under conn, if there is one: seconds, 0 for
+// a RST, -1 for off.
+func SetLinger(conn net.Conn, seconds int) {
+	if l, ok := innermost(conn).(interface{ SetLinger(sec int) error }); ok {
+		l.SetLinger(seconds) // fails only on a closed connection
+	}
 }
 
 // Reset closes conn with a RST, so that the peer sees an error and no end of

@@ -19,14 +19,45 @@ func Unsent(fd int) int {
 
 // unsent is Unsent of the socket under conn.
 func unsent(conn net.Conn) (n int) {
+	onSocket(conn, func(fd int) { n = Unsent(fd) })
+	return n
+}
+
+// onSocket calls f with the socket under conn, unless there is none or it is closed.
+func onSocket(conn net.Conn, f func(fd int)) {
 	sc, ok := innermost(conn).(syscall.Conn)
 	if !ok {
-		return 0
+		return
 	}
-	raw, err := sc.SyscallConn()
+	if raw, err := sc.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { f(int(fd)) })
+	}
+}
+
+// tellsAcknowledged says whether acknowledged can tell.
+const tellsAcknowledged = true
+
+// acknowledged is Acknowledged of the socket under conn; true once that is closed.
+func acknowledged(conn net.Conn) bool {
+	done := true
+	onSocket(conn, func(fd int) { done = Acknowledged(fd) })
+	return done
+}
+
+// Acknowledged reports whether the peer has acknowledged what was written to a TCP
+// socket, and the FIN if it has had one, or whether it never will, as the connection
+// is broken. For the FIN it looks at what close(2) waits for where SO_LINGER has a
+// time (sk_stream_wait_close in Linux's net/core/stream.c): the state.
+func Acknowledged(fd int) bool {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
-		return 0
+		return true
 	}
-	raw.Control(func(fd uintptr) { n = Unsent(int(fd)) })
-	return n
+	switch info.State {
+	case unix.BPF_TCP_FIN_WAIT1, unix.BPF_TCP_CLOSING, unix.BPF_TCP_LAST_ACK:
+		return false
+	case unix.BPF_TCP_ESTABLISHED, unix.BPF_TCP_CLOSE_WAIT: // the FIN is still to come
+		return Unsent(fd) == 0
+	}
+	return true
 }
