@@ -111,6 +111,8 @@ type ending struct {
 	reason Reason
 	err    error
 	took   stdatomic.Int64 // a Duration: from begin until the connection was closed; zero until then
+	mode   CloseMode       // if asked
+	asked  bool            // CloseWith has
 }
 
 // wire is how a client's connection is held.
@@ -190,8 +192,8 @@ func (c *Client) setBusy(busy bool) {
 }
 
 // Close asks for the client's end in good order and returns at once: no
-// further frame is begun, what is written is sent, then comes a FIN. It returns
-// nil.
+// further frame is begun, what is written is sent, then comes a FIN; CloseWith has
+// other ways. It returns nil.
 func (c *Client) Close() error {
 	c.end(ByServer, Closed, nil)
 	c.wire.wake()

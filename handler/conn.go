@@ -146,14 +146,39 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 }
 
 // Close implements net.Conn. It also takes the client out of its set and
-// writes its record.
+// writes its record. How it closes is Client.CloseWith's word, or else the server's; it
+// may wait for that.
 func (c *Conn) Close() error {
-	if c.noteEnd() == Drain {
-		c.CloseWrite() // so that a FIN comes first, if the close makes a RST
-	}
-	err := c.conn.Close()
+	c.noteEnd()
+	err := c.close()
 	c.owner.remove(c.client)
 	return err
+}
+
+// close closes the connection as its end demands. Where the handler closes it for
+// itself, it lingers only if that is how connections are to be closed.
+func (c *Conn) close() error {
+	mode, _ := c.client.closeMode()
+	switch how := c.client.parting(); {
+	case how == withRST:
+		return sock.Reset(c.conn)
+	case how == withDiscard && mode == CloseLingering:
+		c.awaitFIN(lingerTime)
+	case how == silent:
+		c.CloseWrite() // so that a FIN comes first, if the close makes a RST
+	}
+	return c.client.conclude(c.conn)
+}
+
+// awaitFIN reads and discards until the client's FIN, unless that was done already.
+func (c *Conn) awaitFIN(limit time.Duration) {
+	c.mu.Lock()
+	done := c.lingers
+	c.lingers = true
+	c.mu.Unlock()
+	if !done {
+		sock.AwaitFIN(c.conn, limit)
+	}
 }
 
 // noteEnd notes why a connection ends that nothing happened to, and returns why
@@ -224,12 +249,14 @@ func (c *Conn) finish() {
 	if c.inflight.WaitWithTimeout(flushTimeout) {
 		c.client.abort(ByServer, WriteTimeout, errWriteTimeout)
 	}
-	switch c.noteEnd() {
-	case Drain, Closed, Panic:
-		c.mu.Lock()
-		c.lingers = true
-		c.mu.Unlock()
-		sock.Linger(c.conn, lingerDrain)
+	c.noteEnd()
+	switch mode, _ := c.client.closeMode(); c.client.parting() {
+	case silent, withDiscard:
+		limit := lingerDrain
+		if mode == CloseLingering {
+			limit = lingerTime
+		}
+		c.awaitFIN(limit)
 	}
 	c.Close()
 }

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"errors"
+	"net"
 	"os"
 	"time"
 
@@ -18,8 +19,9 @@ const (
 
 	// lingerBytes is how much is read at full speed while lingering, enough
 	// for who sends all before he reads. After that it goes on slowly: who
-	// sends for ever costs no more than a little of the processor.
-	lingerBytes = 4 << 20
+	// sends for ever costs no more than a little of the processor, and no more
+	// than some MiB are read in lingerTime.
+	lingerBytes = sock.LingerBytes
 
 	// lingerPause is the time between two reads when it goes slowly.
 	lingerPause = 10 * time.Millisecond
@@ -28,7 +30,7 @@ const (
 // linger is sock.Linger with two bounds more: a drain shortens it, and one who
 // sends for ever does not keep the processor busy.
 func (s *stream) linger(limit time.Duration) {
-	defer s.conn.Close()
+	defer s.conclude()
 	if sock.CloseWrite(s.conn) != nil {
 		return // no half-close, or closed already
 	}
@@ -61,4 +63,16 @@ func (s *stream) setLingerDeadline(end time.Time) time.Time {
 		s.conn.SetReadDeadline(end)
 	}
 	return end
+}
+
+// conclude closes conn, which may have SO_LINGER from its listener, in the end: once the
+// client has acknowledged all if it is to be waited for.
+func (c *Client) conclude(conn net.Conn) error {
+	if mode, _ := c.closeMode(); mode > 0 {
+		return sock.CloseWithin(conn, mode.bound())
+	}
+	if c.setsLinger() {
+		sock.SetLinger(conn, -1)
+	}
+	return conn.Close()
 }

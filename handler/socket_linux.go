@@ -59,7 +59,8 @@ type socket struct {
 type more struct {
 	local net.Addr // under mu
 
-	end       int64 // of the last look of a drain, or of lingering
+	end       int64 // of the last look of a drain, of lingering, or of the wait for the acknowledgement
+	pause     int64 // until that is asked for again
 	next      int64 // when lingering reads again
 	discarded int   // bytes, while lingering
 }
@@ -75,11 +76,12 @@ func (s *socket) extra() *more {
 type phase uint8
 
 const (
-	opening   phase = iota // OnOpen is still to be called
-	serving                // frames are
-	flushing               // the client has its end, but not all that was written
-	lingering              // it has the FIN, and may still be sending
-	ended                  // it is closed, or has a new owner
+	opening       phase = iota // OnOpen is still to be called
+	serving                    // frames are
+	flushing                   // the client has its end, but not all that was written
+	lingering                  // it has the FIN, and may still be sending
+	acknowledging              // it has not acknowledged all
+	ended                      // it is closed, or has a new owner
 )
 
 func newSocket(ctx context.Context, g *eventloop.Group, session Session, h *Frames) *socket {
@@ -428,8 +430,12 @@ func (s *socket) close(reset bool) {
 		s.extra().local = s.localAddrLocked() // it may ask
 	}
 	s.closed = true
-	if reset && !s.dead {
+	switch {
+	case s.dead:
+	case reset:
 		unix.SetsockoptLinger(s.FD(), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	case s.client.setsLinger(): // with a time, close(2) would hold up the loop
+		unix.SetsockoptLinger(s.FD(), unix.SOL_SOCKET, unix.SO_LINGER, new(unix.Linger))
 	}
 	s.Close()
 }

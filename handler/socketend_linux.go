@@ -3,6 +3,7 @@ package handler
 import (
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -15,6 +16,10 @@ import (
 // called again when others had their turn; otherwise an event does that.
 func (s *socket) finish(w *eventloop.Worker) (more bool) {
 	c := &s.client
+	if s.phase == acknowledging {
+		s.awaitAck(w)
+		return false
+	}
 	if s.phase < flushing {
 		s.phase = flushing
 		c.shutOutput()
@@ -44,12 +49,13 @@ func (s *socket) isHijacked() bool {
 // that all that was written was sent; so where it was not, there is none.
 func (s *socket) part(w *eventloop.Worker) {
 	limit := lingerTime
-	switch why := s.client.reason(); {
-	case s.client.failed(), why == Cut, why == SlowReader, why == WriteTimeout:
+	switch how := s.client.parting(); {
+	case s.client.failed(), how == withRST:
 		s.close(true)
-	case why == FIN, why == Reset, why == IOError, unix.Shutdown(s.FD(), unix.SHUT_WR) != nil:
-		s.close(false)
-	case why == Drain, why == IdleTimeout:
+	case how == withFIN, unix.Shutdown(s.FD(), unix.SHUT_WR) != nil:
+		s.conclude(w)
+		return
+	case how == silent:
 		// The client is silent. It sees the FIN in any case now, also when it
 		// begins to send at this very moment and the close makes a RST of that.
 		// Is there something to read already, it is still sending, and the last
@@ -57,7 +63,8 @@ func (s *socket) part(w *eventloop.Worker) {
 		limit = lingerDrain
 		sending := s.client.holds()
 		if n, _ := s.discard(w); n == 0 && !sending {
-			s.close(false)
+			s.conclude(w)
+			return
 		}
 	}
 	if s.isClosed() {
@@ -66,6 +73,49 @@ func (s *socket) part(w *eventloop.Worker) {
 	}
 	s.phase = lingering
 	s.extra().end = s.now() + int64(limit)
+}
+
+// conclude closes the socket, or begins to wait for the client's acknowledgement if that
+// is how it is to be closed.
+func (s *socket) conclude(w *eventloop.Worker) {
+	s.dropBuffer(w)
+	mode, _ := s.client.closeMode()
+	if mode > 0 && unix.Shutdown(s.FD(), unix.SHUT_WR) == nil {
+		m := s.extra()
+		m.end, m.pause = s.now()+int64(mode.bound()), int64(ackFirst)
+		s.phase = acknowledging
+		s.awaitAck(w)
+		return
+	}
+	s.close(false)
+	s.leave(w)
+}
+
+const (
+	// ackFirst and ackLast are between which times the kernel is asked whether the
+	// client has acknowledged all, less and less often. It tells nobody but who is
+	// in close(2), and that would hold up the loop.
+	ackFirst = 10 * time.Millisecond
+	ackLast  = 200 * time.Millisecond
+)
+
+// awaitAck closes the socket when the client has acknowledged all, or the time for that
+// is over; see sock.CloseWithin.
+func (s *socket) awaitAck(w *eventloop.Worker) {
+	m, now := s.extra(), s.now()
+	if now < m.end && !s.acknowledged() {
+		s.arm(min(m.end, now+m.pause))
+		m.pause = min(2*m.pause, int64(ackLast))
+		return
+	}
+	s.close(false)
+	s.leave(w)
+}
+
+func (s *socket) acknowledged() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed || s.hijacked || s.dead || sock.Acknowledged(s.FD())
 }
 
 func (s *socket) isClosed() bool {
@@ -92,8 +142,7 @@ func (s *socket) linger(w *eventloop.Worker) (more bool) {
 			s.arm(f.end)
 			return false
 		case err != nil || n == 0 || now >= f.end:
-			s.close(false)
-			s.leave(w)
+			s.conclude(w)
 			return false
 		case f.discarded > lingerBytes:
 			f.next = now + int64(lingerPause)
@@ -146,7 +195,7 @@ func (s *socket) hijack() (net.Conn, []byte, error) {
 		return nil, nil, os.NewSyscallError("fcntl", err)
 	}
 	file := os.NewFile(uintptr(dup), "socket")
-	conn, err := net.FileConn(file)
+	conn, err := sock.FileConn(file)
 	file.Close()
 	if err != nil {
 		return nil, nil, err

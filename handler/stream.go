@@ -220,7 +220,7 @@ func (s *stream) finish(opened bool) {
 	if !hijacked {
 		s.boundWrite()
 		sent := c.closeOutput(s.client.bytesIn, s.client.framesIn)
-		s.close(c.reason(), sent)
+		s.close(sent)
 		s.inflight.Wait() // nothing holds them: the connection is closed
 	}
 	s.client.freeBuffer()
@@ -232,22 +232,26 @@ func (s *stream) finish(opened bool) {
 
 // close closes the connection as its end demands. sent tells whether all that was
 // written is with the kernel; if not, no FIN may say that it was.
-func (s *stream) close(why Reason, sent bool) {
+func (s *stream) close(sent bool) {
 	if !sent {
 		s.reset()
 		return
 	}
-	switch why {
-	case Cut, SlowReader, WriteTimeout:
+	switch s.client.parting() {
+	case withRST:
 		s.reset()
-	case FIN, Reset, IOError:
-		s.conn.Close()
-	case Drain, IdleTimeout:
+	case silent:
 		s.part()
-	default:
+	case withDiscard:
 		s.linger(lingerTime)
+	default:
+		s.conclude()
 	}
 }
+
+// conclude closes the connection, once the client has acknowledged all if it is to be
+// waited for.
+func (s *stream) conclude() { s.client.conclude(s.conn) }
 
 // part closes a connection on which the client is silent, so that it sees the
 // FIN in any case: also when it begins to send at this very moment, and the close
@@ -255,7 +259,7 @@ func (s *stream) close(why Reason, sent bool) {
 // and the last reply is in danger.
 func (s *stream) part() {
 	if sock.CloseWrite(s.conn) != nil {
-		s.conn.Close()
+		s.conclude()
 		return
 	}
 	n, _ := s.look()
@@ -263,7 +267,7 @@ func (s *stream) part() {
 	if n > 0 || s.client.in != nil && s.client.in.Len() > 0 {
 		s.linger(lingerDrain)
 	} else {
-		s.conn.Close()
+		s.conclude()
 	}
 }
 
