@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"wireline/handler"
 	"wireline/lib/field"
 )
 
@@ -22,6 +23,9 @@ func (r *reading) check(c *Config) {
 	}
 	if c.Handler == "proxy" && len(c.Proxy.Upstreams) == 0 {
 		r.refuse("", &field.Error{Field: "Proxy.Upstreams", Value: "", Reason: "must name at least one for the handler proxy"})
+	}
+	if c.Handler == "proxy" && c.TCP.Linger == handler.CloseLingering.String() {
+		r.refuse("", &field.Error{Field: "TCP.Linger", Value: c.TCP.Linger, Reason: "is not for the handler proxy, which closes as the other side does"})
 	}
 	r.checkSections(reflect.ValueOf(c).Elem(), "")
 }

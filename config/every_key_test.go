@@ -156,7 +156,9 @@ func everyKeyOf[T any](t *testing.T, defaults T) {
 }
 
 func TestEveryKey(t *testing.T) {
-	everyKeyOf(t, defaults())
+	written := defaults()
+	written.TCP.Nagle, written.TCP.KeepAlive.Off = true, true // no_delay and enable, before settle
+	everyKeyOf(t, written)
 }
 
 // sample has every kind of value, and more sections than Config.

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"reflect"
+	"time"
 )
 
 // Loaded is a configuration that was read and found good, and what the command
@@ -31,19 +32,30 @@ func Load(args, environ []string) (*Loaded, error) {
 		return l, nil
 	}
 	in.assign(&l.Config)
+	settle(&l.Config)
 	in.check(&l.Config)
 	if len(in.problems) > 0 {
 		return nil, errors.Join(in.problems...)
 	}
-	settle(&l.Config)
 	l.Action, l.settings = in.action, in.settings
 	return l, nil
 }
 
 // settle turns what the user says into what a package's Config means by it,
-// where the two differ.
+// where the two differ: there a field's zero value is its default, and here a zero is
+// one that somebody has written.
 func settle(c *Config) {
 	if c.TCP.DrainTimeout == 0 { // "cut at once", for which tcp has negative values
 		c.TCP.DrainTimeout = -1
+	}
+	c.TCP.Nagle = !c.TCP.Nagle // the keys say what is on
+	c.TCP.KeepAlive.Off = !c.TCP.KeepAlive.Off
+	for _, d := range []*time.Duration{&c.TCP.KeepAlive.Idle, &c.TCP.KeepAlive.Interval} {
+		if *d == 0 { // not the default, but out of range
+			*d = -1
+		}
+	}
+	if c.TCP.KeepAlive.Count == 0 {
+		c.TCP.KeepAlive.Count = -1
 	}
 }

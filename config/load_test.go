@@ -25,9 +25,10 @@ func defaults() config.Config {
 	return config.Config{
 		Handler: "echo",
 		TCP: tcp.Config{
-			Network: "tcp", Address: ":8000", WhenFull: tcp.Wait, DrainTimeout: 10 * time.Second,
+			Network: "tcp", Address: ":8000", WhenFull: tcp.Wait, DrainTimeout: 10 * time.Second, Linger: "default",
 			TLS: tcp.TLSConfig{MinVersion: "1.2"}, HandshakeTimeout: 10 * time.Second,
 			ProxyProtocol: tcp.ProxyOff, ProxyHeaderTimeout: 5 * time.Second,
+			KeepAlive: tcp.KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9},
 		},
 		Echo: echo.Config{MaxLine: 64 << 10, WriteTimeout: 30 * time.Second},
 		Proxy: proxy.Config{
@@ -109,6 +110,17 @@ func TestLoad(t *testing.T) {
 		{
 			name: "drain_timeout 0 cuts at once", environ: []string{"WIRELINE_TCP_DRAIN_TIMEOUT=0"},
 			change: func(c *config.Config) { c.TCP.DrainTimeout = -1 },
+		},
+		{
+			name: "what is on in the configuration is off in tcp.Config", args: "--tcp.no_delay=false --tcp.keepalive.enable=false",
+			change: func(c *config.Config) { c.TCP.Nagle, c.TCP.KeepAlive.Off = true, true },
+		},
+		{
+			name: "socket options", args: "--tcp.linger=5s --tcp.keepalive.idle=1m --tcp.user_timeout=1500ms --tcp.send_buffer=64KiB",
+			change: func(c *config.Config) {
+				c.TCP.Linger, c.TCP.KeepAlive.Idle = "5s", time.Minute
+				c.TCP.UserTimeout, c.TCP.SendBuffer = 1500*time.Millisecond, 64<<10
+			},
 		},
 		{
 			name: "variables of others", environ: []string{"HOME=/x", "WIRELINE=1", "wireline_handler=x", "WIRELINEX=2", "=C:=x", ""},
@@ -462,6 +474,30 @@ func TestLoadErrors(t *testing.T) {
 				`proxy.balance: env WIRELINE_PROXY_BALANCE: "best" must be round_robin, least_conn, random or source_hash`,
 				`proxy.pool.size: flag --proxy.pool.size: "-1" must not be negative`,
 			},
+		},
+		{
+			name: "socket options", args: "--tcp.linger 1500ms --tcp.keepalive.idle 0 --tcp.keepalive.count 0 --tcp.defer_accept 1ms --tcp.backlog=-1",
+			environ: []string{"WIRELINE_TCP_KEEPALIVE_INTERVAL=1ms"},
+			want: []string{
+				`tcp.linger: flag --tcp.linger: "1500ms" must be default, reset, lingering, or whole seconds from 1s to 18h`,
+				`tcp.keepalive.idle: flag --tcp.keepalive.idle: "0" must be whole seconds from 1s to 9h`,
+				`tcp.keepalive.interval: env WIRELINE_TCP_KEEPALIVE_INTERVAL: "1ms" must be whole seconds from 1s to 9h`,
+				`tcp.keepalive.count: flag --tcp.keepalive.count: "0" must be from 1 to 127`,
+				`tcp.defer_accept: flag --tcp.defer_accept: "1ms" must be whole seconds, an hour at most`,
+				`tcp.backlog: flag --tcp.backlog: "-1" must not be negative, or over 1073741823`,
+			},
+		},
+		{
+			name: "socket options of a unix socket", args: "--tcp.network unix --tcp.address s --tcp.linger reset --tcp.keepalive.enable=false --tcp.fast_open 16 --tcp.backlog 8",
+			want: []string{
+				`tcp.keepalive.enable: flag --tcp.keepalive.enable: "false" is not for unix sockets`,
+				`tcp.linger: flag --tcp.linger: "reset" is not for unix sockets`,
+				`tcp.fast_open: flag --tcp.fast_open: "16" is not for unix sockets`,
+			},
+		},
+		{
+			name: "a lingering proxy", args: "--handler proxy --proxy.upstreams 10.0.0.7:1 --tcp.linger lingering",
+			want: []string{`tcp.linger: flag --tcp.linger: "lingering" is not for the handler proxy, which closes as the other side does`},
 		},
 		{
 			name: "also with --check and --print-config", args: "--check --print-config --log.level=loud",

@@ -51,6 +51,20 @@ tcp:
   proxy_header_timeout: 5s # default
   drain_timeout: 0s # flag --tcp.drain_timeout
   grace_delay: 0s # default
+  linger: default # default
+  no_delay: true # default
+  keepalive:
+    enable: true # default
+    idle: 15s # default
+    interval: 15s # default
+    count: 9 # default
+  user_timeout: 0s # default
+  backlog: 0 # default
+  reuse_port: false # default
+  fast_open: 0 # default
+  defer_accept: 0s # default
+  receive_buffer: 0 # default
+  send_buffer: 0 # default
 echo:
   max_line: 1MiB # env WIRELINE_ECHO_MAX_LINE
   idle_timeout: 1h30m # file wireline.toml
@@ -129,8 +143,8 @@ func roundTrip(t testing.TB, loaded *config.Loaded) {
 	if got, want := strings.Count(text, " # "), len(config.Keys(config.Config{})); got < want {
 		t.Errorf("%d comments for %d keys:\n%s", got, want, text)
 	}
-	// tcp, tcp.tls, echo, proxy, proxy.pool, proxy.health and log have a line each.
-	if got, want := strings.Count(text, "\n"), len(config.Keys(config.Config{}))+7; got != want {
+	// tcp, tcp.tls, tcp.keepalive, echo, proxy, proxy.pool, proxy.health and log have a line each.
+	if got, want := strings.Count(text, "\n"), len(config.Keys(config.Config{}))+8; got != want {
 		t.Errorf("%d lines, want %d:\n%s", got, want, text)
 	}
 }

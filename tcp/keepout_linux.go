@@ -24,8 +24,8 @@ var noSYN = []unix.SockFilter{
 // be shared with another process, and outlive our close. It is nil if there is
 // no filter.
 func keepOut(ln net.Listener) (letIn func()) {
-	tcp, ok := ln.(*net.TCPListener)
-	if !ok {
+	tcp := tcpListener(ln)
+	if tcp == nil {
 		return nil
 	}
 	raw, err := tcp.SyscallConn()

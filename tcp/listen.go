@@ -4,23 +4,68 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"syscall"
 )
 
 // Listen opens the listener that cfg describes. A unix socket whose server is
 // dead is replaced; one that somebody listens on is an error, as is any other
 // kind of file.
+//
+// The socket options of cfg are set on the listening socket, before it listens, and
+// what it accepts inherits them; those that the system does not pass on are set on
+// each connection. One that the system lacks, or gives less of than was asked for, is
+// an error that names its key.
 func Listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("tcp: %w", err)
 	}
-	network, address := cfg.network(), cfg.address()
-	var lc net.ListenConfig
+	ln, err := listen(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Backlog > 0 {
+		if err := changeBacklog(ln, cfg.Backlog); err != nil {
+			ln.Close()
+			return nil, fmt.Errorf("tcp: listen %s: tcp.backlog %d: %w", ln.Addr(), cfg.Backlog, err)
+		}
+	}
+	return ln, nil
+}
+
+func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
+	lc := net.ListenConfig{
+		Control: func(_, _ string, c syscall.RawConn) (err error) {
+			if ctlErr := c.Control(func(fd uintptr) { err = cfg.apply(fd) }); ctlErr != nil {
+				return ctlErr
+			}
+			return err
+		},
+		KeepAlive:       -1, // else package net's own, where the one below is off
+		KeepAliveConfig: cfg.keepAliveOf(),
+	}
 	// Go's default is a listener for multipath TCP where the system has it. It
 	// refuses some of TCP's socket options, the filter of keepOut among them
 	// (mptcp_setsockopt_sol_socket in Linux's net/mptcp/sockopt.c).
 	lc.SetMultipathTCP(false)
+	network, address := cfg.network(), cfg.address()
 	if network == "unix" {
 		return listenUnix(ctx, &lc, address)
 	}
-	return lc.Listen(ctx, network, address)
+	ln, err := lc.Listen(ctx, network, address)
+	if tcp, ok := ln.(*net.TCPListener); ok && cfg.wantsListener() {
+		return &listener{tcp, cfg.Nagle, cfg.closeMode()}, err
+	}
+	return ln, err
+}
+
+// changeBacklog sets the length of the queue of ln, which listens already.
+func changeBacklog(ln net.Listener, length int) error {
+	raw, err := ln.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	if ctlErr := raw.Control(func(fd uintptr) { err = setBacklog(fd, length) }); ctlErr != nil {
+		return ctlErr
+	}
+	return err
 }

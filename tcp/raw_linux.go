@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +28,7 @@ type rawListener struct {
 	tcp       bool
 	multipath bool // as isMultipath
 	inherits  bool // what is accepted has the listener's options
-	keepAlive bool // it is ours to set
+	keepAlive bool // it is ours to set; where inherits is not set yet
 
 	// Arguments and results of onReadable, which is made once.
 	onReadable func(fd uintptr) bool
@@ -49,6 +48,8 @@ func newRawListener(s *Server, ln net.Listener) *rawListener {
 	switch ln := ln.(type) {
 	case *net.TCPListener:
 		sc = ln
+	case *listener:
+		sc = ln.TCPListener
 	case *net.UnixListener:
 		if ln.Addr().Network() != "unix" {
 			return nil // of packets, not a stream
@@ -67,14 +68,13 @@ func newRawListener(s *Server, ln net.Listener) *rawListener {
 		file.Close()
 		return nil
 	}
-	_, l.tcp = ln.(*net.TCPListener)
+	l.tcp = tcpListener(ln) != nil
 	l.onReadable = l.take
-	if l.tcp {
-		// What it accepts inherits them (tcp_create_openreq_child copies the
-		// listener's socket).
+	if _, ok := ln.(*listener); ok {
+		l.inherits = true // from the first on
+	} else if l.tcp {
 		l.raw.Control(func(fd uintptr) {
-			l.keepAlive = !hasKeepAlive(int(fd))
-			setOptions(int(fd), l.keepAlive)
+			l.keepAlive = asNet(int(fd))
 			l.multipath = isMultipath(int(fd))
 		})
 	}
@@ -93,35 +93,6 @@ func dupFile(sc syscall.Conn) (*os.File, error) {
 		return nil, err
 	}
 	return os.NewFile(uintptr(dup), "listener"), nil
-}
-
-// The keep-alive of package net's listeners.
-const (
-	keepAlive      = 15 * time.Second
-	keepAliveCount = 9
-)
-
-// setOptions sets what package net sets on each connection it accepts.
-func setOptions(fd int, keepAliveToo bool) {
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // as net does, in vain if it fails
-	if !keepAliveToo {
-		return
-	}
-	for _, o := range [...]struct{ level, name, value int }{
-		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(keepAlive / time.Second)},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(keepAlive / time.Second)},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount},
-	} {
-		unix.SetsockoptInt(fd, o.level, o.name, o.value)
-	}
-}
-
-// hasKeepAlive reports whether somebody has set up keep-alive on the listener
-// already.
-func hasKeepAlive(fd int) bool {
-	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
-	return err == nil && on != 0
 }
 
 // isMultipath reports whether fd is a socket of multipath TCP: Go's listeners are,
@@ -146,7 +117,7 @@ func (l *rawListener) accept() (arrival, error) {
 	a := arrival{fd: l.fd, from: l}
 	l.notePeer(&a)
 	if l.tcp && (!l.inherits || l.multipath && isMultipath(l.fd)) {
-		setOptions(l.fd, l.keepAlive)
+		setAsNet(l.fd, l.keepAlive)
 	}
 	return a, nil
 }

@@ -27,7 +27,8 @@ var (
 // Handler is set. Fields must not change once it serves. All methods are safe
 // for concurrent use. A Server that was shut down does not serve again.
 type Server struct {
-	// Config bounds what is admitted. Network and Address are of Listen.
+	// Config bounds what is admitted. Network, Address and the socket options are
+	// of Listen; Linger is how connections of other listeners are closed, too.
 	Config
 
 	// Handler serves the connections. Nil discards what they send.
@@ -126,10 +127,11 @@ func (s *Server) handler() handler.Handler {
 
 // Serve accepts connections from ln and serves them until the server stops. It
 // owns ln and closes it; if somebody else does, Serve ends, on Linux with the next
-// connection. There a plain TCP listener's sockets get TCP_NODELAY, and keep-alive
-// after 15 seconds unless the listener has SO_KEEPALIVE set; the KeepAlive fields of
-// the net.ListenConfig that made it are not known. Several Serves may run at the same time, for several
-// listeners; limits count for all together.
+// connection. What is accepted from a listener of Listen has the socket options that
+// Listen was told. That of another plain TCP listener gets TCP_NODELAY on Linux, and
+// keep-alive after 15 seconds unless the listener has SO_KEEPALIVE set; the KeepAlive
+// fields of the net.ListenConfig that made it are not known. Several Serves may run at
+// the same time, for several listeners; limits count for all together.
 //
 // When ctx ends, the server stops as by Shutdown, bounded by DrainTimeout, and
 // Serve returns when that is done. The values of ctx are those of every
@@ -145,7 +147,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ln.Close()
 		return s.tlsErr
 	}
-	d := &door{ctx: connContext{s.ctx, ctx}, ln: ln, raw: newRawListener(s, ln)}
+	d := &door{ctx: s.connContext(ctx, ln), ln: ln, raw: newRawListener(s, ln)}
 	if !s.addDoor(d) {
 		d.close()
 		return ErrServerClosed
@@ -174,6 +176,27 @@ func (s *Server) acceptFrom(d *door) error {
 	defer s.accepting.Done()
 	defer s.removeDoor(d)
 	return s.acceptLoop(d)
+}
+
+// connContext is the context of the connections of ln.
+func (s *Server) connContext(ctx context.Context, ln net.Listener) context.Context {
+	ctx = connContext{s.ctx, ctx}
+	if mode := s.modeOf(ln); mode != handler.CloseDefault {
+		ctx = handler.WithCloseMode(ctx, mode)
+	}
+	return ctx
+}
+
+// modeOf is how connections of ln are to be closed: as Listen was told, or as the
+// listener's own SO_LINGER says, which they inherit, or else as s is told.
+func (s *Server) modeOf(ln net.Listener) handler.CloseMode {
+	if l, ok := ln.(*listener); ok {
+		return l.mode
+	}
+	if mode, err := modeOf(ln); err == nil && mode != handler.CloseDefault {
+		return mode
+	}
+	return s.Config.closeMode()
 }
 
 // connContext is the context of the connections: the end of the server's own,

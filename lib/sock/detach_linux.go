@@ -30,9 +30,9 @@ func Detach(conn net.Conn) (fd int, err error) {
 }
 
 // Attach makes a net.Conn of a stream socket, and takes over the descriptor, also when
-// it fails.
+// it fails. The socket keeps its options.
 func Attach(fd int) (net.Conn, error) {
 	file := os.NewFile(uintptr(fd), "socket")
 	defer file.Close() // the connection has a descriptor of its own
-	return net.FileConn(file)
+	return FileConn(file)
 }

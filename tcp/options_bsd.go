@@ -1,0 +1,53 @@
+//go:build darwin || dragonfly || freebsd || netbsd || openbsd
+
+package tcp
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// optionNames are the options that are set on the listening socket, and that what it
+// accepts has too.
+var optionNames = map[sockopt]int{
+	reusePort:     unix.SO_REUSEPORT,
+	receiveBuffer: unix.SO_RCVBUF,
+	sendBuffer:    unix.SO_SNDBUF,
+}
+
+func supports(o sockopt) bool {
+	switch o {
+	case userTimeout, fastOpen, deferAccept:
+		return false
+	case keepIdle, keepInterval, keepCount:
+		return runtime.GOOS != "openbsd" // which has them for the whole system only
+	}
+	return true
+}
+
+// inherited says whether o is set on the listening socket. The others are set on each
+// socket that is accepted.
+func inherited(o sockopt) bool { return optionNames[o] != 0 }
+
+func setOption(fd uintptr, o sockopt, value int) error {
+	name := optionNames[o]
+	if name == 0 {
+		return errors.ErrUnsupported
+	}
+	if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, name, value); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	if got, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, name); err == nil && o != reusePort && got < value {
+		return fmt.Errorf("the system allows %d bytes at most", got)
+	}
+	return nil
+}
+
+// setBacklog changes the length of the queue of a socket that listens already.
+func setBacklog(fd uintptr, length int) error {
+	return os.NewSyscallError("listen", unix.Listen(int(fd), length))
+}

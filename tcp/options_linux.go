@@ -1,0 +1,145 @@
+package tcp
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"wireline/handler"
+)
+
+// optionNames are the options as setsockopt(2) has them; tcp(7) and socket(7) say
+// what they do. What is accepted has the listener's, as the kernel makes the new
+// socket a copy of that (sk_clone_lock in net/core/sock.c).
+var optionNames = map[sockopt]struct{ level, name int }{
+	noDelay:       {unix.IPPROTO_TCP, unix.TCP_NODELAY},
+	keepAlive:     {unix.SOL_SOCKET, unix.SO_KEEPALIVE},
+	keepIdle:      {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE},
+	keepInterval:  {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL},
+	keepCount:     {unix.IPPROTO_TCP, unix.TCP_KEEPCNT},
+	userTimeout:   {unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT},
+	reusePort:     {unix.SOL_SOCKET, unix.SO_REUSEPORT},
+	fastOpen:      {unix.IPPROTO_TCP, unix.TCP_FASTOPEN},
+	deferAccept:   {unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT},
+	receiveBuffer: {unix.SOL_SOCKET, unix.SO_RCVBUF},
+	sendBuffer:    {unix.SOL_SOCKET, unix.SO_SNDBUF},
+}
+
+func supports(sockopt) bool { return true }
+
+// inherited says whether o is set on the listening socket, for those that it accepts
+// or for itself.
+func inherited(sockopt) bool { return true }
+
+// setOption sets an option, and fails also where the kernel takes the call and does
+// something else.
+func setOption(fd uintptr, o sockopt, value int) error {
+	if o == closeLinger {
+		l := unix.Linger{Onoff: 1, Linger: int32(value)}
+		return os.NewSyscallError("setsockopt", unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &l))
+	}
+	n := optionNames[o]
+	if err := unix.SetsockoptInt(int(fd), n.level, n.name, value); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	switch o {
+	case fastOpen:
+		// Without this bit the option does nothing (Documentation/networking/
+		// ip-sysctl.rst, tcp_fastopen).
+		if bits, ok := sysctl("net/ipv4/tcp_fastopen"); ok && bits&2 == 0 {
+			return fmt.Errorf("the system has it off for servers: net.ipv4.tcp_fastopen is %d, and needs 2 in it", bits)
+		}
+		return checkQueue(value)
+	case receiveBuffer:
+		return checkBuffer(fd, unix.SO_RCVBUF, value, "rmem_max")
+	case sendBuffer:
+		return checkBuffer(fd, unix.SO_SNDBUF, value, "wmem_max")
+	}
+	return nil
+}
+
+// checkBuffer looks whether a buffer has the size that was asked for. The kernel
+// doubles it, for what it needs itself, and takes a size over its maximum for that
+// (socket(7), SO_RCVBUF).
+func checkBuffer(fd uintptr, name, want int, limit string) error {
+	got, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, name)
+	if err == nil && got/2 < want {
+		return fmt.Errorf("the system allows %d bytes at most: net.core.%s", got/2, limit)
+	}
+	return os.NewSyscallError("getsockopt", err)
+}
+
+// checkQueue looks whether the system has queues that long; it cuts what is longer
+// (listen(2)).
+func checkQueue(length int) error {
+	if limit, ok := sysctl("net/core/somaxconn"); ok && length > limit {
+		return fmt.Errorf("the system allows %d at most: net.core.somaxconn", limit)
+	}
+	return nil
+}
+
+// sysctl reads a setting of the system; it may be out of sight.
+func sysctl(name string) (value int, ok bool) {
+	text, err := os.ReadFile("/proc/sys/" + name)
+	if err != nil {
+		return 0, false
+	}
+	value, err = strconv.Atoi(strings.TrimSpace(string(text)))
+	return value, err == nil
+}
+
+// setBacklog changes the length of the queue of a socket that listens already:
+// package net always takes the system's. listen(2) may be called again for that
+// (inet_listen in net/ipv4/af_inet.c).
+func setBacklog(fd uintptr, length int) error {
+	if err := unix.Listen(int(fd), length); err != nil {
+		return os.NewSyscallError("listen", err)
+	}
+	return checkQueue(length)
+}
+
+// asNet sets on a listener that Listen has not made what package net would set on
+// each connection that it accepts from it; keep-alive only where that is not set up
+// already. It returns whether it has set keep-alive.
+func asNet(fd int) (keepAliveToo bool) {
+	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+	keepAliveToo = err != nil || on == 0
+	setAsNet(fd, keepAliveToo)
+	return keepAliveToo
+}
+
+// setAsNet is asNet for one socket. As in package net, a failure is none.
+func setAsNet(fd int, keepAliveToo bool) {
+	for _, s := range new(Config).settings() {
+		if s.option == noDelay || keepAliveToo {
+			_ = setOption(uintptr(fd), s.option, s.value)
+		}
+	}
+}
+
+// modeOf is what a listener that somebody else has made passes on: SO_LINGER.
+func modeOf(ln net.Listener) (mode handler.CloseMode, err error) {
+	tcp := tcpListener(ln)
+	if tcp == nil {
+		return mode, errors.ErrUnsupported
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return mode, err
+	}
+	ctlErr := raw.Control(func(fd uintptr) {
+		var l *unix.Linger
+		if l, err = unix.GetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER); err == nil && l.Onoff != 0 {
+			mode = handler.CloseReset
+			if l.Linger > 0 {
+				mode = handler.CloseMode(l.Linger)
+			}
+		}
+	})
+	return mode, errors.Join(err, ctlErr)
+}
