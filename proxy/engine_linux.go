@@ -3,6 +3,8 @@ package proxy
 import (
 	"context"
 
+	"golang.org/x/sys/unix"
+
 	"wireline/handler"
 	"wireline/lib/eventloop"
 )
@@ -24,10 +26,14 @@ var _ handler.SocketRegistrar = (*Proxy)(nil)
 
 // RegisterSocket implements handler.SocketRegistrar: the client and its upstream are
 // relayed by an event loop.
-func (x *Proxy) RegisterSocket(_ context.Context, fd int, session handler.Session) bool {
+func (x *Proxy) RegisterSocket(ctx context.Context, fd int, session handler.Session) bool {
 	g := x.engine.Group()
 	if g == nil {
 		return false
+	}
+	if seconds, ok := handler.CloseModeOf(ctx).Linger(); ok && seconds > 0 {
+		// close(2) would hold up the loop.
+		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, new(unix.Linger))
 	}
 	p := newPair(x, g, fd, session)
 	if !x.links.Add(p) {
