@@ -1,0 +1,360 @@
+package tcp_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"wireline/handler"
+	"wireline/lib/field"
+	"wireline/tcp"
+)
+
+// sockoptNames are what tests ask getsockopt(2) for.
+var sockoptNames = map[string]struct{ level, name int }{
+	"TCP_NODELAY":      {unix.IPPROTO_TCP, unix.TCP_NODELAY},
+	"SO_KEEPALIVE":     {unix.SOL_SOCKET, unix.SO_KEEPALIVE},
+	"TCP_KEEPIDLE":     {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE},
+	"TCP_KEEPINTVL":    {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL},
+	"TCP_KEEPCNT":      {unix.IPPROTO_TCP, unix.TCP_KEEPCNT},
+	"TCP_USER_TIMEOUT": {unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT},
+	"SO_REUSEPORT":     {unix.SOL_SOCKET, unix.SO_REUSEPORT},
+	"TCP_FASTOPEN":     {unix.IPPROTO_TCP, unix.TCP_FASTOPEN},
+	"TCP_DEFER_ACCEPT": {unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT},
+	"SO_RCVBUF":        {unix.SOL_SOCKET, unix.SO_RCVBUF},
+	"SO_SNDBUF":        {unix.SOL_SOCKET, unix.SO_SNDBUF},
+}
+
+// getOptions reads those options of a socket that want has. SO_LINGER is -1 if it is
+// off, else its seconds; the backlog is what the kernel tells of a socket that listens
+// (tcp_get_info in Linux's net/ipv4/tcp.c).
+func getOptions(fd int, want map[string]int) map[string]int {
+	got := map[string]int{}
+	for name := range want {
+		switch name {
+		case "SO_LINGER":
+			got[name] = -1
+			if l, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER); err == nil && l.Onoff != 0 {
+				got[name] = int(l.Linger)
+			}
+		case "backlog":
+			if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+				got[name] = int(info.Sacked)
+			}
+		default:
+			o := sockoptNames[name]
+			v, err := unix.GetsockoptInt(fd, o.level, o.name)
+			if err != nil {
+				v = -1
+			}
+			got[name] = v
+		}
+	}
+	return got
+}
+
+// optionsIn is getOptions of what is in conn, a connection or a listener.
+func optionsIn(t *testing.T, conn any, want map[string]int) (got map[string]int) {
+	t.Helper()
+	if w, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = w.NetConn()
+	}
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { got = getOptions(int(fd), want) })
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	return got
+}
+
+// sysctl reads a setting of the system.
+func sysctl(t *testing.T, name string) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/sys/" + name)
+	if err != nil {
+		t.Skip(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// optionTests are configurations, and what getsockopt(2) says then: of the listener,
+// and of what is accepted.
+var optionTests = []struct {
+	name               string
+	cfg                tcp.Config
+	listener, accepted map[string]int // nil: as the listener
+}{
+	{
+		name: "defaults",
+		listener: map[string]int{
+			"TCP_NODELAY": 1, "SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 9,
+			"TCP_USER_TIMEOUT": 0, "SO_REUSEPORT": 0, "TCP_DEFER_ACCEPT": 0, "SO_LINGER": -1,
+		},
+	},
+	{"no_delay", tcp.Config{Nagle: true}, map[string]int{"TCP_NODELAY": 0, "SO_KEEPALIVE": 1}, nil},
+	{"keepalive.enable", tcp.Config{KeepAlive: tcp.KeepAlive{Off: true}}, map[string]int{"SO_KEEPALIVE": 0, "TCP_NODELAY": 1}, nil},
+	{
+		"keepalive", tcp.Config{KeepAlive: tcp.KeepAlive{Idle: 41 * time.Second, Interval: 7 * time.Second, Count: 3}},
+		map[string]int{"SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 41, "TCP_KEEPINTVL": 7, "TCP_KEEPCNT": 3}, nil,
+	},
+	{
+		"keepalive without no_delay", tcp.Config{Nagle: true, KeepAlive: tcp.KeepAlive{Idle: 41 * time.Second}},
+		map[string]int{"TCP_NODELAY": 0, "SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 41, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 9}, nil,
+	},
+	{"user_timeout", tcp.Config{UserTimeout: 1500 * time.Millisecond}, map[string]int{"TCP_USER_TIMEOUT": 1500}, nil},
+	{"backlog", tcp.Config{Backlog: 17}, map[string]int{"backlog": 17}, map[string]int{}},
+	{"reuse_port", tcp.Config{ReusePort: true}, map[string]int{"SO_REUSEPORT": 1}, nil},
+	// The request queue is the listener's own (inet_csk_clone_lock).
+	{"defer_accept", tcp.Config{DeferAccept: 3 * time.Second}, map[string]int{"TCP_DEFER_ACCEPT": 3}, map[string]int{"TCP_DEFER_ACCEPT": 0}},
+	{"receive_buffer", tcp.Config{ReceiveBuffer: 40000}, map[string]int{"SO_RCVBUF": 80000}, nil},
+	{"send_buffer", tcp.Config{SendBuffer: 50000}, map[string]int{"SO_SNDBUF": 100000}, nil},
+	{"linger 5s", tcp.Config{Linger: "5s"}, map[string]int{"SO_LINGER": 5}, nil},
+	{"linger reset", tcp.Config{Linger: "reset"}, map[string]int{"SO_LINGER": 0}, nil},
+	{"linger lingering", tcp.Config{Linger: "lingering"}, map[string]int{"SO_LINGER": -1}, nil},
+}
+
+// The options are those of the listener, and what it accepts inherits them, whichever
+// way it comes to the handler: as a socket, as a connection made of one, or as a
+// connection of package net, which has ideas of its own.
+func TestSocketOptions(t *testing.T) {
+	for _, test := range optionTests {
+		t.Run(test.name, func(t *testing.T) {
+			if test.accepted == nil {
+				test.accepted = test.listener
+			}
+			test.cfg.Address = "127.0.0.1:0"
+			expect := func(what string, got, want map[string]int) {
+				t.Helper()
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", what, diff)
+				}
+			}
+			seen := make(chan map[string]int, 2)
+			connections := func() handler.Handler {
+				return handler.Func(func(_ context.Context, conn net.Conn) {
+					conn.Read(make([]byte, 1)) // the client is to see its connect succeed first
+					seen <- optionsIn(t, conn, test.accepted)
+				})
+			}
+			sockets := &taker{Handler: connections(), take: func(_ context.Context, fd int, _ handler.Session) bool {
+				seen <- getOptions(fd, test.accepted)
+				return false
+			}}
+			for what, h := range map[string]handler.Handler{"connection": connections(), "socket": sockets} {
+				ln, err := tcp.Listen(t.Context(), &test.cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				expect("listener", optionsIn(t, ln, test.listener), test.listener)
+				// A Server that was told nothing: the options are Listen's.
+				srv := &tcp.Server{Handler: h}
+				serve(t.Context(), t, srv, ln)
+				client := dial(t, "tcp", ln.Addr().String())
+				send(t, client, "x")
+				expect(what, mustReceive(t, "a connection", seen), test.accepted)
+				if what == "socket" {
+					expect("connection made of it", mustReceive(t, "a connection", seen), test.accepted)
+				}
+				client.Close()
+				expect("listener, served", optionsIn(t, ln, test.listener), test.listener)
+				shutdown(t, srv)
+			}
+		})
+	}
+}
+
+// Who takes a socket over from an event loop gets it with its options, although
+// package net has others for what it makes.
+func TestHijackKeepsSocketOptions(t *testing.T) {
+	want := map[string]int{"TCP_NODELAY": 0, "SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 41, "TCP_KEEPCNT": 2, "SO_LINGER": 7}
+	got := make(chan map[string]int, 1)
+	h := &handler.Frames{Serve: func(c *handler.Client, _ []byte) error {
+		conn, _, err := c.Hijack()
+		if err != nil {
+			return err
+		}
+		got <- optionsIn(t, conn, want)
+		return conn.Close()
+	}}
+	s := start(t, tcp.Config{Nagle: true, Linger: "7s", KeepAlive: tcp.KeepAlive{Idle: 41 * time.Second, Count: 2}}, h)
+	send(t, dial(t, "tcp", s.Addr), "x\n")
+	if diff := cmp.Diff(want, mustReceive(t, "a connection", got)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// Two servers share a port, if both say so.
+func TestReusePort(t *testing.T) {
+	cfg := tcp.Config{Address: "127.0.0.1:0", ReusePort: true}
+	first, err := tcp.Listen(t.Context(), &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	cfg.Address = first.Addr().String()
+	second, err := tcp.Listen(t.Context(), &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Close()
+	cfg.ReusePort = false
+	if third, err := tcp.Listen(t.Context(), &cfg); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("without reuse_port: %v, %v", third, err)
+	}
+}
+
+// Fast open needs the system's consent, and is an error without it: the kernel would
+// take the option and do nothing. With it, a listener has its queue.
+func TestFastOpen(t *testing.T) {
+	allowed := sysctl(t, "net/ipv4/tcp_fastopen")&2 != 0
+	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", FastOpen: 16})
+	if !allowed {
+		if err == nil || !strings.Contains(err.Error(), "tcp.fast_open 16: ") || !strings.Contains(err.Error(), "net.ipv4.tcp_fastopen") {
+			t.Errorf("the system has it off: %v, %v", ln, err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	want := map[string]int{"TCP_FASTOPEN": 16}
+	if diff := cmp.Diff(want, optionsIn(t, ln, want)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// What the system gives less of than was asked for is an error that names it.
+func TestOptionsOverTheSystemsLimits(t *testing.T) {
+	read, write, queue := sysctl(t, "net/core/rmem_max"), sysctl(t, "net/core/wmem_max"), sysctl(t, "net/core/somaxconn")
+	for _, test := range []struct {
+		cfg  tcp.Config
+		want string
+	}{
+		{tcp.Config{ReceiveBuffer: read + 1}, fmt.Sprintf("tcp.receive_buffer %d: the system allows %d bytes at most: net.core.rmem_max", read+1, read)},
+		{tcp.Config{SendBuffer: write + 1}, fmt.Sprintf("tcp.send_buffer %d: the system allows %d bytes at most: net.core.wmem_max", write+1, write)},
+		{tcp.Config{Backlog: queue + 1}, fmt.Sprintf("tcp.backlog %d: the system allows %d at most: net.core.somaxconn", queue+1, queue)},
+	} {
+		test.cfg.Address = "127.0.0.1:0"
+		if ln, err := tcp.Listen(t.Context(), &test.cfg); err == nil || !strings.HasSuffix(err.Error(), test.want) {
+			t.Errorf("%v, %v\nwant: %s", ln, err, test.want)
+		}
+	}
+	cfg := tcp.Config{Address: "127.0.0.1:0", ReceiveBuffer: read, SendBuffer: write, Backlog: queue}
+	ln, err := tcp.Listen(t.Context(), &cfg)
+	if err != nil {
+		t.Fatalf("what the system allows: %v", err)
+	}
+	ln.Close()
+}
+
+// A unix socket has few of the options; the others are errors that name them.
+func TestSocketOptionsOfUnixSockets(t *testing.T) {
+	cfg := tcp.Config{
+		Network: "unix", Address: filepath.Join(t.TempDir(), "s"), Backlog: 3, Linger: "lingering",
+		KeepAlive: tcp.KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9}, // the defaults, said aloud
+	}
+	ln, err := tcp.Listen(t.Context(), &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The kernel takes one connection more than the backlog (unix_recvq_full_lockless).
+	for range 4 {
+		dial(t, "unix", cfg.Address)
+	}
+	d := net.Dialer{Timeout: 100 * time.Millisecond}
+	if conn, err := d.Dial("unix", cfg.Address); err == nil {
+		conn.Close()
+		t.Error("the queue is longer than the backlog")
+	}
+	ln.Close()
+
+	for name, change := range map[string]func(*tcp.Config){
+		"Linger":             func(c *tcp.Config) { c.Linger = "5s" },
+		"Nagle":              func(c *tcp.Config) { c.Nagle = true },
+		"KeepAlive.Off":      func(c *tcp.Config) { c.KeepAlive.Off = true },
+		"KeepAlive.Idle":     func(c *tcp.Config) { c.KeepAlive.Idle = time.Second },
+		"KeepAlive.Interval": func(c *tcp.Config) { c.KeepAlive.Interval = time.Second },
+		"KeepAlive.Count":    func(c *tcp.Config) { c.KeepAlive.Count = 1 },
+		"UserTimeout":        func(c *tcp.Config) { c.UserTimeout = time.Second },
+		"ReusePort":          func(c *tcp.Config) { c.ReusePort = true },
+		"FastOpen":           func(c *tcp.Config) { c.FastOpen = 1 },
+		"DeferAccept":        func(c *tcp.Config) { c.DeferAccept = time.Second },
+		"ReceiveBuffer":      func(c *tcp.Config) { c.ReceiveBuffer = 1 << 16 },
+		"SendBuffer":         func(c *tcp.Config) { c.SendBuffer = 1 << 16 },
+	} {
+		with := cfg
+		change(&with)
+		var bad *field.Error
+		if err := with.Validate(); !errors.As(err, &bad) || bad.Field != name || bad.Reason != "is not for unix sockets" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A client that says nothing is not accepted where that is put off.
+func TestDeferAccept(t *testing.T) {
+	accepted := make(chan struct{}, 1)
+	h := echo()
+	h.OnOpen = func(*handler.Client) error { accepted <- struct{}{}; return nil }
+	s := start(t, tcp.Config{DeferAccept: 60 * time.Second}, h)
+	conn := dial(t, "tcp", s.Addr)
+	if receivedSoon(accepted, 200*time.Millisecond) {
+		t.Error("accepted before it has sent anything")
+	}
+	send(t, conn, "x\n")
+	mustReceive(t, "the client", accepted)
+	receive(t, conn, "x\n")
+}
+
+// The kernel keeps no more than the backlog, and one, for who does not accept.
+func TestBacklog(t *testing.T) {
+	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Backlog: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for range 3 {
+		dial(t, "tcp", ln.Addr().String())
+	}
+	d := net.Dialer{Timeout: 200 * time.Millisecond}
+	if conn, err := d.Dial("tcp", ln.Addr().String()); err == nil {
+		defer conn.Close()
+		// Such a client may believe that it is connected; it is not in the queue.
+		conn.SetDeadline(time.Now().Add(200 * time.Millisecond))
+		if _, err := io.Copy(io.Discard, conn); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the client too many: %v", err)
+		}
+	}
+	ln.(*net.TCPListener).SetDeadline(time.Now().Add(300 * time.Millisecond))
+	n := 0
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			break
+		}
+		conn.Close()
+		n++
+	}
+	if n < 2 || n > 4 {
+		t.Errorf("%d connections in the queue, want 3", n)
+	}
+}
