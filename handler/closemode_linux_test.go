@@ -1,0 +1,436 @@
+package handler_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wireline/handler"
+	"wireline/tcp"
+	"wireline/tcptest"
+)
+
+// What a closed connection looks like from outside: how the stream ends, whether the
+// last bytes have arrived, and what the kernel still holds of the connection.
+
+// tcpStates are the states of /proc/net/tcp (include/net/tcp_states.h) as ss(8) and
+// the documentation call them.
+var tcpStates = map[string]string{
+	"01": "ESTAB", "04": "FIN_WAIT1", "05": "FIN_WAIT2", "06": "TIME_WAIT", "08": "CLOSE_WAIT", "09": "LAST_ACK", "0B": "CLOSING",
+}
+
+// stateOf is the state of the server's end of conn: "none" if the kernel knows nothing
+// of it any more.
+func stateOf(t *testing.T, conn net.Conn) string {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Skip(err)
+	}
+	want := procAddr(conn.RemoteAddr()) + " " + procAddr(conn.LocalAddr())
+	for line := range strings.Lines(string(table)) {
+		if f := strings.Fields(line); len(f) > 3 && f[1]+" "+f[2] == want {
+			return tcpStates[f[3]]
+		}
+	}
+	return "none"
+}
+
+// procAddr is an IPv4 address as that file has it, on little-endian machines.
+func procAddr(addr net.Addr) string {
+	a := netip.MustParseAddrPort(addr.String())
+	b := a.Addr().As4()
+	return fmt.Sprintf("%02X%02X%02X%02X:%04X", b[3], b[2], b[1], b[0], a.Port())
+}
+
+func expectState(t *testing.T, conn net.Conn, want string) {
+	t.Helper()
+	got := ""
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if got = stateOf(t, conn); got == want {
+			return
+		}
+	}
+	t.Errorf("the server's end is in state %s, want %s", got, want)
+}
+
+// closer is a server whose client asks to be closed: it sends "go\n", and gets reply
+// when proceed is closed.
+type closer struct {
+	reply   []byte
+	proceed chan struct{}
+	with    func(c *handler.Client) // CloseWith; nil for an ordinary close
+	records *records
+}
+
+func (c *closer) frames() *handler.Frames {
+	return &handler.Frames{OnRecord: c.records.add, Serve: func(client *handler.Client, line []byte) error {
+		if string(line) != "go" {
+			return client.WriteFrame(line)
+		}
+		<-c.proceed
+		client.Write(c.reply)
+		if c.with == nil {
+			return handler.ErrClose
+		}
+		c.with(client)
+		return nil
+	}}
+}
+
+func (c *closer) plain() handler.Handler {
+	h := handler.Func(func(_ context.Context, conn net.Conn) {
+		if _, err := io.ReadFull(conn, make([]byte, len("go\n"))); err != nil {
+			return
+		}
+		<-c.proceed
+		conn.Write(c.reply)
+		if c.with == nil {
+			conn.Close()
+		} else {
+			c.with(conn.(*handler.Conn).Client())
+		}
+	})
+	h.OnRecord = c.records.add
+	return h
+}
+
+// holders are the ways a connection is held. Serving a plain listener hides it from
+// the loops.
+var holders = []struct {
+	name      string
+	handler   func(*closer) handler.Handler
+	goroutine bool
+	frames    bool
+}{
+	{"loop", func(c *closer) handler.Handler { return c.frames() }, false, true},
+	{"goroutine", func(c *closer) handler.Handler { return c.frames() }, true, true},
+	{"plain", func(c *closer) handler.Handler { return c.plain() }, true, false},
+}
+
+// sendBuffer is what the kernel takes of a reply while its client does not read, in
+// bytes; every system allows it.
+const sendBuffer = 200 << 10
+
+// serveClosing starts a server for h whose connections are closed as linger says.
+func serveClosing(t *testing.T, h handler.Handler, linger string, goroutine bool) *tcptest.Server {
+	t.Helper()
+	s := tcptest.NewUnstartedServer(h)
+	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Linger: linger, SendBuffer: sendBuffer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if goroutine {
+		s.TCP.Linger = linger // the wrapped listener does not tell
+		ln = plainListener{ln}
+	}
+	s.Serve(ln)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// dialSmall connects with a receive buffer that takes next to nothing.
+func dialSmall(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	d := net.Dialer{Timeout: patience, Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 1) })
+	}}
+	conn, err := d.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetDeadline(time.Now().Add(2 * patience))
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// how the modes are asked for: by CloseWith, or for all connections of a server.
+var modes = []struct {
+	mode   handler.CloseMode
+	linger string
+}{
+	{handler.CloseDefault, "default"},
+	{handler.CloseBounded(30 * time.Second), "30s"},
+	{handler.CloseReset, "reset"},
+	{handler.CloseLingering, "lingering"},
+}
+
+// overModes runs test for each holder and mode, each asked for in both ways.
+func overModes(t *testing.T, reply []byte, test func(t *testing.T, c *closer, s *tcptest.Server, frames bool, mode handler.CloseMode)) {
+	for _, holder := range holders {
+		for _, m := range modes {
+			for _, way := range []string{"CloseWith", "tcp.linger"} {
+				t.Run(holder.name+"/"+m.mode.String()+"/"+way, func(t *testing.T) {
+					c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
+					linger := m.linger
+					if way == "CloseWith" {
+						c.with = func(client *handler.Client) { client.CloseWith(m.mode) }
+						linger = map[string]string{"default": "reset", "reset": "30s"}[m.linger] // another one, which must not count
+					}
+					test(t, c, serveClosing(t, holder.handler(c), linger, holder.goroutine), holder.frames, m.mode)
+				})
+			}
+		}
+	}
+}
+
+// A client that has sent all that it had, and reads: the modes differ in nothing but
+// the reset, which leaves no TIME_WAIT.
+func TestCloseModes(t *testing.T) {
+	overModes(t, []byte("bye\n"), func(t *testing.T, c *closer, s *tcptest.Server, _ bool, mode handler.CloseMode) {
+		close(c.proceed)
+		conn := s.Dial()
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		send(t, conn, "go\n")
+		got, err := io.ReadAll(conn)
+		if mode == handler.CloseReset {
+			if !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("read %q, then %v; want a reset", got, err)
+			}
+			if c.with == nil && string(got) != "bye\n" {
+				t.Errorf("read %q, want what was sent before the reset", got)
+			}
+			expectState(t, conn, "none")
+		} else {
+			if string(got) != "bye\n" || err != nil {
+				t.Errorf("read %q, %v; want the reply and the end", got, err)
+			}
+			expectState(t, conn, "FIN_WAIT2")
+			conn.Close()
+			expectState(t, conn, "TIME_WAIT")
+		}
+		record := c.records.next(t)
+		if record.By != handler.ByServer || record.Reason != handler.Closed {
+			t.Errorf("ended by %s: %s, want server: closed", record.By, record.Reason)
+		}
+	})
+}
+
+// A client that is still sending when it is closed, and does not read yet. The plain
+// close and the reset destroy what is left of the reply, the others save it.
+func TestCloseModesWithUnreadInput(t *testing.T) {
+	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
+	input := "go\n" + strings.Repeat("more\n", 20<<10) // more than is read at once
+	overModes(t, reply, func(t *testing.T, c *closer, s *tcptest.Server, frames bool, mode handler.CloseMode) {
+		conn := dialSmall(t, s.Addr)
+		send(t, conn, input)
+		close(c.proceed)
+		// A frame handler lingers of its own accord when it closes.
+		lost := mode == handler.CloseReset || mode == handler.CloseDefault && (c.with != nil || !frames)
+		if lost {
+			c.records.next(t) // it is closed; only now is the client to read
+		}
+		got, err := io.ReadAll(conn)
+		switch {
+		case lost && (len(got) >= len(reply) || !errors.Is(err, syscall.ECONNRESET)):
+			t.Errorf("read %d of %d bytes, %v; want a part, and a reset", len(got), len(reply), err)
+		case !lost && (!bytes.Equal(got, reply) || err != nil):
+			t.Errorf("read %d of %d bytes, %v; want all, and the end", len(got), len(reply), err)
+		}
+		conn.Close()
+		if lost {
+			expectState(t, conn, "none")
+		} else {
+			c.records.next(t)
+		}
+	})
+}
+
+// A client that acknowledges nothing is waited for as long as was said, and the kernel
+// goes on with it after that.
+func TestCloseBoundedWaits(t *testing.T) {
+	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
+	for _, holder := range holders {
+		t.Run(holder.name, func(t *testing.T) {
+			c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
+			c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Second)) }
+			s := serveClosing(t, holder.handler(c), "", holder.goroutine)
+			conn := dialSmall(t, s.Addr)
+			close(c.proceed)
+			began := time.Now()
+			send(t, conn, "go\n")
+			c.records.next(t)
+			if took := time.Since(began); took < 900*time.Millisecond {
+				t.Errorf("closed after %v, although nothing was acknowledged", took)
+			}
+			expectState(t, conn, "FIN_WAIT1")
+			if got, err := io.ReadAll(conn); !bytes.Equal(got, reply) || err != nil {
+				t.Errorf("read %d of %d bytes, %v; want all, and the end", len(got), len(reply), err)
+			}
+		})
+	}
+}
+
+// Once all is acknowledged, nobody is waited for any longer.
+func TestCloseBoundedEndsWithTheAcknowledgement(t *testing.T) {
+	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
+	for _, holder := range holders {
+		for _, linger := range []string{"", "3600s"} {
+			t.Run(holder.name+"/"+linger, func(t *testing.T) {
+				c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
+				if linger == "" {
+					c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Hour)) }
+				}
+				s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
+				conn := dialSmall(t, s.Addr)
+				close(c.proceed)
+				send(t, conn, "go\n")
+				expectState(t, conn, "FIN_WAIT1")
+				select {
+				case <-c.records.more:
+					t.Error("closed before the acknowledgement")
+				default:
+				}
+				receiveAll(t, conn, string(reply))
+				conn.Close()
+				c.records.next(t)
+			})
+		}
+	}
+}
+
+// While many closes wait, the loops serve the others, and a drain's end cuts the wait
+// short.
+func TestCloseBoundedHoldsUpNobody(t *testing.T) {
+	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
+	for _, linger := range []string{"", "3600s"} {
+		for _, holder := range holders[:2] {
+			t.Run(holder.name+"/"+linger, func(t *testing.T) {
+				c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
+				if linger == "" {
+					c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Hour)) }
+				}
+				s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
+				close(c.proceed)
+				var waiting []net.Conn
+				for range 20 {
+					conn := dialSmall(t, s.Addr)
+					send(t, conn, "go\n")
+					waiting = append(waiting, conn)
+				}
+				for _, conn := range waiting {
+					expectState(t, conn, "FIN_WAIT1")
+				}
+				for range 20 {
+					conn := s.Dial()
+					conn.SetDeadline(time.Now().Add(patience))
+					send(t, conn, "ping\n")
+					receive(t, conn, "ping\n")
+					conn.Close()
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+				if err := s.Shutdown(ctx); !errors.Is(err, handler.ErrCut) {
+					t.Errorf("Shutdown: %v, want a cut", err)
+				}
+				for _, conn := range waiting {
+					receiveReset(t, conn)
+				}
+			})
+		}
+	}
+}
+
+// CloseWith works from outside, on a client that is idle.
+func TestCloseWithOfAnIdleClient(t *testing.T) {
+	for _, holder := range holders {
+		for _, m := range modes {
+			t.Run(holder.name+"/"+m.mode.String(), func(t *testing.T) {
+				c := &closer{records: newRecords()}
+				h := holder.handler(c)
+				s := serveClosing(t, h, "", holder.goroutine)
+				conn := s.Dial()
+				defer conn.Close()
+				conn.SetDeadline(time.Now().Add(patience))
+				closed := 0
+				for end := time.Now().Add(patience); closed == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+					clientsOf(h).Range(func(client *handler.Client) bool {
+						closed++
+						client.CloseWith(m.mode)
+						client.CloseWith(handler.CloseBounded(time.Hour)) // it has its end already
+						return true
+					})
+				}
+				_, err := io.ReadAll(conn)
+				if reset := errors.Is(err, syscall.ECONNRESET); reset != (m.mode == handler.CloseReset) || !reset && err != nil {
+					t.Errorf("the stream ended with %v", err)
+				}
+				conn.Close()
+				c.records.next(t)
+			})
+		}
+	}
+}
+
+func clientsOf(h handler.Handler) *handler.Clients {
+	if f, ok := h.(*handler.Frames); ok {
+		return f.Clients()
+	}
+	return &h.(*handler.Plain).Clients
+}
+
+// CloseReset cuts a close of another kind short.
+func TestCloseResetWhileClosing(t *testing.T) {
+	for _, holder := range holders {
+		for _, m := range modes[1:] {
+			t.Run(holder.name+"/"+m.mode.String(), func(t *testing.T) {
+				c := &closer{reply: bytes.Repeat([]byte("reply\n"), 20<<10), proceed: make(chan struct{}), records: newRecords()}
+				clients := make(chan *handler.Client, 1)
+				c.with = func(client *handler.Client) {
+					client.CloseWith(m.mode)
+					clients <- client
+				}
+				s := serveClosing(t, holder.handler(c), "", holder.goroutine)
+				close(c.proceed)
+				conn := dialSmall(t, s.Addr)
+				send(t, conn, "go\n")
+				client := <-clients
+				if m.mode != handler.CloseReset {
+					expectState(t, conn, "FIN_WAIT1")
+				}
+				client.CloseWith(handler.CloseReset)
+				receiveReset(t, conn)
+				c.records.next(t)
+			})
+		}
+	}
+}
+
+// The ends that are not ordinary stay as they are, but for a server that resets.
+func TestDrainWithCloseModes(t *testing.T) {
+	for _, holder := range holders[:2] {
+		for _, m := range modes {
+			t.Run(holder.name+"/"+m.linger, func(t *testing.T) {
+				c := &closer{records: newRecords()}
+				s := serveClosing(t, holder.handler(c), m.linger, holder.goroutine)
+				conn := s.Dial()
+				defer conn.Close()
+				conn.SetDeadline(time.Now().Add(patience))
+				send(t, conn, "ping\n")
+				receive(t, conn, "ping\n")
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				if err := s.Shutdown(ctx); err != nil {
+					t.Error(err)
+				}
+				if m.mode == handler.CloseReset {
+					receiveReset(t, conn)
+				} else {
+					receiveAll(t, conn, "")
+				}
+			})
+		}
+	}
+}
