@@ -32,7 +32,7 @@ func (x *Proxy) RegisterSocket(ctx context.Context, fd int, session handler.Sess
 		return false
 	}
 	if seconds, ok := handler.CloseModeOf(ctx).Linger(); ok && seconds > 0 {
-		// close(2) would hold up the loop.
+		// close(2) would hold up the loop; see sock.CloseWithin.
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, new(unix.Linger))
 	}
 	p := newPair(x, g, fd, session)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -335,13 +334,10 @@ func TestBacklog(t *testing.T) {
 	for range 3 {
 		dial(t, "tcp", ln.Addr().String())
 	}
-	d := net.Dialer{Timeout: 200 * time.Millisecond}
-	if conn, err := d.Dial("tcp", ln.Addr().String()); err == nil {
-		defer conn.Close()
-		// Such a client may believe that it is connected; it is not in the queue.
-		conn.SetDeadline(time.Now().Add(200 * time.Millisecond))
-		if _, err := io.Copy(io.Discard, conn); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("the client too many: %v", err)
+	d := net.Dialer{Timeout: 100 * time.Millisecond}
+	for range 3 {
+		if conn, err := d.Dial("tcp", ln.Addr().String()); err == nil {
+			defer conn.Close() // it may believe that it is connected, but is not in the queue
 		}
 	}
 	ln.(*net.TCPListener).SetDeadline(time.Now().Add(300 * time.Millisecond))
@@ -354,7 +350,7 @@ func TestBacklog(t *testing.T) {
 		conn.Close()
 		n++
 	}
-	if n < 2 || n > 4 {
+	if n != 3 {
 		t.Errorf("%d connections in the queue, want 3", n)
 	}
 }

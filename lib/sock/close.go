@@ -43,9 +43,11 @@ func AwaitFIN(conn net.Conn, limit time.Duration) {
 // CloseWithin closes conn with a FIN, once the peer has acknowledged all that was
 // written, or after limit: then the kernel goes on sending by itself, as after
 // every close. It is what close(2) does where SO_LINGER has a time (socket(7)). That
-// call would hold a thread, though, and nothing could cut it short; so where the
-// system tells how far the peer is, the wait is outside of it, and ends when conn is
-// closed or Reset meanwhile.
+// call would hold a thread, though, and no Reset could cut it short, but any signal
+// does (sk_stream_wait_close in Linux's net/core/stream.c), and the Go runtime sends
+// its threads one when it wants them to let others run. So where the system tells how
+// far the peer is, the wait is outside of it, and ends when conn is closed or Reset
+// meanwhile.
 func CloseWithin(conn net.Conn, limit time.Duration) error {
 	if !tellsAcknowledged {
 		SetLinger(conn, int((limit+time.Second-1)/time.Second))
