@@ -3,6 +3,7 @@ package handler_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -432,5 +433,42 @@ func TestDrainWithCloseModes(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Under TLS the modes are those of the socket underneath: the last words and the
+// close_notify arrive, but for the reset, which comes after what was written.
+func TestCloseModesUnderTLS(t *testing.T) {
+	cert := selfSigned(t)
+	for _, m := range modes {
+		t.Run(m.linger, func(t *testing.T) {
+			c := &closer{reply: []byte("bye\n"), proceed: make(chan struct{}), records: newRecords()}
+			close(c.proceed)
+			ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Linger: m.linger})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := tcptest.NewUnstartedServer(c.frames())
+			s.TCP.Linger = m.linger
+			s.Serve(tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}}))
+			t.Cleanup(s.Close)
+			conn, err := tls.Dial("tcp", s.Addr, &tls.Config{InsecureSkipVerify: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(patience))
+			send(t, conn, "go\n")
+			got, err := io.ReadAll(conn)
+			reset := m.mode == handler.CloseReset
+			if string(got) != "bye\n" || errors.Is(err, syscall.ECONNRESET) != reset || !reset && err != nil {
+				t.Errorf("read %q, %v", got, err)
+			}
+			conn.Close()
+			c.records.next(t)
+			if reset {
+				expectState(t, conn, "none")
+			} // else whoever was first to send the FIN, after both close_notify, has TIME_WAIT
+		})
 	}
 }
