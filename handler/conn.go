@@ -181,9 +181,8 @@ func (c *Conn) awaitFIN(limit time.Duration) {
 	}
 }
 
-// noteEnd notes why a connection ends that nothing happened to, and returns why
-// it does.
-func (c *Conn) noteEnd() Reason {
+// noteEnd notes why a connection ends that nothing happened to.
+func (c *Conn) noteEnd() {
 	switch {
 	case c.eof.Load():
 		c.client.end(ByClient, FIN, nil)
@@ -192,7 +191,6 @@ func (c *Conn) noteEnd() Reason {
 	default:
 		c.client.end(ByServer, Closed, nil)
 	}
-	return c.client.reason()
 }
 
 // CloseWrite sends a FIN and leaves the other direction open. A connection that
