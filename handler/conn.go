@@ -106,16 +106,15 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom implements io.ReaderFrom, by what the connection underneath has for that,
-// such as splice(2). The bytes are counted when it returns.
-func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
-	c.inflight.Add(1)
-	defer c.inflight.Done()
-	if from, ok := c.conn.(io.ReaderFrom); ok {
-		n, err = from.ReadFrom(r)
-	} else {
-		n, err = io.Copy(struct{ io.Writer }{c.conn}, r)
+// ReadFrom implements io.ReaderFrom. From a socket to a socket it is as package net
+// has it, by splice(2) on Linux: then the bytes are counted when it returns, and a
+// handler that returns meanwhile does not wait for it.
+func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
+	to, ok := c.conn.(io.ReaderFrom)
+	if !ok || !isSocket(r) || !isSocket(c.conn) {
+		return io.Copy(struct{ io.Writer }{c}, r)
 	}
+	n, err := to.ReadFrom(r)
 	c.client.mu.Lock()
 	c.client.count.bytesOut += n
 	c.client.count.framesOut++
@@ -123,26 +122,42 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// WriteTo implements io.WriterTo, in the same way. The client is idle meanwhile: a
-// drain ends it between two reads, with ErrDraining.
+// WriteTo implements io.WriterTo, in the same way. Between two sockets the client counts
+// as idle meanwhile: a drain ends it between two reads, with ErrDraining.
 func (c *Conn) WriteTo(w io.Writer) (int64, error) {
+	if !isSocket(w) || !isSocket(c.conn) {
+		return io.Copy(w, struct{ io.Reader }{c})
+	}
 	c.client.setBusy(false)
 	if err := c.stopped(); err != nil {
 		return 0, err
 	}
 	n, err := io.Copy(w, c.conn)
-	if err == nil {
+	var op *net.OpError
+	switch stopped := c.stopped(); {
+	case err == nil:
 		c.eof.Store(true)
-	} else if errors.Is(err, os.ErrDeadlineExceeded) {
-		if stopped := c.stopped(); stopped != nil {
-			err = stopped
-		}
+	case errors.Is(err, os.ErrDeadlineExceeded) && stopped != nil:
+		err = stopped
+	case errors.As(err, &op) && op.Op == "read":
+		c.client.endIO(err)
 	}
 	c.client.mu.Lock()
 	c.client.busy = true
 	c.client.count.bytesIn += n
 	c.client.mu.Unlock()
 	return n, err
+}
+
+// isSocket reports whether v is a socket as package net has it, or a Conn on one.
+func isSocket(v any) bool {
+	switch v := v.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	case *Conn:
+		return isSocket(v.conn)
+	}
+	return false
 }
 
 // Close implements net.Conn. It also takes the client out of its set and

@@ -2,7 +2,9 @@ package handler_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -11,6 +13,8 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/lib/sock"
+	"wireline/tcptest"
 )
 
 func logTo(out *bytes.Buffer) *slog.Logger {
@@ -85,5 +89,27 @@ func TestLogFailures(t *testing.T) {
 		if got := out.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "err=broken") {
 			t.Errorf("%s is logged as %q", reason, got)
 		}
+	}
+}
+
+// A client's end is noted the same whichever way its bytes are read.
+func TestRecordOfACopy(t *testing.T) {
+	for name, reader := range map[string]func(net.Conn) io.Reader{
+		"copy": func(conn net.Conn) io.Reader { return conn },
+		"read": func(conn net.Conn) io.Reader { return struct{ io.Reader }{conn} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			records := newRecords()
+			h := handler.Func(func(_ context.Context, conn net.Conn) { io.Copy(io.Discard, reader(conn)) })
+			h.OnRecord = records.add
+			s := tcptest.NewServer(h)
+			defer s.Close()
+			conn := s.Dial()
+			send(t, conn, "hello")
+			sock.Reset(conn)
+			if r := records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset || r.BytesIn != 5 && r.BytesIn != 0 {
+				t.Errorf("record %+v", r)
+			}
+		})
 	}
 }

@@ -66,6 +66,9 @@ func (d *dialing) Ready(*eventloop.Worker, eventloop.Event) (more bool) {
 	p.mu.Unlock()
 	switch {
 	case cut:
+		p.mu.Lock()
+		p.tried = d.to.name
+		p.mu.Unlock()
 		d.Close()
 		d.to.active.Add(-1)
 		p.refuse()
@@ -135,12 +138,28 @@ var dialOptions = []struct{ level, name, value int }{
 func connected(fd int, to netip.AddrPort) error {
 	switch err := unix.Connect(fd, sockaddr(to)); err {
 	case nil, unix.EISCONN:
+		if local, err := unix.Getsockname(fd); err == nil && addrPort(local) == to {
+			// Nobody listens, and the kernel has chosen the same port for this
+			// end: then they are connected with each other. net.Dialer sees to
+			// that too.
+			return os.NewSyscallError("connect", unix.ECONNREFUSED)
+		}
 		return nil
 	case unix.EALREADY, unix.EINTR:
 		return unix.EALREADY
 	default:
 		return os.NewSyscallError("connect", err)
 	}
+}
+
+func addrPort(a unix.Sockaddr) netip.AddrPort {
+	switch a := a.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port))
+	}
+	return netip.AddrPort{}
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {

@@ -86,7 +86,7 @@ func (p *pool) keepsLocked(c idleConn, now time.Time) bool {
 		p.count.Expired++
 	case !alive(c.conn, c.used):
 		p.count.Dead++
-		p.lost = p.lost || now.Sub(c.since) < young
+		p.lost = p.lost || !c.used && now.Sub(c.since) < young
 	default:
 		return true
 	}

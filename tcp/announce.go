@@ -73,6 +73,10 @@ func (c *Config) announcing() announcing {
 	return a
 }
 
+func (a *announcing) known() bool {
+	return a.mode == ProxyOff || a.mode == ProxyOptional || a.mode == ProxyRequired
+}
+
 // checkAnnouncing adds what is wrong with the settings to e.
 func (c *Config) checkAnnouncing(e *field.Errors) {
 	switch c.ProxyProtocol {
@@ -97,15 +101,19 @@ func parsePrefix(text string) (netip.Prefix, error) {
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(text)
+	if addr := p.Addr(); err == nil && addr.Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-96) // as peers are
+	}
 	return p.Masked(), err
 }
 
-// trusts reports whether a header from that peer may be believed. Who can connect to a
-// unix socket was let in by its folder's permissions.
-func (a *announcing) trusts(peer netip.Addr) bool {
-	if !peer.IsValid() {
+// trusts reports whether a header of that connection may be believed. Who can connect
+// to a unix socket was let in by its folder's permissions.
+func (a *announcing) trusts(from *arrival) bool {
+	if from.isUnix() {
 		return true
 	}
+	peer := from.ip()
 	for _, p := range a.trusted {
 		if p.Contains(peer) {
 			return true

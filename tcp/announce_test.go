@@ -197,6 +197,18 @@ func TestProxyHeaderTimeout(t *testing.T) {
 	}
 }
 
+// A client that begins as a header does and has no more to say is not waited for.
+func TestProxyHeaderCutShort(t *testing.T) {
+	cfg := announcing(tcp.ProxyOptional)
+	cfg.ProxyHeaderTimeout = time.Hour
+	announcedOver(t, cfg, func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
+		conn := dial()
+		send(t, conn, "P")
+		endWriting(t, conn)
+		receiveAll(t, conn, fmt.Sprintf("%s to %s, 0 TLVs\nP\n", conn.LocalAddr(), conn.RemoteAddr()))
+	})
+}
+
 // badHeaders are none, or none that can be understood.
 var badHeaders = []string{
 	"hello, world\n",

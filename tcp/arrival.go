@@ -35,9 +35,18 @@ func (a *arrival) ip() netip.Addr {
 		return a.peer.Addr().Unmap()
 	}
 	if addr, ok := a.conn.RemoteAddr().(*net.TCPAddr); ok && addr != nil {
-		return addr.AddrPort().Addr().Unmap()
+		return addr.AddrPort().Addr().Unmap().WithZone("")
 	}
 	return netip.Addr{}
+}
+
+// isUnix reports whether the connection came over a unix socket.
+func (a *arrival) isUnix() bool {
+	if a.conn == nil {
+		return !a.peer.IsValid()
+	}
+	_, ok := a.conn.RemoteAddr().(*net.UnixAddr)
+	return ok
 }
 
 // who is the peer for the log.

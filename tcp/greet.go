@@ -9,11 +9,7 @@ import (
 )
 
 // What comes between the accept of a connection and its handler: the header of the
-// PROXY protocol, and TLS. Both wait for the peer, so they have a goroutine.
-
-// stopGrace is how long a connection in that state has when the server stops. Nothing
-// was promised on it.
-const stopGrace = 200 * time.Millisecond
+// PROXY protocol, and TLS (tls.go). Both wait for the peer, so they have a goroutine.
 
 // greeting is what is to be done about a connection's header.
 type greeting int
@@ -30,7 +26,7 @@ func (s *Server) greet(a *arrival) (greeting, error) {
 	if s.announcing.mode == ProxyOff {
 		return greeted, nil
 	}
-	if !s.announcing.trusts(a.ip()) {
+	if !s.announcing.trusts(a) {
 		if s.announcing.mode == ProxyRequired {
 			return refused, errUntrusted
 		}
@@ -73,7 +69,8 @@ func (s *Server) awaitHeader(d *door, a arrival) {
 func (s *Server) readHeader(a *arrival) error {
 	conn := a.conn
 	conn.SetReadDeadline(time.Now().Add(s.announcing.timeout))
-	unwatch := context.AfterFunc(s.stopping, func() { conn.SetReadDeadline(time.Now().Add(stopGrace)) })
+	// Nothing was promised to who has not even said who he is.
+	unwatch := context.AfterFunc(s.stopping, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
 	h, err := a.await()
 	if !unwatch() {
 		return ErrServerClosed // and the deadline is not ours any more

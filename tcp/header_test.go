@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/pires/go-proxyproto"
@@ -46,3 +48,59 @@ func FuzzHeader(f *testing.F) {
 		}
 	})
 }
+
+// An arrival whose descriptor is gone, as when there was none left for it, is nobody's:
+// its number may be another's by now.
+func TestResetOfALostArrival(t *testing.T) {
+	a := arrival{fd: -1}
+	a.reset()
+	if err := a.makeConn(); err == nil && runtime.GOOS == "linux" {
+		t.Error("there is a connection")
+	}
+}
+
+// strange is a connection from an address of another kind.
+type strange struct{ net.Conn }
+
+type strangeAddr struct{}
+
+func (strangeAddr) Network() string { return "strange" }
+func (strangeAddr) String() string  { return "from afar" }
+
+func (strange) RemoteAddr() net.Addr { return strangeAddr{} }
+
+func TestTrust(t *testing.T) {
+	cfg := Config{ProxyProtocol: ProxyRequired, ProxyProtocolTrusted: []string{"10.0.0.0/8", "192.0.2.7", "fe80::/10", "::ffff:172.16.0.0/108"}}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	trusting := cfg.announcing()
+	tcp := func(text string) net.Conn {
+		ip, zone, _ := strings.Cut(text, "%")
+		return from{addr: &net.TCPAddr{IP: net.ParseIP(ip), Zone: zone}}
+	}
+	for conn, want := range map[net.Conn]bool{
+		tcp("10.1.2.3"):                        true,
+		tcp("::ffff:10.1.2.3"):                 true,
+		tcp("11.1.2.3"):                        false,
+		tcp("192.0.2.7"):                       true,
+		tcp("192.0.2.8"):                       false,
+		tcp("fe80::1"):                         true,
+		tcp("fe80::1%eth0"):                    true,
+		tcp("172.17.0.1"):                      true,
+		from{addr: &net.UnixAddr{Net: "unix"}}: true,
+		strange{}:                              false,
+		from{}:                                 false,
+	} {
+		if got := trusting.trusts(&arrival{conn: conn}); got != want {
+			t.Errorf("%v is trusted: %v", conn.RemoteAddr(), got)
+		}
+	}
+}
+
+type from struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (f from) RemoteAddr() net.Addr { return f.addr }

@@ -30,10 +30,14 @@ func peekAt(fd int) (header, error) {
 	case n == 0:
 		return header{}, errNoHeader // the peer has closed already
 	}
-	return parseHeader(b[:n])
+	h, err := parseHeader(b[:n])
+	if errors.Is(err, io.ErrUnexpectedEOF) && finSeen(fd) {
+		err = errNoHeader // the rest does not come
+	}
+	return h, err
 }
 
-// peeked is the socket under a connection whose bytes are the socket's own; nil if it
+// peekable is the socket under a connection whose bytes are the socket's own; nil if it
 // is none.
 func peekable(conn net.Conn) syscall.RawConn {
 	switch conn.(type) {

@@ -191,9 +191,14 @@ func (s *Server) offer(d *door, a *arrival) bool {
 
 // makeConn makes a net.Conn of the socket, if it is none yet.
 func (a *arrival) makeConn() (err error) {
-	if a.conn == nil {
-		a.conn, err = sock.Attach(a.fd)
+	switch {
+	case a.conn != nil:
+		return nil
+	case a.fd < 0:
+		return net.ErrClosed
 	}
+	a.conn, err = sock.Attach(a.fd)
+	a.fd = -1 // it is a.conn's, or closed
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	stdatomic "sync/atomic"
@@ -45,7 +46,7 @@ type Server struct {
 
 	announcing announcing
 	tls        *tls.Config // nil without TLS
-	tlsErr     error       // why there is none, though it is wanted
+	setupErr   error       // what of the configuration cannot be used
 
 	admission admission
 	accepting wait.Wait // accept loops
@@ -114,7 +115,10 @@ func (s *Server) init() {
 		s.discard = &handler.Frames{Codec: discard{}}
 		s.admission.init(&s.Config)
 		s.announcing = s.Config.announcing()
-		s.tls, s.tlsErr = s.tlsConfig()
+		s.tls, s.setupErr = s.tlsConfig()
+		if !s.announcing.known() {
+			s.setupErr = fmt.Errorf("tcp: ProxyProtocol %q: must be off, optional or required", s.ProxyProtocol)
+		}
 	})
 }
 
@@ -143,9 +147,9 @@ func (s *Server) handler() handler.Handler {
 // it waits and tries again.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	s.init()
-	if s.tlsErr != nil {
+	if s.setupErr != nil {
 		ln.Close()
-		return s.tlsErr
+		return s.setupErr
 	}
 	d := &door{ctx: s.connContext(ctx, ln), ln: ln, raw: newRawListener(s, ln)}
 	if !s.addDoor(d) {

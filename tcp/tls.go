@@ -81,6 +81,10 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 		return s.TLSConfig, nil
 	}
 	c := &s.Config.TLS
+	var e field.Errors
+	if c.check(&e); e.Err() != nil {
+		return nil, fmt.Errorf("tcp: %w", e.Err())
+	}
 	if !c.enabled() {
 		return nil, nil
 	}
@@ -105,6 +109,10 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 	}
 	return base, nil
 }
+
+// stopGrace is how long a handshake may go on when the server stops: clients that had
+// come before are served, if they are quick.
+const stopGrace = 200 * time.Millisecond
 
 // reloadEvery is how often the files are looked at, at most: with a handshake.
 const reloadEvery = time.Second
@@ -157,6 +165,7 @@ func (c *certificates) current() material {
 	c.looked = time.Now()
 	stamps := c.look()
 	if stamps == c.stamps {
+		c.failing = false // they are as they were
 		return c.loaded
 	}
 	switch err := c.loadLocked(); {

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"wireline/handler"
+	"wireline/lib/logger"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -398,4 +400,20 @@ func TestTLSFromJunk(t *testing.T) {
 		conn.Close()
 	}
 	exchange(t, mustDialTLS(t, s.Addr, a.client("first")), "hello\n")
+}
+
+// What is no TLS after a good handshake is the client's affair: a record, and no alarm.
+func TestTLSJunkAfterTheHandshake(t *testing.T) {
+	a := newAuthority(t)
+	h := echo()
+	records := make(chan handler.Record, 1)
+	h.OnRecord = func(r handler.Record) { records <- r }
+	s := start(t, tlsFiles(t, a), h)
+	conn := mustDialTLS(t, s.Addr, a.client("first"))
+	exchange(t, conn, "hello\n")
+	send(t, conn.NetConn(), "\x17\x03\x01\x00\x05junk!")
+	r := mustReceive(t, "the record", records)
+	if r.By != handler.ByClient || !logger.IsDisconnect(r.Err) {
+		t.Errorf("by %s, %s, %v", r.By, r.Reason, r.Err)
+	}
 }

@@ -1,6 +1,7 @@
 package logger
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -35,8 +36,8 @@ func New(w io.Writer, cfg Config) (*slog.Logger, error) {
 
 // IsDisconnect reports whether err is one of the ordinary ways in which a
 // connection ends or stalls: its end of stream, a reset, a broken pipe, a
-// time-out of ours or of the kernel's, or our own Close. Such an end is worth
-// a record, not an alarm.
+// time-out of ours or of the kernel's, or our own Close; or that under TLS the peer
+// sends what is none, or an alert. Such an end is worth a record, not an alarm.
 func IsDisconnect(err error) bool {
 	for _, ordinary := range []error{
 		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, os.ErrDeadlineExceeded, syscall.ETIMEDOUT,
@@ -45,5 +46,13 @@ func IsDisconnect(err error) bool {
 			return true
 		}
 	}
-	return sock.IsReset(err)
+	return sock.IsReset(err) || isTLS(err)
+}
+
+// isTLS reports whether err is of what the peer sends under TLS, and not of the network:
+// package tls has it as an alert, sent or received, or as a bad record.
+func isTLS(err error) bool {
+	var record tls.RecordHeaderError
+	var op *net.OpError
+	return errors.As(err, &record) || errors.As(err, &op) && (op.Op == "local error" || op.Op == "remote error")
 }
