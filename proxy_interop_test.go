@@ -266,6 +266,18 @@ func startNginx(t *testing.T, modules, conf string) *process {
 	return p
 }
 
+// startNginxProxy starts nginx as a proxy to upstream, with these directives.
+func startNginxProxy(t *testing.T, upstream string, directives ...string) (p *process, addr string) {
+	t.Helper()
+	const module = "/usr/lib/nginx/modules/ngx_stream_module.so"
+	if _, err := os.Stat(module); err != nil {
+		tool{name: module, pkg: "libnginx-mod-stream"}.missing(t)
+	}
+	addr = "127.0.0.1:" + freePort(t)
+	server := fmt.Sprintf("listen %s; proxy_pass %s; %s", addr, upstream, strings.Join(directives, " "))
+	return startNginx(t, "load_module "+module+";", "stream { server { "+server+" } }"), addr
+}
+
 func TestProxyIperf3(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"-t", "1"}, {"-t", "1", "-R"}, {"-t", "1", "-P", "4"}} {
@@ -351,13 +363,10 @@ func TestProxySendsHeader(t *testing.T) {
 }
 
 // startHAProxy starts HAProxy, which wants the header of the PROXY protocol, and
-// answers with the client's address in it. It does not say when it listens, so it
-// gets a socket that does, for its standard input.
+// answers with the client's address in it.
 func startHAProxy(t *testing.T) (addr string) {
 	t.Helper()
-	server := need(t, haproxy)
-	file := filepath.Join(t.TempDir(), "haproxy.cfg")
-	const conf = `
+	_, addr = runHAProxy(t, `
 defaults
 	mode http
 	timeout client 20s
@@ -366,7 +375,16 @@ defaults
 frontend test
 	bind fd@0 accept-proxy
 	http-request return status 200 content-type text/plain lf-string "%ci:%cp\n"
-`
+`)
+	return addr
+}
+
+// runHAProxy starts HAProxy with a configuration that binds fd@0: it does not say
+// when it listens, so it gets a socket that does, for its standard input.
+func runHAProxy(t *testing.T, conf string) (p *process, addr string) {
+	t.Helper()
+	server := need(t, haproxy)
+	file := filepath.Join(t.TempDir(), "haproxy.cfg")
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -380,8 +398,7 @@ frontend test
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	launchWith(t, socket, server, "-db", "-f", file)
-	return ln.Addr().String()
+	return launchWith(t, socket, server, "-db", "-f", file), ln.Addr().String()
 }
 
 // A stream each way at the same time, through one connection: what arrives is what

@@ -265,17 +265,6 @@ func callsForMessages(calls []call) []call {
 	return slices.DeleteFunc(slices.Clone(calls), func(c call) bool { return !c.socket && !(isWait(c) && c.file == epoll) })
 }
 
-// startNginxProxy starts nginx as a proxy to upstream.
-func startNginxProxy(t *testing.T, upstream string) (p *process, addr string) {
-	t.Helper()
-	const module = "/usr/lib/nginx/modules/ngx_stream_module.so"
-	if _, err := os.Stat(module); err != nil {
-		tool{name: module, pkg: "libnginx-mod-stream"}.missing(t)
-	}
-	addr = "127.0.0.1:" + freePort(t)
-	return startNginx(t, "load_module "+module+";", fmt.Sprintf("stream { server { listen %s; proxy_pass %s; } }", addr, upstream)), addr
-}
-
 // Many clients at once, and the upstream refuses all of them: each of them is reset
 // and has its record, and nothing is left behind.
 func TestProxyStorm(t *testing.T) {
