@@ -33,6 +33,7 @@ var (
 	haproxy        = tool{name: "haproxy", pkg: "haproxy"}
 	curl           = tool{name: "curl", pkg: "curl"}
 	wrk            = tool{name: "wrk", pkg: "wrk"}
+	openssl        = tool{name: "openssl", pkg: "openssl"}
 	iperf3         = tool{name: "iperf3", pkg: "iperf3"}
 )
 
