@@ -173,7 +173,7 @@ func TestFunctionMayBlock(t *testing.T) {
 				// No look at the clock: the vDSO cannot be interrupted by the
 				// scheduler (asyncPreempt), and a garbage collection would
 				// have to wait for it, with all the others.
-				for i := 0; !released.Load() && i < 1<<36; i++ {
+				for i := int64(0); !released.Load() && i < 1<<36; i++ {
 				}
 			}
 			b.release = func() { released.Store(true) }
