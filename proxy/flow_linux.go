@@ -86,13 +86,19 @@ func (e *end) pump(w *eventloop.Worker, now int64) (more bool) {
 	}
 }
 
-// copy reads once, into the worker's buffer, and writes that.
-func (e *end) copy(w *eventloop.Worker, to *end, now int64) {
+// bufferOf is the worker's buffer, which it keeps for its next turn.
+func bufferOf(w *eventloop.Worker) *[bufferSize]byte {
 	b, _ := w.Local.(*[bufferSize]byte)
 	if b == nil {
 		b = buffers.Get().(*[bufferSize]byte)
+		w.Local = b
 	}
-	w.Local = b
+	return b
+}
+
+// copy reads once, into the worker's buffer, and writes that.
+func (e *end) copy(w *eventloop.Worker, to *end, now int64) {
+	b := bufferOf(w)
 	n, errno := sock.RawRead(uintptr(e.FD()), b[:])
 	if !e.took(n, errno, now) {
 		return
@@ -243,11 +249,7 @@ func (f *flow) judge(against bool, limit uint8) {
 
 // discard reads and throws away what a side sends after it has its FIN.
 func (e *end) discard(w *eventloop.Worker) (more bool) {
-	b, _ := w.Local.(*[bufferSize]byte)
-	if b == nil {
-		b = buffers.Get().(*[bufferSize]byte)
-		w.Local = b
-	}
+	b := bufferOf(w)
 	for reads := 0; e.unread && !e.eof; reads++ {
 		if reads == turnReads {
 			return true

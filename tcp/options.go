@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net"
@@ -39,15 +40,6 @@ const (
 	defaultCount    = 9
 )
 
-// or is v, or d if v is zero.
-func or[T comparable](v, d T) T {
-	var zero T
-	if v == zero {
-		return d
-	}
-	return v
-}
-
 // sockopt is a socket option that Config has a field for.
 type sockopt int
 
@@ -82,7 +74,7 @@ type setting struct {
 // package net.
 func (c *Config) settings() (list []setting) {
 	k := &c.KeepAlive
-	idle, interval, count := or(k.Idle, defaultIdle), or(k.Interval, defaultInterval), or(k.Count, defaultCount)
+	idle, interval, count := cmp.Or(k.Idle, defaultIdle), cmp.Or(k.Interval, defaultInterval), cmp.Or(k.Count, defaultCount)
 	list = []setting{
 		{noDelay, "Nagle", "tcp.no_delay", !c.Nagle, flag(!c.Nagle), !c.Nagle, false},
 		{keepAlive, "KeepAlive.Off", "tcp.keepalive.enable", !k.Off, flag(!k.Off), !k.Off, false},
@@ -182,9 +174,9 @@ func (c *Config) keepAliveOf() net.KeepAliveConfig {
 	k := &c.KeepAlive
 	return net.KeepAliveConfig{
 		Enable:   !k.Off && !inherited(keepAlive),
-		Idle:     or(k.Idle, defaultIdle),
-		Interval: or(k.Interval, defaultInterval),
-		Count:    or(k.Count, defaultCount),
+		Idle:     cmp.Or(k.Idle, defaultIdle),
+		Interval: cmp.Or(k.Interval, defaultInterval),
+		Count:    cmp.Or(k.Count, defaultCount),
 	}
 }
 
