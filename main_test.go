@@ -14,7 +14,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(noLeaks{m}, map[string]func(){
 		"wireline": main,
-		"sleeper":  sleeper,
+		"worker":   worker,
 	})
 }
 

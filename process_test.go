@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds what a test waits for in vain.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // process is a server in a process of its own.
 type process struct {

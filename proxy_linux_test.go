@@ -116,10 +116,9 @@ func TestProxyDescriptors(t *testing.T) {
 	// When the streams have come to their end only the spare pipes are left.
 	release()
 	for _, conn := range conns[:streams] {
-		conn.SetDeadline(time.Now().Add(patience))
 		closeWrite(t, conn)
 	}
-	allReceive(t, conns[:streams], string(zeros[:6]), time.Now())
+	allReceive(t, conns[:streams], string(zeros[:6]))
 	echoes(t, conns[streams], "hello\n")
 	if got := p.descriptors().minus(before); got.pipes > 2*idleProxyPipes {
 		t.Errorf("%d descriptors of pipes after the streams, want at most %d", got.pipes, 2*idleProxyPipes)
@@ -207,14 +206,17 @@ func TestProxySplices(t *testing.T) {
 	}
 }
 
-// A small message costs no more system calls than it does nginx, which is written in
-// C and has one thread for everything. What the runtime and the keeper of the loops
-// do by the clock does not count: strace makes a long time of each message.
+// A small message costs one read, one write and the wait for it, as many system calls
+// as in nginx, which is written in C and has one thread for everything. A loop that
+// finds nothing at once waits in the scheduler and asks again when it is woken: strace
+// makes a long time of each message, and a busy machine a longer one, so that is
+// allowed here. What the runtime and the keeper of the loops do by the clock does not
+// count.
 func TestProxyCallsForMessage(t *testing.T) {
 	skipShort(t)
 	const rounds = 2000
 	upstream := serveUpstream(t, echoAll)
-	count := func(p *process, addr string) float64 {
+	count := func(p *process, addr string) (onSockets, all float64) {
 		conn, err := net.DialTimeout("tcp", addr, patience)
 		if err != nil {
 			t.Fatal(err)
@@ -229,24 +231,24 @@ func TestProxyCallsForMessage(t *testing.T) {
 			}
 		})
 		forMessages := callsForMessages(calls)
-		each := float64(len(forMessages)) / (2 * rounds)
-		t.Logf("%s: %.3f calls for each message, %v; all of them: %v", filepath.Base(p.cmd.Path), each, byName(forMessages), byName(calls))
-		return each
+		sockets := slices.DeleteFunc(slices.Clone(forMessages), func(c call) bool { return !c.socket })
+		onSockets, all = float64(len(sockets))/(2*rounds), float64(len(forMessages))/(2*rounds)
+		t.Logf("%s: %.3f calls for each message, %v; all of them: %v", filepath.Base(p.cmd.Path), all, byName(forMessages), byName(calls))
+		return onSockets, all
 	}
 	ours := startProxy(t, upstream, "--log.connections=false")
-	got := count(ours, ours.addr)
+	onSockets, all := count(ours, ours.addr)
 	theirs, addr := startNginxProxy(t, upstream)
-	want := count(theirs, addr)
-	if got > 4.25 {
-		t.Errorf("%.3f system calls for each message, want 4 at most", got)
+	if want, _ := count(theirs, addr); onSockets > want+0.02 {
+		t.Errorf("%.3f calls on sockets for each message, nginx uses %.3f", onSockets, want)
 	}
-	if got > want+0.25 { // a loop that changes its owner waits once more
-		t.Errorf("%.3f system calls for each message, nginx uses %.3f", got, want)
+	if all > onSockets+2.1 {
+		t.Errorf("%.3f system calls for each message, %.3f of them on sockets: want at most two for the wait", all, onSockets)
 	}
 }
 
 // callsForMessages finds the calls by which messages are relayed: those on sockets,
-// and on the epoll of which the threads come when they begin with these.
+// and on the epoll from which the threads come when they begin with these.
 func callsForMessages(calls []call) []call {
 	isWait := func(c call) bool { return strings.HasPrefix(c.name, "epoll_") && strings.Contains(c.name, "wait") }
 	last, epolls := map[string]call{}, map[string]int{}
@@ -262,7 +264,7 @@ func callsForMessages(calls []call) []call {
 			epoll = file
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(calls), func(c call) bool { return !c.socket && !(isWait(c) && c.file == epoll) })
+	return slices.DeleteFunc(slices.Clone(calls), func(c call) bool { return !c.socket && c.file != epoll })
 }
 
 // Many clients at once, and the upstream refuses all of them: each of them is reset

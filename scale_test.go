@@ -6,41 +6,42 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// A drain with 5,000 idle clients and 10 busy ones takes as long as the slowest
-// frame: the idle ones have their FIN at once, the busy ones their reply.
+// A drain of 5,000 idle clients and 10 busy ones: the idle ones have their FIN while
+// the others still work, the busy ones their reply when it is ready, and with that
+// the process ends.
 func TestDrainAtScale(t *testing.T) {
 	skipShort(t)
 	const idle, busy = 5000, 10
 	needDescriptors(t, idle+busy+100)
-	p := startCommand(t, "sleeper")
+	stdin, release, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { release.Close() })
+	p := launchWith(t, stdin, "worker")
+	stdin.Close()
+	p.addr = p.await("msg", "listening")["addr"]
 	idlers := crowd(t, p.addr, idle, "hello\n", "hello\n")
-	workers := crowd(t, p.addr, busy, "slow\n", "begun\n")
+	workers := crowd(t, p.addr, busy, "work\n", "begun\n")
 
 	begin := time.Now()
 	p.signal(syscall.SIGTERM)
-	finished := make(chan time.Duration, 1)
-	go func() { finished <- allReceive(t, workers, "done\n", begin) }()
-	if took := allReceive(t, idlers, "", begin); took > time.Second {
-		t.Errorf("the last idle client had its FIN after %v, want less than 1s", took)
-	} else {
-		t.Logf("the last idle client had its FIN after %v", took)
-	}
-	if took := <-finished; took > sleepTime+time.Second {
-		t.Errorf("the last busy client had its reply after %v, its frame takes %v", took, sleepTime)
-	}
-	code := p.wait()
-	if took := time.Since(begin); took > 3*time.Second {
-		t.Errorf("the process has ended after %v, want less than 3s", took)
-	}
-	if code != exitOK {
+	allReceive(t, idlers, "")
+	t.Logf("the last idle client had its FIN after %v", time.Since(begin))
+	begin = time.Now()
+	release.Close()
+	allReceive(t, workers, "done\n")
+	if code := p.wait(); code != exitOK {
 		t.Errorf("exit code %d, want %d", code, exitOK)
 	}
+	t.Logf("the process has ended %v after the frames", time.Since(begin))
 	wantDrained(t, p, entry{"level": "INFO", "idle": fmt.Sprint(idle), "finished": fmt.Sprint(busy), "cut": "0"})
 }
 
@@ -95,23 +96,16 @@ func crowd(t *testing.T, addr string, n int, line, answer string) []net.Conn {
 	return conns
 }
 
-// allReceive reads each connection to its FIN, compares, and returns when the
-// last one had come to that.
-func allReceive(t *testing.T, conns []net.Conn, want string, begin time.Time) (last time.Duration) {
-	var mu sync.Mutex
+// allReceive reads each connection to its FIN, and compares.
+func allReceive(t *testing.T, conns []net.Conn, want string) {
 	var all sync.WaitGroup
 	for i, conn := range conns {
 		all.Go(func() {
-			got, err := io.ReadAll(conn)
-			took := time.Since(begin)
-			if err != nil || string(got) != want {
+			conn.SetDeadline(time.Now().Add(patience))
+			if got, err := io.ReadAll(conn); err != nil || string(got) != want {
 				t.Errorf("client %d received %q, %v; want %q", i, got, err, want)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			last = max(last, took)
 		})
 	}
 	all.Wait()
-	return last
 }

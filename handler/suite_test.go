@@ -25,7 +25,16 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds what a test waits for in vain.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
+
+const (
+	// limit is a time-out of which a client keeps to the half, also on a machine that
+	// is busy.
+	limit = raceFactor * time.Second
+
+	// slack is how late it may be on such a machine.
+	slack = 10 * time.Second
+)
 
 // served is a handler behind a server, and how to reach it.
 type served struct {

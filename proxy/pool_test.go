@@ -142,9 +142,13 @@ func TestPoolExpires(t *testing.T) {
 // the upstream sees no end in between.
 func TestReuse(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
-		s := tr.serve(t, proxy.Config{Pool: proxy.PoolConfig{Size: 1, Reuse: true}})
+		s := tr.serve(t, proxy.Config{
+			Pool:   proxy.PoolConfig{Size: 1, Reuse: true},
+			Health: proxy.HealthConfig{Fall: 1 << 20},
+		})
 		upstream := s.accept()
 		s.awaitPool(1)
+		s.upstream.Close() // a slow client's connection is not replaced meanwhile
 		for i := range 5 {
 			client := s.connect()
 			request, reply := fmt.Sprintf("get %d\n", i), fmt.Sprintf("value %d\n", i)

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds what a test waits for in vain.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // transport is a way from a client through a proxy to its upstream.
 type transport struct {

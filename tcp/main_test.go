@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds what a test waits for in vain.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // echo serves lines as they come.
 func echo() *handler.Frames { return echoAfter(func(string) {}) }

@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds what a test waits for in vain.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // need returns the path of a program of others, or skips the test because there
 // is none. Where the environment says that all tools have to be there, as on a

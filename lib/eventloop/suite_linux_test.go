@@ -16,7 +16,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds what a test waits for in vain.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // soon reports whether ok comes true within d.
 func soon(d time.Duration, ok func() bool) bool {
