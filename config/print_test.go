@@ -76,10 +76,12 @@ proxy:
   connect_timeout: 5s # default
   idle_timeout: 1h # default
   half_close_timeout: 0s # default
+  drain_quiet: 100ms # default
   pool:
     size: 0 # default
     max_idle: 1m # default
     reuse: false # default
+    rest: 20ms # default
   health:
     interval: 0s # default
     timeout: 2s # default

@@ -64,6 +64,11 @@ type Config struct {
 	// direction and the other has not. Zero means never.
 	HalfCloseTimeout time.Duration `config:"half_close_timeout" default:"0s" help:"reset so long after one direction has ended and the other has not, 0s = never"`
 
+	// DrainQuiet is after how long without a byte either way a pair counts as idle in
+	// a drain, and is closed. A request whose reply takes longer to begin is cut off
+	// then: choose it longer than that. Zero means 100 milliseconds.
+	DrainQuiet time.Duration `config:"drain_quiet" default:"100ms" help:"in a drain, a pair without a byte for so long is closed"`
+
 	// Pool has connections ready.
 	Pool PoolConfig `config:"pool"`
 
@@ -86,12 +91,16 @@ type PoolConfig struct {
 	MaxIdle time.Duration `config:"max_idle" default:"60s" help:"a connection that waits for so long is replaced"`
 
 	// Reuse gives a connection back to the pool when its client has left, if the last
-	// word was the upstream's and it has been silent for 20 ms since. It is for
+	// word was the upstream's and it has been silent for Rest since. It is for
 	// protocols of requests and replies that leave nothing behind on a connection,
-	// and whose upstreams do not pause in the middle of a reply: memcached, or HTTP
+	// and whose upstreams do not pause for so long in the middle of a reply: memcached, or HTTP
 	// without authentication by connection. Of others, one client would see what
 	// was meant for another.
 	Reuse bool `config:"reuse" default:"false" help:"give connections back after use; for stateless request-reply protocols only"`
+
+	// Rest is how long an upstream must have been silent after its client has left,
+	// with Reuse. Zero means 20 milliseconds.
+	Rest time.Duration `config:"rest" default:"20ms" help:"with reuse, a connection goes back after so long without a byte from the upstream"`
 }
 
 // HealthConfig says when an upstream counts as down. The zero value counts failed
@@ -142,7 +151,9 @@ func (c *Config) Validate() error {
 		{"ConnectTimeout", c.ConnectTimeout},
 		{"IdleTimeout", c.IdleTimeout},
 		{"HalfCloseTimeout", c.HalfCloseTimeout},
+		{"DrainQuiet", c.DrainQuiet},
 		{"Pool.MaxIdle", c.Pool.MaxIdle},
+		{"Pool.Rest", c.Pool.Rest},
 		{"Health.Interval", c.Health.Interval},
 		{"Health.Timeout", c.Health.Timeout},
 		{"Health.Retry", c.Health.Retry},
@@ -179,10 +190,12 @@ func parseUpstream(text string) (network, address, why string) {
 }
 
 func (c *Config) connectTimeout() time.Duration { return cmp.Or(c.ConnectTimeout, 5*time.Second) }
+func (c *Config) drainQuiet() time.Duration     { return cmp.Or(c.DrainQuiet, 100*time.Millisecond) }
 
 func (c *Config) sendsProxy() bool { return c.SendProxy != "" && c.SendProxy != SendOff }
 
 func (c *PoolConfig) maxIdle() time.Duration { return cmp.Or(c.MaxIdle, time.Minute) }
+func (c *PoolConfig) rest() time.Duration    { return cmp.Or(c.Rest, 20*time.Millisecond) }
 
 func (c *HealthConfig) timeout() time.Duration { return cmp.Or(c.Timeout, 2*time.Second) }
 func (c *HealthConfig) rise() int              { return cmp.Or(c.Rise, 2) }

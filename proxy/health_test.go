@@ -30,7 +30,7 @@ func TestPassiveHealth(t *testing.T) {
 	dead, live := deadPort(t), ""
 	ln, live := newUpstream(t, "tcp")
 	go discardAll(map[string]net.Listener{live: ln})
-	const retry = 300 * time.Millisecond
+	const retry = 2 * time.Second
 	s := transports[0].serve(t, proxy.Config{
 		Upstreams: []string{dead, live},
 		Health:    proxy.HealthConfig{Fall: 2, Retry: retry},

@@ -9,16 +9,13 @@ import (
 )
 
 const (
-	// quiet is how long nothing must have moved for a pair to be idle in a drain.
-	quiet = 100 * time.Millisecond
-
-	// rest is how long an upstream must have been silent, after its client has left,
-	// for its connection to be used again.
-	rest = 20 * time.Millisecond
-
 	// lingerTime is how long a pair that was closed by the proxy is read from, so
 	// that what a side is just sending does not make a reset of its FIN.
 	lingerTime = 500 * time.Millisecond
+
+	// lookAgain is after how long a link that is to end is looked at again, if it
+	// cannot be said when it may.
+	lookAgain = 20 * time.Millisecond
 
 	// sentTime is how long a reset waits for the bytes before it to be delivered.
 	sentTime = time.Second

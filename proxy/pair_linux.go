@@ -390,10 +390,10 @@ func (p *pair) due() (at int64, why handler.Reason) {
 		earlier(p.half+limit, handler.HalfCloseTimeout)
 	}
 	if p.resting != 0 && !p.upstream.eof && !p.upstream.flow.pending() {
-		earlier(max(p.resting, p.activity)+int64(rest), handler.FIN)
+		earlier(max(p.resting, p.activity)+int64(p.proxy.cfg.Pool.rest()), handler.FIN)
 	}
 	if p.draining && !p.client.flow.pending() && !p.upstream.flow.pending() {
-		earlier(p.activity+int64(quiet), handler.Drain)
+		earlier(p.activity+int64(p.proxy.cfg.drainQuiet()), handler.Drain)
 	}
 	return at, why
 }
@@ -474,7 +474,7 @@ func (p *pair) Drain() (busy bool) {
 	defer p.mu.Unlock()
 	p.draining = true
 	return p.phase == connecting || p.client.flow.pending() || p.upstream.flow.pending() ||
-		p.group.Now()-p.activity < int64(quiet)
+		p.group.Now()-p.activity < int64(p.proxy.cfg.drainQuiet())
 }
 
 // Wake implements drain.Member.

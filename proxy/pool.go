@@ -130,7 +130,7 @@ func (p *pool) fill(ctx context.Context) {
 			if pause > 0 {
 				continue // the upstream is not there: in its time
 			}
-			if p.cfg().Reuse && !await(ctx, 2*rest) { // the same one may come back
+			if p.cfg().Reuse && !await(ctx, 2*p.cfg().rest()) { // the same one may come back
 				return
 			}
 		}

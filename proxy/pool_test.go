@@ -143,7 +143,7 @@ func TestPoolExpires(t *testing.T) {
 func TestReuse(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
 		s := tr.serve(t, proxy.Config{
-			Pool:   proxy.PoolConfig{Size: 1, Reuse: true},
+			Pool:   proxy.PoolConfig{Size: 1, Reuse: true, Rest: 50 * time.Millisecond},
 			Health: proxy.HealthConfig{Fall: 1 << 20},
 		})
 		upstream := s.accept()

@@ -292,14 +292,14 @@ func (r *relay) due() (at time.Time, why handler.Reason) {
 		earlier(limit, r.half, handler.HalfCloseTimeout)
 	}
 	if r.draining && !r.writing() {
-		earlier(quiet, last, handler.Drain)
+		earlier(r.proxy.cfg.drainQuiet(), last, handler.Drain)
 	}
 	if !r.resting.IsZero() && !r.writing() && !r.upstream.ended.Load() {
 		since := r.resting
 		if last.After(since) {
 			since = last
 		}
-		earlier(rest, since, handler.FIN)
+		earlier(r.proxy.cfg.Pool.rest(), since, handler.FIN)
 	}
 	return at, why
 }
@@ -312,7 +312,7 @@ func (r *relay) armLocked() {
 	switch at, _ := r.due(); {
 	case r.timer == nil, r.stopped:
 	case at.IsZero() && (r.draining || !r.resting.IsZero()): // when what is being written is
-		r.timer.Reset(rest)
+		r.timer.Reset(lookAgain)
 	case at.IsZero():
 		r.timer.Stop()
 	default:
@@ -363,7 +363,7 @@ func (r *relay) Drain() (busy bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.draining = true
-	return r.timer == nil || r.writing() || time.Since(r.begin)-time.Duration(r.activity.Load()) < quiet
+	return r.timer == nil || r.writing() || time.Since(r.begin)-time.Duration(r.activity.Load()) < r.proxy.cfg.drainQuiet()
 }
 
 // Wake implements drain.Member.

@@ -38,6 +38,9 @@ func TestMain(m *testing.M) {
 // patience bounds what a test waits for in vain.
 const patience = 30 * time.Second
 
+// slack is how late a busy machine may be.
+const slack = 10 * time.Second
+
 // transport is a way from a client through a proxy to its upstream.
 type transport struct {
 	name     string

@@ -20,7 +20,7 @@ func TestIdleTimeout(t *testing.T) {
 		began := time.Now()
 		receiveAll(t, client, "")
 		receiveAll(t, upstream, "")
-		if took := time.Since(began); took < limit*9/10 || took > 3*limit {
+		if took := time.Since(began); took < limit*9/10 || took > limit+slack {
 			t.Errorf("closed after %v, want %v", took, limit)
 		}
 		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.IdleTimeout {
@@ -33,7 +33,7 @@ func TestIdleTimeout(t *testing.T) {
 // the same way.
 func TestIdleTimeoutCountsBothWays(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
-		const limit = 600 * time.Millisecond
+		const limit = 2 * time.Second
 		s := tr.serve(t, proxy.Config{IdleTimeout: limit})
 		a, b := s.pair()
 		ticker := time.NewTicker(limit / 2)
@@ -56,7 +56,7 @@ func TestIdleTimeoutSparesSlowReaders(t *testing.T) {
 		if tr.name != "tcp" && tr.name != "unix" {
 			t.Skip("by goroutine, what moves is seen when a whole buffer has moved")
 		}
-		const limit = 500 * time.Millisecond
+		const limit = 2 * time.Second
 		s := tr.serve(t, proxy.Config{IdleTimeout: limit})
 		client, upstream := s.pair()
 		text := pattern(3 << 20)
@@ -77,7 +77,7 @@ func TestIdleTimeoutSparesSlowReaders(t *testing.T) {
 // One that takes nothing is, and as bytes are lost it sees no FIN.
 func TestIdleTimeoutOfAStalledReader(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
-		s := tr.serve(t, proxy.Config{IdleTimeout: 500 * time.Millisecond})
+		s := tr.serve(t, proxy.Config{IdleTimeout: time.Second})
 		_, upstream := s.pair()
 		n, err := flood(upstream)
 		if ended(err) != "reset" && tr.upstream != "unix" {
@@ -121,7 +121,7 @@ func TestBackPressure(t *testing.T) {
 // may.
 func TestHalfCloseTimeout(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
-		const limit = 500 * time.Millisecond
+		const limit = 2 * time.Second
 		s := tr.serve(t, proxy.Config{HalfCloseTimeout: limit})
 		client, upstream := s.pair()
 		began := time.Now()
@@ -130,7 +130,7 @@ func TestHalfCloseTimeout(t *testing.T) {
 		send(t, upstream, "late")
 		receive(t, client, "late")
 		_, err := io.Copy(io.Discard, client)
-		if took := time.Since(began); took < limit*9/10 || took > 6*limit {
+		if took := time.Since(began); took < limit*9/10 || took > limit+slack {
 			t.Errorf("ended after %v, want %v", took, limit)
 		}
 		if tr.upstream != "unix" && ended(err) != "reset" {

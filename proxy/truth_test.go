@@ -35,7 +35,7 @@ const (
 	much = 8 << 20
 
 	// settled is after how long without anything a connection counts as open.
-	settled = 500 * time.Millisecond
+	settled = time.Second
 )
 
 // What is sent, made before anybody waits for it.
