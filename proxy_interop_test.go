@@ -546,17 +546,16 @@ func echoOnce(addr, line string) error {
 }
 
 // A proxy that stops closes the pairs on which nothing moves, and lets the others
-// come to their end. Nothing else runs meanwhile: a tenth of a second in which nothing
-// moves is the end of a pair.
+// come to their end.
 func TestProxyDrains(t *testing.T) {
 	ends := make(chan error, 2) // what the upstream sees of each
 	p := startProxy(t, serveUpstream(t, func(conn *net.TCPConn) {
 		_, err := io.Copy(conn, struct{ io.Reader }{conn})
 		ends <- err
-	}))
+	}), "--proxy.drain_quiet=1s")
 	idle, busy := p.dial(), p.dial()
 	echoes(t, idle, "hello\n")
-	bounce(t, busy, 300*time.Millisecond) // longer than what is idle has to be quiet
+	bounce(t, busy, 1500*time.Millisecond) // longer than what is idle has to be quiet
 	p.signal(syscall.SIGTERM)
 	closed := make(chan error, 1)
 	go func() {
@@ -580,7 +579,7 @@ func TestProxyDrains(t *testing.T) {
 	if err := <-ends; err != nil {
 		t.Errorf("the idle upstream: %v, want a FIN", err)
 	}
-	bounce(t, busy, 500*time.Millisecond)
+	bounce(t, busy, 2*time.Second)
 	if p.ended() {
 		t.Error("the proxy has ended, and one pair goes on")
 	}
@@ -614,7 +613,7 @@ func TestProxyDrainTimeoutCuts(t *testing.T) {
 	p := startProxy(t, serveUpstream(t, func(conn *net.TCPConn) {
 		_, err := io.Copy(conn, struct{ io.Reader }{conn})
 		ends <- err
-	}), "--tcp.drain_timeout=500ms")
+	}), "--tcp.drain_timeout=500ms", "--proxy.drain_quiet=1s")
 	conn := p.dial()
 	echoes(t, conn, "hello\n")
 	begin := time.Now()

@@ -595,7 +595,7 @@ func TestDescriptorsComeBack(t *testing.T) {
 				before := descriptors(t)
 				g := newGated()
 				h := g.frames()
-				h.IdleTimeout = 200 * time.Millisecond
+				h.IdleTimeout = limit
 				s := &served{t: t, records: newRecords()}
 				h.OnRecord = s.records.add
 				address := "127.0.0.1:0"

@@ -340,7 +340,7 @@ func TestBacklog(t *testing.T) {
 			defer conn.Close() // it may believe that it is connected, but is not in the queue
 		}
 	}
-	ln.(*net.TCPListener).SetDeadline(time.Now().Add(300 * time.Millisecond))
+	ln.(*net.TCPListener).SetDeadline(time.Now().Add(time.Second))
 	n := 0
 	for {
 		conn, err := ln.Accept()
