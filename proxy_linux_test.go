@@ -274,7 +274,20 @@ func TestProxyStorm(t *testing.T) {
 	const clients = 2000
 	needDescriptors(t, 2*clients+100)
 	p := startProxy(t, "127.0.0.1:"+freePort(t))
-	wantReset(t, p.dial()) // the loops begin with the first
+	visit := func() {
+		conn, err := net.DialTimeout("tcp", p.addr, patience)
+		if errors.Is(err, syscall.ECONNRESET) {
+			return // so soon that it is what connect(2) tells
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		wantReset(t, conn)
+	}
+	visit() // the loops begin with the first
 	const record = `reason="no upstream"`
 	p.awaitIn(&p.stderr, record, 1)
 	before := p.descriptors()
@@ -284,17 +297,7 @@ func TestProxyStorm(t *testing.T) {
 	for range clients {
 		all.Go(func() {
 			<-begin
-			conn, err := net.DialTimeout("tcp", p.addr, patience)
-			if errors.Is(err, syscall.ECONNRESET) {
-				return // so soon that it is what connect(2) tells
-			}
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(patience))
-			wantReset(t, conn)
+			visit()
 		})
 	}
 	close(begin)

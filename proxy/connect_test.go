@@ -70,7 +70,7 @@ func TestConnectTimeout(t *testing.T) {
 	defer full()
 	live, liveName := newUpstream(t, "tcp")
 	tr := transports[0]
-	s := tr.serve(t, proxy.Config{Upstreams: []string{name, liveName}, ConnectTimeout: 200 * time.Millisecond})
+	s := tr.serve(t, proxy.Config{Upstreams: []string{name, liveName}, ConnectTimeout: time.Second})
 	s.upstream = live
 	for range 2 {
 		client := s.connect()
