@@ -137,17 +137,21 @@ func TestEventsWhileReadyRuns(t *testing.T) {
 // Sockets that are never done take turns, and do not keep others from theirs.
 func TestMoreTakesTurns(t *testing.T) {
 	g := newGroup(t, 1)
-	var turns, last, again atomic.Int64
+	var turns, last, again, begun atomic.Int64
 	var stop atomic.Bool
 	for id := range int64(2) {
 		events := 0
 		g.start(func(_ *member, _ *eventloop.Worker, ev eventloop.Event) bool {
-			turns.Add(1)
-			if last.Swap(id+1) == id+1 {
-				again.Add(1)
+			if begun.Load() == 2 {
+				turns.Add(1)
+				if last.Swap(id+1) == id+1 {
+					again.Add(1)
+				}
 			}
 			if ev != 0 {
-				events++
+				if events++; events == 1 {
+					begun.Add(1)
+				}
 			}
 			if events > 1 && !stop.Load() {
 				t.Errorf("event %b, nothing has happened", ev)
@@ -156,6 +160,7 @@ func TestMoreTakesTurns(t *testing.T) {
 		}).Wake()
 	}
 	other := g.start(echo)
+	eventually(t, "both have begun", func() bool { return begun.Load() == 2 })
 	for range 100 {
 		before := turns.Load()
 		other.ping("a")
