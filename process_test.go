@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -18,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"wireline/tcptest"
 )
 
 // patience bounds what a test waits for in vain.
@@ -223,44 +224,19 @@ func (p *process) stall() net.Conn {
 	return conn
 }
 
-// send writes s.
-func send(t *testing.T, conn net.Conn, s string) {
-	t.Helper()
-	if _, err := io.WriteString(conn, s); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// receive reads as much as want has and compares.
-func receive(t *testing.T, conn net.Conn, want string) {
-	t.Helper()
-	got := make([]byte, len(want))
-	if n, err := io.ReadFull(conn, got); err != nil || string(got) != want {
-		t.Fatalf("received %q, %v; want %q", got[:n], err, want)
-	}
-}
-
-// receiveRest reads to the FIN and compares.
-func receiveRest(t *testing.T, conn net.Conn, want string) {
-	t.Helper()
-	got, err := io.ReadAll(conn)
-	if err != nil || string(got) != want {
-		t.Fatalf("received %s, %v; want %s", abridged(string(got)), err, abridged(want))
-	}
-}
+// What most tests consist of.
+var (
+	send        = tcptest.Send
+	receive     = tcptest.Receive
+	receiveRest = tcptest.ReceiveAll
+	closeWrite  = tcptest.CloseWrite
+)
 
 // echoes proves that the server is there.
 func echoes(t *testing.T, conn net.Conn, line string) {
 	t.Helper()
 	send(t, conn, line)
 	receive(t, conn, line)
-}
-
-func closeWrite(t *testing.T, conn net.Conn) {
-	t.Helper()
-	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // skipShort skips a test that takes the machine for itself for seconds.

@@ -29,12 +29,8 @@ func converse(t *testing.T, cfg echo.Config, text string) string {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if _, err := io.WriteString(conn, text); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
+	tcptest.Send(t, conn, text)
+	tcptest.CloseWrite(t, conn)
 	got, err := io.ReadAll(conn)
 	if err != nil {
 		t.Fatal(err)
@@ -79,9 +75,7 @@ func TestTimeoutsAreSet(t *testing.T) {
 		conn := s.Dial()
 		defer conn.Close()
 		begin := time.Now()
-		if got, err := io.ReadAll(conn); len(got) > 0 || err != nil {
-			t.Errorf("read %q, %v", got, err)
-		}
+		tcptest.ReceiveAll(t, conn, "")
 		if idle := time.Since(begin); idle != time.Hour {
 			t.Errorf("closed after %v", idle)
 		}

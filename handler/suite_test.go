@@ -3,15 +3,11 @@ package handler_test
 import (
 	"bytes"
 	"context"
-	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -203,56 +199,20 @@ func overTransports(t *testing.T, build func() *handler.Frames, test func(t *tes
 	}
 }
 
-func send(t *testing.T, conn net.Conn, text string) {
-	t.Helper()
-	if _, err := io.WriteString(conn, text); err != nil {
-		t.Fatalf("write: %v", err)
-	}
-}
-
-// receive demands exactly text next.
-func receive(t *testing.T, conn net.Conn, text string) {
-	t.Helper()
-	got := make([]byte, len(text))
-	n, err := io.ReadFull(conn, got)
-	if err != nil || string(got) != text {
-		t.Fatalf("read %q, %v; want %q", clip(got[:n]), err, clip([]byte(text)))
-	}
-}
-
-// receiveAll reads to the end of the stream and demands exactly text.
-func receiveAll(t *testing.T, conn net.Conn, text string) {
-	t.Helper()
-	got, err := io.ReadAll(conn)
-	if err != nil || string(got) != text {
-		t.Fatalf("read %q to the end, %v; want %q", clip(got), err, clip([]byte(text)))
-	}
-}
-
-func receiveReset(t *testing.T, conn net.Conn) {
-	t.Helper()
-	_, err := io.Copy(io.Discard, conn)
-	if !errors.Is(err, syscall.ECONNRESET) && !isWindowsReset(err) {
-		t.Fatalf("the stream ended with %v, want a reset", err)
-	}
-}
-
-func isWindowsReset(err error) bool {
-	return runtime.GOOS == "windows" && err != nil && strings.Contains(err.Error(), "forcibly closed")
-}
+// What most tests consist of.
+var (
+	send         = tcptest.Send
+	receive      = tcptest.Receive
+	receiveAll   = tcptest.ReceiveAll
+	receiveReset = tcptest.ReceiveReset
+	closeWrite   = tcptest.CloseWrite
+)
 
 func clip(b []byte) string {
 	if len(b) > 80 {
 		b = append(bytes.Clone(b[:80]), "..."...)
 	}
 	return string(b)
-}
-
-func closeWrite(t *testing.T, conn net.Conn) {
-	t.Helper()
-	if err := sock.CloseWrite(conn); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func echoLine(c *handler.Client, line []byte) error {

@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -286,39 +285,14 @@ func (r *records) next(t *testing.T) handler.Record {
 	panic("unreachable")
 }
 
-func send(t *testing.T, conn net.Conn, text string) {
-	t.Helper()
-	if _, err := io.WriteString(conn, text); err != nil {
-		t.Fatalf("write: %v", err)
-	}
-}
-
-// receive demands exactly text next.
-func receive(t *testing.T, conn net.Conn, text string) {
-	t.Helper()
-	got := make([]byte, len(text))
-	n, err := io.ReadFull(conn, got)
-	if err != nil || string(got) != text {
-		t.Fatalf("read %q, %v; want %q", clip(got[:n]), err, clip([]byte(text)))
-	}
-}
-
-// receiveAll reads to the end of the stream and demands exactly text.
-func receiveAll(t *testing.T, conn net.Conn, text string) {
-	t.Helper()
-	got, err := io.ReadAll(conn)
-	if err != nil || string(got) != text {
-		t.Fatalf("read %q to the end, %v; want %q", clip(got), err, clip([]byte(text)))
-	}
-}
-
-// receiveReset reads to the end, which is to be a reset.
-func receiveReset(t *testing.T, conn net.Conn) {
-	t.Helper()
-	if n, err := io.Copy(io.Discard, conn); !isReset(err) {
-		t.Fatalf("the stream ended with %v after %d bytes, want a reset", err, n)
-	}
-}
+// What most tests consist of.
+var (
+	send         = tcptest.Send
+	receive      = tcptest.Receive
+	receiveAll   = tcptest.ReceiveAll
+	receiveReset = tcptest.ReceiveReset
+	closeWrite   = tcptest.CloseWrite
+)
 
 func isReset(err error) bool {
 	return sock.IsReset(err) || err != nil && strings.Contains(err.Error(), "forcibly closed")
@@ -336,20 +310,6 @@ func ended(err error) string {
 		return "open"
 	}
 	return err.Error()
-}
-
-func closeWrite(t *testing.T, conn net.Conn) {
-	t.Helper()
-	if err := sock.CloseWrite(conn); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func clip(b []byte) string {
-	if len(b) > 80 {
-		b = append(bytes.Clone(b[:80]), "..."...)
-	}
-	return string(b)
 }
 
 // pattern is n bytes that do not repeat in a hurry.

@@ -269,13 +269,13 @@ func TestManyBadProxyHeaders(t *testing.T) {
 // Nobody may say of himself that he is somebody else.
 func TestUntrustedProxyHeader(t *testing.T) {
 	header := formatted(t, 1, from4, to4)
-	for mode, check := range map[tcp.ProxyProtocol]func(t *testing.T, conn net.Conn){
+	for mode, check := range map[tcp.ProxyProtocol]func(t testing.TB, conn net.Conn){
 		tcp.ProxyRequired: receiveReset,
-		tcp.ProxyOptional: func(t *testing.T, conn net.Conn) {
+		tcp.ProxyOptional: func(t testing.TB, conn net.Conn) {
 			receive(t, conn, fmt.Sprintf("%s to %s, 0 TLVs\n", conn.LocalAddr(), conn.RemoteAddr()))
 			receive(t, conn, strings.TrimSuffix(header, "\r\n")+"\n")
 		},
-		tcp.ProxyOff: func(t *testing.T, conn net.Conn) {
+		tcp.ProxyOff: func(t testing.TB, conn net.Conn) {
 			receive(t, conn, fmt.Sprintf("%s to %s, 0 TLVs\n", conn.LocalAddr(), conn.RemoteAddr()))
 			receive(t, conn, strings.TrimSuffix(header, "\r\n")+"\n")
 		},

@@ -3,7 +3,6 @@ package tcp_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -135,42 +134,19 @@ func join(t *testing.T, ln *tcptest.Listener) net.Conn {
 	return conn
 }
 
-func send(t *testing.T, conn net.Conn, text string) {
-	t.Helper()
-	if _, err := io.WriteString(conn, text); err != nil {
-		t.Fatalf("write: %v", err)
-	}
-}
-
-// receive demands exactly text next.
-func receive(t *testing.T, conn net.Conn, text string) {
-	t.Helper()
-	got := make([]byte, len(text))
-	if n, err := io.ReadFull(conn, got); err != nil || string(got) != text {
-		t.Fatalf("read %q, %v; want %q", got[:n], err, text)
-	}
-}
-
-// receiveAll reads to the end of the stream and demands exactly text.
-func receiveAll(t *testing.T, conn net.Conn, text string) {
-	t.Helper()
-	if got, err := io.ReadAll(conn); err != nil || string(got) != text {
-		t.Fatalf("read %q to the end, %v; want %q", got, err, text)
-	}
-}
+// What most tests consist of.
+var (
+	send         = tcptest.Send
+	receive      = tcptest.Receive
+	receiveAll   = tcptest.ReceiveAll
+	receiveReset = tcptest.ReceiveReset
+)
 
 // exchange sends a line and demands it back.
 func exchange(t *testing.T, conn net.Conn, line string) {
 	t.Helper()
 	send(t, conn, line)
 	receive(t, conn, line)
-}
-
-func receiveReset(t *testing.T, conn net.Conn) {
-	t.Helper()
-	if got, err := io.ReadAll(conn); !isReset(err) {
-		t.Fatalf("read %q, then %v; want a reset", got, err)
-	}
 }
 
 func isReset(err error) bool {

@@ -9,10 +9,9 @@
 //	synctest.Test(t, func(t *testing.T) {
 //		client, server := tcptest.Pipe()
 //		go handle(server) // the code under test; drops an idle client after an hour
-//		_, err := client.Read(make([]byte, 1))
-//		if err != io.EOF {
-//			t.Fatal(err)
-//		}
+//		tcptest.Send(t, client, "hello\n")
+//		tcptest.Receive(t, client, "hello\n")
+//		tcptest.ReceiveAll(t, client, "") // its FIN, an hour later
 //		client.Close()
 //	})
 //
@@ -23,7 +22,8 @@
 // interface. The package's tests run the same cases over both and compare every
 // result and every error text.
 //
-// [NewServer] is for what needs real sockets.
+// [NewServer] is for what needs real sockets. [Send], [Receive], [ReceiveAll] and
+// [ReceiveReset] are for the client's side of a test, on either.
 //
 // # What is left out
 //
