@@ -34,6 +34,8 @@ type Proxy struct {
 	lastID    atomic.Uint64
 
 	once       sync.Once
+	mu         sync.Mutex
+	ended      bool // under mu: no goroutine may begin
 	links      drain.Set[link]
 	ctx        context.Context // of connects and of what runs beside; ends with stop
 	stop       context.CancelFunc
@@ -86,13 +88,37 @@ func (x *Proxy) Start() {
 	})
 }
 
-// run runs f in a goroutine that the proxy's end waits for.
+// run runs f in a goroutine that the proxy's end waits for; after that end, when its
+// context has ended, here.
 func (x *Proxy) run(f func(context.Context)) {
-	x.background.Add(1)
+	if !x.begin() {
+		f(x.ctx)
+		return
+	}
 	go func() {
 		defer x.background.Done()
 		f(x.ctx)
 	}()
+}
+
+// begin reports whether one more goroutine may run.
+func (x *Proxy) begin() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ended {
+		return false
+	}
+	x.background.Add(1)
+	return true
+}
+
+// end has all goroutines end, and waits for them.
+func (x *Proxy) end() {
+	x.mu.Lock()
+	x.ended = true
+	x.mu.Unlock()
+	x.stop()
+	x.background.Wait()
 }
 
 // Handle implements handler.Handler.
@@ -111,16 +137,15 @@ func (x *Proxy) Register(_ context.Context, conn net.Conn) func() {
 }
 
 // Shutdown implements handler.Shutdowner. Clients that come from now on are refused.
-// A pair on which nothing has moved for a tenth of a second gets its FIN, both ways;
-// the others go on until that is so. What is left when ctx ends is reset.
+// A pair on which nothing has moved for Config.DrainQuiet gets its FIN, both ways; the
+// others go on until that is so. What is left when ctx ends is reset.
 func (x *Proxy) Shutdown(ctx context.Context) error {
 	err := x.links.Shutdown(ctx)
 	x.links.Range(func(l link) bool { // their record, before the process ends
 		l.leave()
 		return true
 	})
-	x.stop()
-	x.background.Wait()
+	x.end()
 	for _, u := range x.upstreams {
 		u.pool.close()
 	}
