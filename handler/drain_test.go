@@ -125,7 +125,7 @@ func TestDrainCutsWhatIsLeft(t *testing.T) {
 		send(t, busy, "slow\n")
 		<-g.began
 		done := make(chan error, 1)
-		go func() { done <- s.shutdown(50 * time.Millisecond) }()
+		go func() { done <- s.shutdown(time.Second) }()
 		receiveAll(t, idle, "")
 		if busy.LocalAddr().Network() == "unix" {
 			receiveAll(t, busy, "")
