@@ -20,8 +20,8 @@ const (
 	// system did not run for a moment looks the same as one that waits.
 	patience = 2
 
-	// So many loops taken away within a while, and functions are run on
-	// goroutines of their own.
+	// So many loops taken away within a while, or functions that wait for less than
+	// that but often (see waits), and they are run on goroutines of their own.
 	tolerance = 8
 	while     = time.Second
 
@@ -29,8 +29,9 @@ const (
 	// cost a loop.
 	slowTurn = patience * tick
 
-	// They come back to the loops when there were fewer slow ones than that for
-	// minQuiet; if it was wrong, after twice that time, up to maxQuiet.
+	// They come back to the loops when there were fewer slow ones than that, and
+	// little waiting, for minQuiet; if it was wrong, after twice that time, up to
+	// maxQuiet.
 	minQuiet = time.Second
 	maxQuiet = time.Minute
 
@@ -50,10 +51,14 @@ type keeper struct {
 	mu      sync.Mutex // orders start and rest
 	ticking atomic.Bool
 
+	waits waits
+
 	blocking atomic.Bool  // functions have goroutines of their own
 	slow     atomic.Int32 // slow turns of those since counted
+	long     atomic.Int64 // what long turns of those took since, together
 	counted  int64
-	lastSlow int64 // when there were too many
+	used     time.Duration // by the process until then, and what it had to wait
+	lastSlow int64         // when there were too many
 	quiet    time.Duration
 	left     int64            // when blocking was cleared
 	taken    [tolerance]int64 // when loops were taken away, a ring
@@ -146,7 +151,11 @@ func (k *keeper) look() (busy bool) {
 			k.due[i] = nil
 		}
 	}
-	k.judge(now)
+	if k.blocking.Load() {
+		k.judge(now)
+	} else if k.waits.look(now, k.group.loops) {
+		k.block(now)
+	}
 	if k.ticks++; k.ticks%sweepTicks == 0 {
 		k.group.workers.sweep()
 	}
@@ -157,6 +166,9 @@ func (k *keeper) look() (busy bool) {
 // has happened in l.
 func (k *keeper) watch(l *loop, now int64) bool {
 	epoch := l.epoch.Load()
+	if epoch%2 == 1 {
+		l.inside++
+	}
 	if epoch != l.seen {
 		l.seen, l.held = epoch, 0
 		return true
@@ -191,22 +203,23 @@ func (k *keeper) block(now int64) {
 		k.quiet = minQuiet
 	}
 	k.slow.Store(0)
-	k.counted, k.lastSlow = now, now
+	k.long.Store(0)
+	k.counted, k.used, k.lastSlow = now, cpuTime()+runDelay(), now
 	k.blocking.Store(true)
 	k.takes = 0
 }
 
-// judge brings the functions back to the loops when few were slow for long
-// enough. A single one says little: the system may not have run it for a moment.
+// judge brings the functions back to the loops when for long enough few were slow, and
+// they waited for little of the time. A single slow one says little: the system may not
+// have run it for a moment.
 func (k *keeper) judge(now int64) {
-	if !k.blocking.Load() {
-		return
-	}
-	if now-k.counted >= int64(while) {
-		if k.slow.Swap(0) >= tolerance {
+	if elapsed := time.Duration(now - k.counted); elapsed >= while {
+		used := cpuTime() + runDelay()
+		inFunctions := time.Duration(k.long.Swap(0))
+		if k.slow.Swap(0) >= tolerance || unaccounted(inFunctions, used-k.used, elapsed) {
 			k.lastSlow = now
 		}
-		k.counted = now
+		k.counted, k.used = now, used
 	}
 	if now-k.lastSlow > int64(k.quiet) {
 		k.blocking.Store(false)

@@ -60,6 +60,8 @@ type loop struct {
 	// The keeper's.
 	seen uint64 // the epoch at its last look
 	held int    // for how many looks it is the same
+
+	inside int // looks of this window that found a function running
 }
 
 func newLoop(g *Group) (*loop, error) {

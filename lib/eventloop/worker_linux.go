@@ -101,8 +101,11 @@ func (w *Worker) turn(s *Socket, ev Event) (more bool) {
 	g := s.loop.group
 	began := g.Now()
 	more = s.handler.Ready(w, ev)
-	if g.Now()-began >= int64(slowTurn) {
-		g.keeper.slow.Inc()
+	if took := g.Now() - began; took >= int64(longTurn) {
+		g.keeper.long.Add(took)
+		if took >= int64(slowTurn) {
+			g.keeper.slow.Inc()
+		}
 	}
 	w.turns.Inc()
 	return more
