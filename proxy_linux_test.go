@@ -211,7 +211,8 @@ func TestProxySplices(t *testing.T) {
 // finds nothing at once waits in the scheduler and asks again when it is woken: strace
 // makes a long time of each message, and a busy machine a longer one, so that is
 // allowed here. What the runtime and the keeper of the loops do by the clock does not
-// count.
+// count; under strace that is more than otherwise, as a call that is being traced looks
+// like a function that waits.
 func TestProxyCallsForMessage(t *testing.T) {
 	skipShort(t)
 	const rounds = 2000

@@ -340,6 +340,25 @@ func TestBlockingMode(t *testing.T) {
 	}
 }
 
+// Functions that wait for a millisecond never lose a loop, but hold up the others of it
+// all the same: they get goroutines of their own, too.
+func TestShortWaitsAreNoticed(t *testing.T) {
+	g := newGroup(t, 1)
+	var members []*member
+	for range 20 {
+		members = append(members, g.start(does(map[byte]func(){'s': func() { time.Sleep(time.Millisecond) }})))
+	}
+	eventually(t, "functions have goroutines of their own", func() bool {
+		for _, m := range members {
+			m.send("s")
+		}
+		for _, m := range members {
+			m.receive("s")
+		}
+		return g.Blocking()
+	})
+}
+
 func TestGoexitOnAWorker(t *testing.T) {
 	g := newGroup(t, 1)
 	gone := make(chan struct{}, 1)

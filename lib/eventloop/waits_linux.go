@@ -2,7 +2,6 @@ package eventloop
 
 import (
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -101,16 +100,26 @@ func cpuTime() time.Duration {
 // (Documentation/scheduler/sched-stats.rst). Where the system does not say, no time is
 // ever accounted for by it.
 func runDelay() (sum time.Duration) {
-	files, _ := filepath.Glob("/proc/self/task/*/schedstat")
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			continue // the thread has ended
-		}
-		if fields := strings.Fields(string(text)); len(fields) == 3 {
+	threads, _ := os.ReadDir("/proc/self/task")
+	for _, thread := range threads {
+		text := readSmall("/proc/self/task/" + thread.Name() + "/schedstat")
+		if fields := strings.Fields(text); len(fields) == 3 {
 			ns, _ := strconv.ParseInt(fields[1], 10, 64)
 			sum += time.Duration(ns)
 		}
 	}
 	return sum
+}
+
+// readSmall is the text of a small file, empty if there is none: its thread may have
+// ended. It costs a third of the system calls of os.ReadFile.
+func readSmall(name string) string {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fd)
+	var text [128]byte
+	n, _ := unix.Read(fd, text[:])
+	return string(text[:max(n, 0)])
 }
