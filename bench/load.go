@@ -73,6 +73,7 @@ var loads = []load{
 	{name: "shared1000", work: echoing, conns: 1000, depth: 1, shared: true, ratios: ofSharing},
 	{name: "naps", work: naps, conns: 1000, depth: 1, fresh: true, warmup: time.Second, ratios: ofSleeping},
 	{name: "few-naps", work: fewNaps, conns: 1000, depth: 1, fresh: true, warmup: time.Second, ratios: ofSleeping},
+	{name: "winks", work: winks, conns: 1000, depth: 1, fresh: true, warmup: time.Second, ratios: ofSleeping},
 	{name: "stalled", work: obeying, conns: 1000, depth: 1, fresh: true, stalls: true, ratios: []comparison{{cpuFigure, naive}}},
 	{name: "frames16k", work: framing, conns: 4, frame: 16 << 10, ratios: ofFrames},
 	{name: "frames1m", work: framing, conns: 1, frame: 1 << 20, ratios: ofFrames},
@@ -104,6 +105,8 @@ func (l load) about() string {
 	switch l.work {
 	case naps:
 		text += fmt.Sprintf(", the server sleeps %v for every line", napTime)
+	case winks:
+		text += fmt.Sprintf(", the server sleeps %v for every line", winkTime)
 	case fewNaps:
 		text += fmt.Sprintf(", the server sleeps %v for one line in %d", napTime, napEvery)
 	case obeying:

@@ -70,7 +70,7 @@ var servers = []server{
 }
 
 var (
-	everyWork = []work{echoing, naps, fewNaps, obeying, framing}
+	everyWork = []work{echoing, naps, fewNaps, winks, obeying, framing}
 	relays    = []work{relaying}
 )
 

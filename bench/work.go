@@ -14,6 +14,7 @@ const (
 	echoing work = "echo"     // sends each line back
 	naps    work = "naps"     // sleeps napTime before each line
 	fewNaps work = "few-naps" // the same, for one line in napEvery of a connection
+	winks   work = "winks"    // sleeps winkTime before each line
 	obeying work = "obey"     // sleeps as long as a line says, such as "sleep 10s"
 	framing work = "frames"   // sends each frame back: its length in headSize bytes, and so many more
 
@@ -24,6 +25,7 @@ const (
 
 const (
 	napTime  = 5 * time.Millisecond
+	winkTime = time.Millisecond
 	napEvery = 100
 	headSize = 4
 	maxFrame = 2 << 20
@@ -41,6 +43,8 @@ func (w work) pause(line []byte, seen int) {
 	switch w {
 	case naps:
 		time.Sleep(napTime)
+	case winks:
+		time.Sleep(winkTime)
 	case fewNaps:
 		if seen%napEvery == 0 {
 			time.Sleep(napTime)

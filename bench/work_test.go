@@ -17,6 +17,7 @@ func TestPause(t *testing.T) {
 			want  time.Duration
 		}{
 			{naps, "a\n", 3, 3 * napTime},
+			{winks, "a\n", 3, 3 * winkTime},
 			{fewNaps, "a\n", napEvery - 1, 0},
 			{fewNaps, "a\n", 2*napEvery + 1, 2 * napTime},
 			{obeying, "sleep 10s\n", 1, 10 * time.Second},
