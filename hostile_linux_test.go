@@ -86,20 +86,25 @@ func tryEcho(conn net.Conn, begin string) error {
 }
 
 // servedWhile has a good client come again and again while f runs, and wants it to be
-// served soon.
+// served about as soon as before.
 func servedWhile(t *testing.T, p *process, good goodClient, f func()) {
 	t.Helper()
+	visit := func() time.Duration {
+		begin := time.Now()
+		if err := good(p); err != nil {
+			t.Errorf("the good client: %v", err)
+		}
+		return time.Since(begin)
+	}
+	var before, during []time.Duration
+	for range 50 {
+		before = append(before, visit())
+	}
 	done := make(chan struct{})
-	var took []time.Duration
 	var visits sync.WaitGroup
 	visits.Go(func() {
-		for {
-			begin := time.Now()
-			if err := good(p); err != nil {
-				t.Errorf("the good client: %v", err)
-				return
-			}
-			took = append(took, time.Since(begin))
+		for !t.Failed() {
+			during = append(during, visit())
 			select {
 			case <-done:
 				return
@@ -110,14 +115,14 @@ func servedWhile(t *testing.T, p *process, good goodClient, f func()) {
 	f()
 	close(done)
 	visits.Wait()
-	if len(took) == 0 {
-		t.Fatal("the good client was never served")
-	}
-	slices.Sort(took)
-	median := took[len(took)/2]
-	t.Logf("the good client was served %d times, half of them within %v, all within %v", len(took), median, took[len(took)-1])
-	if median > time.Second { // of an attack that takes several
-		t.Errorf("the good client had its line after %v, want less than a second", median)
+	slices.Sort(before)
+	slices.Sort(during)
+	was, is := before[len(before)/2], during[len(during)/2]
+	t.Logf("the good client was served %d times, half of them within %v, all within %v; before that half within %v",
+		len(during), is, during[len(during)-1], was)
+	// Held up by one of the others, it would wait for seconds.
+	if is > 10*was+500*time.Millisecond {
+		t.Errorf("the good client had its line after %v, before that after %v", is, was)
 	}
 }
 
