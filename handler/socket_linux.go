@@ -42,6 +42,7 @@ type socket struct {
 	unsent bool // replies of the last batch may wait to be sent
 	idled  bool // the client was paused
 	woken  bool // time may be up
+	pieces bool // a read may get less than there is: a unix socket's ends where a descriptor is passed
 
 	// Under mu.
 	hijacked bool
@@ -87,6 +88,7 @@ const (
 func newSocket(ctx context.Context, g *eventloop.Group, session Session, h *Frames) *socket {
 	s := &socket{session: session}
 	s.client = Client{ctx: ctx, frames: h, begin: now(), wire: s, polled: true, direct: true}
+	_, s.pieces = session.LocalAddr().(*net.UnixAddr)
 	s.activity.Store(g.Now())
 	return s
 }
@@ -212,7 +214,7 @@ func (s *socket) receive(w *eventloop.Worker) {
 		s.left = true
 		// Less than there is room for is all there was, and what comes now is
 		// a new event; but not if the end is there too, which had its event.
-		if n < len(space) && n < sock.RawMax && !s.hup {
+		if n < len(space) && n < sock.RawMax && !s.hup && !s.pieces {
 			s.unread = false
 		}
 	}

@@ -291,6 +291,26 @@ func TestLongFrames(t *testing.T) {
 	}, "tcp")
 }
 
+// A client on a unix socket may pass descriptors. Nobody wants them, but the read that
+// comes to one ends there, and what is behind it must not wait for the next event.
+func TestPassedDescriptors(t *testing.T) {
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		conn := serve(echoFrames()).connect().(*net.UnixConn)
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer null.Close()
+		for range 50 {
+			if _, _, err := conn.WriteMsgUnix([]byte("a\n"), unix.UnixRights(int(null.Fd())), nil); err != nil {
+				t.Fatal(err)
+			}
+			send(t, conn, "b\n")
+			receive(t, conn, "a\nb\n")
+		}
+	}, "unix")
+}
+
 // One that sends without a pause, until all others have been served, does not hold
 // them up, and has its own replies whole and in order.
 func TestPipeliningClientHoldsUpNobody(t *testing.T) {
