@@ -108,6 +108,87 @@ func fullListener(t *testing.T) (done func(), name string) {
 	}, name
 }
 
+// A unix socket whose queue is full is one that takes its time, and no failure: clients
+// wait for room, for as long as they may.
+func TestUnixUpstreamWithAFullQueue(t *testing.T) {
+	for _, tr := range []transport{transports[2], transports[4]} {
+		t.Run(tr.name, func(t *testing.T) {
+			t.Parallel()
+			ln, name, queued := fullUnixListener(t)
+			s := tr.serve(t, proxy.Config{
+				Upstreams:      []string{name},
+				ConnectTimeout: patience,
+				Health:         proxy.HealthConfig{Fall: 1, Retry: patience},
+			})
+			client := s.connect()
+			send(t, client, "hello")
+			waitFor(t, func() bool { return s.proxy.Len() == 1 })
+			waited := time.NewTimer(300 * time.Millisecond)
+			defer waited.Stop()
+			select {
+			case r := <-s.records.all:
+				t.Fatalf("the client does not wait: %+v", r)
+			case <-waited.C:
+			}
+			for range queued {
+				acceptFrom(t, ln).Close()
+			}
+			receive(t, s.watch(acceptFrom(t, ln)), "hello")
+			if u := s.proxy.Upstreams()[0]; !u.Up || u.Failures != 0 {
+				t.Errorf("%+v, want no failure", u)
+			}
+		})
+	}
+}
+
+// Where there is no room for as long as a connect may take, that is a failure, as it is
+// with TCP, and the next upstream is tried.
+func TestUnixUpstreamWhoseQueueStaysFull(t *testing.T) {
+	_, name, _ := fullUnixListener(t)
+	live, liveName := newUpstream(t, "tcp")
+	s := transports[0].serve(t, proxy.Config{
+		Upstreams:      []string{name, liveName},
+		ConnectTimeout: time.Second,
+		Health:         proxy.HealthConfig{Fall: 1, Retry: time.Hour},
+	})
+	s.upstream = live
+	began := time.Now()
+	for range 2 { // one of them is sent to the full one first
+		client := s.connect()
+		send(t, client, "x")
+		receive(t, s.accept(), "x")
+	}
+	if took := time.Since(began); took < 900*time.Millisecond {
+		t.Errorf("given up after %v", took)
+	}
+	if u := s.proxy.Upstreams()[0]; u.Up || u.Failures != 1 {
+		t.Errorf("the upstream without room: %+v", u)
+	}
+}
+
+// fullUnixListener has a queue without room, and so many in it.
+func fullUnixListener(t *testing.T) (ln net.Listener, name string, queued int) {
+	t.Helper()
+	ln, name = newUpstream(t, "unix")
+	raw, err := ln.(*net.UnixListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) { listenAgain(fd, 0) })
+	for ; queued < 1000; queued++ {
+		conn, err := net.Dial("unix", ln.Addr().String())
+		if errors.Is(err, syscall.EAGAIN) {
+			return ln, name, queued
+		}
+		if err != nil {
+			break
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+	t.Skip("this system does not tell that a queue is full")
+	return nil, "", 0
+}
+
 // 2,000 clients at once, and an upstream that refuses: each is told so, and nothing is
 // left behind. TestMain looks for goroutines.
 func TestStorm(t *testing.T) {

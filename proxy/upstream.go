@@ -10,6 +10,12 @@ import (
 	"time"
 )
 
+// A unix socket whose queue is full is tried again after firstTry, doubling to lastTry.
+const (
+	firstTry = time.Millisecond
+	lastTry  = 50 * time.Millisecond
+)
+
 // upstream is a server behind the proxy.
 type upstream struct {
 	proxy            *Proxy
@@ -71,6 +77,9 @@ func (u *upstream) stats() UpstreamStats {
 func (u *upstream) dial(ctx context.Context, limit time.Duration) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: limit}
 	conn, err := dialer.DialContext(ctx, u.network, u.address)
+	if u.isFull(err) {
+		conn, err = u.awaitRoom(ctx, limit, err)
+	}
 	switch {
 	case err == nil:
 		u.health.succeeded()
@@ -78,6 +87,28 @@ func (u *upstream) dial(ctx context.Context, limit time.Duration) (net.Conn, err
 		u.noteFailure(err)
 	}
 	return conn, err
+}
+
+// isFull reports whether a connect failed because the queue of a unix socket has no
+// room. Where TCP would send its SYN again, the kernel says so at once to a socket that
+// does not block.
+func (u *upstream) isFull(err error) bool {
+	return u.network == "unix" && errors.Is(err, syscall.EAGAIN)
+}
+
+// awaitRoom connects when the queue, which is full as err says, has room. If it has none
+// for as long as limit, that is a failure, as it is with TCP.
+func (u *upstream) awaitRoom(ctx context.Context, limit time.Duration, err error) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var dialer net.Dialer
+	for pause := firstTry; await(ctx, pause); pause = min(2*pause, lastTry) {
+		conn, err := dialer.DialContext(ctx, u.network, u.address)
+		if !u.isFull(err) {
+			return conn, err
+		}
+	}
+	return nil, err
 }
 
 func (u *upstream) noteFailure(err error) {
