@@ -16,6 +16,10 @@ const (
 	// sweepEvery is how often a pool looks through its connections.
 	sweepEvery = time.Second
 
+	// longestReturn bounds how long a connection that was taken may take to come
+	// back before it is replaced: others want one too.
+	longestReturn = sweepEvery / 2
+
 	// Failed connects are tried again after firstPause, doubling to lastPause.
 	firstPause = 100 * time.Millisecond
 	lastPause  = 5 * time.Second
@@ -116,9 +120,10 @@ func (p *pool) want() {
 	}
 }
 
-// fill makes connections ahead, until ctx ends.
+// fill makes connections ahead and looks at those that wait, until ctx ends.
 func (p *pool) fill(ctx context.Context) {
 	pause := time.Duration(0)
+	returning := false // one was taken that may come back
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -127,13 +132,16 @@ func (p *pool) fill(ctx context.Context) {
 			return
 		case <-timer.C:
 		case <-p.taken:
-			if pause > 0 {
-				continue // the upstream is not there: in its time
+			if pause > 0 || returning {
+				continue // the upstream is not there, or it is waited for already
 			}
-			if p.cfg().Reuse && !await(ctx, 2*p.cfg().rest()) { // the same one may come back
-				return
+			if p.cfg().Reuse {
+				returning = true
+				timer.Reset(min(2*p.cfg().rest(), longestReturn))
+				continue
 			}
 		}
+		returning = false
 		next := sweepEvery
 		if p.top(ctx, pause > 0) {
 			pause = 0

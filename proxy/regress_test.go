@@ -102,6 +102,19 @@ func TestPoolOfAnUpstreamThatCloses(t *testing.T) {
 	}
 }
 
+// A pool whose connections rest for long is filled up and looked after all the same.
+func TestPoolWithALongRest(t *testing.T) {
+	s := transports[0].serve(t, proxy.Config{Pool: proxy.PoolConfig{Size: 2, Reuse: true, Rest: time.Hour}})
+	waiting := []net.Conn{s.accept(), s.accept()}
+	s.awaitPool(2)
+	s.connect()
+	waitFor(t, func() bool { return s.pool().Hits == 1 })
+	for _, conn := range waiting { // one is the client's
+		conn.Close()
+	}
+	waitFor(t, func() bool { p := s.pool(); return p.Dead == 1 && p.Idle == 2 })
+}
+
 // With reuse, clients find a connection at least as often as without.
 func TestReuseHits(t *testing.T) {
 	s := transports[0].serve(t, proxy.Config{Pool: proxy.PoolConfig{Size: 16, Reuse: true}})
