@@ -104,8 +104,9 @@ func (e *end) copy(w *eventloop.Worker, to *end, now int64) {
 		return
 	}
 	// Less than there is room for is all there was, and what comes now is a new
-	// event; but not if the end is there too, which had its event.
-	if n < len(b) && !e.hup {
+	// event; but not if the end is there too, which had its event, nor on a unix
+	// socket, of which a read ends behind bytes that a descriptor came with.
+	if n < len(b) && !e.hup && !e.unix {
 		e.unread = false
 	}
 	f := &e.flow

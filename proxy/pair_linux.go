@@ -63,6 +63,7 @@ type end struct {
 	pair *pair
 	flow flow // of what is read here, to the other side
 
+	unix    bool // it is a unix socket
 	unread  bool // there may be something to read
 	hup     bool // the end of the stream, or an error, is there to be read
 	eof     bool // it was read
@@ -142,11 +143,19 @@ func (p *pair) start(fd int, err error) error {
 		return err
 	}
 	p.phase = relaying
+	p.client.unix, p.upstream.unix = isUnix(p.clientFD), p.base.upstream.network == "unix"
 	p.activity = p.group.Now()
 	p.arm()
 	p.client.Start()
 	p.upstream.Start()
 	return nil
+}
+
+// isUnix asks the kernel, as a client may have been announced with an address of another
+// kind.
+func isUnix(fd int) bool {
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	return err == nil && domain == unix.AF_UNIX
 }
 
 // attachSocket is attach to what a loop has connected to. The pair stays on it.
