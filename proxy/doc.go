@@ -14,6 +14,6 @@
 // on other systems, have two goroutines each, with the same contract.
 //
 // It does not look into what it relays, does not end TLS, and does not relay a TCP
-// urgent byte. On unix sockets there is no reset: what would be one is an ordinary
-// close.
+// urgent byte. A unix socket cannot be made to reset its peer: there, what is a reset
+// on the other side arrives as the end of the stream.
 package proxy
