@@ -92,14 +92,18 @@ type PoolConfig struct {
 
 	// Reuse gives a connection back to the pool when its client has left, if the last
 	// word was the upstream's and it has been silent for Rest since. It is for
-	// protocols of requests and replies that leave nothing behind on a connection,
-	// and whose upstreams do not pause for so long in the middle of a reply: memcached, or HTTP
-	// without authentication by connection. Of others, one client would see what
-	// was meant for another.
-	Reuse bool `config:"reuse" default:"false" help:"give connections back after use; for stateless request-reply protocols only"`
+	// protocols of requests and replies that leave nothing behind on a connection:
+	// memcached, or HTTP without authentication by connection. What the upstream
+	// says after a silence of Rest is lost to the client, who sees the end of the
+	// stream before it, and may reach the next one. So it is not for upstreams
+	// that may pause for longer in the middle of a reply; and not for clients
+	// that send a request before they have the reply to the one before
+	// (pipelining) and then their FIN, unless every reply begins within Rest.
+	Reuse bool `config:"reuse" default:"false" help:"give connections back after use; for stateless request-reply protocols without pipelining only"`
 
 	// Rest is how long an upstream must have been silent after its client has left,
-	// with Reuse. Zero means 20 milliseconds.
+	// with Reuse: choose it longer than the upstream may pause. Zero means 20
+	// milliseconds.
 	Rest time.Duration `config:"rest" default:"20ms" help:"with reuse, a connection goes back after so long without a byte from the upstream"`
 }
 
