@@ -66,8 +66,10 @@ type Config struct {
 
 	// DrainQuiet is after how long without a byte either way a pair counts as idle in
 	// a drain, and is closed. A request whose reply takes longer to begin is cut off
-	// then: choose it longer than that. Zero means 100 milliseconds.
-	DrainQuiet time.Duration `config:"drain_quiet" default:"100ms" help:"in a drain, a pair without a byte for so long is closed"`
+	// then: choose it longer than that. But choose it shorter than the bound of the
+	// drain (tcp.Config.DrainTimeout), at which pairs that have not been quiet for
+	// so long are reset. Zero means 100 milliseconds.
+	DrainQuiet time.Duration `config:"drain_quiet" default:"100ms" help:"in a drain, a pair without a byte for so long is closed; less than tcp.drain_timeout"`
 
 	// Pool has connections ready.
 	Pool PoolConfig `config:"pool"`
