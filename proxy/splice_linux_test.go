@@ -4,6 +4,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"os/exec"
 	"runtime"
 	"testing"
 	"time"
@@ -96,6 +98,44 @@ func TestSpliceWithoutPipes(t *testing.T) {
 	move(t, client, upstream, 16<<20)
 	if open, idle := ps.count(); open != maxPipes || idle != 0 {
 		t.Errorf("%d pipes, %d waiting", open, idle)
+	}
+}
+
+// Where the system gives no pipe, everything is copied, and when it does again, streams
+// are spliced. It is out of descriptors in a process of its own.
+func TestSpliceWithoutDescriptors(t *testing.T) {
+	const alone = "WIRELINE_TEST_ALONE"
+	if os.Getenv(alone) == "" {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=1m")
+		cmd.Env = append(os.Environ(), alone+"=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	x, client, upstream := relayed(t)
+	var usual unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &usual); err != nil {
+		t.Fatal(err)
+	}
+	limit := func(n uint64) {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: usual.Max}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(0)
+	if err := unix.Pipe2(make([]int, 2), 0); err != unix.EMFILE {
+		t.Fatalf("a pipe: %v, want that there is none", err)
+	}
+	move(t, upstream, client, 16<<20)
+	move(t, client, upstream, 16<<20)
+	if open, _ := x.engine.pipes.count(); open != 0 {
+		t.Errorf("%d pipes are open", open)
+	}
+	limit(usual.Cur)
+	move(t, upstream, client, 64<<20)
+	if open, _ := x.engine.pipes.count(); open == 0 {
+		t.Error("nothing is spliced when there are descriptors")
 	}
 }
 
