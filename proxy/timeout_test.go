@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"io"
+	"math"
 	"net"
 	"testing"
 	"time"
@@ -16,16 +17,24 @@ func TestIdleTimeout(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
 		const limit = time.Second
 		s := tr.serve(t, proxy.Config{IdleTimeout: limit})
-		client, upstream := s.pair()
-		began := time.Now()
-		receiveAll(t, client, "")
-		receiveAll(t, upstream, "")
-		if took := time.Since(began); took < limit*9/10 || took > limit+slack {
-			t.Errorf("closed after %v, want %v", took, limit)
+		best := time.Duration(math.MaxInt64)
+		for range 10 { // a busy machine is late, but not each time
+			client, upstream := s.pair()
+			began := time.Now()
+			receiveAll(t, client, "")
+			receiveAll(t, upstream, "")
+			took := time.Since(began)
+			if took < limit*9/10 {
+				t.Errorf("closed after %v, want %v", took, limit)
+			}
+			if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.IdleTimeout {
+				t.Errorf("by %s, %s; want the server's idle time-out", r.By, r.Reason)
+			}
+			if best = min(best, took); best <= limit*11/10 {
+				return
+			}
 		}
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.IdleTimeout {
-			t.Errorf("by %s, %s; want the server's idle time-out", r.By, r.Reason)
-		}
+		t.Errorf("closed after %v at best, want %v", best, limit)
 	})
 }
 
