@@ -22,8 +22,8 @@ var halfClose = []struct {
 	{openbsdNC, "-N -U %s"},
 	{ncat, "%h %p"},
 	{ncat, "-U %s"},
-	{socat, "-t 10 - TCP:%h:%p"}, // -t: how long it waits for the rest, after the end of its input
-	{socat, "-t 10 - UNIX-CONNECT:%s"},
+	{socat, "-t 20 - TCP:%h:%p"}, // -t: how long it waits for the rest, after the end of its input
+	{socat, "-t 20 - UNIX-CONNECT:%s"},
 }
 
 func TestToolHalfCloses(t *testing.T) {

@@ -310,7 +310,7 @@ func TestProxyIperf3(t *testing.T) {
 // while, and all of the answer arrives at the client.
 func TestProxyToolHalfCloses(t *testing.T) {
 	t.Parallel()
-	const pause = 2 * time.Second
+	const pause = 5 * time.Second
 	upstream := serveUpstream(t, func(conn *net.TCPConn) {
 		b, err := io.ReadAll(conn)
 		if err != nil {
