@@ -39,6 +39,9 @@ func (c *choice) connect(ctx context.Context, first reached, h header) (reached,
 		return first, nil
 	}
 	conn, err := first.upstream.dial(ctx, c.proxy.cfg.connectTimeout())
+	for isOutOfDescriptors(err) && c.proxy.makeRoom() {
+		conn, err = first.upstream.dial(ctx, c.proxy.cfg.connectTimeout())
+	}
 	if err == nil {
 		err = h.send(conn)
 	}

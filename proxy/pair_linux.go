@@ -121,7 +121,11 @@ func (p *pair) join(conn net.Conn) error {
 		sock.Reset(conn)
 		return os.ErrClosed
 	}
-	fd, err := sock.Detach(conn)
+	fd, err := sock.Dup(conn)
+	for isOutOfDescriptors(err) && p.proxy.makeRoom() {
+		fd, err = sock.Dup(conn)
+	}
+	conn.Close()
 	if err != nil {
 		p.end(handler.ByServer, handler.IOError, err)
 		return err

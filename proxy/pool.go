@@ -112,6 +112,19 @@ func (p *pool) put(conn net.Conn, used bool) {
 	p.idle = append(p.idle, idleConn{conn, time.Now(), used})
 }
 
+// drop closes the connection that has waited for the longest, and reports false if
+// there is none.
+func (p *pool) drop() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) == 0 {
+		return false
+	}
+	p.idle[0].conn.Close()
+	p.idle = slices.Delete(p.idle, 0, 1)
+	return true
+}
+
 // want has the pool make one more connection.
 func (p *pool) want() {
 	select {

@@ -176,6 +176,17 @@ func (x *Proxy) Upstreams() []UpstreamStats {
 	return list
 }
 
+// makeRoom closes a connection that waits in a pool, as a client needs its descriptor.
+// It reports false if there is none.
+func (x *Proxy) makeRoom() bool {
+	for _, u := range x.upstreams {
+		if u.pool.drop() {
+			return true
+		}
+	}
+	return false
+}
+
 func (x *Proxy) log() *slog.Logger {
 	if x.Log == nil {
 		return slog.Default()

@@ -101,16 +101,26 @@ func TestSpliceWithoutPipes(t *testing.T) {
 	}
 }
 
+// isAlone reports whether this is a process in which only this test runs. If not, it
+// runs the test in one.
+func isAlone(t *testing.T) bool {
+	t.Helper()
+	const key = "WIRELINE_TEST_ALONE"
+	if os.Getenv(key) != "" {
+		return true
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=1m")
+	cmd.Env = append(os.Environ(), key+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	return false
+}
+
 // Where the system gives no pipe, everything is copied, and when it does again, streams
 // are spliced. It is out of descriptors in a process of its own.
 func TestSpliceWithoutDescriptors(t *testing.T) {
-	const alone = "WIRELINE_TEST_ALONE"
-	if os.Getenv(alone) == "" {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=1m")
-		cmd.Env = append(os.Environ(), alone+"=1")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
+	if !isAlone(t) {
 		return
 	}
 	x, client, upstream := relayed(t)

@@ -127,3 +127,8 @@ func isOurs(err error) bool {
 	}
 	return false
 }
+
+// isOutOfDescriptors reports whether err is for want of descriptors.
+func isOutOfDescriptors(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}

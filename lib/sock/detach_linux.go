@@ -14,6 +14,11 @@ import (
 // case. Attach undoes it.
 func Detach(conn net.Conn) (fd int, err error) {
 	defer conn.Close() // its descriptor is another one
+	return Dup(conn)
+}
+
+// Dup returns a further descriptor of the socket under conn; see Detach.
+func Dup(conn net.Conn) (fd int, err error) {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
 		return -1, errors.ErrUnsupported

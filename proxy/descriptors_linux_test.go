@@ -1,0 +1,136 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wireline/handler"
+	"wireline/lib/sock"
+)
+
+// Out of descriptors, connections that wait make room for a client, whether it takes one
+// of them, which needs a further descriptor for a moment, or is connected anew.
+func TestPoolMakesRoom(t *testing.T) {
+	if !isAlone(t) {
+		return
+	}
+	for waiting, name := range []string{"at another upstream", "at the one in turn"} {
+		t.Run(name, func(t *testing.T) {
+			var listeners []net.Listener
+			var names []string
+			for range 2 {
+				ln, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer ln.Close()
+				listeners, names = append(listeners, ln), append(names, ln.Addr().String())
+			}
+			x := New(Config{Upstreams: names, Pool: PoolConfig{Size: 3}})
+			defer x.Close()
+			ended := make(chan handler.Record, 1)
+			x.OnRecord = func(r handler.Record) { ended <- r }
+			x.once.Do(func() {}) // nobody else fills the pools
+			pool := &x.upstreams[waiting].pool
+			for range 3 {
+				conn, err := net.Dial("tcp", names[waiting])
+				if err != nil {
+					t.Fatal(err)
+				}
+				pool.put(conn, false)
+			}
+			x.engine.Group() // has its own
+			client, server := loopback(t)
+			fd, err := sock.Detach(server)
+			if err != nil {
+				t.Fatal(err)
+			}
+			free := useUpDescriptors(t)
+			defer free()
+			x.RegisterSocket(t.Context(), fd, nobody{})
+			for pool.stats().Idle > 1 {
+				select {
+				case r := <-ended:
+					t.Fatalf("the client is gone: %s, %v", r.Reason, r.Err)
+				case <-time.After(time.Millisecond):
+				}
+			}
+			free()
+			got := make(chan string, 10)
+			for _, ln := range listeners {
+				go readAll(ln, got)
+			}
+			io.WriteString(client, "x")
+			client.Close()
+			for {
+				select {
+				case s := <-got:
+					if s == "x" {
+						return
+					}
+				case <-time.After(10 * time.Second):
+					t.Fatal("no upstream has the client's bytes")
+				}
+			}
+		})
+	}
+}
+
+// readAll accepts connections and tells what comes on each.
+func readAll(ln net.Listener, got chan<- string) {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer conn.Close()
+			b, _ := io.ReadAll(conn)
+			got <- string(b)
+		}()
+	}
+}
+
+// useUpDescriptors leaves none, until free is called.
+func useUpDescriptors(t *testing.T) (free func()) {
+	t.Helper()
+	var usual unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &usual); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 256, Max: usual.Max}); err != nil {
+		t.Fatal(err)
+	}
+	var used []int
+	for {
+		fd, err := unix.Dup(0)
+		if err == unix.EMFILE {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		used = append(used, fd)
+	}
+	return sync.OnceFunc(func() {
+		for _, fd := range used {
+			unix.Close(fd)
+		}
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &usual)
+	})
+}
+
+// nobody is the session of a client that no server knows.
+type nobody struct{}
+
+func (nobody) LocalAddr() net.Addr  { return &net.TCPAddr{} }
+func (nobody) RemoteAddr() net.Addr { return &net.TCPAddr{} }
+func (nobody) Panicked(any)         {}
+func (nobody) Done()                {}
+
+var _ handler.Session = nobody{}
