@@ -52,8 +52,8 @@ type Config struct {
 	// Balance picks among those that are up. Empty means RoundRobin.
 	Balance Balance `config:"balance" default:"round_robin" help:"round_robin, least_conn, random or source_hash"`
 
-	// ConnectTimeout bounds the connect to one upstream; then the next is tried.
-	// Zero means 5 seconds.
+	// ConnectTimeout bounds the connect to one upstream; then the next is tried. A
+	// client that leaves meanwhile is noticed afterwards. Zero means 5 seconds.
 	ConnectTimeout time.Duration `config:"connect_timeout" default:"5s" help:"bound of the connect to one upstream, then the next is tried"`
 
 	// IdleTimeout closes a pair after so long without a byte either way, both ways
