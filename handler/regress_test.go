@@ -345,39 +345,57 @@ func TestIdleTimeoutEndsAClientThatNeverReads(t *testing.T) {
 	}
 }
 
-// Without any time-out, Client.Close still ends a client that takes nothing; also
-// on a connection whose Write cannot be looked after while it waits.
+// Without any time-out, Client.Close still ends a client that takes nothing, also
+// while its function waits in a Write to it; and on a connection whose Write cannot
+// be looked after while it waits.
 func TestCloseEndsAClientThatNeverReads(t *testing.T) {
-	for name, wrap := range map[string]func(net.Conn) net.Conn{
+	replies := map[string]func(c *handler.Client) error{
+		"one reply":           func(c *handler.Client) error { return second(c.Write(make([]byte, 5000))) },
+		"replies without end": writeForEver,
+	}
+	wraps := map[string]func(net.Conn) net.Conn{
 		"plain":   func(conn net.Conn) net.Conn { return conn },
 		"wrapped": func(conn net.Conn) net.Conn { return &wrapped{conn} },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				opened, ended := make(chan *handler.Client, 1), make(chan handler.Record, 1)
-				h := &handler.Frames{
-					OnRecord: func(r handler.Record) { ended <- r },
-					OnOpen:   func(c *handler.Client) error { opened <- c; return nil },
-					Serve:    func(c *handler.Client, _ []byte) error { _, err := c.Write(make([]byte, 5000)); return err },
-				}
-				client, server := tcptest.PipeSize(1000)
-				defer client.Close()
-				go h.Handle(t.Context(), wrap(server))
-				send(t, client, "a\n")
-				synctest.Wait() // the reply is stuck
-				begin := time.Now()
-				(<-opened).Close()
-				select {
-				case r := <-ended:
-					if r.By != handler.ByServer || r.Reason != handler.Closed {
-						t.Errorf("record %+v", r)
+	}
+	for name, wrap := range wraps {
+		for what, reply := range replies {
+			t.Run(name+" "+what, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					opened, ended := make(chan *handler.Client, 1), make(chan handler.Record, 1)
+					h := &handler.Frames{
+						MaxPending: 5000,
+						OnRecord:   func(r handler.Record) { ended <- r },
+						OnOpen:     func(c *handler.Client) error { opened <- c; return nil },
+						Serve:      func(c *handler.Client, _ []byte) error { return reply(c) },
 					}
-				case <-time.After(time.Hour):
-					t.Fatal("Close has not ended it in an hour")
-				}
-				within(t, "ended", time.Since(begin), 9*time.Second, 12*time.Second)
+					client, server := tcptest.PipeSize(1000)
+					defer client.Close()
+					go h.Handle(t.Context(), wrap(server))
+					send(t, client, "a\n")
+					synctest.Wait() // the reply is stuck
+					begin := time.Now()
+					(<-opened).Close()
+					select {
+					case r := <-ended:
+						if r.By != handler.ByServer || r.Reason != handler.Closed {
+							t.Errorf("record %+v", r)
+						}
+					case <-time.After(time.Hour):
+						t.Fatal("Close has not ended it in an hour")
+					}
+					within(t, "ended", time.Since(begin), 9*time.Second, 12*time.Second)
+				})
 			})
-		})
+		}
+	}
+}
+
+// writeForEver writes until that fails, and waits where it must.
+func writeForEver(c *handler.Client) error {
+	for {
+		if _, err := c.Write(make([]byte, 4<<10)); err != nil {
+			return err
+		}
 	}
 }
 

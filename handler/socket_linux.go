@@ -300,6 +300,7 @@ func (s *socket) checkStall() {
 		s.arm(min(due, now+lookEvery(limit)))
 		return
 	}
+	s.stalled.Store(0) // nothing more is written
 	c.failLocked(late)
 	c.mu.Unlock()
 	s.reset()
@@ -361,30 +362,30 @@ func (s *socket) endBatch(bytes, frames int64) {
 // reported that all is sent.
 func (s *socket) tryWrite(parts [3][]byte) (int, error) {
 	n, errno := sock.RawWriteAll(uintptr(s.FD()), &parts)
-	switch errno {
-	case 0:
-		s.stalled.Store(0)
-		return n, nil
-	case unix.EAGAIN:
+	if errno == unix.EAGAIN {
 		return n, s.block()
 	}
-	return n, os.NewSyscallError("write", errno)
+	s.stalled.Store(0)
+	if errno != 0 {
+		return n, os.NewSyscallError("write", errno)
+	}
+	return n, nil
 }
 
 // block, under the client's mu, has Writable called when the socket takes more, and looks after the
 // write time-out until then.
 func (s *socket) block() error {
-	now := s.now()
-	s.stalled.Store(now)
-	if limit, _ := s.client.writeLimit(); limit > 0 {
-		s.client.out.queued = s.sendQueue()
-		s.arm(now + lookEvery(limit))
-	}
 	if !s.client.watched {
 		if err := s.WatchOut(); err != nil {
 			return err
 		}
 		s.client.watched = true
+	}
+	now := s.now()
+	s.client.out.queued = s.sendQueue() // also without a limit: wake may bring one
+	s.stalled.Store(now)
+	if limit, _ := s.client.writeLimit(); limit > 0 {
+		s.arm(now + lookEvery(limit))
 	}
 	return errWouldBlock
 }
@@ -399,7 +400,15 @@ func (s *socket) now() int64 { return s.Socket.Now() }
 
 func (s *socket) writers() *wait.Wait { return nil }
 
-func (s *socket) wake() { s.Wake() }
+// wake also looks after a function that waits in a Write to a client which has its
+// end now, and so a time-out in any case. Either block sees the end, or wake that
+// the socket is stalled.
+func (s *socket) wake() {
+	if s.client.ended() && s.stalled.Load() != 0 {
+		s.arm(s.now())
+	}
+	s.Wake()
+}
 
 func (s *socket) resume() { s.Wake() }
 

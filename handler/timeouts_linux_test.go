@@ -347,6 +347,35 @@ func TestIdleTimeoutOfAPush(t *testing.T) {
 	})
 }
 
+// Without any time-out, Close ends a client whose function waits in a Write to it:
+// one that takes nothing more has ten seconds.
+func TestCloseEndsAFunctionThatWaitsInWrite(t *testing.T) {
+	t.Parallel()
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		h := &handler.Frames{MaxPending: 64 << 10, Serve: func(c *handler.Client, _ []byte) error { return writeForEver(c) }}
+		opened := opens(h)
+		s := serve(h)
+		conn := s.connect()
+		send(t, conn, "a\n")
+		c := <-opened
+		// It waits when the socket has taken nothing for a moment.
+		for before := int64(-1); before <= 0 || before != c.Record().BytesOut; {
+			before = c.Record().BytesOut
+			time.Sleep(50 * time.Millisecond)
+		}
+		begin := time.Now()
+		c.Close()
+		r := s.records.next(t)
+		within(t, "reset", time.Since(begin), 5*time.Second, 10*time.Second+slack)
+		if r.By != handler.ByServer || r.Reason != handler.Closed {
+			t.Errorf("record %+v", r)
+		}
+		if _, err := io.Copy(io.Discard, conn); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the stream ended with %v", err)
+		}
+	}, "tcp")
+}
+
 // A client that takes a little now and then is slow, not dead.
 func TestSlowReaderStays(t *testing.T) {
 	t.Parallel()

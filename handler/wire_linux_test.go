@@ -207,15 +207,6 @@ func TestResetWhileAReplyWaits(t *testing.T) {
 	})
 }
 
-// writeForEver writes until that fails, and waits where it must.
-func writeForEver(c *handler.Client) error {
-	for {
-		if _, err := c.Write(make([]byte, 4<<10)); err != nil {
-			return err
-		}
-	}
-}
-
 // Urgent data, as telnet sends it, is no part of the stream; a read ends before
 // it, though there is more behind.
 func TestUrgentData(t *testing.T) {
