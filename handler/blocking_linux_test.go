@@ -334,6 +334,61 @@ func TestFunctionMayWaitInWrite(t *testing.T) {
 	}
 }
 
+// A codec may take as long, for a reply and for a push, which may be encoded while
+// the client's function blocks too. The client is written to all the same.
+func TestCodecMayTakeLong(t *testing.T) {
+	for name, payload := range map[string]string{"short": "slow", "long": "slow" + strings.Repeat("x", 50000)} {
+		for _, what := range []string{"reply", "push"} {
+			t.Run(name+" "+what, func(t *testing.T) {
+				var b *blocker
+				var codec slow
+				var encoding chan *handler.Client
+				build := func() *handler.Frames {
+					b, codec, encoding = newBlocker(), newSlow(), make(chan *handler.Client, 1)
+					return &handler.Frames{Codec: codec, Serve: func(c *handler.Client, line []byte) error {
+						switch string(line) {
+						case "reply":
+							encoding <- c
+							return c.WriteFrame([]byte(payload))
+						case "push":
+							go c.WriteFrame([]byte(payload))
+							encoding <- c
+							b.run(c)
+							return nil
+						case "block":
+							b.run(c)
+						}
+						return c.WriteFrame(line)
+					}}
+				}
+				bothWays(t, build, func(t *testing.T, s *served) {
+					release := sync.OnceFunc(func() { close(codec.gate) })
+					t.Cleanup(release) // also when the test fails
+					t.Cleanup(b.release)
+					others, blocked, conn := s.connectMany(20), s.connectMany(4), s.connect()
+					send(t, conn, what+"\n")
+					c := <-encoding
+					<-codec.began
+					for _, conn := range blocked { // their loops are taken from them
+						send(t, conn, "block\n")
+					}
+					b.await(t, len(blocked))
+					goOn(t, others)
+					go io.WriteString(c, "news\n")
+					receive(t, conn, "news\n")
+					release()
+					receive(t, conn, payload+"\n")
+					b.release()
+					for _, conn := range blocked {
+						receive(t, conn, "block\n")
+					}
+					goOn(t, append(others, conn))
+				})
+			})
+		}
+	}
+}
+
 func TestOnOpenMayBlock(t *testing.T) {
 	var b *blocker
 	var next atomic.Bool // the next client's blocks

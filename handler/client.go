@@ -70,7 +70,7 @@ type Client struct {
 	// so the counters cost nothing of their own.
 	mu      sync.Mutex
 	count   counters
-	changed *frame.Codec // the codec, if it is not the handler's
+	changed *clientCodec // the codec, if it is not the handler's
 	out     *output
 	fail    error // why nothing can be written any more
 }

@@ -151,6 +151,67 @@ func TestSwitchingProtocols(t *testing.T) {
 	}
 }
 
+// unknown is a codec that the handler knows nothing about.
+type unknown struct{ frame.Line }
+
+// slow is a codec that takes its time for payloads which begin with "slow".
+type slow struct {
+	unknown
+	began chan struct{}
+	gate  chan struct{}
+}
+
+func newSlow() slow { return slow{began: make(chan struct{}, 100), gate: make(chan struct{})} }
+
+func (s slow) wait(payload []byte) {
+	if bytes.HasPrefix(payload, []byte("slow")) {
+		s.began <- struct{}{}
+		<-s.gate
+	}
+}
+
+func (s slow) Append(dst, payload []byte) ([]byte, error) {
+	s.wait(payload)
+	return s.unknown.Append(dst, payload)
+}
+
+func (s slow) Wrap(head, payload []byte) (newHead, tail []byte, err error) {
+	s.wait(payload)
+	return s.unknown.Wrap(head, payload)
+}
+
+// A frame that is encoded while the codec changes is sent in the new one's form.
+func TestCodecChangesWhileAFrameIsEncoded(t *testing.T) {
+	for name, push := range map[string]string{"short": "slow push", "long": "slow" + strings.Repeat("x", 50000)} {
+		t.Run(name, func(t *testing.T) {
+			var codec slow
+			build := func() *handler.Frames {
+				codec = newSlow()
+				return &handler.Frames{Codec: codec, Serve: func(c *handler.Client, b []byte) error {
+					c.SetCodec(frame.Netstring{})
+					return c.WriteFrame(b)
+				}}
+			}
+			overAll(t, build, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
+				var pusher sync.WaitGroup
+				defer pusher.Wait()
+				pusher.Go(func() {
+					if err := c.WriteFrame([]byte(push)); err != nil {
+						t.Error(err)
+					}
+				})
+				release := sync.OnceFunc(func() { close(codec.gate) })
+				defer release()
+				<-codec.began
+				send(t, conn, "switch\n")
+				receive(t, conn, "6:switch,")
+				release()
+				receive(t, conn, fmt.Sprintf("%d:%s,", len(push), push))
+			})
+		})
+	}
+}
+
 // What is written follows the codec too, whoever writes it.
 func TestWriteFrameFollowsTheCodec(t *testing.T) {
 	build := func() *handler.Frames {

@@ -75,6 +75,7 @@ type Frames struct {
 	WhenSlow WhenSlow
 
 	once    sync.Once
+	own     *clientCodec // of clients that have no other
 	clients Clients
 	late    lateList
 	engine  engine
@@ -122,6 +123,7 @@ func (h *Frames) Validate() error {
 }
 
 func (h *Frames) init() {
+	h.own = newClientCodec(h.codec())
 	if h.OnRecord != nil {
 		h.clients.OnRecord = h.OnRecord
 	}

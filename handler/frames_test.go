@@ -345,7 +345,7 @@ func TestWriteFromManyGoroutinesStaysWhole(t *testing.T) {
 	opened := make(chan *handler.Client, 1)
 	build := func() *handler.Frames {
 		return &handler.Frames{
-			Codec:  keepEnd,
+			Codec:  unknown{keepEnd},
 			OnOpen: func(c *handler.Client) error { opened <- c; return nil },
 			Serve:  echoLine,
 		}
@@ -356,9 +356,15 @@ func TestWriteFromManyGoroutinesStaysWhole(t *testing.T) {
 		var wg sync.WaitGroup
 		for w := range writers {
 			wg.Go(func() {
-				line := strings.Repeat(string(rune('a'+w)), 10+w*300) + "\n"
+				line := []byte(strings.Repeat(string(rune('a'+w)), 10+w*w*200) + "\n")
 				for range each {
-					if _, err := io.WriteString(c, line); err != nil {
+					var err error
+					if w%2 == 0 {
+						_, err = c.Write(line)
+					} else {
+						err = c.WriteFrame(line)
+					}
+					if err != nil {
 						t.Error(err)
 						return
 					}
@@ -398,24 +404,37 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	server := tcptest.NewServer(echoFrames())
-	defer server.Close()
-	conn := server.Dial()
-	defer conn.Close()
 	line := []byte("sixty-four bytes, or near enough to it for a benchmark of lines\n")
-	got := make([]byte, len(line))
-	roundTrip := func() {
-		if _, err := conn.Write(line); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadFull(conn, got); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for range 100 {
-		roundTrip()
-	}
-	if allocs := testing.AllocsPerRun(1000, roundTrip); allocs > 0.1 {
-		t.Errorf("%v allocations for a frame", allocs)
+	writeFrame := func(c *handler.Client, line []byte) error { return c.WriteFrame(line) }
+	for name, test := range map[string]struct {
+		h    *handler.Frames
+		line []byte
+	}{
+		"Write":                {echoFrames(), line},
+		"WriteFrame":           {&handler.Frames{Codec: keepEnd, Serve: writeFrame}, line},
+		"a codec of one's own": {&handler.Frames{Codec: unknown{keepEnd}, Serve: writeFrame}, line},
+		"a long frame":         {&handler.Frames{Codec: keepEnd, Serve: writeFrame}, append(bytes.Repeat(line[:1], 9<<10), '\n')},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := tcptest.NewServer(test.h)
+			defer server.Close()
+			conn := server.Dial()
+			defer conn.Close()
+			got := make([]byte, len(test.line))
+			roundTrip := func() {
+				if _, err := conn.Write(test.line); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadFull(conn, got); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 100 {
+				roundTrip()
+			}
+			if allocs := testing.AllocsPerRun(1000, roundTrip); allocs > 0.1 {
+				t.Errorf("%v allocations for a frame", allocs)
+			}
+		})
 	}
 }

@@ -164,14 +164,18 @@ func (c *Client) gathersLocked(o *output, n int) bool {
 
 // WriteFrame sends payload as one frame of the client's codec, as Write does.
 // It also returns the errors of the codec's Append, and errors.ErrUnsupported
-// for the client of a plain handler, which has no codec.
+// for the client of a plain handler, which has no codec. A codec that takes long
+// holds up nobody but the caller; calls at the same time may encode at the same time.
 func (c *Client) WriteFrame(payload []byte) error {
 	if c.frames == nil {
 		return errors.ErrUnsupported
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	codec := c.codec()
+	if len(payload) >= directSize || !codec.quick {
+		c.mu.Unlock()
+		return c.writeEncoded(payload)
+	}
 	if o := c.out; o != nil && c.gathersLocked(o, len(payload)) {
 		before := len(o.pending)
 		b, err := codec.Append(o.pending, payload)
@@ -179,27 +183,20 @@ func (c *Client) WriteFrame(payload []byte) error {
 			o.pending = b
 			c.countLocked(o, len(b)-before)
 		}
+		c.mu.Unlock()
 		return err
 	}
+	defer c.mu.Unlock()
+	return c.appendLocked(codec, payload)
+}
+
+// appendLocked is WriteFrame for a small payload and a quick codec.
+func (c *Client) appendLocked(codec *clientCodec, payload []byte) error {
 	o, err := c.admitLocked()
 	if err != nil {
 		return err
 	}
 	before := len(o.pending)
-	if c.direct && len(payload) >= directSize {
-		if w, ok := codec.(frame.Wrapper); ok {
-			head, tail, err := w.Wrap(o.pending, payload)
-			if err != nil {
-				c.releaseLocked()
-				return err
-			}
-			o.pending = head
-			o.size += len(head) - before
-			o.added += int64(len(head) - before)
-			c.sendLocked(o, payload, tail)
-			return nil
-		}
-	}
 	b, err := codec.Append(o.pending, payload)
 	if err != nil {
 		c.releaseLocked()
@@ -208,6 +205,90 @@ func (c *Client) WriteFrame(payload []byte) error {
 	o.pending = b
 	c.addedLocked(o, len(b)-before)
 	return nil
+}
+
+// writeEncoded is WriteFrame for what may take its time to be encoded. It does that
+// without mu, for which others cannot wait: the keeper of the loops, who has to look
+// after all clients, and a drain. Of frames that are encoded at the same time the first
+// to be ready goes first.
+func (c *Client) writeEncoded(payload []byte) error {
+	buf := scratch.Get().(*[]byte)
+	defer scratch.Put(buf)
+	for {
+		codec, err := c.admit()
+		if err != nil {
+			return err
+		}
+		parts, err := encode(codec, (*buf)[:0], payload)
+		if err != nil {
+			return err
+		}
+		again, err := c.writeParts(parts, codec)
+		if cap(parts[0]) <= maxPooled {
+			*buf = parts[0]
+		}
+		if !again {
+			return err
+		}
+	}
+}
+
+// scratch has the buffers of writeEncoded.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+// admit waits until a message would be let in, so that none is encoded in vain, and
+// returns the codec for it.
+func (c *Client) admit() (*clientCodec, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := c.admitLocked(); err != nil {
+		return nil, err
+	}
+	c.releaseLocked()
+	return c.codec(), nil
+}
+
+// encode makes a frame of payload. The first of its parts is in buf; a large payload
+// is not copied, if the codec can do without.
+func encode(codec *clientCodec, buf, payload []byte) (parts [3][]byte, err error) {
+	if len(payload) >= directSize {
+		if w, ok := codec.Codec.(frame.Wrapper); ok {
+			parts[1] = payload
+			parts[0], parts[2], err = w.Wrap(buf, payload)
+			return parts, err
+		}
+	}
+	parts[0], err = codec.Append(buf, payload)
+	return parts, err
+}
+
+// writeParts writes a frame that encode has made, unless the client has another codec
+// by now: then it is to be made again.
+func (c *Client) writeParts(parts [3][]byte, codec *clientCodec) (again bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o, err := c.admitLocked()
+	if err != nil {
+		return false, err
+	}
+	if c.codec() != codec {
+		c.releaseLocked()
+		return true, nil
+	}
+	head, p, tail := parts[0], parts[1], parts[2]
+	if p == nil && len(head) >= directSize {
+		head, p = nil, head
+	}
+	o.pending = append(o.pending, head...)
+	if c.direct && p != nil {
+		o.size += len(head)
+		o.added += int64(len(head))
+		c.sendLocked(o, p, tail)
+		return false, nil
+	}
+	o.pending = append(append(o.pending, p...), tail...)
+	c.addedLocked(o, len(head)+len(p)+len(tail))
+	return false, nil
 }
 
 // Flush sends what was written so far, without waiting for the client to read

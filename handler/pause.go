@@ -29,14 +29,32 @@ func (c *Client) SetCodec(codec frame.Codec) {
 	defer c.mu.Unlock()
 	c.changed = nil
 	if codec != nil {
-		c.changed = &codec
+		c.changed = newClientCodec(codec)
 	}
 }
 
 // codec is for who serves the client, or has its mu.
-func (c *Client) codec() frame.Codec {
+func (c *Client) codec() *clientCodec {
 	if c.changed != nil {
-		return *c.changed
+		return c.changed
 	}
-	return c.frames.codec()
+	return c.frames.own
+}
+
+// clientCodec is a codec, and what is asked about it for each frame.
+type clientCodec struct {
+	frame.Codec
+
+	// quick tells that it encodes a small payload about as fast as that is copied,
+	// so that it may do so under the client's mu.
+	quick bool
+}
+
+func newClientCodec(codec frame.Codec) *clientCodec {
+	quick := false
+	switch codec.(type) { // one that has one of these embedded is another one
+	case frame.Line, frame.Delimiter, frame.Fixed, frame.Length, frame.Netstring, frame.JSONLines:
+		quick = true
+	}
+	return &clientCodec{codec, quick}
 }

@@ -46,7 +46,7 @@ func (c *Client) turn(eof, inline bool, until int64) verdict {
 		return drained
 	}
 	began := c.partial
-	b, ok, err := c.in.Next(c.codec(), eof)
+	b, ok, err := c.in.Next(c.codec().Codec, eof)
 	if ok || err != nil {
 		began = 0
 		c.beginBatch(inline)
@@ -88,7 +88,7 @@ func (c *Client) serveAll(b []byte, ok bool, err error, eof bool, until int64) v
 			}
 			look += min(look, maxStep)
 		}
-		b, ok, err = c.in.Next(c.codec(), eof)
+		b, ok, err = c.in.Next(c.codec().Codec, eof)
 	}
 }
 
@@ -107,7 +107,7 @@ func (c *Client) endOfTurn(eof bool, v verdict) verdict {
 // skip passes over a frame that is too long, if that is what the handler wants
 // and the codec can, and reports whether it does.
 func (c *Client) skip(err error) bool {
-	if c.frames.TooLong != Discard || !errors.Is(err, frame.ErrTooLong) || !c.in.Discard(c.codec()) {
+	if c.frames.TooLong != Discard || !errors.Is(err, frame.ErrTooLong) || !c.in.Discard(c.codec().Codec) {
 		return false
 	}
 	if c.frames.OnError != nil {
