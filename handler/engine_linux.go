@@ -77,10 +77,12 @@ func (s *socket) takeBuffer(w *eventloop.Worker) {
 func (s *socket) leaveBuffer(w *eventloop.Worker) {
 	in := s.client.in
 	switch {
-	case in == nil || in.Cap() <= maxRest:
+	case in == nil:
 		return
 	case !s.client.holds():
 		s.client.in = nil
+	case in.Cap() <= maxRest:
+		return
 	case in.Len() > maxRest && in.Cap() <= 8*in.Len():
 		return
 	default:
@@ -90,6 +92,7 @@ func (s *socket) leaveBuffer(w *eventloop.Worker) {
 	in.Reset()
 	own, _ := w.Local.(*frame.Buffer)
 	switch {
+	case in.Cap() <= maxRest: // too small for a read
 	case own == nil && keeps(w, in.Cap()):
 		w.Local = in
 	case in.Cap() <= maxPooled:

@@ -3,6 +3,7 @@ package handler_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -250,5 +251,46 @@ func TestLongFramesLeaveNoLargeBuffers(t *testing.T) {
 		if kept := (heap() - before) / clients; kept > most {
 			t.Errorf("%d bytes for a client with %d in its buffer", kept, rest)
 		}
+	})
+}
+
+// A client that waits, and has nothing left to be served, has no buffer, however the
+// last of it came to be served: here after a pause.
+func TestIdleClientsHaveNoBuffer(t *testing.T) {
+	const clients, rest, most = 300, 4000, 1 << 10
+	opened := make(chan *handler.Client, clients)
+	build := func() *handler.Frames {
+		return &handler.Frames{
+			OnOpen: func(c *handler.Client) error { opened <- c; return nil },
+			Serve: func(c *handler.Client, line []byte) error {
+				if string(line) == "pause" {
+					c.Pause()
+				}
+				return c.WriteFrame(line[:1])
+			},
+		}
+	}
+	overBoth(t, build, func(t *testing.T, _ *handler.Frames, s *served) {
+		conns, cs := make([]net.Conn, clients), make([]*handler.Client, clients)
+		for i := range clients {
+			conns[i] = s.connect()
+			cs[i] = <-opened
+			send(t, conns[i], "a\n")
+			receive(t, conns[i], "a\n")
+		}
+		before := heap()
+		for _, conn := range conns {
+			send(t, conn, "pause\n"+strings.Repeat("x", rest)+"\n")
+			receive(t, conn, "p\n")
+		}
+		for i, c := range cs {
+			c.Resume()
+			receive(t, conns[i], "x\n")
+		}
+		// The reply comes before the end of its turn.
+		eventually(t, fmt.Sprintf("a client keeps no more than %d bytes", most), func() bool {
+			return (heap()-before)/clients <= most
+		})
+		runtime.KeepAlive(cs)
 	})
 }
