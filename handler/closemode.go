@@ -33,9 +33,10 @@ const (
 const maxBound = math.MaxUint16 * time.Second
 
 // CloseBounded is a close that waits until the client has acknowledged all that was
-// written, and the FIN, but no longer than limit: SO_LINGER with a time. A connection
-// counts, and holds up a drain, until then. Like SO_LINGER it knows whole seconds: a
-// part of one counts as one.
+// written, and the FIN, but no longer than limit: SO_LINGER with a time. What the
+// client sends meanwhile is discarded, some MiB at most, where the system is Linux. A
+// connection counts, and holds up a drain, until then. Like SO_LINGER it knows whole
+// seconds: a part of one counts as one.
 func CloseBounded(limit time.Duration) CloseMode {
 	limit = min(max(limit, 1), maxBound)
 	return CloseMode((limit + time.Second - 1) / time.Second)

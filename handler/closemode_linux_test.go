@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
+	"wireline/lib/sock"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -64,6 +65,23 @@ func expectState(t *testing.T, conn net.Conn, want string) {
 		}
 	}
 	t.Errorf("the server's end is in state %s, want %s", got, want)
+}
+
+// expectTaken waits until the other end's kernel has all that was written to conn.
+func expectTaken(t *testing.T, conn net.Conn) {
+	t.Helper()
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := 0
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		raw.Control(func(fd uintptr) { left = sock.Unsent(int(fd)) })
+		if left == 0 {
+			return
+		}
+	}
+	t.Fatalf("%d bytes were not taken", left)
 }
 
 // closer is a server whose client asks to be closed: it sends "go\n", and gets reply
@@ -250,26 +268,58 @@ func TestCloseModesWithUnreadInput(t *testing.T) {
 }
 
 // A client that acknowledges nothing is waited for as long as was said, and the kernel
-// goes on with it after that.
+// goes on with it after that: also if the server has not read all that it has sent.
 func TestCloseBoundedWaits(t *testing.T) {
+	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
+	for _, holder := range holders {
+		for name, unread := range map[string]string{"all read": "", "unread input": strings.Repeat("more\n", 20<<10)} {
+			for _, way := range []string{"CloseWith", "tcp.linger"} {
+				t.Run(holder.name+"/"+name+"/"+way, func(t *testing.T) {
+					t.Parallel()
+					c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
+					linger := "1s"
+					if way == "CloseWith" {
+						c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Second)) }
+						linger = "3600s" // what the socket has does not count
+					}
+					s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
+					conn := dialSmall(t, s.Addr)
+					send(t, conn, "go\n"+unread)
+					began := time.Now()
+					close(c.proceed)
+					c.records.next(t)
+					if took := time.Since(began); took < 900*time.Millisecond {
+						t.Errorf("closed after %v, although nothing was acknowledged", took)
+					}
+					expectState(t, conn, "FIN_WAIT1")
+					if got, err := io.ReadAll(conn); !bytes.Equal(got, reply) || err != nil {
+						t.Errorf("read %d of %d bytes, %v; want all, and the end", len(got), len(reply), err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// Who goes on sending while he is waited for does not lose the reply by it.
+func TestCloseBoundedDiscards(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	for _, holder := range holders {
 		t.Run(holder.name, func(t *testing.T) {
 			c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
-			c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Second)) }
-			s := serveClosing(t, holder.handler(c), "3600s", holder.goroutine) // what the socket has does not count
-			conn := dialSmall(t, s.Addr)
+			c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Hour)) }
+			s := serveClosing(t, holder.handler(c), "", holder.goroutine)
 			close(c.proceed)
-			began := time.Now()
+			conn := dialSmall(t, s.Addr)
 			send(t, conn, "go\n")
-			c.records.next(t)
-			if took := time.Since(began); took < 900*time.Millisecond {
-				t.Errorf("closed after %v, although nothing was acknowledged", took)
-			}
 			expectState(t, conn, "FIN_WAIT1")
-			if got, err := io.ReadAll(conn); !bytes.Equal(got, reply) || err != nil {
-				t.Errorf("read %d of %d bytes, %v; want all, and the end", len(got), len(reply), err)
+			for range 10 { // more than fits anywhere, unless it is read
+				send(t, conn, strings.Repeat("more\n", 20<<10))
+				expectTaken(t, conn)
 			}
+			receiveAll(t, conn, string(reply))
+			conn.Close()
+			c.records.next(t)
 		})
 	}
 }

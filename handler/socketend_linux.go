@@ -82,7 +82,7 @@ func (s *socket) conclude(w *eventloop.Worker) {
 	mode, _ := s.client.closeMode()
 	if mode > 0 && unix.Shutdown(s.FD(), unix.SHUT_WR) == nil {
 		m := s.extra()
-		m.end, m.pause = s.now()+int64(mode.bound()), int64(ackFirst)
+		m.end, m.pause, m.discarded = s.now()+int64(mode.bound()), int64(ackFirst), 0
 		s.phase = acknowledging
 		s.awaitAck(w)
 		return
@@ -100,22 +100,32 @@ const (
 )
 
 // awaitAck closes the socket when the client has acknowledged all, or the time for that
-// is over; see sock.CloseWithin.
+// is over; see sock.CloseWithin. It is also called when there is input.
 func (s *socket) awaitAck(w *eventloop.Worker) {
 	m, now := s.extra(), s.now()
-	if now < m.end && !s.acknowledged() {
-		s.arm(min(m.end, now+m.pause))
-		m.pause = min(2*m.pause, int64(ackLast))
+	if s.acknowledged() || now >= m.end {
+		s.close(false)
+		s.leave(w)
 		return
 	}
-	s.close(false)
-	s.leave(w)
+	due := min(m.end, now+m.pause)
+	if at := s.armed.Load(); at == 0 || at > due {
+		s.arm(due)
+		m.pause = min(2*m.pause, int64(ackLast))
+	}
 }
 
+// acknowledged discards what has come, and reports whether the client has acknowledged
+// all.
 func (s *socket) acknowledged() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closed || s.hijacked || s.dead || sock.Acknowledged(s.FD())
+	if s.closed || s.hijacked || s.dead {
+		return true
+	}
+	m := s.extra()
+	m.discarded += sock.RawDiscard(uintptr(s.FD()), lingerBytes-m.discarded)
+	return sock.Acknowledged(s.FD())
 }
 
 func (s *socket) isClosed() bool {

@@ -47,7 +47,9 @@ func AwaitFIN(conn net.Conn, limit time.Duration) {
 // does (sk_stream_wait_close in Linux's net/core/stream.c), and the Go runtime sends
 // its threads one when it wants them to let others run. So where the system tells how
 // far the peer is, the wait is outside of it, and ends when conn is closed or Reset
-// meanwhile.
+// meanwhile. There, too, what the peer still sends until then is discarded, LingerBytes
+// at most, from the socket itself: or the close would make a RST of it, which destroys
+// what the peer has not acknowledged. Elsewhere it does.
 func CloseWithin(conn net.Conn, limit time.Duration) error {
 	if !tellsAcknowledged {
 		SetLinger(conn, int((limit+time.Second-1)/time.Second))
@@ -62,10 +64,11 @@ func CloseWithin(conn net.Conn, limit time.Duration) error {
 
 // awaitAcknowledged asks the kernel, which tells nobody, less and less often.
 func awaitAcknowledged(conn net.Conn, limit time.Duration) {
-	pause := time.Millisecond
-	for end := time.Now().Add(limit); !acknowledged(conn); pause = min(2*pause, 100*time.Millisecond) {
+	discarded, pause := 0, time.Millisecond
+	for end := time.Now().Add(limit); ; pause = min(2*pause, 100*time.Millisecond) {
+		discarded += discard(conn, LingerBytes-discarded)
 		left := time.Until(end)
-		if left <= 0 {
+		if left <= 0 || acknowledged(conn) {
 			return
 		}
 		time.Sleep(min(pause, left))

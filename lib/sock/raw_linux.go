@@ -99,5 +99,21 @@ func rawCall(trap, fd uintptr, p []byte) (int, unix.Errno) {
 	}
 }
 
+// RawDiscard throws away up to limit bytes of what has arrived on a TCP socket, without
+// copying them (tcp(7), MSG_TRUNC), and returns how many that was.
+func RawDiscard(fd uintptr, limit int) (n int) {
+	for n < limit {
+		m, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, 0, uintptr(min(limit-n, RawMax)), unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
+		switch {
+		case errno == unix.EINTR:
+			continue
+		case errno != 0 || m == 0: // nothing more is there, or comes
+			return n
+		}
+		n += int(m)
+	}
+	return n
+}
+
 // RawClose closes a socket. That does not block, unless it was told to linger.
 func RawClose(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }

@@ -44,6 +44,12 @@ func acknowledged(conn net.Conn) bool {
 	return done
 }
 
+// discard is RawDiscard of the socket under conn.
+func discard(conn net.Conn, limit int) (n int) {
+	onSocket(conn, func(fd int) { n = RawDiscard(uintptr(fd), limit) })
+	return n
+}
+
 // Acknowledged reports whether the peer has acknowledged what was written to a TCP
 // socket, and the FIN if it has had one, or whether it never will, as the connection
 // is broken. For the FIN it looks at what close(2) waits for where SO_LINGER has a
