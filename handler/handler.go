@@ -75,6 +75,13 @@ type Session interface {
 	Done()
 }
 
+// Wrapper is a Session whose connection is more than its socket, as when it has other
+// addresses. Who makes a net.Conn of the socket, as Client.Hijack does, wraps that.
+type Wrapper interface {
+	Session
+	Wrap(conn net.Conn) net.Conn
+}
+
 // releaseKey is the context's key for WithRelease.
 type releaseKey struct{}
 

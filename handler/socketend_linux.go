@@ -217,5 +217,8 @@ func (s *socket) hijack() (net.Conn, []byte, error) {
 	s.Remove()
 	sock.RawClose(s.FD())
 	s.session.Done()
+	if as, ok := s.session.(Wrapper); ok {
+		conn = as.Wrap(conn)
+	}
 	return conn, s.client.unserved(), nil
 }

@@ -229,10 +229,13 @@ func (a announcedUnix) NetConn() net.Conn    { return a.UnixConn }
 
 // announce gives conn the addresses of h, if it has any.
 func (h header) announce(conn net.Conn) net.Conn {
-	e := ends{}
-	if e.local, e.remote = h.addrs(); e.remote == nil {
-		return conn
+	if local, remote := h.addrs(); remote != nil {
+		return ends{local, remote}.announce(conn)
 	}
+	return conn
+}
+
+func (e ends) announce(conn net.Conn) net.Conn {
 	switch conn := conn.(type) {
 	case *net.TCPConn:
 		return announcedTCP{conn, e}

@@ -259,6 +259,9 @@ func (s *announcedSession) LocalAddr() net.Addr { return s.ends.local }
 // RemoteAddr implements handler.Session.
 func (s *announcedSession) RemoteAddr() net.Addr { return s.ends.remote }
 
+// Wrap implements handler.Wrapper.
+func (s *announcedSession) Wrap(conn net.Conn) net.Conn { return s.ends.announce(conn) }
+
 func newSession(a *arrival) handler.Session {
 	if local, remote := a.header.addrs(); remote != nil {
 		ip := a.ip()
