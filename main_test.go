@@ -15,6 +15,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(noLeaks{m}, map[string]func(){
 		"wireline": main,
 		"worker":   worker,
+		"relay":    relay,
 	})
 }
 

@@ -164,46 +164,66 @@ func byName(calls []call) map[string]int {
 	return count
 }
 
-// What is transferred in bulk does not come into the process: it is spliced. Reads
-// and writes are those by which it is seen to be that.
+// What is transferred in bulk does not come into the process: it is spliced, in the proxy
+// and in one that is made of handler.Func and io.Copy, also behind a header of the PROXY
+// protocol. Reads and writes are those by which it is seen to be that.
 func TestProxySplices(t *testing.T) {
 	skipShort(t)
-	const n = 256 << 20
-	for _, direction := range []string{"to the upstream", "to the client"} {
-		t.Run(direction, func(t *testing.T) {
-			sums := make(chan streamSum, 2)
-			relay := func(conn *net.TCPConn, sends bool) {
-				if sends {
-					sums <- sendStream(conn, n)
-					conn.CloseWrite()
-					io.Copy(io.Discard, conn)
-					return
-				}
-				sums <- receiveStream(conn)
-			}
-			p := startProxy(t, serveUpstream(t, func(conn *net.TCPConn) { relay(conn, direction == "to the client") }))
-			conn := p.dial().(*net.TCPConn)
-			calls := p.trace(t, func() {
-				relay(conn, direction == "to the upstream")
-				conn.Close()
-				p.await("msg", "connection")
-			}, "-e", "trace=splice,read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg")
-			if one, other := <-sums, <-sums; one != other || one.n != n {
-				t.Errorf("one end: %v, the other: %v", one, other)
-			}
-			calls = slices.DeleteFunc(calls, func(c call) bool { return !c.socket && c.name != "splice" }) // of the loops' timers, and the log
-			count := byName(calls)
-			t.Logf("%d MiB with %v", n>>20, count)
-			if count["splice"] == 0 {
-				t.Error("nothing was spliced")
-			}
-			// Copied, it would be 8,192 of each; where the sender is slow, some are.
-			if got := len(calls) - count["splice"]; got > 128 {
-				t.Errorf("%d reads and writes, want a few dozen at most", got)
-			}
-			p.stopQuiet()
-		})
+	announced := []string{"--tcp.proxy_protocol=required", "--tcp.proxy_protocol_trusted=127.0.0.1"}
+	for name, begin := range map[string]func(upstream string) (p *process, header string){
+		"proxy": func(upstream string) (*process, string) { return startProxy(t, upstream), "" },
+		"proxy, announced": func(upstream string) (*process, string) {
+			return startProxy(t, upstream, announced...), announcement
+		},
+		"handler.Func": func(upstream string) (*process, string) { return startCommand(t, "relay", upstream), "" },
+		"handler.Func, announced": func(upstream string) (*process, string) {
+			return startCommand(t, "relay", upstream, "announced"), announcement
+		},
+	} {
+		t.Run(name+", to the upstream", func(t *testing.T) { testSplices(t, begin, true) })
+		if strings.HasPrefix(name, "proxy") {
+			t.Run(name+", to the client", func(t *testing.T) { testSplices(t, begin, false) })
+		}
 	}
+}
+
+// announcement is a header that a balancer sends.
+const announcement = "PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n"
+
+func testSplices(t *testing.T, begin func(upstream string) (p *process, header string), toUpstream bool) {
+	const n = 128 << 20
+	sums := make(chan streamSum, 2)
+	relay := func(conn *net.TCPConn, sends bool) {
+		if sends {
+			sums <- sendStream(conn, n)
+			conn.CloseWrite()
+			io.Copy(io.Discard, conn)
+			return
+		}
+		sums <- receiveStream(conn)
+	}
+	p, header := begin(serveUpstream(t, func(conn *net.TCPConn) { relay(conn, !toUpstream) }))
+	conn := p.dial().(*net.TCPConn)
+	calls := p.trace(t, func() {
+		io.WriteString(conn, header)
+		relay(conn, toUpstream)
+		conn.Close()
+		p.await("msg", "connection")
+	}, "-e", "trace=splice,read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg")
+	if one, other := <-sums, <-sums; one != other || one.n != n {
+		t.Errorf("one end: %v, the other: %v", one, other)
+	}
+	calls = slices.DeleteFunc(calls, func(c call) bool { return !c.socket && c.name != "splice" }) // of the loops' timers, and the log
+	count := byName(calls)
+	t.Logf("%d MiB with %v", n>>20, count)
+	if count["splice"] == 0 {
+		t.Error("nothing was spliced")
+	}
+	// Copied, it would be 4,096 of each; where the sender is slow, some are.
+	if got := len(calls) - count["splice"]; got > 128 {
+		t.Errorf("%d reads and writes, want a few dozen at most", got)
+	}
+	p.stopQuiet()
 }
 
 // A small message costs one read, one write and the wait for it, as many system calls

@@ -110,11 +110,11 @@ func (c *Conn) Write(p []byte) (int, error) {
 // has it, by splice(2) on Linux: then the bytes are counted when it returns, and a
 // handler that returns meanwhile does not wait for it.
 func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
-	to, ok := c.conn.(io.ReaderFrom)
+	to, ok := bare(c.conn).(io.ReaderFrom)
 	if !ok || !isSocket(r) || !isSocket(c.conn) {
 		return io.Copy(struct{ io.Writer }{c}, r)
 	}
-	n, err := to.ReadFrom(r)
+	n, err := to.ReadFrom(bare(r))
 	c.client.mu.Lock()
 	c.client.count.bytesOut += n
 	c.client.count.framesOut++
@@ -132,7 +132,7 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	if err := c.stopped(); err != nil {
 		return 0, err
 	}
-	n, err := io.Copy(w, c.conn)
+	n, err := io.Copy(bare(w), bare(c.conn))
 	var op *net.OpError
 	switch stopped := c.stopped(); {
 	case err == nil:
@@ -149,9 +149,21 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	return n, err
 }
 
+// bare is conn, or the socket of package net's in it where that is the same but for its
+// addresses, as a server has them that was told others. Package net looks into no
+// wrapper.
+func bare[T any](conn T) T {
+	if in, ok := any(conn).(interface{ Socket() net.Conn }); ok {
+		if s, ok := in.Socket().(T); ok {
+			return s
+		}
+	}
+	return conn
+}
+
 // isSocket reports whether v is a socket as package net has it, or a Conn on one.
 func isSocket(v any) bool {
-	switch v := v.(type) {
+	switch v := bare(v).(type) {
 	case *net.TCPConn, *net.UnixConn:
 		return true
 	case *Conn:

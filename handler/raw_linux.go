@@ -33,7 +33,7 @@ type raw struct {
 
 func (r *raw) init(s *stream) {
 	var sc syscall.Conn
-	switch conn := s.conn.(type) {
+	switch conn := bare(s.conn).(type) {
 	case *net.TCPConn:
 		sc = conn
 	case *net.UnixConn:

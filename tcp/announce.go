@@ -209,6 +209,8 @@ func (a announced) RemoteAddr() net.Addr { return a.ends.remote }
 func (a announced) NetConn() net.Conn    { return a.Conn }
 func (a announced) CloseWrite() error    { return sock.CloseWrite(a.Conn) }
 
+// announcedTCP and announcedUnix have Socket, too: their bytes are those of the socket
+// in them, so a handler may use that for splice(2) or without waiting.
 type announcedTCP struct {
 	*net.TCPConn
 	ends ends
@@ -217,6 +219,7 @@ type announcedTCP struct {
 func (a announcedTCP) LocalAddr() net.Addr  { return a.ends.local }
 func (a announcedTCP) RemoteAddr() net.Addr { return a.ends.remote }
 func (a announcedTCP) NetConn() net.Conn    { return a.TCPConn }
+func (a announcedTCP) Socket() net.Conn     { return a.TCPConn }
 
 type announcedUnix struct {
 	*net.UnixConn
@@ -226,6 +229,7 @@ type announcedUnix struct {
 func (a announcedUnix) LocalAddr() net.Addr  { return a.ends.local }
 func (a announcedUnix) RemoteAddr() net.Addr { return a.ends.remote }
 func (a announcedUnix) NetConn() net.Conn    { return a.UnixConn }
+func (a announcedUnix) Socket() net.Conn     { return a.UnixConn }
 
 // announce gives conn the addresses of h, if it has any.
 func (h header) announce(conn net.Conn) net.Conn {
