@@ -50,8 +50,9 @@ func (d *drain) init() {
 }
 
 // Shutdown stops the server in good order: it takes in what waits in the
-// kernel's queue, closes the listeners, then drains the handler, all
-// connections at the same time. What is left when ctx ends is reset, and the
+// kernel's queue, closes the listeners, gives a moment to those that are still to
+// send a PROXY header or to agree on TLS, then drains the handler, all connections
+// at the same time. What is left when ctx ends is reset, and the
 // error is ErrCut. There is one drain: a further call waits for its end, returns
 // the same error, and cuts it short when its ctx ends sooner. It waits for the
 // handlers: one of them must not call it with a ctx that does not end.
@@ -90,6 +91,7 @@ func (s *Server) runDrain() {
 	d := &s.drain
 	defer close(d.done)
 	s.waitAccepting(d.ctx)
+	s.waitGreeting(d.ctx)
 	open := s.open()
 	d.err = s.stopHandler(d.ctx)
 	if why := s.serving.WaitContext(d.ctx); why != nil {

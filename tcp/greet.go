@@ -11,6 +11,27 @@ import (
 // What comes between the accept of a connection and its handler: the header of the
 // PROXY protocol, and TLS (tls.go). Both wait for the peer, so they have a goroutine.
 
+// stopGrace is how long a connection that had come before the server stopped may still
+// take for that. Its client has done nothing wrong: behind a balancer the header is
+// always a little behind the connection.
+const stopGrace = 200 * time.Millisecond
+
+// waitGreeting waits, when no more connections come, until the handler has those that
+// are greeting, or their time is up. After the handler has begun its drain it takes no
+// more.
+func (s *Server) waitGreeting(ctx context.Context) {
+	defer s.endGreetings() // also for one of an accept loop that does not end
+	if s.greeting.Count() == 0 {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, stopGrace)
+	defer cancel()
+	if s.greeting.WaitContext(bounded) != nil {
+		s.endGreetings()
+		s.greeting.WaitWithTimeout(cutGrace)
+	}
+}
+
 // greeting is what is to be done about a connection's header.
 type greeting int
 
@@ -50,6 +71,7 @@ func (s *Server) greet(a *arrival) (greeting, error) {
 // awaitHeader waits for a header, in a goroutine, and goes on with the connection.
 func (s *Server) awaitHeader(d *door, a arrival) {
 	defer s.serving.Done()
+	defer s.greeting.Done()
 	err := a.makeConn()
 	if err == nil {
 		err = s.readHeader(&a)
@@ -69,8 +91,8 @@ func (s *Server) awaitHeader(d *door, a arrival) {
 func (s *Server) readHeader(a *arrival) error {
 	conn := a.conn
 	conn.SetReadDeadline(time.Now().Add(s.announcing.timeout))
-	// Nothing was promised to who has not even said who he is.
-	unwatch := context.AfterFunc(s.stopping, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
+	// Nothing was promised to who has not said who he is even then.
+	unwatch := context.AfterFunc(s.greetings, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
 	h, err := a.await()
 	if !unwatch() {
 		return ErrServerClosed // and the deadline is not ours any more

@@ -50,7 +50,11 @@ type Server struct {
 
 	admission admission
 	accepting wait.Wait // accept loops
-	serving   wait.Wait // connections
+	greeting  wait.Wait // connections that their handler does not have yet
+	serving   wait.Wait // connections, those among them
+
+	greetings    context.Context // ends when a stop waits for those no longer
+	endGreetings context.CancelFunc
 
 	mu       sync.Mutex
 	stopping context.Context // ends when the server stops; stopped is its Done
@@ -109,6 +113,7 @@ func (s *Server) init() {
 		s.ctx, s.cut = context.WithCancel(context.Background())
 		s.stopping, s.halt = context.WithCancel(context.Background())
 		s.stopped = s.stopping.Done()
+		s.greetings, s.endGreetings = context.WithCancel(context.Background())
 		s.doors = make(map[*door]struct{})
 		s.drain.init()
 		s.sessions = make(map[*session]struct{})

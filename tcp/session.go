@@ -39,6 +39,7 @@ func (s *Server) start(d *door, a arrival) {
 		s.refuse(a, err)
 	case waiting:
 		s.serving.Add(1)
+		s.greeting.Add(1)
 		go s.awaitHeader(d, a)
 	default:
 		s.admit(d, a)
@@ -74,6 +75,7 @@ func (s *Server) admit(d *door, a arrival) {
 	s.mu.Unlock()
 	ctx := handler.WithRelease(a.header.with(d.ctx), ses.forget)
 	if s.tls != nil {
+		s.greeting.Add(1)
 		go s.serve(ses, func() { s.handshake(ctx, ses) })
 	} else if serve := s.register(ctx, ses); serve != nil {
 		go s.serve(ses, serve)

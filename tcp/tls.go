@@ -110,10 +110,6 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 	return base, nil
 }
 
-// stopGrace is how long a handshake may go on when the server stops: clients that had
-// come before are served, if they are quick.
-const stopGrace = 200 * time.Millisecond
-
 // reloadEvery is how often the files are looked at, at most: with a handshake.
 const reloadEvery = time.Second
 
@@ -205,22 +201,31 @@ func (c *certificates) loadLocked() error {
 
 // handshake agrees on TLS, in the connection's goroutine, and goes on with its handler.
 func (s *Server) handshake(ctx context.Context, ses *session) {
+	serve, err := s.secure(ctx, ses)
+	if err != nil {
+		s.stats.failedHandshakes.Add(1)
+		s.log().Debug("TLS handshake failed", "peer", peer(ses.conn), "err", err)
+		sock.Linger(ses.conn.(*tls.Conn).NetConn(), dismissTime) // so that the peer sees the alert
+		return
+	}
+	if serve != nil {
+		serve()
+	}
+}
+
+// secure agrees on TLS and gives the connection to the handler; what is returned then
+// is as of register.
+func (s *Server) secure(ctx context.Context, ses *session) (serve func(), err error) {
+	defer s.greeting.Done()
 	conn := tls.Server(ses.conn, s.tls)
 	s.mu.Lock()
 	ses.conn = conn
 	s.mu.Unlock()
 	bounded, cancel := context.WithTimeout(ctx, s.handshakeTimeout())
 	defer cancel()
-	unwatch := context.AfterFunc(s.stopping, func() { time.AfterFunc(stopGrace, cancel) })
-	err := conn.HandshakeContext(bounded)
-	unwatch()
-	if err != nil {
-		s.stats.failedHandshakes.Add(1)
-		s.log().Debug("TLS handshake failed", "peer", peer(conn), "err", err)
-		sock.Linger(conn.NetConn(), dismissTime) // so that the peer sees the alert
-		return
+	defer context.AfterFunc(s.greetings, cancel)()
+	if err := conn.HandshakeContext(bounded); err != nil {
+		return nil, err
 	}
-	if serve := s.register(ctx, ses); serve != nil {
-		serve()
-	}
+	return s.register(ctx, ses), nil
 }
