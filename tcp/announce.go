@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -51,6 +52,11 @@ const (
 var (
 	errNoHeader  = errors.New("no PROXY header")
 	errUntrusted = errors.New("PROXY header required, and the peer is not trusted")
+
+	// errBegun is of a header that begins as such, and is not all there yet;
+	// errCutShort is of one that is not to be.
+	errBegun    = fmt.Errorf("PROXY header: %w", io.ErrUnexpectedEOF)
+	errCutShort = errors.New("PROXY header: cut short")
 )
 
 // announcing is what a server wants of the PROXY protocol.
@@ -128,30 +134,36 @@ type header struct {
 	size int
 }
 
+// firstWord begins a header of version 1, with the space: other protocols may have words
+// that begin so.
+var firstWord = append(proxyproto.SIGV1[:len(proxyproto.SIGV1):len(proxyproto.SIGV1)], ' ')
+
 // parseHeader looks at the first bytes of a connection. It returns errNoHeader if they
-// begin none, io.ErrUnexpectedEOF if they are too few to say more, or what is wrong
-// with the header.
+// begin none, io.ErrUnexpectedEOF if they are too few to say, errBegun, which is that
+// too, if there is a header and not all of it, or what is wrong with the header.
 func parseHeader(b []byte) (header, error) {
 	size := 0
 	switch {
-	case begins(b, proxyproto.SIGV1):
+	case len(b) < len(firstWord) && begins(b, firstWord), len(b) < len(proxyproto.SIGV2) && begins(b, proxyproto.SIGV2):
+		return header{}, io.ErrUnexpectedEOF
+	case begins(b, firstWord):
 		i := bytes.IndexByte(b, '\n')
 		if i < 0 && len(b) < maxLine {
-			return header{}, io.ErrUnexpectedEOF
+			return header{}, errBegun
 		}
 		if size = i + 1; i < 0 || size > maxLine {
 			return header{}, fmt.Errorf("PROXY header: no end of line within %d bytes", maxLine)
 		}
 	case begins(b, proxyproto.SIGV2):
 		if len(b) < fixedSize {
-			return header{}, io.ErrUnexpectedEOF
+			return header{}, errBegun
 		}
 		rest := int(binary.BigEndian.Uint16(b[fixedSize-2:]))
 		if rest > maxRest {
 			return header{}, fmt.Errorf("PROXY header: %d bytes, the maximum is %d", fixedSize+rest, fixedSize+maxRest)
 		}
 		if size = fixedSize + rest; len(b) < size {
-			return header{}, io.ErrUnexpectedEOF
+			return header{}, errBegun
 		}
 	default:
 		return header{}, errNoHeader
@@ -165,6 +177,15 @@ func parseHeader(b []byte) (header, error) {
 
 // begins reports whether b begins as sig does, as far as b goes.
 func begins(b, sig []byte) bool { return bytes.HasPrefix(b, sig[:min(len(b), len(sig))]) }
+
+// atEnd is what parseHeader's io.ErrUnexpectedEOF means when no more comes. What is there
+// of a header is not for the handler, which would take it for the client's.
+func atEnd(err error) error {
+	if err == errBegun {
+		return errCutShort
+	}
+	return errNoHeader
+}
 
 // addrs are the two ends of the connection that was announced: nil where the header
 // names none, as one about the balancer's own connection (LOCAL).
@@ -257,19 +278,18 @@ func (a *arrival) readAhead() (header, error) {
 		n, err := a.conn.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
 		h, parseErr := parseHeader(b)
-		if errors.Is(parseErr, io.ErrUnexpectedEOF) && err == nil {
+		switch half := errors.Is(parseErr, io.ErrUnexpectedEOF); {
+		case half && err == nil:
 			continue
-		}
-		if err == io.EOF && parseErr != nil {
-			err = errNoHeader
+		case !half:
+			err = parseErr
+		case err == io.EOF, parseErr == errBegun && errors.Is(err, os.ErrDeadlineExceeded):
+			err = atEnd(parseErr)
 		}
 		if rest := b[h.size:]; len(rest) > 0 {
 			a.conn = &unread{Conn: a.conn, rest: rest}
 		}
 		h.size = 0 // it is taken
-		if parseErr == nil || err == nil {
-			err = parseErr
-		}
 		return h, err
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,7 +154,7 @@ func TestProxyHeaderLocal(t *testing.T) {
 // Where it is optional, a connection may begin as it likes.
 func TestProxyHeaderOptional(t *testing.T) {
 	announcedOver(t, announcing(tcp.ProxyOptional), func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
-		for _, first := range []string{"hello", "P", "PING", "\r", "\r\n\r", ""} {
+		for _, first := range []string{"hello", "P", "PING", "\r", "\r\n\r", "", "PROXYING is a word", "PROXY"} {
 			conn := dial()
 			line := first + "\n"
 			send(t, conn, line)
@@ -167,22 +168,28 @@ func TestProxyHeaderOptional(t *testing.T) {
 }
 
 // A client that says nothing is cut in time where a header is required, and where it
-// is optional the server speaks.
+// is optional the server speaks. A header that has begun is one: what is there of it is
+// not the client's.
 func TestProxyHeaderTimeout(t *testing.T) {
 	for _, mode := range []tcp.ProxyProtocol{tcp.ProxyRequired, tcp.ProxyOptional} {
 		cfg := announcing(mode)
 		cfg.ProxyHeaderTimeout = 300 * time.Millisecond
 		announcedOver(t, cfg, func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
-			for _, beginning := range []string{"", "PROXY TCP4 "} {
-				began := time.Now()
-				conn := dial()
-				send(t, conn, beginning)
+			binary := string(proxyproto.SIGV2)
+			begun := []string{"PROXY ", "PROXY TCP4 ", binary, formatted(t, 2, from4, to4)[:20]}
+			none := []string{"", "P", "PROXY", binary[:11]}
+			began, conns := time.Now(), map[string]net.Conn{}
+			for _, beginning := range append(begun, none...) {
+				conns[beginning] = dial()
+				send(t, conns[beginning], beginning)
+			}
+			for beginning, conn := range conns {
 				switch {
-				case mode == tcp.ProxyOptional:
+				case mode == tcp.ProxyOptional && slices.Contains(none, beginning):
 					greeting := fmt.Sprintf("%s to %s, 0 TLVs\n", conn.LocalAddr(), conn.RemoteAddr())
 					receive(t, conn, greeting)
 					send(t, conn, "hello\n")
-					receive(t, conn, beginning+"hello\n")
+					receive(t, conn, strings.ReplaceAll(beginning, "\r\n", "\n")+"hello\n")
 				default:
 					receiveReset(t, conn)
 				}
@@ -190,8 +197,12 @@ func TestProxyHeaderTimeout(t *testing.T) {
 					t.Errorf("after %v, want %v", took, cfg.ProxyHeaderTimeout)
 				}
 			}
-			if n := s.TCP.Stats().RefusedHeader; mode == tcp.ProxyRequired && n != 2 {
-				t.Errorf("%d refused, want 2", n)
+			want := uint64(len(begun))
+			if mode == tcp.ProxyRequired {
+				want += uint64(len(none))
+			}
+			if n := s.TCP.Stats().RefusedHeader; n != want {
+				t.Errorf("%d refused, want %d", n, want)
 			}
 		})
 	}
@@ -206,6 +217,12 @@ func TestProxyHeaderCutShort(t *testing.T) {
 		send(t, conn, "P")
 		endWriting(t, conn)
 		receiveAll(t, conn, fmt.Sprintf("%s to %s, 0 TLVs\nP\n", conn.LocalAddr(), conn.RemoteAddr()))
+		for _, beginning := range []string{"PROXY ", formatted(t, 2, from4, to4)[:20]} {
+			conn := dial()
+			send(t, conn, beginning)
+			endWriting(t, conn)
+			receiveReset(t, conn)
+		}
 	})
 }
 

@@ -87,7 +87,8 @@ func (s *Server) awaitHeader(d *door, a arrival) {
 }
 
 // readHeader waits for a header, but not for ever. Where it is optional, a peer that
-// says nothing has none: it may be waiting for the server to speak first.
+// says nothing, or not enough to tell, has none: it may be waiting for the server to
+// speak first.
 func (s *Server) readHeader(a *arrival) error {
 	conn := a.conn
 	conn.SetReadDeadline(time.Now().Add(s.announcing.timeout))

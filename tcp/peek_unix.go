@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 
@@ -32,7 +33,7 @@ func peekAt(fd int) (header, error) {
 	}
 	h, err := parseHeader(b[:n])
 	if errors.Is(err, io.ErrUnexpectedEOF) && finSeen(fd) {
-		err = errNoHeader // the rest does not come
+		err = atEnd(err)
 	}
 	return h, err
 }
@@ -74,8 +75,11 @@ func (a *arrival) await() (h header, err error) {
 		h, err = peekAt(int(fd))
 		return !errors.Is(err, io.ErrUnexpectedEOF)
 	})
-	if waitErr != nil {
-		return header{}, waitErr
+	switch {
+	case waitErr == nil:
+		return h, err
+	case err == errBegun && errors.Is(waitErr, os.ErrDeadlineExceeded):
+		return header{}, errCutShort
 	}
-	return h, err
+	return header{}, waitErr
 }
