@@ -46,7 +46,10 @@ func (c *TLSConfig) check(e *field.Errors) {
 	e.Check(c.MinVersion == "" || c.MinVersion == "1.2" || c.MinVersion == "1.3", "TLS.MinVersion", c.MinVersion, "must be 1.2 or 1.3")
 	switch {
 	case !c.enabled():
-		e.Check(c.ClientCA == "", "TLS.ClientCA", c.ClientCA, "needs a certificate of the server's own: set cert and key")
+		const reason = "needs a certificate of the server's own: set cert and key"
+		e.Check(c.ClientCA == "", "TLS.ClientCA", c.ClientCA, reason)
+		e.Check(len(c.ALPN) == 0, "TLS.ALPN", c.ALPN, reason)
+		e.Check(c.MinVersion != "1.3", "TLS.MinVersion", c.MinVersion, reason) // 1.2 is the default
 	case c.Key == "":
 		e.Check(false, "TLS.Key", c.Key, "must be set, as cert is")
 	case c.Cert == "":

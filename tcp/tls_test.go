@@ -370,7 +370,9 @@ func TestTLSValidate(t *testing.T) {
 		{func(c *tcp.TLSConfig) { c.Cert = junk }, "is of no use: tls: failed to find any PEM data"},
 		{func(c *tcp.TLSConfig) { c.Key = "missing" }, "no such file"},
 		{func(c *tcp.TLSConfig) { c.ClientCA = junk }, "TLS.ClientCA " + junk + ": is of no use: no certificate in PEM"},
-		{func(c *tcp.TLSConfig) { *c = tcp.TLSConfig{ClientCA: junk} }, "needs a certificate of the server's own"},
+		{func(c *tcp.TLSConfig) { *c = tcp.TLSConfig{ClientCA: junk} }, "TLS.ClientCA " + junk + ": needs a certificate of the server's own"},
+		{func(c *tcp.TLSConfig) { *c = tcp.TLSConfig{ALPN: []string{"h2"}} }, "TLS.ALPN [h2]: needs a certificate of the server's own"},
+		{func(c *tcp.TLSConfig) { *c = tcp.TLSConfig{MinVersion: "1.3"} }, "TLS.MinVersion 1.3: needs a certificate of the server's own"},
 		{func(c *tcp.TLSConfig) { c.MinVersion = "1.1" }, "TLS.MinVersion 1.1: must be 1.2 or 1.3"},
 	} {
 		cfg := tcp.Config{Address: "127.0.0.1:0", TLS: good}
