@@ -1,9 +1,11 @@
 package tcp
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -55,27 +57,86 @@ func (c *TLSConfig) check(e *field.Errors) {
 	case c.Cert == "":
 		e.Check(false, "TLS.Cert", c.Cert, "must be set, as key is")
 	default:
-		if _, err := tls.LoadX509KeyPair(c.Cert, c.Key); err != nil {
-			e.Check(false, "TLS.Cert", c.Cert, "is of no use: "+err.Error())
-		}
-	}
-	if c.ClientCA != "" {
-		if _, err := loadPool(c.ClientCA); err != nil {
-			e.Check(false, "TLS.ClientCA", c.ClientCA, "is of no use: "+err.Error())
-		}
+		c.parse(c.read(e), e)
 	}
 }
 
-func loadPool(file string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
+// texts are what is in the files: nil for one that is not set, or could not be read.
+type texts struct{ cert, key, clientCA []byte }
+
+// material is what texts have in them.
+type material struct {
+	cert    *tls.Certificate
+	clients *x509.CertPool // nil if they need no certificate
+}
+
+// read reads the files, and adds to e what is in the way of that.
+func (c *TLSConfig) read(e *field.Errors) texts {
+	read := func(name, file string) []byte {
+		if file == "" {
+			return nil
+		}
+		text, err := os.ReadFile(file)
+		if useless(e, name, file, err) {
+			return nil
+		}
+		return text
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
+	return texts{read("TLS.Cert", c.Cert), read("TLS.Key", c.Key), read("TLS.ClientCA", c.ClientCA)}
+}
+
+// parse makes of the texts what handshakes need, and adds to e what is wrong with them.
+func (c *TLSConfig) parse(t texts, e *field.Errors) (m material) {
+	if t.cert != nil {
+		_, err := certificatesIn(t.cert)
+		if !useless(e, "TLS.Cert", c.Cert, err) && t.key != nil {
+			cert, err := tls.X509KeyPair(t.cert, t.key)
+			useless(e, "TLS.Key", c.Key, err) // the certificate is as it should be
+			m.cert = &cert
+		}
+	}
+	if t.clientCA != nil {
+		certs, err := certificatesIn(t.clientCA)
+		useless(e, "TLS.ClientCA", c.ClientCA, err)
+		m.clients = x509.NewCertPool()
+		for _, cert := range certs {
+			m.clients.AddCert(cert)
+		}
+	}
+	return m
+}
+
+// useless adds err, if there is one, to e.
+func useless(e *field.Errors, name, file string, err error) bool {
+	if err != nil {
+		e.Check(false, name, file, "is of no use: "+err.Error())
+	}
+	return err != nil
+}
+
+// certificatesIn parses all certificates of a PEM file. crypto/x509 and crypto/tls skip
+// in silence what is cut short or damaged, and refuse later whom that was for.
+func certificatesIn(text []byte) (certs []*x509.Certificate, err error) {
+	begun, whole := bytes.Count(text, []byte("-----BEGIN ")), 0
+	block, rest := pem.Decode(text)
+	for ; block != nil; block, rest = pem.Decode(rest) {
+		whole++
+		if block.Type != "CERTIFICATE" {
+			continue // the key may be in the same file
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("block %d of it: %w", whole, err)
+		}
+		certs = append(certs, cert)
+	}
+	switch {
+	case begun != whole, len(certs) > 0 && len(bytes.TrimSpace(rest)) > 0:
+		return nil, fmt.Errorf("it is cut short or damaged: %d whole blocks", whole)
+	case len(certs) == 0:
 		return nil, errors.New("no certificate in PEM is in it")
 	}
-	return pool, nil
+	return certs, nil
 }
 
 // tlsConfig is what the server's handshakes go by; nil for a server without TLS.
@@ -125,12 +186,6 @@ type certificates struct {
 	stamps  [3]stamp
 	loaded  material
 	failing bool // the last reload failed, and that was logged
-}
-
-// material is what one reading of the files has given.
-type material struct {
-	cert    *tls.Certificate
-	clients *x509.CertPool
 }
 
 // stamp tells one state of a file from another.
@@ -187,16 +242,10 @@ func (c *certificates) load() error {
 }
 
 func (c *certificates) loadLocked() error {
-	cfg := &c.server.Config.TLS
-	cert, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
-	if err != nil {
+	cfg, e := &c.server.Config.TLS, field.Errors{}
+	m := cfg.parse(cfg.read(&e), &e)
+	if err := e.Err(); err != nil {
 		return err
-	}
-	m := material{cert: &cert}
-	if cfg.ClientCA != "" {
-		if m.clients, err = loadPool(cfg.ClientCA); err != nil {
-			return err
-		}
 	}
 	c.loaded = m
 	return nil

@@ -1,6 +1,7 @@
 package tcp_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -361,14 +362,19 @@ func TestTLSValidate(t *testing.T) {
 	good := tlsFiles(t, a).TLS
 	junk := filepath.Join(t.TempDir(), "junk.pem")
 	replace(t, junk, []byte("junk"))
+	others := tlsFiles(t, a).TLS.Key
 	for _, test := range []struct {
 		change func(c *tcp.TLSConfig)
 		want   string
 	}{
 		{func(c *tcp.TLSConfig) { c.Key = "" }, "TLS.Key : must be set"},
 		{func(c *tcp.TLSConfig) { c.Cert = "" }, "TLS.Cert : must be set"},
-		{func(c *tcp.TLSConfig) { c.Cert = junk }, "is of no use: tls: failed to find any PEM data"},
-		{func(c *tcp.TLSConfig) { c.Key = "missing" }, "no such file"},
+		{func(c *tcp.TLSConfig) { c.Cert = junk }, "TLS.Cert " + junk + ": is of no use: no certificate in PEM"},
+		{func(c *tcp.TLSConfig) { c.Cert = "missing" }, "TLS.Cert missing: is of no use: open missing"},
+		{func(c *tcp.TLSConfig) { c.Key = "missing" }, "TLS.Key missing: is of no use: open missing"},
+		{func(c *tcp.TLSConfig) { c.Key = junk }, "TLS.Key " + junk + ": is of no use: tls: failed to find any PEM data"},
+		{func(c *tcp.TLSConfig) { c.Key = c.Cert }, "TLS.Key " + good.Cert + ": is of no use: tls: found a certificate rather than a key"},
+		{func(c *tcp.TLSConfig) { c.Key = others }, "TLS.Key " + others + ": is of no use: tls: private key does not match public key"},
 		{func(c *tcp.TLSConfig) { c.ClientCA = junk }, "TLS.ClientCA " + junk + ": is of no use: no certificate in PEM"},
 		{func(c *tcp.TLSConfig) { *c = tcp.TLSConfig{ClientCA: junk} }, "TLS.ClientCA " + junk + ": needs a certificate of the server's own"},
 		{func(c *tcp.TLSConfig) { *c = tcp.TLSConfig{ALPN: []string{"h2"}} }, "TLS.ALPN [h2]: needs a certificate of the server's own"},
@@ -389,6 +395,81 @@ func TestTLSValidate(t *testing.T) {
 			}
 		}
 	}
+}
+
+// damage is a PEM file of two certificates with one of them not whole, in each way that a
+// file may come to that.
+func damage(t *testing.T, first, second []byte) map[string][]byte {
+	t.Helper()
+	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+	spoilt := bytes.Replace(second, []byte("\nMII"), []byte("\nAAA"), 1)
+	if bytes.Equal(spoilt, second) {
+		t.Fatal("nothing is spoilt")
+	}
+	return map[string][]byte{
+		"cut in the end line":  join(first, second[:len(second)-10]),
+		"cut in the midst":     join(first, second[:len(second)/2]),
+		"cut in the beginning": join(first, second[:5]),
+		"cut before another":   join(second[:len(second)/2], []byte("\n"), first),
+		"garbage in a line":    join(first, bytes.Replace(second, []byte("\nMII"), []byte("\n???"), 1)),
+		"no certificate in it": join(first, spoilt),
+		"that one first":       join(spoilt, first),
+	}
+}
+
+// A certificate that is not whole is not left out in silence: who has one that it has
+// signed would be refused.
+func TestDamagedCertificates(t *testing.T) {
+	a, b := newAuthority(t), newAuthority(t)
+	cfg := tlsFiles(t, a)
+	cfg.Address = "127.0.0.1:0"
+	cfg.TLS.ClientCA = filepath.Join(t.TempDir(), "clients.pem")
+	chain, err := os.ReadFile(cfg.TLS.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(what, want string) {
+		t.Helper()
+		ln, err := tcp.Listen(t.Context(), &cfg)
+		switch {
+		case err == nil && want != "":
+			t.Errorf("%s: no error", what)
+		case err != nil && (want == "" || !strings.Contains(err.Error(), want+" is of no use: ")):
+			t.Errorf("%s: %v", what, err)
+		}
+		if err == nil {
+			ln.Close()
+		}
+	}
+	for what, text := range damage(t, b.pem, a.pem) {
+		replace(t, cfg.TLS.ClientCA, text)
+		try("authorities, "+what, "TLS.ClientCA "+cfg.TLS.ClientCA+":")
+	}
+	replace(t, cfg.TLS.ClientCA, bytes.Join([][]byte{[]byte("# the old one\n"), a.pem, []byte("\n# the new one\n"), b.pem, []byte(" \r\n")}, nil))
+	try("authorities with remarks", "")
+	for what, text := range damage(t, chain, b.pem) {
+		replace(t, cfg.TLS.Cert, text)
+		try("chain, "+what, "TLS.Cert "+cfg.TLS.Cert+":")
+	}
+	replace(t, cfg.TLS.Cert, append(chain, b.pem...))
+	try("a whole chain", "")
+}
+
+// A bundle of authorities that is damaged while the server runs changes nothing.
+func TestTLSReloadOfDamagedAuthorities(t *testing.T) {
+	a, b := newAuthority(t), newAuthority(t)
+	cfg := tlsFiles(t, a)
+	good := a.client("first")
+	withClientCA(t, a, &cfg.TLS, good)
+	var log journal
+	cfg.Log = log.logger()
+	s := start(t, cfg, echo())
+	exchange(t, mustDialTLS(t, s.Addr, good), "hello\n")
+	replace(t, cfg.TLS.ClientCA, append(b.pem, a.pem[:len(a.pem)-10]...))
+	eventually(t, "it is noticed", func() bool {
+		exchange(t, mustDialTLS(t, s.Addr, good), "still here\n")
+		return len(log.find("certificates cannot be reloaded, going on with those before")) == 1
+	})
 }
 
 // Bytes that are no TLS cost one connection.
