@@ -26,6 +26,11 @@
 // descriptors, buffers or memory, or a client has gone before it was accepted,
 // the loop waits 5 ms, doubling to 1 s, and less when a connection ends.
 //
-// The package does no TLS and parses no protocol; it imports no configuration
-// library. Package config of this module reads its Config from a file.
+// # Before the handler
+//
+// The PROXY protocol's header and TLS come before a handler has its connection: what
+// they told is ProxyHeader and TLSState, for its context.
+//
+// The package parses no other protocol, and imports no configuration library.
+// Package config of this module reads its Config from a file.
 package tcp

@@ -279,5 +279,23 @@ func (s *Server) secure(ctx context.Context, ses *session) (serve func(), err er
 	if err := conn.HandshakeContext(bounded); err != nil {
 		return nil, err
 	}
-	return s.register(ctx, ses), nil
+	return s.register(context.WithValue(ctx, tlsKey{}, conn), ses), nil
+}
+
+// tlsKey is the context's key for TLSState; its value is a *tls.Conn.
+type tlsKey struct{}
+
+// TLSState returns what was agreed on in the handshake, for the context that the
+// connection's handler has (Client.Context, or Handle's): the client's certificates are
+// there, the protocol of ALPN, the server name. It is the caller's own copy, but for the
+// certificates, which must not be changed. It may be called at any time, from any
+// goroutine. Nil if the server does not speak TLS on the connection; what a listener of
+// TLS has that was given to Serve is not known here.
+func TLSState(ctx context.Context) *tls.ConnectionState {
+	conn, ok := ctx.Value(tlsKey{}).(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	state := conn.ConnectionState()
+	return &state
 }

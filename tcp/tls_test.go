@@ -219,30 +219,56 @@ func withClientCA(t *testing.T, a *authority, cfg *tcp.TLSConfig, client *tls.Co
 	client.Certificates = []tls.Certificate{cert}
 }
 
+// Handlers of each kind learn who their client is, and what was agreed, from the context.
 func TestMutualTLS(t *testing.T) {
-	a, other := newAuthority(t), newAuthority(t)
-	cfg := tlsFiles(t, a)
-	good := a.client("first")
-	withClientCA(t, a, &cfg.TLS, good)
-	seen := make(chan string, 1)
-	s := start(t, cfg, raw(func(conn net.Conn) {
+	seen := make(chan *tls.ConnectionState, 1)
+	look := func(ctx context.Context, conn net.Conn) {
 		defer conn.Close()
-		seen <- conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Subject.CommonName
-	}))
-	mustDialTLS(t, s.Addr, good)
-	if name := mustReceive(t, "the client's name", seen); name != "client" {
-		t.Errorf("the handler sees %q", name)
+		seen <- tcp.TLSState(ctx)
 	}
-	foreign := a.client("first")
-	withClientCA(t, other, &tcp.TLSConfig{Cert: filepath.Join(t.TempDir(), "x")}, foreign)
-	for name, client := range map[string]*tls.Config{"none": a.client("first"), "another's": foreign} {
-		conn, err := dialTLS(t, s.Addr, client)
-		if err == nil { // TLS 1.3: the answer comes after the client's part
-			_, err = conn.Read(make([]byte, 1))
-		}
-		if err == nil || !strings.Contains(err.Error(), "remote error: tls:") {
-			t.Errorf("certificate %s: %v, want the server's alert", name, err)
-		}
+	for name, h := range map[string]handler.Handler{
+		"own":  rawContext(look),
+		"func": handler.Func(look),
+		"frames": &handler.Frames{OnOpen: func(c *handler.Client) error {
+			seen <- tcp.TLSState(c.Context())
+			return handler.ErrClose
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, other := newAuthority(t), newAuthority(t)
+			cfg := tlsFiles(t, a)
+			cfg.TLS.ALPN = []string{"echo/1"}
+			good := a.client("first")
+			good.NextProtos = cfg.TLS.ALPN
+			withClientCA(t, a, &cfg.TLS, good)
+			s := start(t, cfg, h)
+			mustDialTLS(t, s.Addr, good)
+			switch state := mustReceive(t, "the state", seen); {
+			case state == nil:
+				t.Error("the handler sees no TLS")
+			case !state.HandshakeComplete || state.NegotiatedProtocol != "echo/1" || state.ServerName != "first":
+				t.Errorf("the handler sees %+v", state)
+			case len(state.VerifiedChains) != 1 || state.PeerCertificates[0].Subject.CommonName != "client":
+				t.Errorf("the handler sees the certificates %v", state.PeerCertificates)
+			}
+			foreign := a.client("first")
+			withClientCA(t, other, &tcp.TLSConfig{Cert: filepath.Join(t.TempDir(), "x")}, foreign)
+			for name, client := range map[string]*tls.Config{"none": a.client("first"), "another's": foreign} {
+				conn, err := dialTLS(t, s.Addr, client)
+				if err == nil { // TLS 1.3: the answer comes after the client's part
+					_, err = conn.Read(make([]byte, 1))
+				}
+				if err == nil || !strings.Contains(err.Error(), "remote error: tls:") {
+					t.Errorf("certificate %s: %v, want the server's alert", name, err)
+				}
+			}
+
+			s = start(t, tcp.Config{}, h)
+			dial(t, "tcp", s.Addr)
+			if state := mustReceive(t, "the state", seen); state != nil {
+				t.Errorf("without TLS the handler sees %+v", state)
+			}
+		})
 	}
 }
 
