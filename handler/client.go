@@ -45,8 +45,9 @@ type Client struct {
 	opened   stdatomic.Bool // OnOpen has set Value: others may see the client
 	draining stdatomic.Bool
 	paused   stdatomic.Bool
-	polled   bool // on an event loop: what the socket does not take is sent by the loop
-	direct   bool // tryWrite writes
+	resumed  stdatomic.Bool // since restartFrame has looked
+	polled   bool           // on an event loop: what the socket does not take is sent by the loop
+	direct   bool           // tryWrite writes
 
 	// Under mu.
 	busy    bool

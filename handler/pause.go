@@ -4,16 +4,33 @@ import "wireline/lib/frame"
 
 // Pause stops reading from the client: back-pressure from the application. No
 // further frame is begun until Resume; the one in progress is finished, and
-// what has arrived stays. A client is not cut for being silent meanwhile, and
-// its FIN or RST is seen after Resume. A drain ends a paused client without
+// what has arrived stays. A client is not cut for being silent meanwhile: Resume has
+// IdleTimeout, and FrameTimeout of a frame that has begun, run afresh. Its FIN or RST
+// is seen after Resume, too. A drain ends a paused client without
 // another frame. The client of a plain handler reads for itself: there it does
 // nothing.
 func (c *Client) Pause() { c.paused.Store(true) }
 
 // Resume goes on reading after Pause.
 func (c *Client) Resume() {
+	if !c.paused.Load() {
+		return
+	}
+	// Before the pause ends: a time-out may be looked at right after that.
+	c.wire.touch()
+	c.resumed.Store(true)
 	if c.paused.CompareAndSwap(true, false) {
 		c.wire.resume()
+	}
+}
+
+// restartFrame has the time of a frame that has begun run afresh, if there was a pause.
+func (c *Client) restartFrame() {
+	if c.resumed.Load() {
+		c.resumed.Store(false)
+		if c.partial != 0 {
+			c.partial = c.wire.last()
+		}
 	}
 }
 

@@ -148,7 +148,7 @@ func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
 				return false, true // until all is sent, or fails
 			}
 			s.unsent = false
-			s.resumed()
+			s.restart()
 		case c.paused.Load():
 			if c.draining.Load() {
 				c.end(ByServer, Drain, nil)
@@ -157,7 +157,7 @@ func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
 			s.idled = true
 			return false, true
 		case s.idled:
-			s.resumed()
+			s.idled = false
 		case s.left:
 			switch s.client.turn(s.eof, s.inLoop.Load(), until) {
 			case drained:
@@ -187,9 +187,8 @@ func (s *socket) serve(w *eventloop.Worker) (more, goesOn bool) {
 	}
 }
 
-// resumed has silence count from now.
-func (s *socket) resumed() {
-	s.idled = false
+// restart has silence count from now.
+func (s *socket) restart() {
 	s.touch()
 	if s.client.partial != 0 {
 		s.client.partial = s.last()

@@ -370,7 +370,7 @@ func (s *stream) resume() {
 }
 
 // awaitResume waits while the client is paused. It reports false when it has
-// an end meanwhile. Then, as after a wait, silence counts from now.
+// an end meanwhile.
 func (s *stream) awaitResume() bool {
 	for s.client.paused.Load() {
 		if s.client.stopping() {
@@ -378,10 +378,6 @@ func (s *stream) awaitResume() bool {
 			return false
 		}
 		<-s.resumed
-		s.touch()
-		if s.client.partial != 0 {
-			s.client.partial = s.last()
-		}
 	}
 	return true
 }

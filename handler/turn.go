@@ -45,6 +45,7 @@ func (c *Client) turn(eof, inline bool, until int64) verdict {
 	if c.in == nil {
 		return drained
 	}
+	c.restartFrame() // before what was read touches the wire
 	began := c.partial
 	b, ok, err := c.in.Next(c.codec().Codec, eof)
 	if ok || err != nil {
@@ -176,6 +177,7 @@ func (c *Client) endInput(reason Reason, err error) {
 // nextDue returns when the first time-out for reading ends, by the wire's clock;
 // zero if none runs.
 func (c *Client) nextDue() (due int64) {
+	c.restartFrame()
 	if idle := c.frames.IdleTimeout; idle > 0 {
 		due = c.wire.last() + int64(idle)
 	}
