@@ -279,13 +279,17 @@ func (s *socket) Expired() {
 // while a frame of the client is being served, which may wait for just that.
 func (s *socket) checkStall() {
 	c := &s.client
-	since := s.stalled.Load()
 	limit, late := c.writeLimit()
-	if since == 0 || limit == 0 {
+	if s.stalled.Load() == 0 || limit == 0 {
 		return
 	}
-	now := s.now()
 	c.mu.Lock()
+	// Until we had the lock the client may have taken something.
+	since, now := s.stalled.Load(), s.now()
+	if since == 0 {
+		c.mu.Unlock()
+		return
+	}
 	if queued := s.sendQueue(); c.out != nil && queued < c.out.queued {
 		// Progress of which no event tells: for that, a good part of the
 		// socket's buffer has to come free.
