@@ -40,7 +40,7 @@ func (h *Frames) RegisterSocket(ctx context.Context, fd int, session Session) bo
 
 const (
 	// loopBuffer is the size of the buffer that a loop reads into: so much is
-	// read at once. A client that does not take its replies keeps it, with the
+	// read at once. A client that does not take its replies keeps one, with the
 	// frames that are still to be served.
 	loopBuffer = 32 << 10
 
@@ -81,23 +81,33 @@ func (s *socket) leaveBuffer(w *eventloop.Worker) {
 		return
 	case !s.client.holds():
 		s.client.in = nil
-	case in.Cap() <= maxRest:
-		return
-	case in.Len() > maxRest && in.Cap() <= 8*in.Len():
+	case in.Cap() <= maxRest || fits(in.Cap(), in.Len()):
 		return
 	default:
-		s.client.in = frame.NewBuffer(in.Len())
+		size := in.Len()
+		if size > maxRest {
+			size *= 2 // it is read into
+		}
+		s.client.in = frame.NewBuffer(size)
 		in.MoveTo(s.client.in)
 	}
 	in.Reset()
 	own, _ := w.Local.(*frame.Buffer)
 	switch {
-	case in.Cap() <= maxRest: // too small for a read
+	case in.Cap() < pooledSize: // too small for others
 	case own == nil && keeps(w, in.Cap()):
 		w.Local = in
 	case in.Cap() <= maxPooled:
 		buffers.Put(in)
 	}
+}
+
+// fits reports whether a buffer of that size suits what is left in it. A large one,
+// which has grown for a long frame, may be eight times as large, for a loop that is
+// faster than the client comes here again and again, and would copy the frame each time
+// that it has grown.
+func fits(size, rest int) bool {
+	return rest > maxRest && (size <= 2*rest || size > loopBuffer && size <= 8*rest)
 }
 
 // keeps reports whether w should keep a buffer of that size for its next turn.

@@ -254,6 +254,42 @@ func TestLongFramesLeaveNoLargeBuffers(t *testing.T) {
 	})
 }
 
+// A part of a frame is kept in a buffer that fits, not in the one that a loop reads
+// into.
+func TestPartsOfFramesKeepNoLargeBuffers(t *testing.T) {
+	const clients = 100
+	for _, rest := range []int{100, 4100, 9000} {
+		t.Run(fmt.Sprint(rest), func(t *testing.T) {
+			h := &handler.Frames{Codec: frame.Length{Max: 2 << 20}, Serve: func(c *handler.Client, _ []byte) error {
+				_, err := io.WriteString(c, "k")
+				return err
+			}}
+			server := tcptest.NewServer(h)
+			defer server.Close()
+			begun := make([]byte, 4+4+rest) // an empty frame, whose reply tells that it was read
+			begun[4+1] = 0x10               // 1 MiB follows
+			conns := make([]net.Conn, clients)
+			for i := range conns {
+				conns[i] = server.Dial()
+				defer conns[i].Close()
+				conns[i].SetDeadline(time.Now().Add(patience))
+				send(t, conns[i], string(begun[:4]))
+				receive(t, conns[i], "k")
+			}
+			before := heap()
+			for _, conn := range conns {
+				send(t, conn, string(begun))
+				receive(t, conn, "k")
+			}
+			// The reply comes before the end of its turn.
+			most := int64(rest*5/2 + 2<<10) // with the allocator's rounding
+			eventually(t, fmt.Sprintf("a client keeps no more than %d bytes", most), func() bool {
+				return (heap()-before)/clients <= most
+			})
+		})
+	}
+}
+
 // A client that waits, and has nothing left to be served, has no buffer, however the
 // last of it came to be served: here after a pause.
 func TestIdleClientsHaveNoBuffer(t *testing.T) {

@@ -8,8 +8,11 @@ import (
 	"wireline/lib/frame"
 )
 
+// pooledSize is the size of the smallest buffer in buffers: so much is read at once.
+const pooledSize = 16 << 10
+
 // buffers holds the frame.Buffers of clients that have nothing to split.
-var buffers = sync.Pool{New: func() any { return frame.NewBuffer(16 << 10) }}
+var buffers = sync.Pool{New: func() any { return frame.NewBuffer(pooledSize) }}
 
 // A turn looks at the clock after so many frames of one client first, after twice
 // as many then, and so on. The step is bounded, for the next frames may take longer.
