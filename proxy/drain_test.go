@@ -16,7 +16,7 @@ import (
 // nothing does.
 func TestDrain(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
-		s := tr.serve(t, proxy.Config{DrainQuiet: time.Second})
+		s := tr.serve(t, proxy.Config{DrainQuiet: time.Second, IdleTimeout: time.Hour})
 		quiet, quietUp := s.pair()
 		busy, busyUp := s.pair()
 		stop, stopped := make(chan struct{}), make(chan int64, 1)
@@ -63,10 +63,34 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// A pair that has something to write when the drain begins is closed when that is
+// written.
+func TestDrainOfASlowReader(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		s := tr.serve(t, proxy.Config{IdleTimeout: time.Hour})
+		quiet, quietUp := s.pair()
+		client, upstream := s.pair()
+		n := fill(t, upstream)
+		done := make(chan error, 1)
+		go func() { done <- s.shutdown(patience) }()
+		receiveAll(t, quiet, "") // so the drain has begun
+		receiveAll(t, quietUp, "")
+		if got, err := io.Copy(io.Discard, client); got != n || err != nil {
+			t.Errorf("the client gets %d of %d bytes, then %v", got, n, err)
+		}
+		receiveAll(t, upstream, "")
+		client.Close()
+		upstream.Close()
+		if err := <-done; err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+}
+
 // What does not come to rest is reset when the time is up.
 func TestDrainCuts(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
-		s := tr.serve(t, proxy.Config{})
+		s := tr.serve(t, proxy.Config{IdleTimeout: time.Hour})
 		client, upstream := s.pair()
 		flooded := make(chan error, 1)
 		go func() {

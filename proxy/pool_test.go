@@ -145,6 +145,8 @@ func TestReuse(t *testing.T) {
 		s := tr.serve(t, proxy.Config{
 			Pool:   proxy.PoolConfig{Size: 1, Reuse: true, Rest: 50 * time.Millisecond},
 			Health: proxy.HealthConfig{Fall: 1 << 20},
+
+			IdleTimeout: time.Hour,
 		})
 		upstream := s.accept()
 		s.awaitPool(1)
@@ -166,6 +168,27 @@ func TestReuse(t *testing.T) {
 		}
 		if p := s.pool(); p.Reused != 5 || p.Hits != 5 || p.Misses != 0 || p.Dead != 0 {
 			t.Errorf("%+v, want the same connection each time", p)
+		}
+	})
+}
+
+// A client that has left, and is slow to take its reply, sees its end all the same.
+func TestReuseOfASlowReader(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		s := tr.serve(t, proxy.Config{IdleTimeout: time.Hour, Pool: proxy.PoolConfig{Size: 1, Reuse: true}})
+		upstream := s.accept()
+		s.awaitPool(1)
+		client := s.connect()
+		send(t, client, "get")
+		receive(t, upstream, "get")
+		n := fill(t, upstream)
+		closeWrite(t, client)
+		time.Sleep(100 * time.Millisecond) // for the FIN to be read
+		if got, err := io.Copy(io.Discard, client); got != n || err != nil {
+			t.Errorf("the client gets %d of %d bytes, then %v", got, n, err)
+		}
+		if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.FIN {
+			t.Errorf("by %s, %s", r.By, r.Reason)
 		}
 	})
 }
@@ -205,7 +228,7 @@ func TestReuseOfClean(t *testing.T) {
 		for name, leave := range leave {
 			t.Run(tr.name+", "+name, func(t *testing.T) {
 				t.Parallel()
-				s := tr.serve(t, proxy.Config{Pool: proxy.PoolConfig{Size: 1, Reuse: true}})
+				s := tr.serve(t, proxy.Config{IdleTimeout: time.Hour, Pool: proxy.PoolConfig{Size: 1, Reuse: true}})
 				old := s.accept()
 				s.awaitPool(1)
 				client := s.connect()
@@ -234,7 +257,7 @@ func TestReuseUnderLoad(t *testing.T) {
 	for _, tr := range []transport{transports[0], transports[3]} {
 		t.Run(tr.name, func(t *testing.T) {
 			t.Parallel()
-			s := tr.serve(t, proxy.Config{Pool: proxy.PoolConfig{Size: 4, Reuse: true}})
+			s := tr.serve(t, proxy.Config{IdleTimeout: time.Hour, Pool: proxy.PoolConfig{Size: 4, Reuse: true}})
 			newLineServer(s.upstream)
 			var wg sync.WaitGroup
 			for worker := range 8 {

@@ -134,9 +134,9 @@ func (r *relay) copy(dst, src *side) {
 func (r *relay) write(dst *side, p []byte) bool {
 	dst.writing.Store(true)
 	n, err := dst.conn.Write(p)
-	dst.writing.Store(false)
 	dst.written.Add(int64(n))
-	r.touch()
+	r.touch() // before it is not writing any more: that was not silence
+	dst.writing.Store(false)
 	if err == nil {
 		return true
 	}
@@ -277,8 +277,9 @@ func (r *relay) watch() {
 }
 
 // due returns when the first time-out ends, and what it is called; zero if there is
-// none.
+// none. What has no name is the time to look again.
 func (r *relay) due() (at time.Time, why handler.Reason) {
+	writing := r.writing() // asked first; see write
 	last := r.begin.Add(time.Duration(r.activity.Load()))
 	earlier := func(limit time.Duration, since time.Time, reason handler.Reason) {
 		if end := since.Add(limit); at.IsZero() || end.Before(at) {
@@ -291,10 +292,18 @@ func (r *relay) due() (at time.Time, why handler.Reason) {
 	if limit := r.proxy.cfg.HalfCloseTimeout; limit > 0 && !r.half.IsZero() {
 		earlier(limit, r.half, handler.HalfCloseTimeout)
 	}
-	if r.draining && !r.writing() {
+	resting := !r.resting.IsZero() && !r.upstream.ended.Load()
+	if !r.draining && !resting {
+		return at, why
+	}
+	if writing { // nobody tells when that is over
+		earlier(lookAgain, time.Now(), "")
+		return at, why
+	}
+	if r.draining {
 		earlier(r.proxy.cfg.drainQuiet(), last, handler.Drain)
 	}
-	if !r.resting.IsZero() && !r.writing() && !r.upstream.ended.Load() {
+	if resting {
 		since := r.resting
 		if last.After(since) {
 			since = last
@@ -311,8 +320,6 @@ func (r *relay) writing() bool { return r.client.writing.Load() || r.upstream.wr
 func (r *relay) armLocked() {
 	switch at, _ := r.due(); {
 	case r.timer == nil, r.stopped:
-	case at.IsZero() && (r.draining || !r.resting.IsZero()): // when what is being written is
-		r.timer.Reset(lookAgain)
 	case at.IsZero():
 		r.timer.Stop()
 	default:
@@ -324,7 +331,7 @@ func (r *relay) armLocked() {
 func (r *relay) check() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if at, why := r.due(); !r.stopped && !at.IsZero() && time.Until(at) <= 0 {
+	if at, why := r.due(); !r.stopped && why != "" && time.Until(at) <= 0 {
 		if why == handler.FIN { // the upstream has had its rest
 			r.kept = true
 			r.stopLocked()

@@ -110,17 +110,23 @@ func flood(conn net.Conn) (n int64, err error) {
 	}
 }
 
+// fill writes until the other side would have to read, and tells how much that was.
+func fill(t *testing.T, conn net.Conn) int64 {
+	t.Helper()
+	conn.SetWriteDeadline(time.Now().Add(time.Second))
+	n, err := flood(conn)
+	if ended(err) != "open" {
+		t.Fatalf("the writer sees %v, want that it has to wait", err)
+	}
+	return n
+}
+
 // A slow reader slows the writer down: what is in between is bounded.
 func TestBackPressure(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
 		s := tr.serve(t, proxy.Config{})
 		client, _ := s.pair()
-		client.SetWriteDeadline(time.Now().Add(time.Second))
-		n, err := flood(client)
-		if ended(err) != "open" {
-			t.Fatalf("the writer sees %v, want that it has to wait", err)
-		}
-		if n > 32<<20 { // two connections' buffers
+		if n := fill(t, client); n > 32<<20 { // two connections' buffers
 			t.Errorf("%d MiB are on their way", n>>20)
 		}
 	})
