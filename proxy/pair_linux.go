@@ -34,7 +34,7 @@ type pair struct {
 	draining bool
 	lastUp   bool  // the last bytes that were read are the upstream's
 	activity int64 // the last byte either way, by the loop's clock
-	half     int64 // when the first direction has ended; zero while none has
+	half     int64 // when the first FIN was passed on, or would have been; zero before
 	resting  int64 // when the client has left an upstream that is to be used again
 	until    int64 // when parting or resetting is over
 
@@ -276,7 +276,7 @@ func (p *pair) conclude(now int64) {
 		c.resetWhenSent(now)
 	case c.finSent && u.finSent:
 		p.phase = closing
-	case u.finSent || c.finSent:
+	case u.finSent || c.finSent || p.resting != 0:
 		if p.half == 0 {
 			p.half = now
 		}

@@ -33,7 +33,7 @@ type relay struct {
 	mu       sync.Mutex
 	base     // under mu
 	timer    *time.Timer
-	half     time.Time // when the first direction has ended
+	half     time.Time // when the first FIN was passed on, or would have been
 	resting  time.Time // when the client has left an upstream that is to be used again
 	draining bool
 	stopped  bool // both directions are interrupted, or both have ended
@@ -196,9 +196,7 @@ func (r *relay) closeWrite(dst, src *side) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.end(src.party, handler.FIN, nil)
-	if r.half.IsZero() {
-		r.half = time.Now()
-	}
+	r.halfClosed()
 	if errors.Is(err, errors.ErrUnsupported) {
 		r.stopLocked()
 	}
@@ -215,8 +213,16 @@ func (r *relay) keep() bool {
 	}
 	r.end(handler.ByClient, handler.FIN, nil)
 	r.resting = time.Now()
+	r.halfClosed()
 	r.armLocked()
 	return true
+}
+
+// halfClosed notes when the first FIN was passed on, or would have been.
+func (r *relay) halfClosed() {
+	if r.half.IsZero() {
+		r.half = time.Now()
+	}
 }
 
 // close closes both sides as their end demands, when both directions are over.

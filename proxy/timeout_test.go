@@ -157,6 +157,38 @@ func TestHalfCloseTimeout(t *testing.T) {
 	})
 }
 
+// With reuse too, where the upstream is not told of the FIN.
+func TestHalfCloseTimeoutWithReuse(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		const limit = time.Second
+		s := tr.serve(t, proxy.Config{
+			HalfCloseTimeout: limit,
+			Pool:             proxy.PoolConfig{Size: 1, Reuse: true, Rest: time.Minute},
+		})
+		upstream := s.accept()
+		s.awaitPool(1)
+		client := s.connect()
+		send(t, client, "monitor")
+		receive(t, upstream, "monitor")
+		send(t, upstream, "on")
+		receive(t, client, "on")
+		began := time.Now()
+		closeWrite(t, client)
+		send(t, upstream, "late")
+		receive(t, client, "late")
+		_, err := io.Copy(io.Discard, client)
+		if took := time.Since(began); took < limit*9/10 || took > limit+slack {
+			t.Errorf("ended after %v, want %v", took, limit)
+		}
+		if tr.upstream != "unix" && ended(err) != "reset" {
+			t.Errorf("the client sees %v, want a reset", err)
+		}
+		if r := s.records.next(t); r.Reason != handler.HalfCloseTimeout || r.By != handler.ByServer {
+			t.Errorf("by %s, %s; want the half-close time-out", r.By, r.Reason)
+		}
+	})
+}
+
 func TestHalfClose(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
 		s := tr.serve(t, proxy.Config{})
