@@ -22,12 +22,38 @@ func AwaitReset(conn net.Conn) (broken error) {
 	if err != nil {
 		return nil
 	}
-	raw.Read(func(fd uintptr) bool {
-		errno, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
-		if err == nil && errno != 0 {
-			broken = os.NewSyscallError("read", syscall.Errno(errno))
-		}
-		return err != nil || errno != 0
+	raw.Read(func(fd uintptr) (over bool) {
+		broken, over = takeError(int(fd))
+		return over
 	})
 	return broken
+}
+
+// Broken returns what has broken a connection, as a Read would tell that had nothing else
+// to return; nil if nothing has, or nothing can be told. It tells once: a Read after that
+// returns what has arrived, and then io.EOF.
+func Broken(conn net.Conn) (broken error) {
+	inner := innermost(conn)
+	if c, ok := inner.(interface{ WasReset() bool }); ok { // in memory, as of tcptest
+		if c.WasReset() {
+			broken = os.NewSyscallError("read", syscall.ECONNRESET)
+		}
+		return broken
+	}
+	if sc, ok := inner.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			raw.Control(func(fd uintptr) { broken, _ = takeError(int(fd)) })
+		}
+	}
+	return broken
+}
+
+// takeError takes the error that waits on a socket. It reports whether there will not be
+// another.
+func takeError(fd int) (waits error, over bool) {
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && errno != 0 {
+		waits = os.NewSyscallError("read", syscall.Errno(errno))
+	}
+	return waits, err != nil || errno != 0
 }

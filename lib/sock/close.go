@@ -100,17 +100,21 @@ func Reset(conn net.Conn) error {
 	return err
 }
 
-// ResetWhenSent is Reset, but waits until the peer has what was written before, for
-// as long as limit at most: a RST makes the kernel throw away what it still has to
-// send.
+// ResetWhenSent is Reset, but waits until the peer has what was written before, unless
+// it has taken nothing for as long as limit: a RST makes the kernel throw away what it
+// still has to send.
 func ResetWhenSent(conn net.Conn, limit time.Duration) error {
-	if unsent(conn) > 0 {
+	if left := Unacknowledged(conn); left > 0 {
 		timer, ticker := time.NewTimer(limit), time.NewTicker(sentEvery)
 		defer timer.Stop()
 		defer ticker.Stop()
-		for over := false; !over && unsent(conn) > 0; {
+		for over := false; !over && left > 0; {
 			select {
 			case <-ticker.C:
+				if now := Unacknowledged(conn); now < left {
+					left = now
+					timer.Reset(limit)
+				}
 			case <-timer.C:
 				over = true
 			}

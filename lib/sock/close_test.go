@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 
 	"wireline/lib/sock"
+	"wireline/tcptest"
 )
 
 // pair is a connection over the loopback interface.
@@ -86,6 +88,38 @@ func TestCloseWrite(t *testing.T) {
 	}
 }
 
+// Who does not read can ask.
+func TestBroken(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("nothing tells")
+	}
+	client, server := pair(t, "tcp", "127.0.0.1:0")
+	client.Write([]byte("x"))
+	sock.CloseWrite(client)
+	if err := sock.Broken(server); err != nil {
+		t.Errorf("after a FIN: %v", err)
+	}
+	sock.Reset(client)
+	var err error
+	for end := time.Now().Add(10 * time.Second); err == nil && time.Now().Before(end); {
+		err = sock.Broken(wrapper{server})
+	}
+	if !sock.IsReset(err) {
+		t.Errorf("after a RST: %v", err)
+	}
+	if b, err := io.ReadAll(server); string(b) != "x" || err != nil {
+		t.Errorf("then read %q, %v", b, err)
+	}
+	memory, peer := tcptest.Pipe()
+	if err := sock.Broken(memory); err != nil {
+		t.Errorf("in memory: %v", err)
+	}
+	peer.Reset()
+	if err := sock.Broken(memory); !sock.IsReset(err) {
+		t.Errorf("in memory, after a RST: %v", err)
+	}
+}
+
 // What was written before arrives, although the peer reads it later.
 func TestResetWhenSent(t *testing.T) {
 	for range 20 {
@@ -99,6 +133,35 @@ func TestResetWhenSent(t *testing.T) {
 		if n != int64(len(text)) || !sock.IsReset(err) {
 			t.Fatalf("the peer reads %d of %d bytes, then %v; want a reset", n, len(text), err)
 		}
+	}
+}
+
+// A peer that goes on reading gets it all, however long that takes.
+func TestResetWhenSentToASlowReader(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("what is sent cannot be told")
+	}
+	client, server := pair(t, "tcp", "127.0.0.1:0")
+	server.SetWriteDeadline(time.Now().Add(time.Second))
+	var sent int64
+	for text := make([]byte, 64<<10); ; {
+		n, err := server.Write(text)
+		if sent += int64(n); err != nil {
+			break
+		}
+	}
+	const limit = 2 * time.Second
+	go sock.ResetWhenSent(server, limit)
+	const steps = 40
+	var got int64
+	for range steps { // twice the limit
+		time.Sleep(limit * 2 / steps)
+		n, _ := io.CopyN(io.Discard, client, sent/steps)
+		got += n
+	}
+	rest, err := io.Copy(io.Discard, client)
+	if got+rest != sent || !sock.IsReset(err) {
+		t.Errorf("the peer reads %d of %d bytes, then %v; want a reset", got+rest, sent, err)
 	}
 }
 

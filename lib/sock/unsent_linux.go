@@ -17,8 +17,8 @@ func Unsent(fd int) int {
 	return n
 }
 
-// unsent is Unsent of the socket under conn.
-func unsent(conn net.Conn) (n int) {
+// Unacknowledged is Unsent of the socket under conn.
+func Unacknowledged(conn net.Conn) (n int) {
 	onSocket(conn, func(fd int) { n = Unsent(fd) })
 	return n
 }

@@ -4,8 +4,8 @@ package sock
 
 import "net"
 
-// unsent is of unsent_linux.go. Here it cannot be told.
-func unsent(net.Conn) int { return 0 }
+// Unacknowledged is of unsent_linux.go. Here it cannot be told.
+func Unacknowledged(net.Conn) int { return 0 }
 
 // tellsAcknowledged is of unsent_linux.go too.
 const tellsAcknowledged = false
