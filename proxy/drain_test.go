@@ -67,7 +67,7 @@ func TestDrain(t *testing.T) {
 // written.
 func TestDrainOfASlowReader(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
-		s := tr.serve(t, proxy.Config{IdleTimeout: time.Hour})
+		s := tr.serve(t, proxy.Config{DrainQuiet: time.Second, IdleTimeout: time.Hour})
 		quiet, quietUp := s.pair()
 		client, upstream := s.pair()
 		n := fill(t, upstream)

@@ -175,7 +175,7 @@ func TestReuse(t *testing.T) {
 // A client that has left, and is slow to take its reply, sees its end all the same.
 func TestReuseOfASlowReader(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
-		s := tr.serve(t, proxy.Config{IdleTimeout: time.Hour, Pool: proxy.PoolConfig{Size: 1, Reuse: true}})
+		s := tr.serve(t, proxy.Config{IdleTimeout: time.Hour, Pool: proxy.PoolConfig{Size: 1, Reuse: true, Rest: time.Second}})
 		upstream := s.accept()
 		s.awaitPool(1)
 		client := s.connect()
