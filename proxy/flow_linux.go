@@ -62,7 +62,7 @@ func (e *end) pump(w *eventloop.Worker, now int64) (more bool) {
 	to, f := e.other(), &e.flow
 	for reads, end := 0, f.read+turnBytes; ; reads++ {
 		switch {
-		case e.pair.phase != relaying || to.broken:
+		case e.pair.phase > resetting || to.broken:
 			return false
 		case f.pending():
 			if to.full || !e.send(to, now) {
@@ -146,16 +146,16 @@ func (e *end) took(n int, errno unix.Errno, now int64) bool {
 	return false
 }
 
-// breaks notes that the connection is broken.
+// breaks notes that the connection is broken. Nobody takes what waits for it.
 func (e *end) breaks(err error) {
 	e.broken = true
+	e.other().flow.drop(&e.pair.proxy.engine.pipes)
 	e.pair.endIO(e.party(), err)
 }
 
 // failedTo notes that a write failed. What that side has sent before is still read,
 // and is relayed.
 func (e *end) failedTo(to *end, errno unix.Errno) {
-	e.flow.drop(&e.pair.proxy.engine.pipes)
 	to.breaks(os.NewSyscallError("write", errno))
 	to.unread = true
 	to.Wake()

@@ -17,7 +17,9 @@ const (
 	// cannot be said when it may.
 	lookAgain = 20 * time.Millisecond
 
-	// sentTime is how long a reset waits for the bytes before it to be delivered.
+	// sentTime is how long a reset waits while none of the bytes before it are taken.
+	// It is also how often it is looked at who waits for the other side to take something
+	// on the goroutine path.
 	sentTime = time.Second
 
 	// bufferSize is how much is copied at once.

@@ -36,10 +36,10 @@ type pair struct {
 	activity int64 // the last byte either way, by the loop's clock
 	half     int64 // when the first FIN was passed on, or would have been; zero before
 	resting  int64 // when the client has left an upstream that is to be used again
-	until    int64 // when parting or resetting is over
+	until    int64 // when parting is over, or resetting if nothing is taken
 
-	// How much the kernel had not delivered when the idle time-out was over; see
-	// stalled.
+	// How much the kernel had not delivered when the idle time-out was over, or while
+	// resetting when it was last asked; see stalled and takes.
 	unsent  int
 	sampled int64 // when that was; zero if it was not asked for
 
@@ -52,7 +52,7 @@ type phase uint8
 const (
 	connecting phase = iota // there is no upstream yet, and the client is on no loop
 	relaying
-	resetting // one side is broken; the other is reset when it has all that came before
+	resetting // one side is broken; the other takes all that came before, and is reset
 	parting   // both have their FIN from the proxy, and may still be sending
 	closing   // each side is closed by who serves it
 )
@@ -66,6 +66,7 @@ type end struct {
 	unix    bool // it is a unix socket
 	unread  bool // there may be something to read
 	hup     bool // the end of the stream, or an error, is there to be read
+	told    bool // the loop has told so, and it was not asked which it is
 	eof     bool // it was read
 	finSent bool // the end of the other side's stream was passed on
 	broken  bool // the connection was reset, or failed otherwise
@@ -202,7 +203,7 @@ func (e *end) Ready(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 		e.unread = true
 	}
 	if ev&eventloop.Hup != 0 {
-		e.unread, e.hup = true, true
+		e.unread, e.hup, e.told = true, true, true
 	}
 	more = p.step(w)
 	last := false
@@ -245,7 +246,7 @@ func (p *pair) step(w *eventloop.Worker) (more bool) {
 		now = p.group.Now()
 	}
 	switch p.phase {
-	case relaying:
+	case relaying, resetting:
 		more = p.client.pump(w, now)
 		more = p.upstream.pump(w, now) || more
 		p.client.lookForReset()
@@ -262,17 +263,17 @@ func (p *pair) step(w *eventloop.Worker) (more bool) {
 // conclude looks whether both directions, or one side, have come to their end.
 func (p *pair) conclude(now int64) {
 	c, u := &p.client, &p.upstream
-	if p.resting != 0 && u.eof && !u.finSent {
+	if p.phase == relaying && p.resting != 0 && u.eof && !u.finSent {
 		u.shut(now) // it is not to be used again after all
 	}
 	switch {
-	case p.phase != relaying:
 	case c.broken && u.broken: // nobody is there to take anything
 		c.reset, u.reset = true, true
 		p.phase = closing
-	case c.broken && c.exhausted():
+	case p.phase != relaying:
+	case c.broken:
 		u.resetWhenSent(now)
-	case u.broken && u.exhausted():
+	case u.broken:
 		c.resetWhenSent(now)
 	case c.finSent && u.finSent:
 		p.phase = closing
@@ -283,28 +284,41 @@ func (p *pair) conclude(now int64) {
 	}
 }
 
-// lookForReset notes that a side whose FIN was read is broken: there is nothing to be
-// read that would tell.
+// lookForReset notes that a side is broken where no read tells: its FIN was read, or it
+// is not read from, as the other side takes nothing. Only what has broken it leaves an
+// error: a FIN does not, however long it waits to be read.
 func (e *end) lookForReset() {
-	if !e.eof || !e.hup || e.broken {
+	if !e.told || e.broken || !e.eof && !e.flow.pending() {
 		return
 	}
-	e.hup = false // until the next event
+	e.told = false // until the next event
 	if errno, err := unix.GetsockoptInt(e.FD(), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && errno != 0 {
 		e.breaks(os.NewSyscallError("read", unix.Errno(errno)))
 	}
 }
 
-// exhausted reports whether all that e has sent is with the other side's socket.
-func (e *end) exhausted() bool { return e.eof && !e.flow.pending() }
-
 // resetWhenSent passes on that the other side is broken. A RST makes the kernel throw
-// away what it still has to send, so that is waited for.
+// away what it still has to send, so that is waited for, and all that is still to be read
+// of the other side.
 func (e *end) resetWhenSent(now int64) {
 	p := e.pair
 	e.reset, e.other().reset = true, true
 	p.phase = resetting
-	p.until = now + int64(sentTime)
+	p.unsent = -1 // not asked yet
+	e.takes(now)
+}
+
+// takes reports whether there is something for e to take, and it still does.
+func (e *end) takes(now int64) bool {
+	p, from := e.pair, e.other()
+	unsent := sock.Unsent(e.FD())
+	if from.eof && !from.flow.pending() && unsent == 0 {
+		return false
+	}
+	if unsent != p.unsent {
+		p.unsent, p.until = unsent, now+int64(sentTime)
+	}
+	return now < max(p.until, p.activity+int64(sentTime))
 }
 
 // close gives up the socket, which the caller serves, and reports whether it was the
@@ -373,7 +387,7 @@ func (p *pair) checkTime(now int64) {
 		if e.broken {
 			e = &p.upstream
 		}
-		if now >= p.until || sock.Unsent(e.FD()) == 0 {
+		if !e.takes(now) {
 			p.phase = closing
 		}
 	case parting:
@@ -459,7 +473,7 @@ func (p *pair) arm() {
 	case relaying:
 		at, _ = p.due()
 	case resetting:
-		at = 1 // soon
+		at = p.group.Now() + int64(lookAgain/4)
 	case parting:
 		at = p.until
 	}

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -235,6 +236,114 @@ func TestNamedTwice(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A RST is noticed also while the other side takes nothing, and so nothing is read. That
+// side is told; it sees what the proxy had for it only if it reads.
+func TestResetOfAFlooder(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		if !tr.tellsReset() {
+			t.Skip("there is none, or nothing tells of it")
+		}
+		s := tr.serve(t, proxy.Config{})
+		client, upstream := s.pair()
+		fill(t, client)
+		sock.Reset(client)
+		if r := s.records.next(t); r.Reason != handler.Reset || r.By != handler.ByClient {
+			t.Errorf("by %s, %s; want the client's reset", r.By, r.Reason)
+		}
+		if err := writeUntilBroken(upstream); !isReset(err) {
+			t.Errorf("the upstream sees %v, want a reset", err)
+		}
+	})
+}
+
+// The other way, while both take nothing.
+func TestResetOfAFloodingUpstream(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		if tr.upstream == "unix" || runtime.GOOS == "windows" {
+			t.Skip("there is none, or nothing tells of it")
+		}
+		s := tr.serve(t, proxy.Config{})
+		client, upstream := s.pair()
+		fill(t, client)
+		fill(t, upstream)
+		sock.Reset(upstream)
+		if r := s.records.next(t); r.Reason != handler.Reset || r.By != handler.ByUpstream {
+			t.Errorf("by %s, %s; want the upstream's reset", r.By, r.Reason)
+		}
+		client.SetDeadline(time.Now().Add(patience))
+		if err := writeUntilBroken(client); !isReset(err) {
+			t.Errorf("the client sees %v, want a reset", err)
+		}
+	})
+}
+
+// A client that has sent much and a FIN is not a dead one, however slow its reader is.
+func TestFINOfAFlooder(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		if tr.name == "TLS" {
+			t.Skip("a Write whose time is over is its last")
+		}
+		s := tr.serve(t, proxy.Config{})
+		client, upstream := s.pair()
+		n := fill(t, client)
+		client.SetDeadline(time.Now().Add(patience))
+		closeWrite(t, client)
+		time.Sleep(3 * time.Second) // more than a dead one has
+		if got, err := io.Copy(io.Discard, upstream); got != n || err != nil {
+			t.Errorf("the upstream gets %d of %d bytes, then %v", got, n, err)
+		}
+	})
+}
+
+// A reader that goes on reading gets all that the proxy had before the RST.
+func TestResetAfterSlowReading(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		if !tr.tellsReset() {
+			t.Skip("there is none, or nothing tells of it")
+		}
+		s := tr.serve(t, proxy.Config{})
+		client, upstream := s.pair()
+		n := fill(t, client)
+		sock.Reset(client)
+		upstream.SetReadDeadline(time.Now().Add(patience))
+		const step = 50 * time.Millisecond
+		var got int64
+		var slowest time.Duration
+		for last := time.Now(); ; {
+			m, err := io.CopyN(io.Discard, upstream, n/64)
+			got += m
+			slowest, last = max(slowest, time.Since(last)), time.Now()
+			if err != nil {
+				break
+			}
+			time.Sleep(step)
+		}
+		if slowest > 10*step {
+			t.Skipf("the machine was busy for %v", slowest)
+		}
+		if r := s.records.next(t); got != r.BytesIn-1 { // the first was read before
+			t.Errorf("the upstream gets %d of %d bytes", got, r.BytesIn-1)
+		}
+	})
+}
+
+// tellsReset reports whether a client's reset is one, and can be seen without a read.
+func (tr transport) tellsReset() bool {
+	return runtime.GOOS != "windows" && tr.name != "unix" && tr.name != "unix by goroutine"
+}
+
+// writeUntilBroken writes a byte now and then until that fails.
+func writeUntilBroken(conn net.Conn) (err error) {
+	if c, ok := conn.(*tls.Conn); ok { // which remembers that a Write's time was over
+		conn = c.NetConn()
+	}
+	for err == nil {
+		time.Sleep(time.Millisecond)
+		_, err = io.WriteString(conn, "x")
+	}
+	return err
 }
 
 // Whatever clients and upstreams do, what arrives is what was sent, and nothing is left

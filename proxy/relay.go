@@ -29,12 +29,15 @@ type relay struct {
 	activity         atomic.Int64       // the last byte either way, a Duration since base.begin
 	lastUp           atomic.Bool        // the last bytes that were read are the upstream's
 	over             atomic.Int32       // directions that have ended
+	asleep           atomic.Bool        // a Write that begins has to rouse the timer
 
 	mu       sync.Mutex
 	base     // under mu
 	timer    *time.Timer
 	half     time.Time // when the first FIN was passed on, or would have been
 	resting  time.Time // when the client has left an upstream that is to be used again
+	taken    int64     // bytes that the other side of a broken one has acknowledged
+	until    time.Time // when it has had the time to take more
 	draining bool
 	stopped  bool // both directions are interrupted, or both have ended
 	cut      bool // both sides are to be reset
@@ -122,6 +125,9 @@ func (r *relay) copy(dst, src *side) {
 				r.over.Add(1)
 				return
 			}
+			if src.broken.Load() { // and what it has sent is taken slowly
+				src.conn.SetReadDeadline(time.Now().Add(sentTime))
+			}
 		}
 		if err != nil {
 			r.ended(dst, src, err)
@@ -133,6 +139,9 @@ func (r *relay) copy(dst, src *side) {
 // write reports whether dst took all of p.
 func (r *relay) write(dst *side, p []byte) bool {
 	dst.writing.Store(true)
+	if r.asleep.Load() {
+		r.rouse()
+	}
 	n, err := dst.conn.Write(p)
 	dst.written.Add(int64(n))
 	r.touch() // before it is not writing any more: that was not silence
@@ -155,7 +164,7 @@ func (r *relay) write(dst *side, p []byte) bool {
 func (r *relay) ended(dst, src *side, err error) {
 	if err != io.EOF {
 		r.broke(src, err)
-	} else if !src.broken.Load() {
+	} else if !r.wasBroken(src) {
 		src.ended.Store(true)
 		if src != &r.client || !r.keep() {
 			r.closeWrite(dst, src)
@@ -174,10 +183,22 @@ func (r *relay) ended(dst, src *side, err error) {
 	}
 }
 
+// wasBroken reports whether the end of a side's stream is none: lookForReset has taken
+// the error that would have told, or is about to.
+func (r *relay) wasBroken(s *side) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return s.broken.Load()
+}
+
 // broke notes that a side is broken, unless err is only the proxy's own doing.
 func (r *relay) broke(s *side, err error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.brokeLocked(s, err)
+}
+
+func (r *relay) brokeLocked(s *side, err error) bool {
 	if r.stopped || errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
@@ -283,9 +304,9 @@ func (r *relay) watch() {
 }
 
 // due returns when the first time-out ends, and what it is called; zero if there is
-// none. What has no name is the time to look again.
-func (r *relay) due() (at time.Time, why handler.Reason) {
-	writing := r.writing() // asked first; see write
+// none. What has no name is the time to look again. Whether a side is written to is asked
+// before; see write.
+func (r *relay) due(writing bool) (at time.Time, why handler.Reason) {
 	last := r.begin.Add(time.Duration(r.activity.Load()))
 	earlier := func(limit time.Duration, since time.Time, reason handler.Reason) {
 		if end := since.Add(limit); at.IsZero() || end.Before(at) {
@@ -299,11 +320,12 @@ func (r *relay) due() (at time.Time, why handler.Reason) {
 		earlier(limit, r.half, handler.HalfCloseTimeout)
 	}
 	resting := !r.resting.IsZero() && !r.upstream.ended.Load()
-	if !r.draining && !resting {
-		return at, why
-	}
-	if writing { // nobody tells when that is over
-		earlier(lookAgain, time.Now(), "")
+	if writing { // nobody tells when that is over, or that the one who sent it is gone
+		look := sentTime
+		if r.draining || resting || r.client.broken.Load() || r.upstream.broken.Load() {
+			look = lookAgain
+		}
+		earlier(look, time.Now(), "")
 		return at, why
 	}
 	if r.draining {
@@ -322,13 +344,25 @@ func (r *relay) due() (at time.Time, why handler.Reason) {
 // writing reports whether a side is to take something.
 func (r *relay) writing() bool { return r.client.writing.Load() || r.upstream.writing.Load() }
 
+// rouse has check called while a Write is in progress. For a side that is written to all
+// the time, that is once in sentTime, and no call for each Write.
+func (r *relay) rouse() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.armLocked()
+}
+
 // armLocked has check called when the first time-out ends.
 func (r *relay) armLocked() {
-	switch at, _ := r.due(); {
-	case r.timer == nil, r.stopped:
-	case at.IsZero():
+	if r.timer == nil || r.stopped {
+		return
+	}
+	r.asleep.Store(true) // first: a Write that begins now is seen here, or sees it
+	writing := r.writing()
+	r.asleep.Store(!writing)
+	if at, _ := r.due(writing); at.IsZero() {
 		r.timer.Stop()
-	default:
+	} else {
 		r.timer.Reset(max(0, time.Until(at)))
 	}
 }
@@ -337,7 +371,14 @@ func (r *relay) armLocked() {
 func (r *relay) check() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if at, why := r.due(); !r.stopped && why != "" && time.Until(at) <= 0 {
+	if r.stopped {
+		return
+	}
+	if !r.lookForReset(&r.upstream, &r.client) || !r.lookForReset(&r.client, &r.upstream) {
+		r.stopLocked()
+		return
+	}
+	if at, why := r.due(r.writing()); why != "" && time.Until(at) <= 0 {
 		if why == handler.FIN { // the upstream has had its rest
 			r.kept = true
 			r.stopLocked()
@@ -349,6 +390,28 @@ func (r *relay) check() {
 		return
 	}
 	r.armLocked()
+}
+
+// lookForReset looks whether src is broken while it is not read from, as dst takes
+// nothing. What was read of it is dst's, but not for ever: lookForReset reports false when
+// dst has taken nothing for too long.
+func (r *relay) lookForReset(dst, src *side) bool {
+	if !dst.writing.Load() {
+		return true
+	}
+	if !src.broken.Load() {
+		err := sock.Broken(src.conn)
+		if err == nil {
+			return true
+		}
+		r.brokeLocked(src, err)
+		r.until = time.Time{}
+	}
+	now := time.Now()
+	if taken := dst.written.Load() - int64(sock.Unacknowledged(dst.conn)); taken != r.taken || r.until.IsZero() {
+		r.taken, r.until = taken, now.Add(sentTime)
+	}
+	return now.Before(r.until)
 }
 
 // stopLocked interrupts both directions. Where something is still to be written, no

@@ -26,6 +26,10 @@ const (
 	dataAndFIN event = "data, FIN"
 	dataAndRST event = "data, RST"
 	stall      event = "stall" // it reads nothing until the other side has done its part
+
+	// Only against a stall: a RST behind bytes that nobody takes. It is told to who
+	// does not read.
+	muchAndRST event = "much data, RST"
 )
 
 var events = []event{silence, data, fin, rst, dataAndFIN, dataAndRST, stall}
@@ -105,24 +109,43 @@ func table(pair func() (client, upstream net.Conn), truth map[cell][2]outcome) m
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	seen := make(map[cell][2]outcome)
-	for _, c := range events {
-		for _, u := range events {
-			client, upstream := pair()
-			wg.Go(func() {
-				cell := cell{c, u}
-				var expected [2]*outcome
-				if want, ok := truth[cell]; ok {
-					expected = [2]*outcome{&want[0], &want[1]}
-				}
-				got := play([2]net.Conn{client, upstream}, [2]event{c, u}, expected)
-				mu.Lock()
-				defer mu.Unlock()
-				seen[cell] = got
-			})
+	for _, cell := range cells() {
+		if _, known := truth[cell]; truth != nil && !known {
+			continue // a reset that this kind of connection does not have
 		}
+		client, upstream := pair()
+		if cell.client == muchAndRST && noReset(client) || cell.upstream == muchAndRST && noReset(upstream) {
+			continue
+		}
+		wg.Go(func() {
+			var expected [2]*outcome
+			if want, ok := truth[cell]; ok {
+				expected = [2]*outcome{&want[0], &want[1]}
+			}
+			got := play([2]net.Conn{client, upstream}, [2]event{cell.client, cell.upstream}, expected)
+			mu.Lock()
+			defer mu.Unlock()
+			seen[cell] = got
+		})
 	}
 	wg.Wait()
 	return seen
+}
+
+// cells are those of the table.
+func cells() (all []cell) {
+	for _, c := range events {
+		for _, u := range events {
+			all = append(all, cell{c, u})
+		}
+	}
+	return append(all, cell{muchAndRST, stall}, cell{stall, muchAndRST})
+}
+
+// noReset reports whether a connection has no RST that could be seen without a read.
+func noReset(conn net.Conn) bool {
+	_, unix := conn.(*net.UnixConn)
+	return unix || runtime.GOOS == "windows"
 }
 
 // connection is one without a proxy.
@@ -187,6 +210,10 @@ func act(conn net.Conn, e, others event, done chan<- struct{}, othersDone <-chan
 	if others == stall && (e == data || e == dataAndFIN) {
 		text = muchData
 	}
+	if e == muchAndRST {
+		sendAndReset(conn, done)
+		return outcome{end: "gone"}
+	}
 	wrote := make(chan error, 1)
 	conn.SetDeadline(time.Now().Add(patience))
 	go func() {
@@ -212,12 +239,23 @@ func act(conn net.Conn, e, others event, done chan<- struct{}, othersDone <-chan
 	}
 	if e == stall {
 		<-othersDone
+		if others == muchAndRST { // how much it could read is chance
+			return outcome{end: ended(writeUntilBroken(conn))}
+		}
 	}
 	o := observe(conn, expected)
 	if err := <-wrote; isReset(err) {
 		o.end = "reset" // whichever call is told of it
 	}
 	return o
+}
+
+// sendAndReset sends as much as is taken, and resets.
+func sendAndReset(conn net.Conn, done chan<- struct{}) {
+	conn.SetWriteDeadline(time.Now().Add(settled))
+	io.WriteString(conn, muchData)
+	sock.Reset(conn)
+	close(done)
 }
 
 // observe reads until the end, or until nothing more comes. What is expected may take
