@@ -169,10 +169,24 @@ func parseHeader(b []byte) (header, error) {
 		return header{}, errNoHeader
 	}
 	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(b[:size]), fixedSize+maxRest))
+	if err == nil {
+		err = checkTLVs(h)
+	}
 	if err != nil {
 		return header{}, fmt.Errorf("PROXY header: %w", err)
 	}
 	return header{h, size}, nil
+}
+
+// checkTLVs looks whether the TLVs of h can be read, so that a handler need not. What is
+// in a header about the balancer's own connection is to be skipped, whatever it is
+// (section 2.2).
+func checkTLVs(h *proxyproto.Header) error {
+	_, err := h.TLVs()
+	if err != nil && h.Command.IsLocal() {
+		return h.SetTLVs(nil)
+	}
+	return err
 }
 
 // begins reports whether b begins as sig does, as far as b goes.
@@ -201,7 +215,7 @@ type headerKey struct{}
 
 // ProxyHeader returns the header of the PROXY protocol that a connection began with,
 // for the context that its handler has (Client.Context, or Handle's): its TLVs are
-// there. Nil if there was none.
+// there, and whole. Nil if there was none.
 func ProxyHeader(ctx context.Context) *proxyproto.Header {
 	h, _ := ctx.Value(headerKey{}).(*proxyproto.Header)
 	return h

@@ -241,7 +241,21 @@ var badHeaders = []string{
 	string(proxyproto.SIGV2) + "\x21\x11\x00\x04abcd",
 	string(proxyproto.SIGV2) + "\x21\x11\xff\xff",
 	string(proxyproto.SIGV2) + "\x21\x99\x00\x0c1.2.3.4.5.6.",
+	// TLVs that end in their type, in their length, and before what that says.
+	string(proxyproto.SIGV2) + "\x21\x11\x00\x0d1.2.3.4.ABCD\x04",
+	string(proxyproto.SIGV2) + "\x21\x11\x00\x0e1.2.3.4.ABCD\x04\x00",
+	string(proxyproto.SIGV2) + "\x21\x11\x00\x121.2.3.4.ABCD\x04\x00\xffabc",
 	"\x00\x00",
+}
+
+// What a header about the balancer's own connection has in it is skipped, whatever it is.
+func TestLocalProxyHeaderIsSkipped(t *testing.T) {
+	s := start(t, announcing(tcp.ProxyRequired), whoami())
+	for _, rest := range []string{"\x00\x00\x03abc", "\x11\x00\x03abc", "\x11\x00\x0d1.2.3.4.ABCD\x04"} {
+		conn := dial(t, "tcp", s.Addr)
+		send(t, conn, string(proxyproto.SIGV2)+"\x20"+rest+"hello\n")
+		receive(t, conn, fmt.Sprintf("%s to %s, 0 TLVs\nhello\n", conn.LocalAddr(), conn.RemoteAddr()))
+	}
 }
 
 // Bad headers are refused and counted, and nobody else notices.
