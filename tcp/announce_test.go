@@ -153,7 +153,9 @@ func TestProxyHeaderLocal(t *testing.T) {
 
 // Where it is optional, a connection may begin as it likes.
 func TestProxyHeaderOptional(t *testing.T) {
-	announcedOver(t, announcing(tcp.ProxyOptional), func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
+	cfg := announcing(tcp.ProxyOptional)
+	cfg.ProxyHeaderTimeout = 500 * time.Millisecond // for what could still become a header
+	announcedOver(t, cfg, func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
 		for _, first := range []string{"hello", "P", "PING", "\r", "\r\n\r", "", "PROXYING is a word", "PROXY"} {
 			conn := dial()
 			line := first + "\n"

@@ -64,6 +64,10 @@ func (c *TLSConfig) check(e *field.Errors) {
 // texts are what is in the files: nil for one that is not set, or could not be read.
 type texts struct{ cert, key, clientCA []byte }
 
+func (t *texts) equal(o *texts) bool {
+	return bytes.Equal(t.cert, o.cert) && bytes.Equal(t.key, o.key) && bytes.Equal(t.clientCA, o.clientCA)
+}
+
 // material is what texts have in them.
 type material struct {
 	cert    *tls.Certificate
@@ -174,7 +178,8 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 	return base, nil
 }
 
-// reloadEvery is how often the files are looked at, at most: with a handshake.
+// reloadEvery is how often the files are read, at most: with a handshake. That is cheap
+// enough, and no time or size of theirs is a proof that they are as they were.
 const reloadEvery = time.Second
 
 // certificates are those of TLSConfig, as they are in the files now.
@@ -183,29 +188,9 @@ type certificates struct {
 
 	mu      sync.Mutex
 	looked  time.Time
-	stamps  [3]stamp
-	loaded  material
-	failing bool // the last reload failed, and that was logged
-}
-
-// stamp tells one state of a file from another.
-type stamp struct {
-	modified time.Time
-	size     int64
-}
-
-func (c *certificates) files() [3]string {
-	cfg := &c.server.Config.TLS
-	return [3]string{cfg.Cert, cfg.Key, cfg.ClientCA}
-}
-
-func (c *certificates) look() (stamps [3]stamp) {
-	for i, file := range c.files() {
-		if info, err := os.Stat(file); err == nil {
-			stamps[i] = stamp{info.ModTime(), info.Size()}
-		}
-	}
-	return stamps
+	texts   texts
+	loaded  material // what is in texts
+	failing bool     // the last reload failed, and that was logged
 }
 
 // current returns what is in the files. If they cannot be used, as while somebody is
@@ -216,18 +201,13 @@ func (c *certificates) current() material {
 	if time.Since(c.looked) < reloadEvery {
 		return c.loaded
 	}
-	c.looked = time.Now()
-	stamps := c.look()
-	if stamps == c.stamps {
-		c.failing = false // they are as they were
-		return c.loaded
-	}
-	switch err := c.loadLocked(); {
-	case err == nil:
-		c.stamps, c.failing = stamps, false
+	failing := c.failing
+	changed, err := c.loadLocked()
+	c.failing = err != nil
+	switch {
+	case changed:
 		c.server.log().Info("certificates reloaded", "cert", c.server.Config.TLS.Cert)
-	case !c.failing:
-		c.failing = true
+	case c.failing && !failing:
 		c.server.log().Warn("certificates cannot be reloaded, going on with those before", "err", err)
 	}
 	return c.loaded
@@ -237,18 +217,24 @@ func (c *certificates) current() material {
 func (c *certificates) load() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.looked, c.stamps = time.Now(), c.look()
-	return c.loadLocked()
+	_, err := c.loadLocked()
+	return err
 }
 
-func (c *certificates) loadLocked() error {
+// loadLocked reads the files, and takes over what is in them if that is something else.
+func (c *certificates) loadLocked() (changed bool, err error) {
 	cfg, e := &c.server.Config.TLS, field.Errors{}
-	m := cfg.parse(cfg.read(&e), &e)
-	if err := e.Err(); err != nil {
-		return err
+	c.looked = time.Now()
+	next := cfg.read(&e)
+	if e.Err() == nil && next.equal(&c.texts) {
+		return false, nil
 	}
-	c.loaded = m
-	return nil
+	m := cfg.parse(next, &e)
+	if err := e.Err(); err != nil {
+		return false, err
+	}
+	c.texts, c.loaded = next, m
+	return true, nil
 }
 
 // handshake agrees on TLS, in the connection's goroutine, and goes on with its handler.

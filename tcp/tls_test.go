@@ -423,6 +423,58 @@ func TestTLSValidate(t *testing.T) {
 	}
 }
 
+// Files are read again also when nothing but what is in them has changed: copies keep
+// their times, and keys of one kind their size.
+func TestTLSReloadOfTheSameTimeAndSize(t *testing.T) {
+	a := newAuthority(t)
+	cfg := tlsFiles(t, a)
+	files := []string{cfg.TLS.Cert, cfg.TLS.Key}
+	when := time.Unix(1_000_000_000, 0)
+	stamp := func() (sizes [2]int64) {
+		for i, file := range files {
+			if err := os.Chtimes(file, when, when); err != nil {
+				t.Fatal(err)
+			}
+			sizes[i] = sizeOf(t, file)
+		}
+		return sizes
+	}
+	before := stamp()
+	s := start(t, cfg, echo())
+	mustDialTLS(t, s.Addr, a.client("first"))
+	for range 1000 { // a signature is a few bytes shorter now and then
+		dir := t.TempDir()
+		next := tcp.TLSConfig{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+		a.write(t, &next, "fifth")
+		if sizeOf(t, next.Cert) == before[0] {
+			// In place, so that the file is the same in every respect.
+			for i, file := range []string{next.Cert, next.Key} {
+				text, _ := os.ReadFile(file)
+				if err := os.WriteFile(files[i], text, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			break
+		}
+	}
+	if after := stamp(); after != before {
+		t.Fatalf("sizes %v, want %v", after, before)
+	}
+	eventually(t, "the new certificate is used", func() bool {
+		_, err := dialTLS(t, s.Addr, a.client("fifth"))
+		return err == nil
+	})
+}
+
+func sizeOf(t *testing.T, file string) int64 {
+	t.Helper()
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
 // damage is a PEM file of two certificates with one of them not whole, in each way that a
 // file may come to that.
 func damage(t *testing.T, first, second []byte) map[string][]byte {
