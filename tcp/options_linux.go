@@ -64,12 +64,16 @@ func setOption(fd uintptr, o sockopt, value int) error {
 }
 
 // checkBuffer looks whether a buffer has the size that was asked for. The kernel
-// doubles it, for what it needs itself, and takes a size over its maximum for that
-// (socket(7), SO_RCVBUF).
+// doubles it, for what it needs itself, and takes a size over its maximum for that, or
+// one under its minimum (socket(7), SO_RCVBUF).
 func checkBuffer(fd uintptr, name, want int, limit string) error {
 	got, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, name)
-	if err == nil && got/2 < want {
+	switch {
+	case err != nil:
+	case got/2 < want:
 		return fmt.Errorf("the system allows %d bytes at most: net.core.%s", got/2, limit)
+	case got/2 > want:
+		return fmt.Errorf("the system gives %d bytes at least", got/2)
 	}
 	return os.NewSyscallError("getsockopt", err)
 }

@@ -241,15 +241,37 @@ func TestFastOpen(t *testing.T) {
 	}
 }
 
-// What the system gives less of than was asked for is an error that names it.
+// leastBuffer is the least size that the system takes for a socket's buffer as it is.
+func leastBuffer(t *testing.T, option int) int {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, option)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n / 2
+}
+
+// What the system gives less of than was asked for, or more, is an error that names it.
 func TestOptionsOverTheSystemsLimits(t *testing.T) {
 	read, write, queue := sysctl(t, "net/core/rmem_max"), sysctl(t, "net/core/wmem_max"), sysctl(t, "net/core/somaxconn")
+	leastRead, leastWrite := leastBuffer(t, unix.SO_RCVBUF), leastBuffer(t, unix.SO_SNDBUF)
 	for _, test := range []struct {
 		cfg  tcp.Config
 		want string
 	}{
 		{tcp.Config{ReceiveBuffer: read + 1}, fmt.Sprintf("tcp.receive_buffer %d: the system allows %d bytes at most: net.core.rmem_max", read+1, read)},
 		{tcp.Config{SendBuffer: write + 1}, fmt.Sprintf("tcp.send_buffer %d: the system allows %d bytes at most: net.core.wmem_max", write+1, write)},
+		{tcp.Config{ReceiveBuffer: 1}, fmt.Sprintf("tcp.receive_buffer 1: the system gives %d bytes at least", leastRead)},
+		{tcp.Config{ReceiveBuffer: leastRead - 1}, fmt.Sprintf("tcp.receive_buffer %d: the system gives %d bytes at least", leastRead-1, leastRead)},
+		{tcp.Config{SendBuffer: 1}, fmt.Sprintf("tcp.send_buffer 1: the system gives %d bytes at least", leastWrite)},
 		{tcp.Config{Backlog: queue + 1}, fmt.Sprintf("tcp.backlog %d: the system allows %d at most: net.core.somaxconn", queue+1, queue)},
 	} {
 		test.cfg.Address = "127.0.0.1:0"
@@ -257,12 +279,17 @@ func TestOptionsOverTheSystemsLimits(t *testing.T) {
 			t.Errorf("%v, %v\nwant: %s", ln, err, test.want)
 		}
 	}
-	cfg := tcp.Config{Address: "127.0.0.1:0", ReceiveBuffer: read, SendBuffer: write, Backlog: queue}
-	ln, err := tcp.Listen(t.Context(), &cfg)
-	if err != nil {
-		t.Fatalf("what the system allows: %v", err)
+	for _, cfg := range []tcp.Config{
+		{ReceiveBuffer: read, SendBuffer: write, Backlog: queue},
+		{ReceiveBuffer: leastRead, SendBuffer: leastWrite},
+	} {
+		cfg.Address = "127.0.0.1:0"
+		ln, err := tcp.Listen(t.Context(), &cfg)
+		if err != nil {
+			t.Fatalf("what the system allows: %v", err)
+		}
+		ln.Close()
 	}
-	ln.Close()
 }
 
 // A unix socket has few of the options; the others are errors that name them.
