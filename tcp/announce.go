@@ -49,6 +49,10 @@ const (
 	maxRest   = 4096
 )
 
+// leastBuffer is the least receive buffer with which headers work: they are peeked at,
+// so the longest must fit into it, and the kernel needs some room for itself.
+const leastBuffer = 8 << 10
+
 var (
 	errNoHeader  = errors.New("no PROXY header")
 	errUntrusted = errors.New("PROXY header required, and the peer is not trusted")
@@ -90,6 +94,8 @@ func (c *Config) checkAnnouncing(e *field.Errors) {
 	case ProxyOptional, ProxyRequired:
 		e.Check(len(c.ProxyProtocolTrusted) > 0 || c.Network == "unix", "ProxyProtocol", c.ProxyProtocol,
 			"needs peers that are trusted: set proxy_protocol_trusted")
+		e.Check(c.ReceiveBuffer <= 0 || c.ReceiveBuffer >= leastBuffer, "ReceiveBuffer", c.ReceiveBuffer,
+			fmt.Sprintf("must be %d at least with the PROXY protocol", leastBuffer))
 	default:
 		e.Check(false, "ProxyProtocol", c.ProxyProtocol, "must be off, optional or required")
 	}

@@ -13,8 +13,8 @@ import (
 //
 // The socket options of cfg are set on the listening socket, before it listens, and
 // what it accepts inherits them; those that the system does not pass on are set on
-// each connection. One that the system lacks, or gives less or more of than was asked for, is
-// an error that names its key.
+// each connection. One that the system lacks, or gives less or more of than was asked
+// for, is an error that names its key.
 func Listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("tcp: %w", err)

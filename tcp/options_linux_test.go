@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pires/go-proxyproto"
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
@@ -289,6 +290,30 @@ func TestOptionsOverTheSystemsLimits(t *testing.T) {
 			t.Fatalf("what the system allows: %v", err)
 		}
 		ln.Close()
+	}
+}
+
+// A header is peeked at in the kernel's buffer, so all of the longest one must fit there,
+// however it arrives.
+func TestReceiveBufferTakesProxyHeaders(t *testing.T) {
+	cfg := announcing(tcp.ProxyRequired)
+	cfg.Address = "127.0.0.1:0"
+	cfg.ReceiveBuffer = 8<<10 - 1
+	want := "ReceiveBuffer 8191: must be 8192 at least with the PROXY protocol"
+	if ln, err := tcp.Listen(t.Context(), &cfg); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, %v\nwant: %s", ln, err, want)
+	}
+	cfg.ReceiveBuffer = 8 << 10
+	s := start(t, cfg, whoami())
+	const longest = 4096 - 12 - 3 // without addresses and the TLV's own head
+	header := formatted(t, 2, from4, to4, proxyproto.TLV{Type: proxyproto.PP2_TYPE_MIN_CUSTOM, Value: make([]byte, longest)})
+	for _, size := range []int{len(header), 1000, 100, 7} {
+		conn := dial(t, "tcp", s.Addr)
+		for text := header; text != ""; text = text[min(size, len(text)):] {
+			send(t, conn, text[:min(size, len(text))])
+		}
+		send(t, conn, "hello\n")
+		receive(t, conn, "192.0.2.1:4711 to 192.0.2.2:80, 1 TLVs\nhello\n")
 	}
 }
 
