@@ -32,9 +32,10 @@ type Conn struct {
 	owner    *Clients
 	inflight wait.Wait
 
-	mu      sync.Mutex  // orders SetReadDeadline and wake
-	lingers bool        // the handler is done, nobody is to be woken
-	eof     atomic.Bool // the client has sent its FIN
+	mu        sync.Mutex    // orders SetReadDeadline and wake
+	lingered  chan struct{} // closed when a lingering close is over; nil before it
+	lingerEnd time.Time     // its end; nobody is to be woken
+	eof       atomic.Bool   // the client has sent its FIN
 }
 
 func newConn(ctx context.Context, conn net.Conn, owner *Clients) *Conn {
@@ -197,15 +198,37 @@ func (c *Conn) close() error {
 	return c.client.conclude(c.conn)
 }
 
-// awaitFIN reads and discards until the client's FIN, unless that was done already.
+// awaitFIN sends the FIN, then reads and discards until the client's, within limit. Who
+// comes second waits for the first.
 func (c *Conn) awaitFIN(limit time.Duration) {
 	c.mu.Lock()
-	done := c.lingers
-	c.lingers = true
-	c.mu.Unlock()
-	if !done {
-		sock.AwaitFIN(c.conn, limit)
+	others := c.lingered
+	if others == nil {
+		c.lingered = make(chan struct{})
 	}
+	c.mu.Unlock()
+	if others != nil {
+		<-others
+		return
+	}
+	defer close(c.lingered)
+	if c.CloseWrite() != nil {
+		return
+	}
+	c.mu.Lock()
+	c.lingerEnd = time.Now().Add(limit)
+	c.boundLingering()
+	c.mu.Unlock()
+	sock.AwaitFIN(c.conn)
+}
+
+// boundLingering, under mu, sets the deadline of a lingering close: its end, which a
+// drain brings nearer.
+func (c *Conn) boundLingering() {
+	if soon := time.Now().Add(lingerDrain); c.client.draining.Load() && soon.Before(c.lingerEnd) {
+		c.lingerEnd = soon
+	}
+	c.conn.SetReadDeadline(c.lingerEnd)
 }
 
 // noteEnd notes why a connection ends that nothing happened to.
@@ -307,8 +330,10 @@ func (c *Conn) writers() *wait.Wait { return &c.inflight }
 func (c *Conn) wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.lingers {
+	if c.lingerEnd.IsZero() {
 		c.conn.SetReadDeadline(past)
+	} else {
+		c.boundLingering()
 	}
 }
 

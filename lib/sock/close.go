@@ -24,7 +24,10 @@ func CloseWrite(conn net.Conn) error {
 // no longer than limit, and no more than LingerBytes; then close. It sets the read
 // deadline.
 func Linger(conn net.Conn, limit time.Duration) error {
-	AwaitFIN(conn, limit)
+	if CloseWrite(conn) == nil {
+		conn.SetReadDeadline(time.Now().Add(limit))
+		AwaitFIN(conn)
+	}
 	return conn.Close()
 }
 
@@ -32,12 +35,10 @@ func Linger(conn net.Conn, limit time.Duration) error {
 // he reads.
 const LingerBytes = 4 << 20
 
-// AwaitFIN is Linger without the close.
-func AwaitFIN(conn net.Conn, limit time.Duration) {
-	if CloseWrite(conn) == nil {
-		conn.SetReadDeadline(time.Now().Add(limit))
-		io.CopyN(io.Discard, struct{ io.Reader }{conn}, LingerBytes) // its end, of whatever kind, ends the wait
-	}
+// AwaitFIN is what Linger does between the FIN and the close: it reads and discards until
+// the peer's FIN, but no longer than the read deadline, and no more than LingerBytes.
+func AwaitFIN(conn net.Conn) {
+	io.CopyN(io.Discard, struct{ io.Reader }{conn}, LingerBytes) // its end, of whatever kind, ends the wait
 }
 
 // CloseWithin closes conn with a FIN, once the peer has acknowledged all that was
