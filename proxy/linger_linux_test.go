@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"net"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -42,5 +43,38 @@ func TestSocketsDoNotWaitInClose(t *testing.T) {
 		}
 		conn.Close()
 		server.Close()
+	}
+}
+
+// Nor does a connection's goroutine, where there is no loop, as under TLS.
+func TestConnectionsDoNotWaitInClose(t *testing.T) {
+	for linger, want := range map[string]unix.Linger{"5s": {}, "reset": {Onoff: 1}} {
+		_, upstream := newUpstream(t, "tcp")
+		ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Linger: linger})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		client, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		mode, _ := handler.ParseCloseMode(linger)
+		x := proxy.New(proxy.Config{Upstreams: []string{upstream}})
+		serve := x.Register(handler.WithCloseMode(t.Context(), mode), conn)
+		raw, _ := conn.(*net.TCPConn).SyscallConn()
+		raw.Control(func(fd uintptr) {
+			if got, err := unix.GetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER); err != nil || got.Onoff != want.Onoff {
+				t.Errorf("%s: SO_LINGER is %v, %v", linger, got, err)
+			}
+		})
+		client.(*net.TCPConn).SetLinger(0)
+		client.Close() // with a RST, which ends the upstream's side too
+		serve()
+		x.Close()
 	}
 }

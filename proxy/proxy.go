@@ -125,7 +125,10 @@ func (x *Proxy) end() {
 func (x *Proxy) Handle(ctx context.Context, conn net.Conn) { x.Register(ctx, conn)() }
 
 // Register implements handler.Registrar.
-func (x *Proxy) Register(_ context.Context, conn net.Conn) func() {
+func (x *Proxy) Register(ctx context.Context, conn net.Conn) func() {
+	if seconds, ok := handler.CloseModeOf(ctx).Linger(); ok && seconds > 0 {
+		sock.SetLinger(conn, -1) // close(2) would wait
+	}
 	r := newRelay(x, conn)
 	if !x.links.Add(r) {
 		r.giveUp()
