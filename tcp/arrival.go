@@ -76,6 +76,10 @@ type door struct {
 	ctx context.Context // of every connection
 	ln  net.Listener
 	raw *rawListener // nil where connections come as net.Conn
+
+	// SO_LINGER, which ln does not pass on: seconds, if lingers is set.
+	linger  int
+	lingers bool
 }
 
 func (d *door) accept() (arrival, error) {

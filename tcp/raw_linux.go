@@ -189,6 +189,16 @@ func (s *Server) offer(d *door, a *arrival) bool {
 	return h.RegisterSocket(a.header.with(d.ctx), a.fd, newSession(a))
 }
 
+// setLinger sets SO_LINGER, which unix sockets do not have.
+func (a *arrival) setLinger(seconds int) {
+	switch {
+	case a.conn != nil:
+		sock.SetLinger(a.conn, seconds)
+	case !a.isUnix():
+		unix.SetsockoptLinger(a.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(seconds)})
+	}
+}
+
 // makeConn makes a net.Conn of the socket, if it is none yet.
 func (a *arrival) makeConn() (err error) {
 	switch {

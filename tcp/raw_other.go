@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"os"
+
+	"wireline/lib/sock"
 )
 
 // rawListener is what raw_linux.go has on Linux. Elsewhere all connections come
@@ -17,6 +19,8 @@ func newRawListener(*Server, net.Listener) *rawListener { return nil }
 func (l *rawListener) accept() (arrival, error) { panic("unreachable") }
 
 func (s *Server) offer(*door, *arrival) bool { return false }
+
+func (a *arrival) setLinger(seconds int) { sock.SetLinger(a.conn, seconds) }
 
 func (a *arrival) makeConn() error { return nil }
 

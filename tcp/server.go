@@ -156,7 +156,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ln.Close()
 		return s.setupErr
 	}
-	d := &door{ctx: s.connContext(ctx, ln), ln: ln, raw: newRawListener(s, ln)}
+	d := s.newDoor(ctx, ln)
 	if !s.addDoor(d) {
 		d.close()
 		return ErrServerClosed
@@ -187,25 +187,21 @@ func (s *Server) acceptFrom(d *door) error {
 	return s.acceptLoop(d)
 }
 
-// connContext is the context of the connections of ln.
-func (s *Server) connContext(ctx context.Context, ln net.Listener) context.Context {
-	ctx = connContext{s.ctx, ctx}
-	if mode := s.modeOf(ln); mode != handler.CloseDefault {
-		ctx = handler.WithCloseMode(ctx, mode)
-	}
-	return ctx
-}
-
-// modeOf is how connections of ln are to be closed: as Listen was told, or as the
-// listener's own SO_LINGER says, which they inherit, or else as s is told.
-func (s *Server) modeOf(ln net.Listener) handler.CloseMode {
+// newDoor has the connections of ln closed as Listen was told, or as the listener's own
+// SO_LINGER says, which they inherit, or else as s is told: then it is still to be set.
+func (s *Server) newDoor(ctx context.Context, ln net.Listener) *door {
+	d := &door{ctx: connContext{s.ctx, ctx}, ln: ln, raw: newRawListener(s, ln)}
+	mode, err := modeOf(ln)
 	if l, ok := ln.(*listener); ok {
-		return l.mode
+		mode = l.mode
+	} else if err != nil || mode == handler.CloseDefault {
+		mode = s.Config.closeMode()
+		d.linger, d.lingers = mode.Linger()
 	}
-	if mode, err := modeOf(ln); err == nil && mode != handler.CloseDefault {
-		return mode
+	if mode != handler.CloseDefault {
+		d.ctx = handler.WithCloseMode(d.ctx, mode)
 	}
-	return s.Config.closeMode()
+	return d
 }
 
 // connContext is the context of the connections: the end of the server's own,

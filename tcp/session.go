@@ -60,6 +60,9 @@ func (s *Server) admit(d *door, a arrival) {
 	}
 	s.stats.accepted.Add(1)
 	s.serving.Add(1)
+	if d.lingers {
+		a.setLinger(d.linger)
+	}
 	if a.conn == nil && s.tls == nil && s.offer(d, &a) {
 		return
 	}
