@@ -116,6 +116,7 @@ func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 		return io.Copy(struct{ io.Writer }{c}, r)
 	}
 	n, err := to.ReadFrom(bare(r))
+	c.noteBreak(err, "write")
 	c.client.mu.Lock()
 	c.client.count.bytesOut += n
 	c.client.count.framesOut++
@@ -134,20 +135,39 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 		return 0, err
 	}
 	n, err := io.Copy(bare(w), bare(c.conn))
-	var op *net.OpError
 	switch stopped := c.stopped(); {
 	case err == nil:
 		c.eof.Store(true)
 	case errors.Is(err, os.ErrDeadlineExceeded) && stopped != nil:
 		err = stopped
-	case errors.As(err, &op) && op.Op == "read":
-		c.client.endIO(err)
+	default:
+		c.noteBreak(err, "read")
 	}
 	c.client.mu.Lock()
 	c.client.busy = true
 	c.client.count.bytesIn += n
 	c.client.mu.Unlock()
 	return n, err
+}
+
+// noteBreak notes an end that a copy between two sockets tells of, if it was this
+// connection that broke. On Linux only the system knows which of the two it was;
+// elsewhere err names what has failed, op if it was this one.
+func (c *Conn) noteBreak(err error, op string) {
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	if sock.Broken(c.conn) || failedOp(err) == op {
+		c.client.endIO(err)
+	}
+}
+
+// failedOp is the innermost operation of package net that err is of.
+func failedOp(err error) (name string) {
+	for op := (*net.OpError)(nil); errors.As(err, &op); err = op.Err {
+		name = op.Op
+	}
+	return name
 }
 
 // bare is conn, or the socket of package net's in it where that is the same but for its

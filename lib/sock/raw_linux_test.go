@@ -2,6 +2,7 @@ package sock_test
 
 import (
 	"io"
+	"net"
 	"syscall"
 	"testing"
 
@@ -46,3 +47,30 @@ func TestRawDiscard(t *testing.T) {
 		t.Errorf("%d bytes after the end", n)
 	}
 }
+
+// Only what the peer has broken is broken.
+func TestBroken(t *testing.T) {
+	client, server := pair(t, "tcp", "127.0.0.1:0")
+	if sock.Broken(server) || sock.Broken(wrapper{server}) {
+		t.Error("broken from the begin")
+	}
+	client.(*net.TCPConn).CloseWrite()
+	server.Read(make([]byte, 1))
+	if sock.Broken(server) {
+		t.Error("broken by a FIN")
+	}
+	sock.Reset(client)
+	server.(*net.TCPConn).ReadFrom(neverEnding{}) // until it notices
+	if !sock.Broken(server) || !sock.Broken(wrapper{server}) {
+		t.Error("not broken by a RST")
+	}
+	server.Close()
+	if sock.Broken(server) {
+		t.Error("broken when it is closed")
+	}
+}
+
+// neverEnding is an input without an end.
+type neverEnding struct{}
+
+func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }

@@ -44,6 +44,17 @@ func acknowledged(conn net.Conn) bool {
 	return done
 }
 
+// Broken reports whether the TCP connection under conn is no more, although it was not
+// closed here: the peer has reset it, say. Elsewhere, and of other connections, that is
+// not known, so false.
+func Broken(conn net.Conn) (broken bool) {
+	onSocket(conn, func(fd int) {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		broken = err == nil && info.State == unix.BPF_TCP_CLOSE
+	})
+	return broken
+}
+
 // discard is RawDiscard of the socket under conn.
 func discard(conn net.Conn, limit int) (n int) {
 	onSocket(conn, func(fd int) { n = RawDiscard(uintptr(fd), limit) })
