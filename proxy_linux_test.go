@@ -181,9 +181,7 @@ func TestProxySplices(t *testing.T) {
 		},
 	} {
 		t.Run(name+", to the upstream", func(t *testing.T) { testSplices(t, begin, true) })
-		if strings.HasPrefix(name, "proxy") {
-			t.Run(name+", to the client", func(t *testing.T) { testSplices(t, begin, false) })
-		}
+		t.Run(name+", to the client", func(t *testing.T) { testSplices(t, begin, false) })
 	}
 }
 

@@ -112,7 +112,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 // handler that returns meanwhile does not wait for it.
 func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 	to, ok := bare(c.conn).(io.ReaderFrom)
-	if !ok || !isSocket(r) || !isSocket(c.conn) {
+	if !ok || !isSocket(r) && !isHandedOn(r) || !isSocket(c.conn) {
 		return io.Copy(struct{ io.Writer }{c}, r)
 	}
 	n, err := to.ReadFrom(bare(r))
@@ -191,6 +191,13 @@ func isSocket(v any) bool {
 		return isSocket(v.conn)
 	}
 	return false
+}
+
+// isHandedOn reports whether r is a *net.TCPConn in the type, package net's own, in which
+// its WriteTo hands it on: that is how io.Copy comes with it.
+func isHandedOn(r io.Reader) bool {
+	_, ok := r.(interface{ MultipathTCP() (bool, error) })
+	return ok
 }
 
 // Close implements net.Conn. It also takes the client out of its set and
