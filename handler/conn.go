@@ -157,7 +157,7 @@ func (c *Conn) noteBreak(err error, op string) {
 	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		return
 	}
-	if sock.Broken(c.conn) || failedOp(err) == op {
+	if sock.Gone(c.conn) || failedOp(err) == op {
 		c.client.endIO(err)
 	}
 }

@@ -54,7 +54,7 @@ func newStream(ctx context.Context, conn net.Conn, h *Frames) *stream {
 // resumes reports whether Write may be called again after a time-out. crypto/tls
 // does not allow that; of what is not known, nothing is expected.
 func resumes(conn net.Conn) bool {
-	switch conn.(type) {
+	switch bare(conn).(type) {
 	case *net.TCPConn, *net.UnixConn:
 		return true
 	}

@@ -3,6 +3,8 @@ package handler_test
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -207,6 +209,14 @@ var (
 	receiveReset = tcptest.ReceiveReset
 	closeWrite   = tcptest.CloseWrite
 )
+
+// endsWith reads to the end of the stream, which is to be text.
+func endsWith(conn net.Conn, text string) error {
+	if got, err := io.ReadAll(conn); err != nil || string(got) != text {
+		return fmt.Errorf("read %q to the end, %v; want %q", clip(got), err, text)
+	}
+	return nil
+}
 
 func clip(b []byte) string {
 	if len(b) > 80 {

@@ -63,14 +63,6 @@ func echoes(conn net.Conn, text, reply string) error {
 	return nil
 }
 
-// endsWith reads to the end of the stream, which is to be text.
-func endsWith(conn net.Conn, text string) error {
-	if got, err := io.ReadAll(conn); err != nil || string(got) != text {
-		return fmt.Errorf("read %q to the end, %v; want %q", clip(got), err, text)
-	}
-	return nil
-}
-
 func TestIdleTimeoutOverSockets(t *testing.T) {
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {

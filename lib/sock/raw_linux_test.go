@@ -48,24 +48,24 @@ func TestRawDiscard(t *testing.T) {
 	}
 }
 
-// Only what the peer has broken is broken.
-func TestBroken(t *testing.T) {
+// Only what the peer has broken is gone.
+func TestGone(t *testing.T) {
 	client, server := pair(t, "tcp", "127.0.0.1:0")
-	if sock.Broken(server) || sock.Broken(wrapper{server}) {
+	if sock.Gone(server) || sock.Gone(wrapper{server}) {
 		t.Error("broken from the begin")
 	}
 	client.(*net.TCPConn).CloseWrite()
 	server.Read(make([]byte, 1))
-	if sock.Broken(server) {
+	if sock.Gone(server) {
 		t.Error("broken by a FIN")
 	}
 	sock.Reset(client)
 	server.(*net.TCPConn).ReadFrom(neverEnding{}) // until it notices
-	if !sock.Broken(server) || !sock.Broken(wrapper{server}) {
+	if !sock.Gone(server) || !sock.Gone(wrapper{server}) {
 		t.Error("not broken by a RST")
 	}
 	server.Close()
-	if sock.Broken(server) {
+	if sock.Gone(server) {
 		t.Error("broken when it is closed")
 	}
 }

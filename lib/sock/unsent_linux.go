@@ -44,15 +44,15 @@ func acknowledged(conn net.Conn) bool {
 	return done
 }
 
-// Broken reports whether the TCP connection under conn is no more, although it was not
+// Gone reports whether the TCP connection under conn is no more, although it was not
 // closed here: the peer has reset it, say. Elsewhere, and of other connections, that is
 // not known, so false.
-func Broken(conn net.Conn) (broken bool) {
+func Gone(conn net.Conn) (gone bool) {
 	onSocket(conn, func(fd int) {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-		broken = err == nil && info.State == unix.BPF_TCP_CLOSE
+		gone = err == nil && info.State == unix.BPF_TCP_CLOSE
 	})
-	return broken
+	return gone
 }
 
 // discard is RawDiscard of the socket under conn.

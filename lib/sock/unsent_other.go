@@ -12,7 +12,7 @@ const tellsAcknowledged = false
 
 func acknowledged(net.Conn) bool { return true }
 
-// Broken is of unsent_linux.go. Here it cannot be told.
-func Broken(net.Conn) bool { return false }
+// Gone is of unsent_linux.go. Here it cannot be told.
+func Gone(net.Conn) bool { return false }
 
 func discard(net.Conn, int) int { return 0 }
