@@ -113,6 +113,10 @@ var transports = []struct {
 		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
 		return ln, func() net.Conn { return bytewise{dial().(*net.TCPConn)} }
 	}},
+	{"tcp by goroutine, byte by byte", func(t *testing.T) (net.Listener, func() net.Conn) {
+		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
+		return plainListener{ln}, func() net.Conn { return bytewise{dial().(*net.TCPConn)} }
+	}},
 	{"wrapped", func(t *testing.T) (net.Listener, func() net.Conn) {
 		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
 		return wrappingListener{ln}, dial
