@@ -49,6 +49,7 @@ func TestStallThatEndsWhileItIsJudged(t *testing.T) {
 	if c.failed() {
 		t.Errorf("it was reset: %+v", c.Record())
 	}
-	h.Close()
+	c.CloseWith(CloseReset)
 	<-session.done
+	h.Close()
 }
