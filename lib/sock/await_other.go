@@ -9,3 +9,6 @@ func AwaitReset(net.Conn) error { return nil }
 
 // Broken is of await_unix.go too.
 func Broken(net.Conn) error { return nil }
+
+// Unread is of await_unix.go too.
+func Unread(net.Conn) bool { return false }

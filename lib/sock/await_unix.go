@@ -48,6 +48,23 @@ func Broken(conn net.Conn) (broken error) {
 	return broken
 }
 
+// Unread reports whether something has arrived on a connection that was not read yet;
+// false where that cannot be told.
+func Unread(conn net.Conn) (unread bool) {
+	sc, ok := innermost(conn).(syscall.Conn)
+	if !ok {
+		return false
+	}
+	if raw, err := sc.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) {
+			var one [1]byte
+			n, err := Peek(int(fd), one[:])
+			unread = err == nil && n > 0
+		})
+	}
+	return unread
+}
+
 // takeError takes the error that waits on a socket. It reports whether there will not be
 // another.
 func takeError(fd int) (waits error, over bool) {
