@@ -344,6 +344,13 @@ func (r *relay) due(writing bool) (at time.Time, why handler.Reason) {
 // writing reports whether a side is to take something.
 func (r *relay) writing() bool { return r.client.writing.Load() || r.upstream.writing.Load() }
 
+// unread reports whether something waits to be read. On a busy machine that may last for
+// longer than the pause which says that nothing moves.
+func (r *relay) unread() bool {
+	waits := func(s *side) bool { return !s.ended.Load() && sock.Unread(s.conn) }
+	return waits(&r.client) || waits(&r.upstream)
+}
+
 // rouse has check called while a Write is in progress. For a side that is written to all
 // the time, that is once in sentTime, and no call for each Write.
 func (r *relay) rouse() {
@@ -379,6 +386,10 @@ func (r *relay) check() {
 		return
 	}
 	if at, why := r.due(r.writing()); why != "" && time.Until(at) <= 0 {
+		if (why == handler.FIN || why == handler.Drain) && r.unread() {
+			r.timer.Reset(lookAgain) // it is the machine that is slow
+			return
+		}
 		if why == handler.FIN { // the upstream has had its rest
 			r.kept = true
 			r.stopLocked()

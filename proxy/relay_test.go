@@ -3,8 +3,11 @@ package proxy
 import (
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"time"
+
+	"wireline/lib/sock"
 )
 
 // loopback is a connection over the loopback interface.
@@ -50,6 +53,44 @@ func TestLateCheck(t *testing.T) {
 	}
 	client.Close()
 	x.upstreams[0].pool.close()
+}
+
+// A relay that is slow to read, as on a busy machine, does not take that for the rest of
+// an upstream, or for the quiet that a drain waits for.
+func TestUnreadIsNoRest(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("what is unread cannot be told")
+	}
+	for name, begin := range map[string]func(*relay){
+		"rest":  func(r *relay) { r.resting = r.begin },
+		"drain": func(r *relay) { r.draining = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, server := loopback(t)
+			far, near := loopback(t)
+			x := New(Config{
+				Upstreams:  []string{"127.0.0.1:1"},
+				DrainQuiet: time.Nanosecond,
+				Pool:       PoolConfig{Size: 1, Reuse: true, Rest: time.Nanosecond},
+			})
+			defer x.Close()
+			r := newRelay(x, server)
+			r.upstream.conn = near
+			r.timer = time.NewTimer(time.Hour)
+			begin(r)
+			far.Write([]byte("x"))
+			for end := time.Now().Add(30 * time.Second); !sock.Unread(near) && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
+			if r.check(); r.stopped {
+				t.Error("stopped while there is something to be read")
+			}
+			near.Read(make([]byte, 1))
+			if r.check(); !r.stopped {
+				t.Error("not stopped when it was read")
+			}
+		})
+	}
 }
 
 // stopping is a connection that has its link stopped between a Read and the Write of
