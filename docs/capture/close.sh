@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 port=${1:-8000}
 work=$(mktemp -d)
 tcpdump=
-trap '[ -z "$tcpdump" ] || kill "$tcpdump"; rm -rf "$work"' EXIT
+trap '[ -z "$tcpdump" ] || kill "$tcpdump" 2>/dev/null; rm -rf "$work"' EXIT
 go build -o "$work/capture" .
 
 fail() { # MESSAGE FILE
