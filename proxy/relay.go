@@ -390,9 +390,8 @@ func (r *relay) check() {
 			r.timer.Reset(lookAgain) // it is the machine that is slow
 			return
 		}
-		if why == handler.FIN { // the upstream has had its rest
-			r.kept = true
-			r.stopLocked()
+		if why == handler.FIN {
+			r.restedLocked()
 			return
 		}
 		r.end(handler.ByServer, why, nil)
@@ -423,6 +422,14 @@ func (r *relay) lookForReset(dst, src *side) bool {
 		r.taken, r.until = taken, now.Add(sentTime)
 	}
 	return now.Before(r.until)
+}
+
+// restedLocked gives the upstream up after its rest. The client has sent its FIN; what was
+// read for it just now can still be written.
+func (r *relay) restedLocked() {
+	r.kept, r.stopped = true, true
+	r.client.conn.SetWriteDeadline(time.Now().Add(sentTime))
+	r.upstream.conn.SetReadDeadline(past)
 }
 
 // stopLocked interrupts both directions. Where something is still to be written, no
