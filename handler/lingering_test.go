@@ -78,7 +78,7 @@ func TestCloseTwiceWhileLingering(t *testing.T) {
 		if h.Len() != 1 {
 			t.Error("the connection lingers no more")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if h.Len() != 0 {
 			t.Error("the connection lingers on")

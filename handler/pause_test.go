@@ -362,70 +362,66 @@ func TestPauseOutlastsTimeouts(t *testing.T) {
 // and when it ends at the moment at which they would have ended.
 func TestTimeoutsBeginAgainAfterAPause(t *testing.T) {
 	t.Parallel()
-	run := func(t *testing.T, h *handler.Frames, slack time.Duration, dial func(*handler.Frames) net.Conn) {
-		h.OnError = func(c *handler.Client, err error) { fmt.Fprintln(c, "too slow") }
-		opened := opens(h)
+	run := func(t *testing.T, slack time.Duration, serve func(*handler.Frames) (dial func() net.Conn)) {
 		var clients sync.WaitGroup
 		defer clients.Wait()
-		pause := func(d time.Duration, rest ...string) {
-			conn := dial(h)
-			c := <-opened
-			send(t, conn, "x")
-			if h.FrameTimeout == 0 {
-				send(t, conn, "\n")
-				receive(t, conn, "x\n")
+		for what, h := range map[string]*handler.Frames{
+			"idle":         {Codec: keepEnd, Serve: echoLine, IdleTimeout: limit},
+			"half a frame": {FrameTimeout: limit},
+		} {
+			h.OnError = func(c *handler.Client, err error) { fmt.Fprintln(c, "too slow") }
+			opened := opens(h)
+			dial := serve(h)
+			// pause is a client that is paused for so long, and sends rest after that.
+			pause := func(d time.Duration, rest ...string) {
+				conn := dial()
+				c := <-opened
+				send(t, conn, "x")
+				if h.FrameTimeout == 0 {
+					send(t, conn, "\n")
+					receive(t, conn, "x\n")
+				}
+				begin := time.Now()
+				clients.Go(func() {
+					time.Sleep(limit / 10)
+					c.Pause()
+					time.Sleep(time.Until(begin.Add(d))) // this is what is tested
+					resumed := time.Now()
+					c.Resume()
+					for _, text := range rest {
+						time.Sleep(limit / 4)
+						io.WriteString(conn, text)
+					}
+					if err := endsWith(conn, "too slow\n"); err != nil {
+						t.Errorf("%s, paused for %v: %v", what, d, err)
+					}
+					within(t, fmt.Sprintf("%s, paused for %v: closed", what, d), time.Since(resumed), limit, limit+slack)
+				})
 			}
-			begin := time.Now()
-			clients.Go(func() {
-				time.Sleep(limit / 10)
-				c.Pause()
-				time.Sleep(time.Until(begin.Add(d))) // this is what is tested
-				resumed := time.Now()
-				c.Resume()
-				for _, text := range rest {
-					time.Sleep(limit / 4)
-					io.WriteString(conn, text)
-				}
-				if err := endsWith(conn, "too slow\n"); err != nil {
-					t.Errorf("paused for %v: %v", d, err)
-				}
-				within(t, fmt.Sprintf("paused for %v: closed", d), time.Since(resumed), limit, limit+slack)
-			})
-		}
-		pause(limit * 7 / 10)
-		for i := range 40 { // the loops' timers are up to 20 ms late
-			pause(limit + time.Duration(i)*time.Millisecond)
-		}
-		if h.FrameTimeout > 0 {
-			pause(limit*7/10, "more", "of", "it")
+			pause(limit * 7 / 10)
+			for i := range 40 { // the loops' timers are up to 20 ms late
+				pause(limit + time.Duration(i)*time.Millisecond)
+			}
+			if h.FrameTimeout > 0 {
+				pause(limit*7/10, "more", "of", "it")
+			}
 		}
 	}
-	for name, h := range map[string]func() *handler.Frames{
-		"idle":  func() *handler.Frames { return &handler.Frames{Codec: keepEnd, Serve: echoLine, IdleTimeout: limit} },
-		"frame": func() *handler.Frames { return &handler.Frames{FrameTimeout: limit} },
-	} {
-		t.Run(name, func(t *testing.T) {
-			overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-				var s *served
-				run(t, h(), slack, func(h *handler.Frames) net.Conn {
-					if s == nil {
-						s = serve(h)
-					}
-					return s.connect()
-				})
-			}, "tcp")
-			t.Run("memory", func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					run(t, h(), 0, func(h *handler.Frames) net.Conn {
-						client, server := tcptest.PipeSize(100)
-						go h.Handle(t.Context(), server)
-						t.Cleanup(func() { client.Close() })
-						return client
-					})
-				})
+	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		run(t, slack, func(h *handler.Frames) func() net.Conn { return serve(h).connect })
+	}, "tcp")
+	t.Run("memory", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			run(t, 0, func(h *handler.Frames) func() net.Conn {
+				return func() net.Conn {
+					client, server := tcptest.PipeSize(100)
+					go h.Handle(t.Context(), server)
+					t.Cleanup(func() { client.Close() })
+					return client
+				}
 			})
 		})
-	}
+	})
 }
 
 func TestDrainOfAPausedClient(t *testing.T) {
