@@ -279,14 +279,23 @@ func (c *Client) endIO(err error) {
 // abort ends the client with a RST.
 func (c *Client) abort(by Party, reason Reason, err error) {
 	c.end(by, reason, err)
+	if c.polled {
+		c.failPolled()
+	}
 	c.wire.reset()
+}
+
+// failPolled has writes fail, as nobody else finds out while a frame is being served. It
+// comes before the reset, which wakes who serves: he would wait for what is unsent.
+func (c *Client) failPolled() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.polled && c.fail == nil { // nobody else finds out while a frame is being served
-		c.fail = ErrClosed
-		if c.out != nil {
-			c.out.changed.Broadcast()
-		}
+	if c.fail != nil {
+		return
+	}
+	c.fail = ErrClosed
+	if c.out != nil {
+		c.out.changed.Broadcast()
 	}
 }
 
