@@ -86,7 +86,7 @@ func TestAnnounceHAProxyChecks(t *testing.T) {
 				t.Parallel()
 				p := startAnnounced(t)
 				balancer, addr := runHAProxy(t, balancerConf(check.options,
-					"server one "+p.addr+" "+send+" check check-send-proxy inter 50ms rise 2 fall 1"))
+					"server one "+p.addr+" "+send+" check check-send-proxy inter 200ms rise 2 fall 1"))
 				balancer.awaitOutput("Health check for server wireline/one succeeded, reason: " + check.reason)
 				const checks = 5 // none of which takes the server out
 				for i := range checks {
@@ -114,6 +114,7 @@ defaults
 	timeout client 20s
 	timeout connect 20s
 	timeout server 20s
+	timeout check 20s
 listen wireline
 	bind fd@0
 	` + strings.Join(backend, "\n\t") + "\n"
