@@ -505,6 +505,7 @@ func TestProxyUpstreamRestarts(t *testing.T) {
 			p := startProxy(t, addr, fmt.Sprintf("--proxy.pool.size=%d", pooled))
 			first.awaitConns(pooled)
 			first.stop(end == "RST")
+			awaitEnds(t, addr)
 			newOrigin(t, addr, echoAll)
 
 			var all sync.WaitGroup
@@ -522,6 +523,27 @@ func TestProxyUpstreamRestarts(t *testing.T) {
 				t.Errorf("%d records of a FIN, want %d", len(records), clients)
 			}
 		})
+	}
+}
+
+// awaitEnds waits until no connection to addr is established any more: on a busy machine
+// even the loopback takes its time.
+func awaitEnds(t *testing.T, addr string) {
+	t.Helper()
+	_, port := splitAddr(addr)
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	established := regexp.MustCompile(fmt.Sprintf(`(?m)^ *\d+: \S+ [0-9A-F]{8}:%04X 01 `, n))
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		table, err := os.ReadFile("/proc/net/tcp")
+		if err != nil || !established.Match(table) {
+			return // or not Linux
+		}
+		if time.Now().After(end) {
+			t.Fatal("connections to the upstream stay")
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ import (
 func TestNextUpstream(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
 		live, name := newUpstream(t, tr.upstream)
-		s := tr.serve(t, proxy.Config{Upstreams: []string{deadPort(t), deadPort(t), name}})
+		s := tr.serve(t, proxy.Config{Upstreams: []string{refusedPort(t), refusedPort(t), name}})
 		s.upstream = live
 		for range 6 {
 			client := s.connect()
@@ -46,7 +46,7 @@ func TestNextUpstream(t *testing.T) {
 
 func TestNoUpstream(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
-		dead := []string{deadPort(t), deadPort(t)}
+		dead := []string{refusedPort(t), refusedPort(t)}
 		s := tr.serve(t, proxy.Config{Upstreams: dead})
 		client, err := s.dial() // it may be reset already
 		if err == nil {
@@ -192,7 +192,7 @@ func fullUnixListener(t *testing.T) (ln net.Listener, name string, queued int) {
 // 2,000 clients at once, and an upstream that refuses: each is told so, and nothing is
 // left behind. TestMain looks for goroutines.
 func TestStorm(t *testing.T) {
-	s := transports[0].serve(t, proxy.Config{Upstreams: []string{deadPort(t)}})
+	s := transports[0].serve(t, proxy.Config{Upstreams: []string{refusedPort(t)}})
 	var wg sync.WaitGroup
 	for range 2000 {
 		wg.Go(func() {

@@ -205,6 +205,20 @@ func deadPort(t *testing.T) string {
 	return name
 }
 
+// refusedPort is a deadPort that nobody else is given during the test: a connection
+// comes from it.
+func refusedPort(t *testing.T) string {
+	t.Helper()
+	ln, name := newUpstream(t, "tcp")
+	conn, err := net.Dial("tcp", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := acceptFrom(t, ln)
+	t.Cleanup(func() { conn.Close(); other.Close() })
+	return conn.LocalAddr().String()
+}
+
 // connect dials the proxy, and closes the connection at the test's end.
 func (s *served) connect() net.Conn {
 	s.t.Helper()
