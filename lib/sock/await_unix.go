@@ -33,36 +33,36 @@ func AwaitReset(conn net.Conn) (broken error) {
 // to return; nil if nothing has, or nothing can be told. It tells once: a Read after that
 // returns what has arrived, and then io.EOF.
 func Broken(conn net.Conn) (broken error) {
-	inner := innermost(conn)
-	if c, ok := inner.(interface{ WasReset() bool }); ok { // in memory, as of tcptest
+	if c, ok := innermost(conn).(interface{ WasReset() bool }); ok { // in memory, as of tcptest
 		if c.WasReset() {
 			broken = os.NewSyscallError("read", syscall.ECONNRESET)
 		}
 		return broken
 	}
-	if sc, ok := inner.(syscall.Conn); ok {
-		if raw, err := sc.SyscallConn(); err == nil {
-			raw.Control(func(fd uintptr) { broken, _ = takeError(int(fd)) })
-		}
-	}
+	onSocket(conn, func(fd int) { broken, _ = takeError(fd) })
 	return broken
 }
 
 // Unread reports whether something has arrived on a connection that was not read yet;
 // false where that cannot be told.
 func Unread(conn net.Conn) (unread bool) {
+	onSocket(conn, func(fd int) {
+		var one [1]byte
+		n, err := Peek(fd, one[:])
+		unread = err == nil && n > 0
+	})
+	return unread
+}
+
+// onSocket calls f with the socket under conn, unless there is none or it is closed.
+func onSocket(conn net.Conn, f func(fd int)) {
 	sc, ok := innermost(conn).(syscall.Conn)
 	if !ok {
-		return false
+		return
 	}
 	if raw, err := sc.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) {
-			var one [1]byte
-			n, err := Peek(int(fd), one[:])
-			unread = err == nil && n > 0
-		})
+		raw.Control(func(fd uintptr) { f(int(fd)) })
 	}
-	return unread
 }
 
 // takeError takes the error that waits on a socket. It reports whether there will not be

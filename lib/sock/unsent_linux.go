@@ -2,7 +2,6 @@ package sock
 
 import (
 	"net"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,17 +20,6 @@ func Unsent(fd int) int {
 func Unacknowledged(conn net.Conn) (n int) {
 	onSocket(conn, func(fd int) { n = Unsent(fd) })
 	return n
-}
-
-// onSocket calls f with the socket under conn, unless there is none or it is closed.
-func onSocket(conn net.Conn, f func(fd int)) {
-	sc, ok := innermost(conn).(syscall.Conn)
-	if !ok {
-		return
-	}
-	if raw, err := sc.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { f(int(fd)) })
-	}
 }
 
 // tellsAcknowledged says whether acknowledged can tell.
