@@ -144,17 +144,25 @@ func TestHalfCloseTimeout(t *testing.T) {
 		receiveAll(t, upstream, "")
 		send(t, upstream, "late")
 		receive(t, client, "late")
-		_, err := io.Copy(io.Discard, client)
-		if took := time.Since(began); took < limit*9/10 || took > limit+slack {
-			t.Errorf("ended after %v, want %v", took, limit)
-		}
-		if tr.upstream != "unix" && ended(err) != "reset" {
-			t.Errorf("the client sees %v, want a reset", err)
-		}
-		if r := s.records.next(t); r.Reason != handler.HalfCloseTimeout || r.By != handler.ByServer {
-			t.Errorf("by %s, %s; want the half-close time-out", r.By, r.Reason)
-		}
+		s.expectHalfCloseTimeout(tr, client, began, limit)
 	})
+}
+
+// expectHalfCloseTimeout reads from the client, whose FIN was sent when it began, to the
+// end by the time-out.
+func (s *served) expectHalfCloseTimeout(tr transport, client net.Conn, began time.Time, limit time.Duration) {
+	t := s.t
+	t.Helper()
+	_, err := io.Copy(io.Discard, client)
+	if took := time.Since(began); took < limit*9/10 || took > limit+slack {
+		t.Errorf("ended after %v, want %v", took, limit)
+	}
+	if tr.upstream != "unix" && ended(err) != "reset" {
+		t.Errorf("the client sees %v, want a reset", err)
+	}
+	if r := s.records.next(t); r.Reason != handler.HalfCloseTimeout || r.By != handler.ByServer {
+		t.Errorf("by %s, %s; want the half-close time-out", r.By, r.Reason)
+	}
 }
 
 // With reuse too, where the upstream is not told of the FIN.
@@ -176,16 +184,7 @@ func TestHalfCloseTimeoutWithReuse(t *testing.T) {
 		closeWrite(t, client)
 		send(t, upstream, "late")
 		receive(t, client, "late")
-		_, err := io.Copy(io.Discard, client)
-		if took := time.Since(began); took < limit*9/10 || took > limit+slack {
-			t.Errorf("ended after %v, want %v", took, limit)
-		}
-		if tr.upstream != "unix" && ended(err) != "reset" {
-			t.Errorf("the client sees %v, want a reset", err)
-		}
-		if r := s.records.next(t); r.Reason != handler.HalfCloseTimeout || r.By != handler.ByServer {
-			t.Errorf("by %s, %s; want the half-close time-out", r.By, r.Reason)
-		}
+		s.expectHalfCloseTimeout(tr, client, began, limit)
 	})
 }
 
