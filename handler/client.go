@@ -10,8 +10,8 @@ import (
 
 	"go.uber.org/atomic"
 
+	"wireline/internal/netconn"
 	"wireline/lib/frame"
-	"wireline/lib/sock"
 	"wireline/lib/sync/wait"
 )
 
@@ -269,7 +269,7 @@ func (c *Client) endIO(err error) {
 		c.end(ByServer, Cut, nil) // by the server, which does not know the client
 	case errors.Is(err, net.ErrClosed):
 		c.end(ByServer, Closed, nil)
-	case sock.IsReset(err):
+	case netconn.IsReset(err):
 		c.end(ByClient, Reset, err)
 	default:
 		c.end(ByClient, IOError, err)

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"wireline/lib/drain"
+	"wireline/internal/drain"
 )
 
 var (

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -76,7 +76,7 @@ func expectTaken(t *testing.T, conn net.Conn) {
 	}
 	left := 0
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		raw.Control(func(fd uintptr) { left = sock.Unsent(int(fd)) })
+		raw.Control(func(fd uintptr) { left = netconn.Unsent(int(fd)) })
 		if left == 0 {
 			return
 		}

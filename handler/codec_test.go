@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/netconn"
 	"wireline/lib/frame"
-	"wireline/lib/sock"
 )
 
 // smtp is as much of RFC 5321 as it takes to change codecs: after DATA comes text
@@ -141,7 +141,7 @@ func TestSwitchingProtocols(t *testing.T) {
 						if err := inPieces(conn, test.in, size); err != nil {
 							t.Errorf("in pieces of %d bytes: %v", size, err)
 						}
-						sock.CloseWrite(conn)
+						netconn.CloseWrite(conn)
 					})
 					receiveAll(t, conn, test.out)
 					sender.Wait()
@@ -308,7 +308,7 @@ func TestDiscard(t *testing.T) {
 				defer sender.Wait()
 				sender.Go(func() {
 					io.WriteString(conn, test.in)
-					sock.CloseWrite(conn)
+					netconn.CloseWrite(conn)
 				})
 				receiveAll(t, conn, test.out)
 				if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.FIN || r.FramesIn != test.frames || r.BytesIn != int64(len(test.in)) {

@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/atomic"
 
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 	"wireline/lib/sync/wait"
 )
 
@@ -157,7 +157,7 @@ func (c *Conn) noteBreak(err error, op string) {
 	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		return
 	}
-	if sock.Gone(c.conn) || failedOp(err) == op {
+	if netconn.Gone(c.conn) || failedOp(err) == op {
 		c.client.endIO(err)
 	}
 }
@@ -216,7 +216,7 @@ func (c *Conn) close() error {
 	mode, _ := c.client.closeMode()
 	switch how := c.client.parting(); {
 	case how == withRST:
-		return sock.Reset(c.conn)
+		return netconn.Reset(c.conn)
 	case how == withDiscard && mode == CloseLingering:
 		c.awaitFIN(lingerTime)
 	case how == silent:
@@ -246,7 +246,7 @@ func (c *Conn) awaitFIN(limit time.Duration) {
 	c.lingerEnd = time.Now().Add(limit)
 	c.boundLingering()
 	c.mu.Unlock()
-	sock.AwaitFIN(c.conn)
+	netconn.AwaitFIN(c.conn)
 }
 
 // boundLingering, under mu, sets the deadline of a lingering close: its end, which a
@@ -272,7 +272,7 @@ func (c *Conn) noteEnd() {
 
 // CloseWrite sends a FIN and leaves the other direction open. A connection that
 // cannot do so returns errors.ErrUnsupported.
-func (c *Conn) CloseWrite() error { return sock.CloseWrite(c.conn) }
+func (c *Conn) CloseWrite() error { return netconn.CloseWrite(c.conn) }
 
 // CloseRead discards what comes from now on. A connection that cannot do so returns
 // errors.ErrUnsupported.
@@ -366,4 +366,4 @@ func (c *Conn) wake() {
 
 func (c *Conn) resume() {}
 
-func (c *Conn) reset() { sock.Reset(c.conn) }
+func (c *Conn) reset() { netconn.Reset(c.conn) }

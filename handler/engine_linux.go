@@ -3,7 +3,7 @@ package handler
 import (
 	"context"
 
-	"wireline/lib/eventloop"
+	"wireline/internal/eventloop"
 	"wireline/lib/frame"
 )
 

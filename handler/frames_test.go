@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/netconn"
 	"wireline/lib/frame"
-	"wireline/lib/sock"
 	"wireline/tcptest"
 )
 
@@ -66,7 +66,7 @@ func TestFramesReset(t *testing.T) {
 		conn := s.connect()
 		send(t, conn, "a\nhalf")
 		receive(t, conn, "a\n")
-		sock.Reset(conn)
+		netconn.Reset(conn)
 		r := s.records.next(t)
 		// A unix socket knows no reset: what is left is a last line, and the
 		// reply to it fails.

@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 const (
@@ -21,17 +21,17 @@ const (
 	// for who sends all before he reads. After that it goes on slowly: who
 	// sends for ever costs no more than a little of the processor, and no more
 	// than some MiB are read in lingerTime.
-	lingerBytes = sock.LingerBytes
+	lingerBytes = netconn.LingerBytes
 
 	// lingerPause is the time between two reads when it goes slowly.
 	lingerPause = 10 * time.Millisecond
 )
 
-// linger is sock.Linger with two bounds more: a drain shortens it, and one who
+// linger is netconn.Linger with two bounds more: a drain shortens it, and one who
 // sends for ever does not keep the processor busy.
 func (s *stream) linger(limit time.Duration) {
 	defer s.conclude()
-	if sock.CloseWrite(s.conn) != nil {
+	if netconn.CloseWrite(s.conn) != nil {
 		return // no half-close, or closed already
 	}
 	end := time.Now().Add(limit)
@@ -69,10 +69,10 @@ func (s *stream) setLingerDeadline(end time.Time) time.Time {
 // client has acknowledged all if it is to be waited for.
 func (c *Client) conclude(conn net.Conn) error {
 	if mode, _ := c.closeMode(); mode > 0 {
-		return sock.CloseWithin(conn, mode.bound())
+		return netconn.CloseWithin(conn, mode.bound())
 	}
 	if c.setsLinger() {
-		sock.SetLinger(conn, -1)
+		netconn.SetLinger(conn, -1)
 	}
 	return conn.Close()
 }

@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/netconn"
 	"wireline/lib/frame"
-	"wireline/lib/sock"
 	"wireline/tcptest"
 )
 
@@ -214,7 +214,7 @@ func TestPausesWhileAClientSends(t *testing.T) {
 		defer wg.Wait()
 		wg.Go(func() {
 			io.WriteString(conn, all.String())
-			sock.CloseWrite(conn)
+			netconn.CloseWrite(conn)
 		})
 		wg.Go(func() {
 			for {
@@ -270,7 +270,7 @@ func TestPauseHoldsTheSender(t *testing.T) {
 				}
 				sent.Add(1)
 			}
-			sock.CloseWrite(conn)
+			netconn.CloseWrite(conn)
 		})
 		// It is held when it has not got on for a while.
 		for before := int64(-1); before != sent.Load(); {
@@ -513,7 +513,7 @@ func TestResetInAPause(t *testing.T) {
 		a, b := <-opened, <-opened
 		send(t, conn, "pause\nb\n")
 		receive(t, conn, "pause\n")
-		sock.Reset(conn)
+		netconn.Reset(conn)
 		send(t, other, "pause\na\n")
 		receive(t, other, "pause\n")
 		quiet(t, other)

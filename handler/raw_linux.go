@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 // raw reads and writes a stream's connection without waiting, which net.Conn
@@ -76,7 +76,7 @@ func (r *raw) look() (int, error) {
 func (r *raw) readable(fd uintptr) bool {
 	in := r.s.client.buffer()
 	space := in.Space()
-	n, errno := sock.RawRead(fd, space)
+	n, errno := netconn.RawRead(fd, space)
 	switch {
 	case errno == unix.EAGAIN:
 		if !r.s.client.holds() {
@@ -108,7 +108,7 @@ func (r *raw) tryWrite(parts [3][]byte) (int, error) {
 
 // writable always reports true: to wait is the caller's affair.
 func (r *raw) writable(fd uintptr) bool {
-	n, errno := sock.RawWriteAll(fd, &r.out)
+	n, errno := netconn.RawWriteAll(fd, &r.out)
 	r.writeN = n
 	switch {
 	case errno == unix.EAGAIN:

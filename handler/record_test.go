@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"wireline/handler"
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 	"wireline/tcptest"
 )
 
@@ -106,7 +106,7 @@ func TestRecordOfACopy(t *testing.T) {
 			defer s.Close()
 			conn := s.Dial()
 			send(t, conn, "hello")
-			sock.Reset(conn)
+			netconn.Reset(conn)
 			if r := records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset || r.BytesIn != 5 && r.BytesIn != 0 {
 				t.Errorf("record %+v", r)
 			}

@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/lib/eventloop"
-	"wireline/lib/sock"
+	"wireline/internal/eventloop"
+	"wireline/internal/netconn"
 	"wireline/lib/sync/wait"
 )
 
@@ -199,7 +199,7 @@ func (s *socket) restart() {
 func (s *socket) receive(w *eventloop.Worker) {
 	s.takeBuffer(w)
 	space := s.client.in.Space()
-	n, errno := sock.RawRead(uintptr(s.FD()), space)
+	n, errno := netconn.RawRead(uintptr(s.FD()), space)
 	switch {
 	case errno == unix.EAGAIN:
 		s.unread = false
@@ -213,7 +213,7 @@ func (s *socket) receive(w *eventloop.Worker) {
 		s.left = true
 		// Less than there is room for is all there was, and what comes now is
 		// a new event; but not if the end is there too, which had its event.
-		if n < len(space) && n < sock.RawMax && !s.hup && !s.pieces {
+		if n < len(space) && n < netconn.RawMax && !s.hup && !s.pieces {
 			s.unread = false
 		}
 	}
@@ -321,7 +321,7 @@ func (s *socket) sendQueue() int {
 	if s.closed || s.hijacked || s.dead {
 		return 0
 	}
-	return sock.Unsent(s.FD())
+	return netconn.Unsent(s.FD())
 }
 
 // Writable implements eventloop.Handler.
@@ -352,7 +352,7 @@ func (s *socket) localAddrLocked() net.Addr {
 		return m.local
 	}
 	if !s.closed && !s.hijacked && !s.dead {
-		return sock.LocalAddr(s.FD(), s.session.LocalAddr())
+		return netconn.LocalAddr(s.FD(), s.session.LocalAddr())
 	}
 	return s.session.LocalAddr()
 }
@@ -364,7 +364,7 @@ func (s *socket) endBatch(bytes, frames int64) {
 // tryWrite is called by one goroutine at a time, and not after awaitOutput has
 // reported that all is sent.
 func (s *socket) tryWrite(parts [3][]byte) (int, error) {
-	n, errno := sock.RawWriteAll(uintptr(s.FD()), &parts)
+	n, errno := netconn.RawWriteAll(uintptr(s.FD()), &parts)
 	if errno == unix.EAGAIN {
 		return n, s.block()
 	}

@@ -7,8 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/lib/eventloop"
-	"wireline/lib/sock"
+	"wireline/internal/eventloop"
+	"wireline/internal/netconn"
 )
 
 // finish brings a client that has its end to it: what was written is sent, then
@@ -100,7 +100,7 @@ const (
 )
 
 // awaitAck closes the socket when the client has acknowledged all, or the time for that
-// is over; see sock.CloseWithin. It is also called when there is input.
+// is over; see netconn.CloseWithin. It is also called when there is input.
 func (s *socket) awaitAck(w *eventloop.Worker) {
 	m, now := s.extra(), s.now()
 	if s.acknowledged() || now >= m.end {
@@ -124,8 +124,8 @@ func (s *socket) acknowledged() bool {
 		return true
 	}
 	m := s.extra()
-	m.discarded += sock.RawDiscard(uintptr(s.FD()), lingerBytes-m.discarded)
-	return sock.Acknowledged(s.FD())
+	m.discarded += netconn.RawDiscard(uintptr(s.FD()), lingerBytes-m.discarded)
+	return netconn.Acknowledged(s.FD())
 }
 
 func (s *socket) isClosed() bool {
@@ -135,7 +135,7 @@ func (s *socket) isClosed() bool {
 }
 
 // linger reads and discards until the client's FIN, so that our last words
-// arrive; see sock.Linger. A drain shortens it, and one who sends for ever does
+// arrive; see netconn.Linger. A drain shortens it, and one who sends for ever does
 // not keep the processor busy.
 func (s *socket) linger(w *eventloop.Worker) (more bool) {
 	f := s.extra()
@@ -169,7 +169,7 @@ func (s *socket) linger(w *eventloop.Worker) (more bool) {
 func (s *socket) discard(w *eventloop.Worker) (int, error) {
 	s.takeBuffer(w)
 	s.client.in.Reset()
-	n, errno := sock.RawRead(uintptr(s.FD()), s.client.in.Space())
+	n, errno := netconn.RawRead(uintptr(s.FD()), s.client.in.Space())
 	s.client.countIn(int64(n), 0)
 	if errno != 0 {
 		return 0, errno
@@ -205,7 +205,7 @@ func (s *socket) hijack() (net.Conn, []byte, error) {
 		return nil, nil, os.NewSyscallError("fcntl", err)
 	}
 	file := os.NewFile(uintptr(dup), "socket")
-	conn, err := sock.FileConn(file)
+	conn, err := netconn.FileConn(file)
 	file.Close()
 	if err != nil {
 		return nil, nil, err
@@ -215,7 +215,7 @@ func (s *socket) hijack() (net.Conn, []byte, error) {
 		return nil, nil, err
 	}
 	s.Remove()
-	sock.RawClose(s.FD())
+	netconn.RawClose(s.FD())
 	s.session.Done()
 	if as, ok := s.session.(Wrapper); ok {
 		conn = as.Wrap(conn)

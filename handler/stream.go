@@ -10,7 +10,7 @@ import (
 	stdatomic "sync/atomic"
 	"time"
 
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 	"wireline/lib/sync/wait"
 )
 
@@ -258,7 +258,7 @@ func (s *stream) conclude() { s.client.conclude(s.conn) }
 // makes a RST of that. Is there something to read already, it is still sending,
 // and the last reply is in danger.
 func (s *stream) part() {
-	if sock.CloseWrite(s.conn) != nil {
+	if netconn.CloseWrite(s.conn) != nil {
 		s.conclude()
 		return
 	}
@@ -386,6 +386,6 @@ func (s *stream) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.hijacked {
-		sock.Reset(s.conn)
+		netconn.Reset(s.conn)
 	}
 }

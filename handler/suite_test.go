@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"wireline/handler"
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 	"wireline/tcptest"
 )
 
@@ -185,7 +185,7 @@ func (l wrappingListener) Accept() (net.Conn, error) {
 type wrapped struct{ net.Conn }
 
 func (w *wrapped) NetConn() net.Conn { return w.Conn }
-func (w *wrapped) CloseWrite() error { return sock.CloseWrite(w.Conn) }
+func (w *wrapped) CloseWrite() error { return netconn.CloseWrite(w.Conn) }
 
 // overTransports runs test with the handler that build makes, once for each
 // transport.

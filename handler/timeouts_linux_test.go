@@ -17,7 +17,7 @@ import (
 )
 
 // Time-outs over sockets, so that the loops' timers are meant. They must not fire
-// early; that they are not late is tested on the loops' own clock (lib/eventloop),
+// early; that they are not late is tested on the loops' own clock (internal/eventloop),
 // for the machine may be busy.
 
 // large is more than a socket takes.

@@ -23,8 +23,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
+	"wireline/internal/netconn"
 	"wireline/lib/frame"
-	"wireline/lib/sock"
 	"wireline/tcptest"
 )
 
@@ -155,7 +155,7 @@ func TestResetWithinAFrame(t *testing.T) {
 		}
 		for i, conn := range conns {
 			if i%2 == 0 {
-				sock.Reset(conn)
+				netconn.Reset(conn)
 			}
 		}
 		for i, conn := range conns {
@@ -180,7 +180,7 @@ func TestResetWhileAFrameIsServed(t *testing.T) {
 		conn := s.connect()
 		send(t, conn, "slow\nhalf")
 		<-g.began
-		sock.Reset(conn)
+		netconn.Reset(conn)
 		close(g.gate)
 		if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset || r.FramesIn < 1 {
 			t.Errorf("record %+v", r)
@@ -199,7 +199,7 @@ func TestResetWhileAReplyWaits(t *testing.T) {
 			conn := s.connect()
 			send(t, conn, "a\n")
 			receive(t, conn, "\x00")
-			sock.Reset(conn)
+			netconn.Reset(conn)
 			if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset {
 				t.Errorf("%s: record %+v", what, r)
 			}
@@ -246,7 +246,7 @@ func TestOneByteSegments(t *testing.T) {
 					return
 				}
 			}
-			sock.CloseWrite(conn)
+			netconn.CloseWrite(conn)
 		})
 		receiveAll(t, conn, string(text))
 	})
@@ -319,7 +319,7 @@ func TestPipeliningClientHoldsUpNobody(t *testing.T) {
 		var done atomic.Bool
 		conn := s.connect()
 		all.Go(func() {
-			defer sock.CloseWrite(conn)
+			defer netconn.CloseWrite(conn)
 			var text []byte
 			for i := 0; i < lines || !done.Load(); text = text[:0] {
 				for range 5000 {
@@ -649,7 +649,7 @@ func TestDescriptorsComeBack(t *testing.T) {
 					if i%2 == 0 {
 						receive(t, conn, "a\n")
 					}
-					sock.Reset(conn)
+					netconn.Reset(conn)
 					silent = append(silent, connect())
 				}
 				for _, conn := range silent {

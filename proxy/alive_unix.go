@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 // alive looks at a connection that waits, without sending or taking anything: the
@@ -26,7 +26,7 @@ func alive(conn net.Conn, used bool) bool {
 	ok = false
 	err = raw.Control(func(fd uintptr) {
 		var one [1]byte
-		n, err := sock.Peek(int(fd), one[:])
+		n, err := netconn.Peek(int(fd), one[:])
 		ok = err == unix.EAGAIN || err == nil && n > 0 && !used
 	})
 	return err == nil && ok

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 // Out of descriptors, connections that wait make room for a client, whether it takes one
@@ -46,7 +46,7 @@ func TestPoolMakesRoom(t *testing.T) {
 			}
 			x.engine.Group() // has its own
 			client, server := loopback(t)
-			fd, err := sock.Detach(server)
+			fd, err := netconn.Detach(server)
 			if err != nil {
 				t.Fatal(err)
 			}

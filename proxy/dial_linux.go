@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/lib/eventloop"
+	"wireline/internal/eventloop"
 )
 
 // dialing is a connect that an event loop waits for: it needs no goroutine, and leaves

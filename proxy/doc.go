@@ -6,7 +6,7 @@
 //	h := proxy.New(proxy.Config{Upstreams: []string{"10.0.0.7:6379", "10.0.0.8:6379"}})
 //	log.Fatal(tcp.ListenAndServe(&tcp.Config{Address: ":6379"}, h))
 //
-// On Linux both sockets of a pair are on the same event loop (lib/eventloop): an
+// On Linux both sockets of a pair are on the same event loop (internal/eventloop): an
 // idle pair has two file descriptors and nothing else, no goroutine and no buffer.
 // Small messages are copied, one read and one write each; a stream that keeps
 // filling the buffer is spliced (splice(2)), so that its bytes never reach the

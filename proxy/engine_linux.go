@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
-	"wireline/lib/eventloop"
+	"wireline/internal/eventloop"
 )
 
 // engine has the event loops of a proxy, which start with the first socket, and what
@@ -32,7 +32,7 @@ func (x *Proxy) RegisterSocket(ctx context.Context, fd int, session handler.Sess
 		return false
 	}
 	if seconds, ok := handler.CloseModeOf(ctx).Linger(); ok && seconds > 0 {
-		// close(2) would hold up the loop; see sock.CloseWithin.
+		// close(2) would hold up the loop; see netconn.CloseWithin.
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, new(unix.Linger))
 	}
 	p := newPair(x, g, fd, session)

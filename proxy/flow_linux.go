@@ -5,8 +5,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/lib/eventloop"
-	"wireline/lib/sock"
+	"wireline/internal/eventloop"
+	"wireline/internal/netconn"
 )
 
 const (
@@ -99,7 +99,7 @@ func bufferOf(w *eventloop.Worker) *[bufferSize]byte {
 // copy reads once, into the worker's buffer, and writes that.
 func (e *end) copy(w *eventloop.Worker, to *end, now int64) {
 	b := bufferOf(w)
-	n, errno := sock.RawRead(uintptr(e.FD()), b[:])
+	n, errno := netconn.RawRead(uintptr(e.FD()), b[:])
 	if !e.took(n, errno, now) {
 		return
 	}
@@ -111,7 +111,7 @@ func (e *end) copy(w *eventloop.Worker, to *end, now int64) {
 	}
 	f := &e.flow
 	f.judge(n == len(b), spliceAfter)
-	sent, errno := sock.RawWrite(uintptr(to.FD()), b[:n])
+	sent, errno := netconn.RawWrite(uintptr(to.FD()), b[:n])
 	f.written += int64(sent)
 	switch {
 	case errno != 0 && errno != unix.EAGAIN:
@@ -184,7 +184,7 @@ func (e *end) send(to *end, now int64) bool {
 		if f.pipe != nil {
 			n, errno = f.pipe.writeTo(to.FD())
 		} else {
-			n, errno = sock.RawWrite(uintptr(to.FD()), f.buffer[f.begin:f.end])
+			n, errno = netconn.RawWrite(uintptr(to.FD()), f.buffer[f.begin:f.end])
 			f.begin += n
 		}
 		if n > 0 {
@@ -255,7 +255,7 @@ func (e *end) discard(w *eventloop.Worker) (more bool) {
 		if reads == turnReads {
 			return true
 		}
-		n, errno := sock.RawRead(uintptr(e.FD()), b[:])
+		n, errno := netconn.RawRead(uintptr(e.FD()), b[:])
 		switch {
 		case errno == unix.EAGAIN:
 			e.unread = false

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"wireline/handler"
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 const (
@@ -65,7 +65,7 @@ func (b *base) end(by handler.Party, why handler.Reason, err error) {
 // endIO notes the end that a failed read from, or write to, a side is.
 func (b *base) endIO(by handler.Party, err error) {
 	why := handler.IOError
-	if sock.IsReset(err) {
+	if netconn.IsReset(err) {
 		why = handler.Reset
 	}
 	b.end(by, why, err)

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
-	"wireline/lib/eventloop"
-	"wireline/lib/sock"
+	"wireline/internal/eventloop"
+	"wireline/internal/netconn"
 )
 
 // pair is a link on the event loop: two sockets, and no goroutine or buffer while
@@ -88,7 +88,7 @@ func (p *pair) header() header {
 	h := header{version: p.proxy.cfg.SendProxy}
 	if p.proxy.cfg.sendsProxy() {
 		h.client = p.session.RemoteAddr()
-		h.local = sock.LocalAddr(p.clientFD, p.session.LocalAddr())
+		h.local = netconn.LocalAddr(p.clientFD, p.session.LocalAddr())
 	}
 	return h
 }
@@ -96,7 +96,7 @@ func (p *pair) header() header {
 // refuse closes the client of a pair that has come to nothing.
 func (p *pair) refuse() {
 	unix.SetsockoptLinger(p.clientFD, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	sock.RawClose(p.clientFD)
+	netconn.RawClose(p.clientFD)
 }
 
 // attach begins to relay to the upstream that was reached, or ends the pair because of
@@ -119,12 +119,12 @@ func (p *pair) attach(to reached, err error) {
 // join puts both sockets on a loop.
 func (p *pair) join(conn net.Conn) error {
 	if p.phase == closing { // it was cut meanwhile
-		sock.Reset(conn)
+		netconn.Reset(conn)
 		return os.ErrClosed
 	}
-	fd, err := sock.Dup(conn)
+	fd, err := netconn.Dup(conn)
 	for isOutOfDescriptors(err) && p.proxy.makeRoom() {
-		fd, err = sock.Dup(conn)
+		fd, err = netconn.Dup(conn)
 	}
 	conn.Close()
 	if err != nil {
@@ -143,7 +143,7 @@ func (p *pair) start(fd int, err error) error {
 		}
 	}
 	if err != nil {
-		sock.RawClose(fd)
+		netconn.RawClose(fd)
 		p.end(handler.ByServer, handler.IOError, err)
 		return err
 	}
@@ -169,7 +169,7 @@ func (p *pair) attachSocket(d *dialing) {
 	p.reach(d.to)
 	var err error
 	if p.phase == closing { // it was cut meanwhile
-		sock.RawClose(d.FD())
+		netconn.RawClose(d.FD())
 		err = os.ErrClosed
 	} else {
 		err = p.start(d.FD(), p.group.AddBeside(&d.Socket, &p.client.Socket, p.clientFD, &p.client))
@@ -311,7 +311,7 @@ func (e *end) resetWhenSent(now int64) {
 // takes reports whether there is something for e to take, and it still does.
 func (e *end) takes(now int64) bool {
 	p, from := e.pair, e.other()
-	unsent := sock.Unsent(e.FD())
+	unsent := netconn.Unsent(e.FD())
 	if from.eof && !from.flow.pending() && unsent == 0 {
 		return false
 	}
@@ -348,7 +348,7 @@ func (e *end) close() (last bool) {
 
 // giveBack returns the upstream's socket to its pool.
 func (p *pair) giveBack(fd int) {
-	conn, err := sock.Attach(fd)
+	conn, err := netconn.Attach(fd)
 	if err == nil {
 		p.base.upstream.pool.put(conn, true)
 	}
@@ -433,7 +433,7 @@ func (p *pair) stalled(now int64, why handler.Reason) bool {
 	if why != handler.IdleTimeout {
 		return false
 	}
-	unsent := sock.Unsent(p.client.FD()) + sock.Unsent(p.upstream.FD())
+	unsent := netconn.Unsent(p.client.FD()) + netconn.Unsent(p.upstream.FD())
 	before, sampled := p.unsent, p.sampled > p.activity
 	p.unsent, p.sampled = unsent, now
 	if sampled && unsent == before || !sampled && unsent == 0 {

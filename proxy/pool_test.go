@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"wireline/handler"
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 	"wireline/proxy"
 )
 
@@ -59,7 +59,7 @@ func TestPoolOfGreeters(t *testing.T) {
 func TestPoolOutlivesTheUpstream(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
 		const size = 50
-		for name, end := range map[string]func(net.Conn) error{"FIN": net.Conn.Close, "RST": sock.Reset} {
+		for name, end := range map[string]func(net.Conn) error{"FIN": net.Conn.Close, "RST": netconn.Reset} {
 			t.Run(name, func(t *testing.T) {
 				s := tr.serve(t, proxy.Config{Pool: proxy.PoolConfig{Size: size}})
 				old := newLineServer(s.upstream)
@@ -209,7 +209,7 @@ func TestReuseOfClean(t *testing.T) {
 			receiveAll(t, client, "value")
 		},
 		"by RST": func(t *testing.T, client, upstream net.Conn) {
-			sock.Reset(client)
+			netconn.Reset(client)
 			receiveReset(t, upstream)
 		},
 		"after the upstream's FIN": func(t *testing.T, client, upstream net.Conn) {

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"wireline/handler"
-	"wireline/lib/drain"
-	"wireline/lib/sock"
+	"wireline/internal/drain"
+	"wireline/internal/netconn"
 	"wireline/lib/sync/wait"
 )
 
@@ -127,12 +127,12 @@ func (x *Proxy) Handle(ctx context.Context, conn net.Conn) { x.Register(ctx, con
 // Register implements handler.Registrar.
 func (x *Proxy) Register(ctx context.Context, conn net.Conn) func() {
 	if seconds, ok := handler.CloseModeOf(ctx).Linger(); ok && seconds > 0 {
-		sock.SetLinger(conn, -1) // close(2) would wait
+		netconn.SetLinger(conn, -1) // close(2) would wait
 	}
 	r := newRelay(x, conn)
 	if !x.links.Add(r) {
 		r.giveUp()
-		sock.Reset(conn)
+		netconn.Reset(conn)
 		return func() {}
 	}
 	x.Start()

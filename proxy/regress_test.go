@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"wireline/handler"
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 	"wireline/proxy"
 )
 
@@ -35,8 +35,8 @@ func TestBothReset(t *testing.T) {
 			}
 			wg.Go(func() {
 				wg := sync.WaitGroup{}
-				wg.Go(func() { sock.Reset(client) })
-				wg.Go(func() { sock.Reset(upstream) })
+				wg.Go(func() { netconn.Reset(client) })
+				wg.Go(func() { netconn.Reset(upstream) })
 				wg.Wait()
 			})
 		}
@@ -57,7 +57,7 @@ func TestFINThenRST(t *testing.T) {
 		client, upstream := s.pair()
 		closeWrite(t, client)
 		receiveAll(t, upstream, "")
-		sock.Reset(client)
+		netconn.Reset(client)
 		if r := s.records.next(t); r.Reason != handler.Reset || r.By != handler.ByClient {
 			t.Errorf("by %s, %s; want the client's reset", r.By, r.Reason)
 		}
@@ -249,7 +249,7 @@ func TestResetOfAFlooder(t *testing.T) {
 		s := tr.serve(t, proxy.Config{})
 		client, upstream := s.pair()
 		fill(t, client)
-		sock.Reset(client)
+		netconn.Reset(client)
 		if r := s.records.next(t); r.Reason != handler.Reset || r.By != handler.ByClient {
 			t.Errorf("by %s, %s; want the client's reset", r.By, r.Reason)
 		}
@@ -269,7 +269,7 @@ func TestResetOfAFloodingUpstream(t *testing.T) {
 		client, upstream := s.pair()
 		fill(t, client)
 		fill(t, upstream)
-		sock.Reset(upstream)
+		netconn.Reset(upstream)
 		if r := s.records.next(t); r.Reason != handler.Reset || r.By != handler.ByUpstream {
 			t.Errorf("by %s, %s; want the upstream's reset", r.By, r.Reason)
 		}
@@ -307,7 +307,7 @@ func TestResetAfterSlowReading(t *testing.T) {
 		s := tr.serve(t, proxy.Config{})
 		client, upstream := s.pair()
 		n := fill(t, client)
-		sock.Reset(client)
+		netconn.Reset(client)
 		upstream.SetReadDeadline(time.Now().Add(patience))
 		const step = 50 * time.Millisecond
 		var got int64
@@ -401,11 +401,11 @@ func behave(t *testing.T, conn net.Conn, who string) {
 		io.WriteString(conn, stream[:n])
 		switch end {
 		case 0:
-			sock.Reset(conn)
+			netconn.Reset(conn)
 		case 1:
 			conn.Close()
 		default:
-			sock.CloseWrite(conn)
+			netconn.CloseWrite(conn)
 		}
 	})
 	wg.Go(func() {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"wireline/handler"
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 // buffers holds *[bufferSize]byte.
@@ -69,7 +69,7 @@ func (r *relay) serve() {
 	defer r.leave()
 	defer r.giveUp()
 	if !r.connect() {
-		sock.Reset(r.client.conn)
+		netconn.Reset(r.client.conn)
 		return
 	}
 	r.watch()
@@ -99,7 +99,7 @@ func (r *relay) connect() bool {
 	r.upstream.conn = to.conn
 	r.touch()
 	if r.cut { // meanwhile
-		sock.Reset(to.conn)
+		netconn.Reset(to.conn)
 		return false
 	}
 	return true
@@ -174,7 +174,7 @@ func (r *relay) ended(dst, src *side, err error) {
 	if first && src.ended.Load() {
 		// Its FIN was read, but a RST may follow. The end of the other direction
 		// ends the wait.
-		if err := sock.AwaitReset(src.conn); err != nil {
+		if err := netconn.AwaitReset(src.conn); err != nil {
 			r.broke(src, err)
 		}
 	}
@@ -210,8 +210,8 @@ func (r *relay) brokeLocked(s *side, err error) bool {
 // closeWrite passes on the end of a stream. Where dst cannot be told without being
 // closed, it is the end of the link.
 func (r *relay) closeWrite(dst, src *side) {
-	err := sock.CloseWrite(dst.conn)
-	if sock.IsReset(err) { // as under TLS, which has something to write
+	err := netconn.CloseWrite(dst.conn)
+	if netconn.IsReset(err) { // as under TLS, which has something to write
 		r.broke(dst, err)
 	}
 	r.mu.Lock()
@@ -261,14 +261,14 @@ func (r *relay) close() {
 	client, up := r.client.conn, r.upstream.conn
 	switch {
 	case cut:
-		sock.Reset(client)
-		sock.Reset(up)
+		netconn.Reset(client)
+		netconn.Reset(up)
 	case r.client.broken.Load():
-		sock.ResetWhenSent(up, sentTime)
-		sock.Reset(client)
+		netconn.ResetWhenSent(up, sentTime)
+		netconn.Reset(client)
 	case r.upstream.broken.Load():
-		sock.ResetWhenSent(client, sentTime)
-		sock.Reset(up)
+		netconn.ResetWhenSent(client, sentTime)
+		netconn.Reset(up)
 	case kept && !r.upstream.ended.Load():
 		client.Close()
 		up.SetDeadline(time.Time{})
@@ -282,14 +282,14 @@ func (r *relay) close() {
 }
 
 // part closes two connections on which nothing moves, each with a FIN that it sees in
-// any case; see sock.Linger.
+// any case; see netconn.Linger.
 func part(client, up net.Conn) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		sock.Linger(up, lingerTime)
+		netconn.Linger(up, lingerTime)
 	}()
-	sock.Linger(client, lingerTime)
+	netconn.Linger(client, lingerTime)
 	<-done
 }
 
@@ -347,7 +347,7 @@ func (r *relay) writing() bool { return r.client.writing.Load() || r.upstream.wr
 // unread reports whether something waits to be read. On a busy machine that may last for
 // longer than the pause which says that nothing moves.
 func (r *relay) unread() bool {
-	waits := func(s *side) bool { return !s.ended.Load() && sock.Unread(s.conn) }
+	waits := func(s *side) bool { return !s.ended.Load() && netconn.Unread(s.conn) }
 	return waits(&r.client) || waits(&r.upstream)
 }
 
@@ -410,7 +410,7 @@ func (r *relay) lookForReset(dst, src *side) bool {
 		return true
 	}
 	if !src.broken.Load() {
-		err := sock.Broken(src.conn)
+		err := netconn.Broken(src.conn)
 		if err == nil {
 			return true
 		}
@@ -418,7 +418,7 @@ func (r *relay) lookForReset(dst, src *side) bool {
 		r.until = time.Time{}
 	}
 	now := time.Now()
-	if taken := dst.written.Load() - int64(sock.Unacknowledged(dst.conn)); taken != r.taken || r.until.IsZero() {
+	if taken := dst.written.Load() - int64(netconn.Unacknowledged(dst.conn)); taken != r.taken || r.until.IsZero() {
 		r.taken, r.until = taken, now.Add(sentTime)
 	}
 	return now.Before(r.until)
@@ -478,9 +478,9 @@ func (r *relay) Cut() bool {
 	r.end(handler.ByServer, handler.Cut, nil)
 	r.cut, r.stopped = true, true
 	r.giveUp()
-	sock.Reset(r.client.conn)
+	netconn.Reset(r.client.conn)
 	if r.upstream.conn != nil {
-		sock.Reset(r.upstream.conn)
+		netconn.Reset(r.upstream.conn)
 	}
 	return true
 }

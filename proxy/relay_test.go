@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 // loopback is a connection over the loopback interface.
@@ -79,7 +79,7 @@ func TestUnreadIsNoRest(t *testing.T) {
 			r.timer = time.NewTimer(time.Hour)
 			begin(r)
 			far.Write([]byte("x"))
-			for end := time.Now().Add(30 * time.Second); !sock.Unread(near) && time.Now().Before(end); {
+			for end := time.Now().Add(30 * time.Second); !netconn.Unread(near) && time.Now().Before(end); {
 				time.Sleep(time.Millisecond)
 			}
 			if r.check(); r.stopped {

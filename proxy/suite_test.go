@@ -23,7 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"wireline/handler"
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 	"wireline/proxy"
 	"wireline/tcptest"
 )
@@ -309,7 +309,7 @@ var (
 )
 
 func isReset(err error) bool {
-	return sock.IsReset(err) || err != nil && strings.Contains(err.Error(), "forcibly closed")
+	return netconn.IsReset(err) || err != nil && strings.Contains(err.Error(), "forcibly closed")
 }
 
 // ended reports how the stream ended: not at all, with its end, or with an error.

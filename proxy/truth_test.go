@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"wireline/handler"
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 	"wireline/proxy"
 )
 
@@ -228,13 +228,13 @@ func act(conn net.Conn, e, others event, done chan<- struct{}, othersDone <-chan
 			_, err = io.WriteString(conn, text)
 		}
 		if e == fin || e == dataAndFIN {
-			sock.CloseWrite(conn)
+			netconn.CloseWrite(conn)
 		}
 		wrote <- err
 	}()
 	if e == rst || e == dataAndRST {
 		<-wrote
-		sock.Reset(conn)
+		netconn.Reset(conn)
 		return outcome{end: "gone"}
 	}
 	if e == stall {
@@ -254,7 +254,7 @@ func act(conn net.Conn, e, others event, done chan<- struct{}, othersDone <-chan
 func sendAndReset(conn net.Conn, done chan<- struct{}) {
 	conn.SetWriteDeadline(time.Now().Add(settled))
 	io.WriteString(conn, muchData)
-	sock.Reset(conn)
+	netconn.Reset(conn)
 	close(done)
 }
 

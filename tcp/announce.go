@@ -16,8 +16,8 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"wireline/internal/netconn"
 	"wireline/lib/field"
-	"wireline/lib/sock"
 )
 
 // ProxyProtocol says whether connections begin with a header of the PROXY protocol
@@ -248,7 +248,7 @@ type announced struct {
 func (a announced) LocalAddr() net.Addr  { return a.ends.local }
 func (a announced) RemoteAddr() net.Addr { return a.ends.remote }
 func (a announced) NetConn() net.Conn    { return a.Conn }
-func (a announced) CloseWrite() error    { return sock.CloseWrite(a.Conn) }
+func (a announced) CloseWrite() error    { return netconn.CloseWrite(a.Conn) }
 
 // announcedTCP and announcedUnix have Socket, too: their bytes are those of the socket
 // in them, so a handler may use that for splice(2) or without waiting.
@@ -330,7 +330,7 @@ func (u *unread) Read(p []byte) (int, error) {
 }
 
 // CloseWrite ends the one direction, where the connection underneath can do that.
-func (u *unread) CloseWrite() error { return sock.CloseWrite(u.Conn) }
+func (u *unread) CloseWrite() error { return netconn.CloseWrite(u.Conn) }
 
 // NetConn returns the connection underneath.
 func (u *unread) NetConn() net.Conn { return u.Conn }

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"time"
 
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 // arrival is a connection that was just accepted: a net.Conn, or, where the
@@ -68,7 +68,7 @@ func (a *arrival) reset() {
 	if a.makeConn() != nil {
 		return // it is closed
 	}
-	sock.Reset(a.conn)
+	netconn.Reset(a.conn)
 }
 
 // door is where the connections of one listener come in.

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"wireline/handler"
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 const (
@@ -189,7 +189,7 @@ func (s *Server) cutRest() int {
 		if !ses.cut {
 			ses.cut = true
 			s.drain.cuts++
-			sock.Reset(ses.conn)
+			netconn.Reset(ses.conn)
 		}
 	}
 	s.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 
 // optionNames are the options as setsockopt(2) has them; tcp(7) and socket(7) say
 // what they do. What is accepted has the listener's, as the kernel makes the new
-// socket a copy of that (sk_clone_lock in net/core/sock.c).
+// socket a copy of that (sk_clone_lock in net/core/netconn.c).
 var optionNames = map[sockopt]struct{ level, name int }{
 	noDelay:       {unix.IPPROTO_TCP, unix.TCP_NODELAY},
 	keepAlive:     {unix.SOL_SOCKET, unix.SO_KEEPALIVE},

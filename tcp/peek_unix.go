@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 // peeks holds buffers to look at headers in.
@@ -22,7 +22,7 @@ var peeks = sync.Pool{New: func() any { return new([fixedSize + maxRest]byte) }}
 func peekAt(fd int) (header, error) {
 	b := peeks.Get().(*[fixedSize + maxRest]byte)
 	defer peeks.Put(b)
-	n, err := sock.Peek(fd, b[:])
+	n, err := netconn.Peek(fd, b[:])
 	switch {
 	case err == unix.EAGAIN:
 		return header{}, io.ErrUnexpectedEOF

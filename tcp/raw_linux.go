@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 // rawListener accepts sockets from a listener without making a net.Conn of them:
@@ -193,7 +193,7 @@ func (s *Server) offer(d *door, a *arrival) bool {
 func (a *arrival) setLinger(seconds int) {
 	switch {
 	case a.conn != nil:
-		sock.SetLinger(a.conn, seconds)
+		netconn.SetLinger(a.conn, seconds)
 	case !a.isUnix():
 		unix.SetsockoptLinger(a.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(seconds)})
 	}
@@ -207,7 +207,7 @@ func (a *arrival) makeConn() (err error) {
 	case a.fd < 0:
 		return net.ErrClosed
 	}
-	a.conn, err = sock.Attach(a.fd)
+	a.conn, err = netconn.Attach(a.fd)
 	a.fd = -1 // it is a.conn's, or closed
 	return err
 }
@@ -215,7 +215,7 @@ func (a *arrival) makeConn() (err error) {
 // unmakeConn undoes makeConn for an arrival that came as a socket.
 func (a *arrival) unmakeConn() (err error) {
 	if a.from != nil {
-		a.fd, err = sock.Detach(a.conn)
+		a.fd, err = netconn.Detach(a.conn)
 		a.conn = nil
 	}
 	return err
@@ -229,7 +229,7 @@ func (a *arrival) skip(n int) error {
 		return err
 	}
 	for n > 0 {
-		m, errno := sock.RawRead(uintptr(a.fd), b[:n])
+		m, errno := netconn.RawRead(uintptr(a.fd), b[:n])
 		if errno != 0 || m == 0 {
 			return os.NewSyscallError("read", errno)
 		}
@@ -308,7 +308,7 @@ func (r *rawSession) RemoteAddr() net.Addr {
 		return &net.UnixAddr{Net: "unix"}
 	}
 	addr := net.TCPAddrFromAddrPort(netip.AddrPortFrom(r.addr(), r.port))
-	addr.Zone = sock.Zone(r.zone)
+	addr.Zone = netconn.Zone(r.zone)
 	return addr
 }
 

@@ -7,7 +7,7 @@ import (
 	"net"
 	"os"
 
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 // rawListener is what raw_linux.go has on Linux. Elsewhere all connections come
@@ -20,7 +20,7 @@ func (l *rawListener) accept() (arrival, error) { panic("unreachable") }
 
 func (s *Server) offer(*door, *arrival) bool { return false }
 
-func (a *arrival) setLinger(seconds int) { sock.SetLinger(a.conn, seconds) }
+func (a *arrival) setLinger(seconds int) { netconn.SetLinger(a.conn, seconds) }
 
 func (a *arrival) makeConn() error { return nil }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"wireline/handler"
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 // dismissTime is how long a client that is turned away in a drain has to close
@@ -105,7 +105,7 @@ func (s *Server) turnAway(a arrival) {
 // kernel would make a reset of it.
 func (s *Server) dismiss(conn net.Conn) {
 	defer s.serving.Done()
-	sock.Linger(conn, dismissTime)
+	netconn.Linger(conn, dismissTime)
 }
 
 // register gives the connection to the handler and returns what is left to do

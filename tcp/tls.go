@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"wireline/internal/netconn"
 	"wireline/lib/field"
-	"wireline/lib/sock"
 )
 
 // TLSConfig has the server speak TLS. The zero value does not.
@@ -243,7 +243,7 @@ func (s *Server) handshake(ctx context.Context, ses *session) {
 	if err != nil {
 		s.stats.failedHandshakes.Add(1)
 		s.log().Debug("TLS handshake failed", "peer", peer(ses.conn), "err", err)
-		sock.Linger(ses.conn.(*tls.Conn).NetConn(), dismissTime) // so that the peer sees the alert
+		netconn.Linger(ses.conn.(*tls.Conn).NetConn(), dismissTime) // so that the peer sees the alert
 		return
 	}
 	if serve != nil {

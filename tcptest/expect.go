@@ -6,7 +6,7 @@ import (
 	"net"
 	"testing"
 
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 // These are what most tests of a protocol consist of. They end the test, as t.Fatal does,
@@ -44,7 +44,7 @@ func ReceiveAll(t testing.TB, conn net.Conn, want string) {
 // whatever came before it is not looked at.
 func ReceiveReset(t testing.TB, conn net.Conn) {
 	t.Helper()
-	if n, err := io.Copy(io.Discard, conn); !sock.IsReset(err) {
+	if n, err := io.Copy(io.Discard, conn); !netconn.IsReset(err) {
 		t.Fatalf("read %d bytes, then %v; want a reset", n, err)
 	}
 }
@@ -52,7 +52,7 @@ func ReceiveReset(t testing.TB, conn net.Conn) {
 // CloseWrite sends a FIN: conn can still be read. It ends the test if conn cannot do that.
 func CloseWrite(t testing.TB, conn net.Conn) {
 	t.Helper()
-	if err := sock.CloseWrite(conn); err != nil {
+	if err := netconn.CloseWrite(conn); err != nil {
 		t.Fatalf("close for writing: %v", err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"os"
 	"syscall"
 
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 // levels are the words for Config.Level.
@@ -46,7 +46,7 @@ func IsDisconnect(err error) bool {
 			return true
 		}
 	}
-	return sock.IsReset(err) || isTLS(err)
+	return netconn.IsReset(err) || isTLS(err)
 }
 
 // isTLS reports whether err is of what the peer sends under TLS, and not of the network:

@@ -10,7 +10,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
-	"wireline/lib/eventloop"
+	"wireline/internal/eventloop"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -1,10 +1,10 @@
-package sock_test
+package netconn_test
 
 import (
 	"net"
 	"testing"
 
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 // farewell is a wrapper with something of its own to release, which like tls.Conn
@@ -27,13 +27,13 @@ func (f farewell) Close() error {
 func TestResetClosesTheWrapper(t *testing.T) {
 	client, server := pair(t, "tcp", "127.0.0.1:0")
 	closed := 0
-	if err := sock.Reset(farewell{server, &closed}); err != nil {
+	if err := netconn.Reset(farewell{server, &closed}); err != nil {
 		t.Errorf("Reset: %v", err)
 	}
 	if closed != 1 {
 		t.Errorf("the wrapper was closed %d times, want once", closed)
 	}
-	if n, err := client.Read(make([]byte, 10)); n != 0 || !sock.IsReset(err) {
+	if n, err := client.Read(make([]byte, 10)); n != 0 || !netconn.IsReset(err) {
 		t.Errorf("the peer reads %d bytes, %v; want a reset", n, err)
 	}
 }

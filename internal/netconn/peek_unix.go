@@ -1,6 +1,6 @@
 //go:build unix
 
-package sock
+package netconn
 
 import "golang.org/x/sys/unix"
 

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"wireline/lib/drain"
+	"wireline/internal/drain"
 )
 
 // member is one whose end the test decides about.

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/lib/eventloop"
+	"wireline/internal/eventloop"
 )
 
 // turn is a call of Ready.

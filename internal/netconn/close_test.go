@@ -1,4 +1,4 @@
-package sock_test
+package netconn_test
 
 import (
 	"crypto/tls"
@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 	"wireline/tcptest"
 )
 
@@ -51,10 +51,10 @@ func TestReset(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, server := pair(t, "tcp", "127.0.0.1:0")
-			if err := sock.Reset(wrap(server)); err != nil {
+			if err := netconn.Reset(wrap(server)); err != nil {
 				t.Errorf("Reset: %v", err)
 			}
-			if _, err := client.Read(make([]byte, 1)); !sock.IsReset(err) {
+			if _, err := client.Read(make([]byte, 1)); !netconn.IsReset(err) {
 				t.Errorf("the peer reads %v, want a reset", err)
 			}
 		})
@@ -63,7 +63,7 @@ func TestReset(t *testing.T) {
 
 func TestResetWhereThereIsNone(t *testing.T) {
 	client, server := pair(t, "tcp", "127.0.0.1:0")
-	sock.Reset(sealed{server})
+	netconn.Reset(sealed{server})
 	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("the peer reads %v, want the end", err)
 	}
@@ -71,7 +71,7 @@ func TestResetWhereThereIsNone(t *testing.T) {
 
 func TestCloseWrite(t *testing.T) {
 	client, server := pair(t, "tcp", "127.0.0.1:0")
-	if err := sock.CloseWrite(server); err != nil {
+	if err := netconn.CloseWrite(server); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
@@ -83,7 +83,7 @@ func TestCloseWrite(t *testing.T) {
 	if n, err := server.Read(make([]byte, 1)); n != 1 || err != nil {
 		t.Errorf("the other direction: %d, %v", n, err)
 	}
-	if err := sock.CloseWrite(sealed{server}); !errors.Is(err, errors.ErrUnsupported) {
+	if err := netconn.CloseWrite(sealed{server}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("CloseWrite of what has none: %v", err)
 	}
 }
@@ -95,27 +95,27 @@ func TestBroken(t *testing.T) {
 	}
 	client, server := pair(t, "tcp", "127.0.0.1:0")
 	client.Write([]byte("x"))
-	sock.CloseWrite(client)
-	if err := sock.Broken(server); err != nil {
+	netconn.CloseWrite(client)
+	if err := netconn.Broken(server); err != nil {
 		t.Errorf("after a FIN: %v", err)
 	}
-	sock.Reset(client)
+	netconn.Reset(client)
 	var err error
 	for end := time.Now().Add(10 * time.Second); err == nil && time.Now().Before(end); {
-		err = sock.Broken(wrapper{server})
+		err = netconn.Broken(wrapper{server})
 	}
-	if !sock.IsReset(err) {
+	if !netconn.IsReset(err) {
 		t.Errorf("after a RST: %v", err)
 	}
 	if b, err := io.ReadAll(server); string(b) != "x" || err != nil {
 		t.Errorf("then read %q, %v", b, err)
 	}
 	memory, peer := tcptest.Pipe()
-	if err := sock.Broken(memory); err != nil {
+	if err := netconn.Broken(memory); err != nil {
 		t.Errorf("in memory: %v", err)
 	}
 	peer.Reset()
-	if err := sock.Broken(memory); !sock.IsReset(err) {
+	if err := netconn.Broken(memory); !netconn.IsReset(err) {
 		t.Errorf("in memory, after a RST: %v", err)
 	}
 }
@@ -127,10 +127,10 @@ func TestResetWhenSent(t *testing.T) {
 		text := make([]byte, 200<<10)
 		go func() {
 			server.Write(text)
-			sock.ResetWhenSent(server, 5*time.Second)
+			netconn.ResetWhenSent(server, 5*time.Second)
 		}()
 		n, err := io.Copy(io.Discard, client)
-		if n != int64(len(text)) || !sock.IsReset(err) {
+		if n != int64(len(text)) || !netconn.IsReset(err) {
 			t.Fatalf("the peer reads %d of %d bytes, then %v; want a reset", n, len(text), err)
 		}
 	}
@@ -151,7 +151,7 @@ func TestResetWhenSentToASlowReader(t *testing.T) {
 		}
 	}
 	const limit = 2 * time.Second
-	go sock.ResetWhenSent(server, limit)
+	go netconn.ResetWhenSent(server, limit)
 	const steps = 40
 	var got int64
 	for range steps { // twice the limit
@@ -160,7 +160,7 @@ func TestResetWhenSentToASlowReader(t *testing.T) {
 		got += n
 	}
 	rest, err := io.Copy(io.Discard, client)
-	if got+rest != sent || !sock.IsReset(err) {
+	if got+rest != sent || !netconn.IsReset(err) {
 		t.Errorf("the peer reads %d of %d bytes, then %v; want a reset", got+rest, sent, err)
 	}
 }
@@ -175,11 +175,11 @@ func TestResetWhenSentEnds(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	sock.ResetWhenSent(server, 50*time.Millisecond)
+	netconn.ResetWhenSent(server, 50*time.Millisecond)
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("took %v", took)
 	}
-	if _, err := io.Copy(io.Discard, client); !sock.IsReset(err) {
+	if _, err := io.Copy(io.Discard, client); !netconn.IsReset(err) {
 		t.Errorf("the peer reads %v, want a reset", err)
 	}
 }

@@ -1,4 +1,4 @@
-package sock_test
+package netconn_test
 
 import (
 	"io"
@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"wireline/lib/sock"
+	"wireline/internal/netconn"
 )
 
 // It takes what has come, as much as it may, and does not wait for more.
@@ -17,10 +17,12 @@ func TestRawDiscard(t *testing.T) {
 		t.Fatal(err)
 	}
 	discard := func(limit int) (n int) {
-		raw.Control(func(fd uintptr) { n = sock.RawDiscard(fd, limit) })
+		raw.Control(func(fd uintptr) { n = netconn.RawDiscard(fd, limit) })
 		return n
 	}
-	await := func() { raw.Read(func(fd uintptr) bool { n, _ := sock.Peek(int(fd), make([]byte, 8)); return n > 0 }) }
+	await := func() {
+		raw.Read(func(fd uintptr) bool { n, _ := netconn.Peek(int(fd), make([]byte, 8)); return n > 0 })
+	}
 	if n := discard(100); n != 0 {
 		t.Errorf("%d bytes of nothing", n)
 	}
@@ -39,7 +41,7 @@ func TestRawDiscard(t *testing.T) {
 	if n := discard(100); n != 5 {
 		t.Errorf("%d bytes, want the other 5", n)
 	}
-	sock.CloseWrite(client)
+	netconn.CloseWrite(client)
 	if n, err := server.Read(b); n != 0 || err != io.EOF {
 		t.Errorf("read %d, %v; want the end", n, err)
 	}
@@ -51,21 +53,21 @@ func TestRawDiscard(t *testing.T) {
 // Only what the peer has broken is gone.
 func TestGone(t *testing.T) {
 	client, server := pair(t, "tcp", "127.0.0.1:0")
-	if sock.Gone(server) || sock.Gone(wrapper{server}) {
+	if netconn.Gone(server) || netconn.Gone(wrapper{server}) {
 		t.Error("broken from the begin")
 	}
 	client.(*net.TCPConn).CloseWrite()
 	server.Read(make([]byte, 1))
-	if sock.Gone(server) {
+	if netconn.Gone(server) {
 		t.Error("broken by a FIN")
 	}
-	sock.Reset(client)
+	netconn.Reset(client)
 	server.(*net.TCPConn).ReadFrom(neverEnding{}) // until it notices
-	if !sock.Gone(server) || !sock.Gone(wrapper{server}) {
+	if !netconn.Gone(server) || !netconn.Gone(wrapper{server}) {
 		t.Error("not broken by a RST")
 	}
 	server.Close()
-	if sock.Gone(server) {
+	if netconn.Gone(server) {
 		t.Error("broken when it is closed")
 	}
 }

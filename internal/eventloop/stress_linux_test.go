@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/lib/eventloop"
+	"wireline/internal/eventloop"
 )
 
 // stressed is a member that does at random what a Ready may do, and echoes what

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"wireline/lib/eventloop"
+	"wireline/internal/eventloop"
 )
 
 // stuck is what a test lets a Ready wait in.
