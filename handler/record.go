@@ -6,7 +6,7 @@ import (
 	"net"
 	"time"
 
-	"wireline/lib/logger"
+	"wireline/internal/netconn"
 )
 
 // Party is a side of a connection.
@@ -118,7 +118,7 @@ func (r Record) failed() bool {
 	case Panic, HandlerError, NoUpstream:
 		return true
 	case IOError:
-		return !logger.IsDisconnect(r.Err)
+		return !netconn.IsDisconnect(r.Err)
 	}
 	return false
 }

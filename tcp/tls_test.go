@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"wireline/handler"
-	"wireline/lib/logger"
+	"wireline/internal/netconn"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -574,7 +574,7 @@ func TestTLSJunkAfterTheHandshake(t *testing.T) {
 	exchange(t, conn, "hello\n")
 	send(t, conn.NetConn(), "\x17\x03\x01\x00\x05junk!")
 	r := mustReceive(t, "the record", records)
-	if r.By != handler.ByClient || !logger.IsDisconnect(r.Err) {
+	if r.By != handler.ByClient || !netconn.IsDisconnect(r.Err) {
 		t.Errorf("by %s, %s, %v", r.By, r.Reason, r.Err)
 	}
 }

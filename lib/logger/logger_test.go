@@ -4,12 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"net"
-	"os"
 	"strings"
-	"syscall"
 	"testing"
 
 	"wireline/lib/field"
@@ -61,22 +57,5 @@ func TestBadConfig(t *testing.T) {
 	var f *field.Error
 	if !errors.As(err, &f) || f.Field != "Level" || !strings.Contains(err.Error(), "Format xml") {
 		t.Errorf("got %v", err)
-	}
-}
-
-func TestIsDisconnect(t *testing.T) {
-	for _, err := range []error{
-		io.EOF, net.ErrClosed, os.ErrDeadlineExceeded,
-		&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)},
-		fmt.Errorf("write: %w", syscall.EPIPE),
-	} {
-		if !logger.IsDisconnect(err) {
-			t.Errorf("%v is no disconnect", err)
-		}
-	}
-	for _, err := range []error{nil, errors.New("broken"), syscall.ENOMEM, os.ErrNotExist} {
-		if logger.IsDisconnect(err) {
-			t.Errorf("%v is a disconnect", err)
-		}
 	}
 }
