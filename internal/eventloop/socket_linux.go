@@ -6,42 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Handler is what a Socket is served by.
-type Handler interface {
-	// Ready is called when ev has happened, by one goroutine at a time. The
-	// socket is watched edge-triggered (epoll(7)): for what was not read, no
-	// further event comes. It may block. It returns true to be called again,
-	// with no event, when others had their turn.
-	//
-	// A panic is not recovered. runtime.Goexit ends the turn only.
-	Ready(w *Worker, ev Event) (more bool)
-
-	// Writable is called after Socket.WatchOut when the socket takes more to
-	// send. It is called also while Ready runs elsewhere, and must not block.
-	Writable()
-
-	// Slow is called by another goroutine when Ready has lost its loop because
-	// it takes so long; it may have returned by then. It must not block.
-	Slow()
-
-	// Expired is called when the time of Socket.SetTimer has come, also while
-	// Ready runs, and must not block.
-	Expired()
-}
-
-// Event is a set of things that have happened to a Socket.
-type Event uint32
-
-const (
-	// In: there may be something to read.
-	In Event = 1 << (iota + 8)
-	// Hup: the peer has closed its side, or the connection is broken, or there
-	// is urgent data: only a read that finds nothing has read all.
-	Hup
-	// Woken: Wake was called.
-	Woken
-)
-
 // The states of a socket, beside the events that wait for who serves it.
 const (
 	free    = 0
