@@ -324,7 +324,9 @@ func TestUntrustedProxyHeader(t *testing.T) {
 			}
 			defer conn.Close()
 			conn.SetDeadline(time.Now().Add(patience))
-			io.WriteString(conn, header)
+			if _, err := io.WriteString(conn, header); mode == tcp.ProxyRequired && isReset(err) {
+				return // a Read would not say so again
+			}
 			check(t, conn)
 		})
 	}

@@ -52,9 +52,12 @@ func FuzzHeader(f *testing.F) {
 // An arrival whose descriptor is gone, as when there was none left for it, is nobody's:
 // its number may be another's by now.
 func TestResetOfALostArrival(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("an arrival always has a connection")
+	}
 	a := arrival{fd: -1}
 	a.reset()
-	if err := a.makeConn(); err == nil && runtime.GOOS == "linux" {
+	if err := a.makeConn(); err == nil {
 		t.Error("there is a connection")
 	}
 }
