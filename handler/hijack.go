@@ -23,6 +23,9 @@ var ErrHijacked = errors.New("handler: connection hijacked")
 // then but for Value and Record; Serve is not called again, OnClose is, when
 // the function that called Hijack has returned. The client of a plain handler
 // has nothing to hijack: errors.ErrUnsupported.
+//
+// A Handler of the user's own that wraps a Frames must be an Acceptor for this, and pass
+// Accept on. With Handle alone, the server closes the connection when Handle returns.
 func (c *Client) Hijack() (conn net.Conn, buffered []byte, err error) {
 	w, ok := c.wire.(hijacker)
 	if !ok {
@@ -45,9 +48,7 @@ func (s *stream) hijack() (net.Conn, []byte, error) {
 		return nil, nil, err
 	}
 	s.conn.SetDeadline(time.Time{}) // fails only on a closed connection, as its new owner will see
-	if release, ok := s.client.ctx.Value(releaseKey{}).(func()); ok {
-		release()
-	}
+	s.accepted.Done()
 	return s.conn, s.client.unserved(), nil
 }
 

@@ -148,15 +148,21 @@ func TestSocketOptions(t *testing.T) {
 				}
 			}
 			seen := make(chan map[string]int, 2)
-			connections := func() handler.Handler {
+			connections := func() *handler.Plain {
 				return handler.Func(func(_ context.Context, conn net.Conn) {
 					conn.Read(make([]byte, 1)) // the client is to see its connect succeed first
 					seen <- optionsIn(t, conn, test.accepted)
 				})
 			}
-			sockets := &taker{Handler: connections(), take: func(_ context.Context, fd int, _ handler.Session) bool {
+			plain := connections()
+			sockets := &acceptor{Handler: plain, accept: func(a handler.Accepted) {
+				fd := mustSocket(t, a)
 				seen <- getOptions(fd, test.accepted)
-				return false
+				if _, err := a.Conn(); err != nil {
+					t.Error(err)
+				}
+				unix.Close(fd)
+				plain.Accept(a)
 			}}
 			for what, h := range map[string]handler.Handler{"connection": connections(), "socket": sockets} {
 				ln, err := tcp.Listen(t.Context(), &test.cfg)
@@ -296,7 +302,7 @@ func TestOptionsOverTheSystemsLimits(t *testing.T) {
 // A header is peeked at in the kernel's buffer, so all of the longest one must fit there,
 // however it arrives.
 func TestReceiveBufferTakesProxyHeaders(t *testing.T) {
-	cfg := announcing(tcp.ProxyRequired)
+	cfg := trusting(tcp.ProxyRequired)
 	cfg.Address = "127.0.0.1:0"
 	cfg.ReceiveBuffer = 8<<10 - 1
 	want := "ReceiveBuffer 8191: must be 8192 at least with the PROXY protocol"
