@@ -368,10 +368,9 @@ func TestPushersDoNotWaitForEachOther(t *testing.T) {
 		synctest.Wait()
 		begin := time.Now()
 		for range 100 {
-			h.Clients().Range(func(c *handler.Client) bool {
+			for c := range h.Clients().All() {
 				c.Write(make([]byte, 100))
-				return true
-			})
+			}
 		}
 		within(t, "all was pushed", time.Since(begin), 0, 0)
 		for _, end := range ends {

@@ -1,47 +1,18 @@
 package handler
 
 import (
-	"context"
+	"sync"
 
 	"wireline/internal/eventloop"
 	"wireline/lib/frame"
 )
 
-// engine has the event loops of a frame handler. They start with the first
-// socket.
-type engine struct{ eventloop.Lazy }
-
-// RegisterSocket implements SocketRegistrar: the socket is served by an event
-// loop.
-func (h *Frames) RegisterSocket(ctx context.Context, fd int, session Session) bool {
-	h.once.Do(h.init)
-	g := h.engine.Group()
-	if g == nil {
-		return false
-	}
-	s := newSocket(ctx, g, session, h)
-	if g.Add(&s.Socket, fd, s) != nil {
-		return false
-	}
-	if h.OnOpen != nil {
-		s.Wake() // it is the first to act
-	} else {
-		s.client.opened.Store(true)
-	}
-	if !h.clients.add(&s.client) {
-		s.close(false)
-		session.Done()
-		return true
-	}
-	s.arm(s.nextDue())
-	s.Start()
-	return true
-}
-
 const (
-	// loopBuffer is the size of the buffer that a loop reads into: so much is
-	// read at once. A client that does not take its replies keeps one, with the
-	// frames that are still to be served.
+	// pooledSize is the size of the smallest buffer in buffers: so much is read at once.
+	pooledSize = 16 << 10
+
+	// loopBuffer is the size of the buffer that a loop reads into. A client that does
+	// not take its replies keeps one, with the frames that are still to be served.
 	loopBuffer = 32 << 10
 
 	// maxLoopBuffer is how large it may become for long frames.
@@ -52,35 +23,44 @@ const (
 	maxRest = 4 << 10
 )
 
-// takeBuffer gives s a buffer to read into, the worker's own if it has one. What
+// buffers holds the frame.Buffers of clients that have nothing to split.
+var buffers = sync.Pool{New: func() any { return frame.NewBuffer(pooledSize) }}
+
+// takeBuffer gives c a buffer to read into, the worker's own if it has one. What
 // was left of the last read is in it.
-func (s *socket) takeBuffer(w *eventloop.Worker) {
-	if s.client.in != nil && s.client.in.Cap() > maxRest {
+func (c *Client) takeBuffer(w *eventloop.Worker) {
+	if c.in != nil && c.in.Cap() > maxRest {
 		return
 	}
-	rest := s.client.in
+	rest := c.in
 	if in, ok := w.Local.(*frame.Buffer); ok && in != nil {
 		w.Local = (*frame.Buffer)(nil)
-		s.client.in = in
+		c.in = in
 	} else if w.InLoop() {
-		s.client.in = frame.NewBuffer(loopBuffer)
+		c.in = frame.NewBuffer(loopBuffer)
 	} else {
-		s.client.in = buffers.Get().(*frame.Buffer)
+		c.in = buffers.Get().(*frame.Buffer)
 	}
 	if rest != nil {
-		rest.MoveTo(s.client.in)
+		rest.MoveTo(c.in)
 	}
+}
+
+// holds reports whether the buffer is needed while nothing is read: a part of a
+// frame is in it, or of one that is thrown away.
+func (c *Client) holds() bool {
+	return c.in != nil && (c.in.Len() > 0 || c.in.Discarding())
 }
 
 // leaveBuffer gives the buffer back, but for what is left in it. A loop keeps it,
 // also a large one: the next frames may be as long.
-func (s *socket) leaveBuffer(w *eventloop.Worker) {
-	in := s.client.in
+func (c *Client) leaveBuffer(w *eventloop.Worker) {
+	in := c.in
 	switch {
 	case in == nil:
 		return
-	case !s.client.holds():
-		s.client.in = nil
+	case !c.holds():
+		c.in = nil
 	case in.Cap() <= maxRest || fits(in.Cap(), in.Len()):
 		return
 	default:
@@ -88,8 +68,8 @@ func (s *socket) leaveBuffer(w *eventloop.Worker) {
 		if size > maxRest {
 			size *= 2 // it is read into
 		}
-		s.client.in = frame.NewBuffer(size)
-		in.MoveTo(s.client.in)
+		c.in = frame.NewBuffer(size)
+		in.MoveTo(c.in)
 	}
 	in.Reset()
 	own, _ := w.Local.(*frame.Buffer)
@@ -110,19 +90,19 @@ func fits(size, rest int) bool {
 	return rest > maxRest && (size <= 2*rest || size > loopBuffer && size <= 8*rest)
 }
 
-// keeps reports whether w should keep a buffer of that size for its next turn.
+// keeps reports whether w should keep a buffer of that size for its next call.
 func keeps(w *eventloop.Worker, size int) bool {
 	if w.InLoop() {
 		return size >= loopBuffer && size <= maxLoopBuffer
 	}
-	return size <= maxPooled
+	return w.Keeps() && size <= maxPooled
 }
 
 // dropBuffer gives the buffer back with all that is in it.
-func (s *socket) dropBuffer(w *eventloop.Worker) {
-	if s.client.in != nil {
-		s.client.in.Reset()
-		s.leaveBuffer(w)
-		s.client.in = nil
+func (c *Client) dropBuffer(w *eventloop.Worker) {
+	if c.in != nil {
+		c.in.Reset()
+		c.leaveBuffer(w)
+		c.in = nil
 	}
 }

@@ -7,15 +7,15 @@ import (
 	"go.uber.org/atomic"
 )
 
-// lateFlush is how long output waits at most for the end of the frame that is
+// flushDelay is how long output waits at most for the end of the frame that is
 // being served.
-const lateFlush = 5 * time.Millisecond
+const flushDelay = 5 * time.Millisecond
 
-// lateList has the clients that hold output back until the frames they are in
-// are served: when that takes long, it is sent all the same. One timer serves
-// all clients, and a client is entered once in lateFlush at most, so that a
+// delayedFlush has the clients that hold output back until the frames they are in
+// are served. When that takes long, the output is sent all the same. One timer serves
+// all clients, and a client is entered once in flushDelay at most, so that a
 // frame that does not take long costs next to nothing.
-type lateList struct {
+type delayedFlush struct {
 	n       atomic.Int32 // len(clients), to be read without the lock
 	mu      sync.Mutex
 	clients []*Client
@@ -29,8 +29,8 @@ type lateList struct {
 	several atomic.Bool
 }
 
-// add enters c, whose late says that it is entered.
-func (l *lateList) add(c *Client) {
+// add enters c, whose sending has delayed set.
+func (l *delayedFlush) add(c *Client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.clients = append(l.clients, c)
@@ -39,16 +39,16 @@ func (l *lateList) add(c *Client) {
 	}
 	l.several.Store(l.dropped != 0 && l.dropped != c.id)
 	if l.timer == nil {
-		l.timer = time.AfterFunc(lateFlush, l.flush)
+		l.timer = time.AfterFunc(flushDelay, l.flush)
 	} else {
-		l.timer.Reset(lateFlush)
+		l.timer.Reset(flushDelay)
 	}
 }
 
 // dropOnly takes c out again if it is the only one, and reports whether it did.
 // Then no timer runs while the process has nothing to do: each sleep with a near
-// time-out costs about as much as the frame.
-func (l *lateList) dropOnly(c *Client) bool {
+// timeout costs about as much as the frame.
+func (l *delayedFlush) dropOnly(c *Client) bool {
 	if l.n.Load() != 1 || l.several.Load() {
 		return false
 	}
@@ -66,7 +66,7 @@ func (l *lateList) dropOnly(c *Client) bool {
 }
 
 // flush sends what the clients in the list still hold.
-func (l *lateList) flush() {
+func (l *delayedFlush) flush() {
 	l.mu.Lock()
 	clients := l.clients
 	l.clients, l.spare = l.spare[:0], nil
@@ -75,8 +75,8 @@ func (l *lateList) flush() {
 	l.mu.Unlock()
 	for _, c := range clients {
 		c.mu.Lock()
-		c.late = false
-		c.startFlushLocked()
+		c.sending.clear(delayed)
+		c.flushLocked(false)
 		c.mu.Unlock()
 	}
 	clear(clients)
