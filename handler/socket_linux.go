@@ -379,7 +379,7 @@ func (s *socket) tryWrite(parts [3][]byte) (int, error) {
 // write time-out until then.
 func (s *socket) block() error {
 	if !s.client.watched {
-		if err := s.WatchOut(); err != nil {
+		if err := s.WatchOut(false); err != nil {
 			return err
 		}
 		s.client.watched = true
