@@ -1,9 +1,13 @@
 package eventloop
 
 import (
+	"errors"
 	"sync"
 	"time"
 )
+
+// ErrClosed is what Group.Add returns after Stop.
+var ErrClosed = errors.New("eventloop: closed")
 
 // stopBound bounds the wait of Lazy.Stop for the loops to end once their last
 // socket has left. A function that does not return is left behind.
@@ -17,9 +21,9 @@ type Lazy struct {
 	stopped bool
 }
 
-// Group returns the group, with a loop for each processor; nil if there is none:
-// after Stop, or where one cannot be made now, as for want of file descriptors. The
-// next call tries again.
+// Group returns the group, with a loop for each processor. It returns nil after Stop,
+// on systems other than Linux, and where a group cannot be made now, as for want of
+// file descriptors; the next call tries again.
 func (l *Lazy) Group() *Group {
 	l.mu.Lock()
 	defer l.mu.Unlock()
