@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func runCapture(t *testing.T) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	script := exec.CommandContext(ctx, "docs/capture/close.sh", strconv.Itoa(freePorts(t, 4)))
+	script := exec.CommandContext(ctx, "../docs/capture/close.sh", strconv.Itoa(freePorts(t, 4)))
 	out, err := script.CombinedOutput()
 	if err == nil {
 		return string(out)

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"crypto/tls"
@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"wireline/internal/testutil"
 
 	"github.com/pires/go-proxyproto"
 )
@@ -33,7 +35,7 @@ func TestFuzzServer(t *testing.T) {
 	}{
 		{"plain", start(t, timeouts...), plainClient(""), 0, 0},
 		{"PROXY", start(t, append(timeouts, "--tcp.proxy_protocol=optional")...), plainClient(""), 0, 0},
-		{"TLS", a.startTLS(t, append(timeouts, "--log.level=info")...), tlsClient(a.config()), 0, 0},
+		{"TLS", a.startTLS(t, append(timeouts, "--log.level=info")...), tlsClient(a.Client("localhost")), 0, 0},
 	}
 	fuzz := func(seed uint64, ends time.Time, most int64) int64 {
 		var done atomic.Int64
@@ -42,7 +44,7 @@ func TestFuzzServer(t *testing.T) {
 			all.Go(func() {
 				r := rand.New(rand.NewPCG(seed, uint64(i)))
 				for time.Now().Before(ends) && done.Add(1) <= most {
-					throw(r, servers[r.IntN(len(servers))].addr, a.config())
+					throw(r, servers[r.IntN(len(servers))].addr, a.Client("localhost"))
 				}
 			})
 		}
@@ -74,7 +76,7 @@ func TestFuzzServer(t *testing.T) {
 		s.awaitDescriptors(s.held)
 		grown := s.memory() - s.anon
 		t.Logf("%s: %s more", s.name, mebibytes(grown))
-		if grown > 16<<20 && !raceEnabled {
+		if grown > 16<<20 && !testutil.RaceEnabled {
 			t.Errorf("%s: grew by %s, want less than 16 MiB", s.name, mebibytes(grown))
 		}
 		s.stop()

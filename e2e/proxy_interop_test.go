@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package e2e
 
 import (
 	"bytes"
@@ -23,6 +23,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"wireline/internal/testutil"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -405,7 +407,7 @@ func runHAProxy(t *testing.T, conf string) (p *process, addr string) {
 // was sent.
 func TestProxyBulk(t *testing.T) {
 	n := int64(1 << 30)
-	if raceEnabled || testing.Short() {
+	if testutil.RaceEnabled || testing.Short() {
 		n = 64 << 20
 	}
 	var up, down struct{ sent, received streamSum }

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"errors"
@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"wireline/internal/testutil"
 )
 
 // The tests of memory run alone: what the process takes depends on when its
@@ -98,7 +100,7 @@ func TestMemoryOfClientsThatNeverRead(t *testing.T) {
 func skipMemory(t *testing.T) {
 	t.Helper()
 	skipShort(t)
-	if raceEnabled {
+	if testutil.RaceEnabled {
 		t.Skip("the race detector takes memory of its own")
 	}
 }

@@ -1,29 +1,19 @@
 //go:build unix
 
-package main
+package e2e
 
 import (
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 	"testing"
-)
 
-// socketPath returns a path that is short enough for a socket on every system.
-func socketPath(t *testing.T) string {
-	t.Helper()
-	folder, err := os.MkdirTemp("", "w")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(folder) })
-	return filepath.Join(folder, "s")
-}
+	"wireline/internal/testutil"
+)
 
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
-	path := socketPath(t)
+	path := testutil.SocketPath(t)
 	p := startUnix(t, path)
 	echoes(t, p.dial(), "hello\n")
 	p.stop()
@@ -38,7 +28,7 @@ func TestUnixSocket(t *testing.T) {
 // A server that was killed leaves its socket behind. The next one takes over.
 func TestUnixSocketAfterKill(t *testing.T) {
 	t.Parallel()
-	path := socketPath(t)
+	path := testutil.SocketPath(t)
 	first := startUnix(t, path)
 	echoes(t, first.dial(), "hello\n")
 	first.signal(syscall.SIGKILL)
@@ -56,9 +46,9 @@ func TestUnixSocketAfterKill(t *testing.T) {
 // A socket that is served, and a file that is none, are not touched.
 func TestUnixSocketTaken(t *testing.T) {
 	t.Parallel()
-	served := socketPath(t)
+	served := testutil.SocketPath(t)
 	p := startUnix(t, served)
-	file := socketPath(t)
+	file := testutil.SocketPath(t)
 	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}

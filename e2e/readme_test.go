@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package e2e
 
 import (
 	"context"
@@ -32,10 +32,7 @@ const readmeFolder = "testdata/readme"
 
 func TestREADME(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("README.md")
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("there is no README.md")
-	}
+	text, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}

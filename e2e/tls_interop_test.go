@@ -1,93 +1,45 @@
 //go:build unix
 
-package main
+package e2e
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
-	"math/big"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"wireline/internal/testutil"
 )
 
 // Here wireline speaks TLS with the programs of others.
 
 // authority signs certificates, and has a folder for files.
 type authority struct {
+	*testutil.Authority
 	t      *testing.T
 	folder string
-	cert   *x509.Certificate
-	key    *ecdsa.PrivateKey
 }
 
 // newAuthority makes one, whose own certificate is in the file ca.pem.
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
-	a := &authority{t: t, folder: t.TempDir()}
-	a.issue("ca")
+	a := &authority{testutil.NewAuthority(t), t, t.TempDir()}
+	testutil.ReplaceFile(t, a.file("ca.pem"), a.PEM)
 	return a
 }
 
-var serial atomic.Int64
-
-// issue puts a certificate for name and its key into files, NAME.pem and NAME.key. The
-// first one is the authority's own.
+// issue puts a certificate for name and its key into files, NAME.pem and NAME.key.
 func (a *authority) issue(name string) {
 	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(serial.Add(1)), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		BasicConstraintsValid: true, IsCA: a.cert == nil,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = cert, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, cert, parent, &key.PublicKey, signer)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	if a.cert == nil {
-		if a.cert, err = x509.ParseCertificate(der); err != nil {
-			a.t.Fatal(err)
-		}
-		a.key = key
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.write(name+".pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	a.write(name+".key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+	cert, key := a.Issue(a.t, name)
+	testutil.ReplaceFile(a.t, a.file(name+".pem"), cert)
+	testutil.ReplaceFile(a.t, a.file(name+".key"), key)
 }
 
 func (a *authority) file(name string) string { return filepath.Join(a.folder, name) }
-
-// write replaces a file, at once.
-func (a *authority) write(name string, text []byte) {
-	a.t.Helper()
-	if err := os.WriteFile(a.file("new"), text, 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-	if err := os.Rename(a.file("new"), a.file(name)); err != nil {
-		a.t.Fatal(err)
-	}
-}
 
 // startTLS starts an echo server, or what args say, as "localhost".
 func (a *authority) startTLS(t *testing.T, args ...string) *process {
@@ -101,13 +53,6 @@ func (a *authority) startTLS(t *testing.T, args ...string) *process {
 func (a *authority) client(addr string, args ...string) []string {
 	return append([]string{"s_client", "-connect", addr, "-CAfile", a.file("ca.pem"), "-verify_return_error",
 		"-verify_hostname", "localhost"}, args...)
-}
-
-// config is that of a client in Go.
-func (a *authority) config() *tls.Config {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return &tls.Config{ServerName: "localhost", RootCAs: pool}
 }
 
 // A session of lines; in the end the server stops, and takes leave as TLS wants it.
@@ -166,7 +111,7 @@ func TestTLSOpenSSLRefused(t *testing.T) {
 			p := a.startTLS(t, test.server...)
 			wantRefused(t, launchTool(t, path, a.client(p.addr, append(test.args, "-quiet")...)...), test.alert)
 			p.await("msg", "TLS handshake failed")
-			echoes(t, tls.Client(p.dial(), a.config()), "hello\n")
+			echoes(t, tls.Client(p.dial(), a.Client("localhost")), "hello\n")
 			p.stopQuiet()
 		})
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package e2e
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"wireline/internal/testutil"
 )
 
 // halfClose are the tools that tell the server when their input is at its end.
@@ -122,7 +124,7 @@ func TestToolFloods(t *testing.T) {
 func startFor(t *testing.T, args string) (*process, []string) {
 	t.Helper()
 	if strings.Contains(args, "%s") {
-		p := startUnix(t, socketPath(t))
+		p := startUnix(t, testutil.SocketPath(t))
 		return p, strings.Fields(strings.ReplaceAll(args, "%s", p.addr))
 	}
 	p := start(t)

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"crypto/tls"
@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"wireline/internal/testutil"
 )
 
 // Here clients mean harm. What is looked at is how the others fare.
@@ -141,7 +143,7 @@ func TestHostileSilence(t *testing.T) {
 	}{
 		{"TLS", func(t *testing.T) *process {
 			return a.startTLS(t, "--log.level=info", "--log.connections=false", "--tcp.handshake_timeout="+timeout.String())
-		}, tlsClient(a.config()), 20 << 10},
+		}, tlsClient(a.Client("localhost")), 20 << 10},
 		{"PROXY header", func(t *testing.T) *process {
 			return start(t, headerRequired("--log.connections=false", "--tcp.proxy_header_timeout="+timeout.String())...)
 		}, plainClient("PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n"), 20 << 10},
@@ -185,14 +187,14 @@ func TestHostileSilence(t *testing.T) {
 					})
 				}
 				t.Logf("%d silent clients within %v, %d at once", silent, time.Since(began), held.Load())
-				if held.Load() < silent && !raceEnabled {
+				if held.Load() < silent && !testutil.RaceEnabled {
 					t.Errorf("%d silent clients at once, want %d", held.Load(), silent)
 				}
 			}
 			most := p.peak(func() { servedWhile(t, p, test.good, attack) })
 			grown := most - memory
 			t.Logf("%s more at most, %d bytes for each", mebibytes(grown), grown/silent)
-			if grown > silent*test.bound && !raceEnabled {
+			if grown > silent*test.bound && !testutil.RaceEnabled {
 				t.Errorf("grew by %d bytes for each, want less than %d", grown/silent, test.bound)
 			}
 			p.awaitDescriptors(before)

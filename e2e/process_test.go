@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package e2e
 
 import (
 	"bytes"
@@ -18,11 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"wireline/internal/testutil"
 	"wireline/tcptest"
 )
-
-// patience bounds what a test waits for in vain.
-const patience = 30 * time.Second
 
 // process is a server in a process of its own.
 type process struct {
@@ -200,13 +198,7 @@ func (p *process) ended() bool {
 // dial connects to the server, until the end of the test.
 func (p *process) dial() net.Conn {
 	p.t.Helper()
-	conn, err := net.DialTimeout(p.network, p.addr, patience)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
-	return conn
+	return testutil.Dial(p.t, p.network, p.addr)
 }
 
 // longReply is more than the buffers of a connection hold: Linux gives 4 MiB to
@@ -231,6 +223,8 @@ var (
 	receiveRest = tcptest.ReceiveAll
 	closeWrite  = tcptest.CloseWrite
 )
+
+const patience = testutil.Patience
 
 // echoes proves that the server is there.
 func echoes(t *testing.T, conn net.Conn, line string) {

@@ -1,4 +1,6 @@
-package main
+// Package e2e tests the program from outside, as processes that clients, signals and other
+// programs meet. It holds tests alone.
+package e2e
 
 import (
 	"fmt"
@@ -7,13 +9,22 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
+
+	"wireline/internal/app"
+)
+
+// The exit codes of the program, as README.md has them.
+const (
+	exitOK     = 0 // a clean stop
+	exitFailed = 1 // could not serve, or clients had to be cut
+	exitUsage  = 2 // bad usage or configuration
 )
 
 // TestMain makes commands of the test binary: under these names it is found in
 // PATH, and is the program and not its tests. So the tests need no build.
 func TestMain(m *testing.M) {
 	testscript.Main(noLeaks{m}, map[string]func(){
-		"wireline": main,
+		"wireline": func() { app.Main("") },
 		"worker":   worker,
 		"relay":    relay,
 	})
