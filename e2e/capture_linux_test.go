@@ -3,8 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -44,26 +42,6 @@ func runCapture(t *testing.T) string {
 	}
 	t.Fatalf("%v: %s", err, out)
 	return ""
-}
-
-// freePorts returns the first of n ports in a row.
-func freePorts(t *testing.T, n int) int {
-	t.Helper()
-	for range 100 {
-		first := 20000 + rand.IntN(10000) // under those that the kernel gives away
-		free := true
-		for port := first; port < first+n && free; port++ {
-			ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-			if free = err == nil; free {
-				ln.Close()
-			}
-		}
-		if free {
-			return first
-		}
-	}
-	t.Skip("no free ports in a row")
-	return 0
 }
 
 // capturedEnds counts the FINs and resets of each capture, with the state that is left.

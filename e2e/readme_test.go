@@ -3,59 +3,56 @@
 package e2e
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
-// README.md is tested where a comment before a fenced block says so:
+// README.md and the files in docs are tested where a comment before a fenced block says so:
 //
-//	<!-- session -->          of ```console: each line after "$ " is a command
-//	                          for sh, and the lines below it are what it prints
-//	<!-- session: server -->  the same with a server running, on whose port the
-//	                          commands find it where they say 8000
-//	<!-- compile -->          of ```go: a whole program, which go vet has to like
-//	<!-- compile: test -->    the same of a test, which has to pass
-
-// readmeFolder holds files to test this with.
-const readmeFolder = "testdata/readme"
+//	<!-- compile -->           of ```go: a whole program that serves on port 8000. It is
+//	                           built outside this module, started and stopped.
+//	<!-- compile: test -->     the same of a test, which has to pass
+//	<!-- session -->           of ```console: each line after "$ " is a command for sh, and
+//	                           the lines below it are what it prints
+//	<!-- session: server -->   the same while wireline serves, on port 8000
+//	<!-- session: program -->  the same while the program before it serves
+//	<!-- session: module -->   the same in a folder that holds the program before it as
+//	                           main.go. After a command that ends in "&" the session goes
+//	                           on when somebody listens on port 8000.
+//
+// In all of them port 8000 stands for one that is free, and $WIRELINE is the folder of this
+// repository.
 
 func TestREADME(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("found no documents: %v", err)
 	}
-	for _, b := range blocksOf(t, string(text)) {
-		t.Run(b.name(), func(t *testing.T) {
-			t.Parallel()
-			if err := b.check(t); err != nil {
-				t.Error(err)
-			}
-		})
+	for _, file := range append(files, "../README.md") {
+		for _, b := range blocksIn(t, file) {
+			t.Run(filepath.Base(file)+" "+b.name(), func(t *testing.T) {
+				t.Parallel()
+				if err := b.check(t); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	}
 }
 
-// What is wrong in a README is found: in the folder testdata/readme the first
-// file is all right, and in the other nothing is.
+// The check finds what is wrong: in the folder testdata/readme the first file is all right,
+// and in the other nothing is.
 func TestREADMECheck(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"good.md", "bad.md"} {
-		text, err := os.ReadFile(filepath.Join(readmeFolder, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		blocks := blocksOf(t, string(text))
+		blocks := blocksIn(t, filepath.Join("testdata/readme", name))
 		if len(blocks) < 3 {
 			t.Errorf("%s: found %d blocks, there are more", name, len(blocks))
 		}
@@ -63,11 +60,37 @@ func TestREADMECheck(t *testing.T) {
 			t.Run(name+" "+b.name(), func(t *testing.T) {
 				t.Parallel()
 				err := b.check(t)
+				t.Log(err)
 				if good := name == "good.md"; good != (err == nil) {
 					t.Errorf("good %t, error %v", good, err)
 				}
 			})
 		}
+	}
+}
+
+// log.Fatal(nil) ends a program with exit code 1. So the programs that we show must not give
+// it the result of a server that has stopped in good order.
+func TestNoExampleFailsAfterACleanStop(t *testing.T) {
+	t.Parallel()
+	fatal := regexp.MustCompile(`log\.Fatal(ln)?\([\w.]+\.(ListenAndServe|Serve|Run)\(`)
+	read := 0
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		switch ext := filepath.Ext(path); {
+		case err != nil:
+			return err
+		case ext != ".go" && ext != ".md", strings.Contains(path, "testdata"):
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if found := fatal.Find(text); found != nil {
+			t.Errorf("%s has %s", path, found)
+		}
+		read++
+		return err
+	})
+	if err != nil || read < 100 {
+		t.Errorf("read %d files: %v", read, err)
 	}
 }
 
@@ -77,24 +100,42 @@ type block struct {
 	mark     string
 	language string
 	text     string
+	program  string // the text of the program before it
 }
 
 var (
-	markedBlock = regexp.MustCompile("(?ms)^<!-- (session|session: server|compile|compile: test) -->\n\n?```(\\w+)\n(.*?)^```$")
+	markedBlock = regexp.MustCompile("(?ms)^<!-- ([a-z: ]+) -->\n\n?```(\\w+)\n(.*?)^```$")
 	anyMark     = regexp.MustCompile(`(?m)^<!-- *(session|compile)\b.*$`)
 )
 
-// blocksOf finds the marked blocks. A mark that marks nothing is a mistake.
-func blocksOf(t *testing.T, markdown string) []block {
+// languages are those of the blocks that a mark can stand before.
+var languages = map[string]string{
+	"compile": "go", "compile: test": "go",
+	"session": "console", "session: server": "console", "session: program": "console", "session: module": "console",
+}
+
+// blocksIn finds the marked blocks of a file. A mark that marks nothing is a mistake.
+func blocksIn(t *testing.T, file string) []block {
 	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	markdown, program := string(text), ""
 	var blocks []block
 	for _, at := range markedBlock.FindAllStringSubmatchIndex(markdown, -1) {
 		part := func(i int) string { return markdown[at[2*i]:at[2*i+1]] }
-		line := 1 + strings.Count(markdown[:at[0]], "\n")
-		blocks = append(blocks, block{line, part(1), part(2), part(3)})
+		b := block{1 + strings.Count(markdown[:at[0]], "\n"), part(1), part(2), part(3), program}
+		if languages[b.mark] == "" {
+			continue
+		}
+		if b.mark == "compile" {
+			program = b.text
+		}
+		blocks = append(blocks, b)
 	}
 	if marks := anyMark.FindAllString(markdown, -1); len(marks) != len(blocks) {
-		t.Errorf("%d blocks for the marks %q", len(blocks), marks)
+		t.Errorf("%s: %d blocks for the marks %q", file, len(blocks), marks)
 	}
 	return blocks
 }
@@ -104,108 +145,28 @@ func (b block) name() string { return fmt.Sprintf("%s in line %d", b.mark, b.lin
 // check reports what is wrong with the block.
 func (b block) check(t *testing.T) error {
 	t.Helper()
-	kind, option, _ := strings.Cut(b.mark, ": ")
-	if want := map[string]string{"session": "console", "compile": "go"}[kind]; b.language != want {
+	if want := languages[b.mark]; b.language != want {
 		return fmt.Errorf("a block marked %s is of ```%s, not ```%s", b.mark, want, b.language)
 	}
-	switch {
-	case option == "test":
-		return compile(t, "main_test.go", b.text, "vet", "test")
-	case kind == "compile":
-		return compile(t, "main.go", b.text, "vet")
-	case option == "server":
+	port := strconv.Itoa(freePorts(t, 1))
+	switch b.mark {
+	case "compile":
+		return runProgram(t, b.text, port)
+	case "compile: test":
+		_, err := newModule(t, "main_test.go", b.text, "vet", "test")
+		return err
+	case "session: server":
 		_, port := splitAddr(start(t).addr)
-		return runSession(t, b.text, port)
-	}
-	return runSession(t, b.text, "8000")
-}
-
-// runSession runs the commands of a session in an empty folder, one after the
-// other, and compares what they print. They find the server on port.
-func runSession(t *testing.T, session, port string) error {
-	t.Helper()
-	folder := t.TempDir()
-	commands, outputs := parseSession(session)
-	if len(commands) == 0 || outputs[0] != "" {
-		return errors.New(`a session begins with "$ " and a command`)
-	}
-	for _, tool := range []tool{openbsdNC, ncat, socat, telnet} {
-		if regexp.MustCompile(`\b` + tool.name + `\b`).MatchString(strings.Join(commands, "\n")) {
-			need(t, tool)
+		return runSession(t, b.text, t.TempDir(), port)
+	case "session: program":
+		return runProgram(t, b.program, port, func() error { return runSession(t, b.text, t.TempDir(), port) })
+	case "session: module":
+		folder := t.TempDir()
+		main := strings.ReplaceAll(b.program, readmePort, port)
+		if err := os.WriteFile(filepath.Join(folder, "main.go"), []byte(main), 0o600); err != nil {
+			return err
 		}
+		return runSession(t, b.text, folder, port)
 	}
-	for i, command := range commands {
-		got, err := runShell(folder, strings.ReplaceAll(command, "8000", port))
-		if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-			return fmt.Errorf("$ %s\n%w", command, err)
-		}
-		got = strings.ReplaceAll(got, port, "8000")
-		if got != "" && !strings.HasSuffix(got, "\n") {
-			got += "\n" // a block cannot show that it is missing
-		}
-		if diff := cmp.Diff(outputs[i+1], got); diff != "" {
-			return fmt.Errorf("$ %s\n(-want +got):\n%s", command, diff)
-		}
-	}
-	return nil
-}
-
-// parseSession takes the commands and what they print apart: outputs[0] comes
-// before any command, outputs[i+1] after commands[i].
-func parseSession(session string) (commands, outputs []string) {
-	outputs = []string{""}
-	for line := range strings.Lines(session) {
-		if command, found := strings.CutPrefix(line, "$ "); found {
-			commands = append(commands, strings.TrimSuffix(command, "\n"))
-			outputs = append(outputs, "")
-		} else {
-			outputs[len(outputs)-1] += line
-		}
-	}
-	return commands, outputs
-}
-
-// runShell returns all that a command prints.
-func runShell(folder, command string) (printed string, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-c", command)
-	cmd.Dir = folder
-	cmd.Env = environment()
-	cmd.WaitDelay = time.Second // when something goes on in the background
-	out, err := cmd.CombinedOutput()
-	if ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	return string(out), err
-}
-
-// compile runs commands of the go tool on a program that imports this module. An
-// overlay shows them the program in a folder of the module that holds no other,
-// so they find all it imports, and nothing is written there.
-func compile(t *testing.T, name, program string, commands ...string) error {
-	t.Helper()
-	tool := need(t, goTool)
-	folder, err := filepath.Abs(readmeFolder)
-	if err != nil {
-		return err
-	}
-	file, overlay := filepath.Join(t.TempDir(), name), filepath.Join(t.TempDir(), "overlay.json")
-	replace := map[string]map[string]string{"Replace": {filepath.Join(folder, name): file}}
-	text, err := json.Marshal(replace)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(os.WriteFile(file, []byte(program), 0o600), os.WriteFile(overlay, text, 0o600)); err != nil {
-		return err
-	}
-	for _, command := range commands {
-		cmd := exec.Command(tool, command, "-overlay", overlay, ".")
-		cmd.Dir = folder
-		cmd.Env = append(environment(), "GOPROXY=off")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("go %s: %w\n%s", command, err, out)
-		}
-	}
-	return nil
+	return runSession(t, b.text, t.TempDir(), "")
 }

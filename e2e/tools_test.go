@@ -3,6 +3,9 @@
 package e2e
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -36,6 +39,26 @@ var (
 	openssl        = tool{name: "openssl", pkg: "openssl"}
 	iperf3         = tool{name: "iperf3", pkg: "iperf3"}
 )
+
+// freePorts returns the first of n ports in a row.
+func freePorts(t *testing.T, n int) int {
+	t.Helper()
+	for range 100 {
+		first := 20000 + rand.IntN(10000) // under those that the kernel gives away
+		free := true
+		for port := first; port < first+n && free; port++ {
+			ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			if free = err == nil; free {
+				ln.Close()
+			}
+		}
+		if free {
+			return first
+		}
+	}
+	t.Skip("no free ports in a row")
+	return 0
+}
 
 // need returns the tool's path, or skips the test because there is none. Where
 // the environment says that all tools have to be there, as on a machine that is
