@@ -19,6 +19,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -94,7 +95,7 @@ type closer struct {
 }
 
 func (c *closer) frames() *handler.Frames {
-	return &handler.Frames{OnRecord: c.records.add, Serve: func(client *handler.Client, line []byte) error {
+	return &handler.Frames{OnRecord: c.records.Add, Serve: func(client *handler.Client, line []byte) error {
 		if string(line) != "go" {
 			return client.WriteFrame(line)
 		}
@@ -121,7 +122,7 @@ func (c *closer) plain() handler.Handler {
 			c.with(conn.(*handler.Conn))
 		}
 	})
-	h.OnRecord = c.records.add
+	h.OnRecord = c.records.Add
 	return h
 }
 
@@ -152,7 +153,7 @@ func serveClosing(t *testing.T, h handler.Handler, linger string, goroutine bool
 	}
 	if goroutine {
 		s.TCP.Linger = linger // the wrapped listener does not tell
-		ln = plainListener{ln}
+		ln = testutil.PlainListener{Listener: ln}
 	}
 	s.Serve(ln)
 	t.Cleanup(s.Close)
@@ -230,7 +231,7 @@ func TestCloseModes(t *testing.T) {
 			conn.Close()
 			expectState(t, conn, "TIME_WAIT")
 		}
-		record := c.records.next(t)
+		record := c.records.Next(t)
 		if record.By != handler.ByServer || record.Reason != handler.Closed {
 			t.Errorf("ended by %s: %s, want server: closed", record.By, record.Reason)
 		}
@@ -249,7 +250,7 @@ func TestCloseModesWithUnreadInput(t *testing.T) {
 		// A frame handler lingers of its own accord when it closes.
 		lost := mode == handler.CloseReset || mode == handler.CloseDefault && (c.with != nil || !frames)
 		if lost {
-			c.records.next(t) // it is closed; only now is the client to read
+			c.records.Next(t) // it is closed; only now is the client to read
 		}
 		got, err := io.ReadAll(conn)
 		switch {
@@ -262,7 +263,7 @@ func TestCloseModesWithUnreadInput(t *testing.T) {
 		if lost {
 			expectState(t, conn, "none")
 		} else {
-			c.records.next(t)
+			c.records.Next(t)
 		}
 	})
 }
@@ -287,7 +288,7 @@ func TestCloseBoundedWaits(t *testing.T) {
 					send(t, conn, "go\n"+unread)
 					began := time.Now()
 					close(c.proceed)
-					c.records.next(t)
+					c.records.Next(t)
 					if took := time.Since(began); took < 900*time.Millisecond {
 						t.Errorf("closed after %v, although nothing was acknowledged", took)
 					}
@@ -319,7 +320,7 @@ func TestCloseBoundedDiscards(t *testing.T) {
 			}
 			receiveAll(t, conn, string(reply))
 			conn.Close()
-			c.records.next(t)
+			c.records.Next(t)
 		})
 	}
 }
@@ -340,13 +341,13 @@ func TestCloseBoundedEndsWithTheAcknowledgement(t *testing.T) {
 				send(t, conn, "go\n")
 				expectState(t, conn, "FIN_WAIT1")
 				select {
-				case <-c.records.more:
+				case <-c.records.All:
 					t.Error("closed before the acknowledgement")
 				default:
 				}
 				receiveAll(t, conn, string(reply))
 				conn.Close()
-				c.records.next(t)
+				c.records.Next(t)
 			})
 		}
 	}
@@ -418,7 +419,7 @@ func TestCloseWithOfAnIdleClient(t *testing.T) {
 					t.Errorf("the stream ended with %v", err)
 				}
 				conn.Close()
-				c.records.next(t)
+				c.records.Next(t)
 			})
 		}
 	}
@@ -461,7 +462,7 @@ func TestCloseResetWhileClosing(t *testing.T) {
 				}
 				client.CloseWith(handler.CloseReset)
 				receiveReset(t, conn)
-				c.records.next(t)
+				c.records.Next(t)
 			})
 		}
 	}
@@ -497,7 +498,7 @@ func TestDrainWithCloseModes(t *testing.T) {
 // Under TLS the modes are those of the socket underneath: the last words and the
 // close_notify arrive, but for the reset, which comes after what was written.
 func TestCloseModesUnderTLS(t *testing.T) {
-	cert := selfSigned(t)
+	cert := testutil.SelfSigned(t)
 	for _, m := range modes {
 		t.Run(m.linger, func(t *testing.T) {
 			c := &closer{reply: []byte("bye\n"), proceed: make(chan struct{}), records: newRecords()}
@@ -523,7 +524,7 @@ func TestCloseModesUnderTLS(t *testing.T) {
 				t.Errorf("read %q, %v", got, err)
 			}
 			conn.Close()
-			c.records.next(t)
+			c.records.Next(t)
 			if reset {
 				expectState(t, conn, "none")
 			} // else whoever was first to send the FIN, after both close_notify, has TIME_WAIT

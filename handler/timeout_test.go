@@ -195,13 +195,13 @@ func TestWriteTimeout(t *testing.T) {
 			},
 		}
 		records := newRecords()
-		h.OnRecord = records.add
+		h.OnRecord = records.Add
 		server := tcptest.NewServer(h)
 		defer server.Close()
 		conn := server.Dial()
 		defer conn.Close()
 		send(t, conn, "a\n")
-		if r := records.next(t); r.Reason != handler.WriteTimeout {
+		if r := records.Next(t); r.Reason != handler.WriteTimeout {
 			t.Errorf("record %+v", r)
 		}
 		conn.SetDeadline(time.Now().Add(patience))

@@ -10,16 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/internal/eventloop"
+	"wireline/internal/testutil"
 )
-
-func openFiles(t *testing.T) int {
-	t.Helper()
-	files, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(files)
-}
 
 // group is a Group whose test ends it, with all its members.
 type group struct {
