@@ -80,7 +80,11 @@ func (c *Client) hasFailed() bool {
 func (c *Client) discard(w *eventloop.Worker) (n int, over bool) {
 	c.takeBuffer(w)
 	c.in.Reset()
-	n, isDrained, err := c.conn.Read(c.in.Space())
+	read := c.conn.Read
+	if !c.input.has(unread) {
+		read = c.conn.Look
+	}
+	n, isDrained, err := read(c.in.Space())
 	if isDrained && (n == 0 || !c.input.has(hangup)) {
 		c.input.clear(unread)
 	}

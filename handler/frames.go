@@ -13,7 +13,7 @@ import (
 )
 
 // stopGrace bounds the wait for goroutines whose last client has gone.
-const stopGrace = 100 * time.Millisecond
+const stopGrace = 50 * time.Millisecond
 
 // Frames is a Handler that reads, splits and answers frames: the user gives a
 // codec and one function. It owns reading, batching of replies, time-outs,

@@ -55,7 +55,8 @@ type output struct {
 
 	// While the connection takes no more.
 	stalled int64 // since when, by the connection's clock
-	left    int   // Conn.Unsent when it was asked last; -1 if it was not
+	left    int   // Conn.Unsent at the last look
+	looks   int   // how many looks there were, up to firstLooks
 }
 
 // sending is a set of facts about a client's output, under the client's mu.
@@ -395,9 +396,9 @@ func (c *Client) blockLocked(o *output, returning bool) error {
 		return err
 	}
 	c.sending.set(blocked)
-	o.stalled, o.left = c.conn.Now(), -1
+	o.stalled, o.looks = c.conn.Now(), 0
 	if limit, _ := c.writeLimit(); limit > 0 {
-		c.armLocked(o.stalled + lookEvery(limit))
+		c.armLocked(o.stalled + o.nextLook(limit))
 	}
 	return nil
 }

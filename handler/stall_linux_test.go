@@ -41,7 +41,7 @@ func TestStallThatEndsWhileItIsJudged(t *testing.T) {
 	if !c.sending.has(blocked) {
 		t.Error("it takes everything")
 	}
-	c.out.stalled, c.out.left = c.conn.Now()-int64(2*time.Hour), 0
+	c.out.stalled, c.out.left, c.out.looks = c.conn.Now()-int64(2*time.Hour), 0, firstLooks
 	judged := make(chan struct{})
 	go func() {
 		c.checkStall()

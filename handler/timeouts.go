@@ -113,9 +113,18 @@ func (c *Client) writeLimit() (limit time.Duration, late error) {
 	return limit, late
 }
 
-// lookEvery is how often to look whether a client takes something.
-func lookEvery(limit time.Duration) int64 {
-	return int64(min(max(limit/16, 10*time.Millisecond), time.Second))
+// firstLooks is how many times a client that takes nothing is looked at soon: the first
+// look finds out how much is unsent, and where only an interrupted write can tell, the
+// second one does.
+const firstLooks = 2
+
+// nextLook returns after how long to look again whether the client takes something.
+func (o *output) nextLook(limit time.Duration) int64 {
+	every := min(max(limit/16, 10*time.Millisecond), time.Second)
+	if o.looks < firstLooks {
+		every = min(every, 20*time.Millisecond)
+	}
+	return int64(every)
 }
 
 // checkStall resets a client that takes nothing for too long. It may be called
@@ -131,14 +140,15 @@ func (c *Client) checkStall() {
 	// Of a little progress no event tells: for that, a good part of the socket's buffer
 	// has to come free.
 	switch left := c.conn.Unsent(); {
-	case o.left < 0: // not asked yet
+	case o.looks < firstLooks:
+		o.looks++
 		o.left, o.stalled = left, now
 	case left < o.left:
 		o.left, o.stalled = left, now
 		c.touch()
 	}
 	if due := o.stalled + int64(limit); now < due {
-		c.armLocked(min(due, now+lookEvery(limit)))
+		c.armLocked(min(due, now+o.nextLook(limit)))
 		return
 	}
 	c.breakLocked(late)

@@ -37,6 +37,7 @@ type Portable struct {
 	base    time.Time // Now counts from here
 
 	state  atomic.Uint32
+	reset  atomic.Bool   // Close sends a RST
 	wake   chan struct{} // of capacity 1
 	worker Worker
 
@@ -314,8 +315,12 @@ func (p *Portable) Err() error { return netconn.Broken(bare(p.conn)) }
 // LocalAddr implements Conn.
 func (p *Portable) LocalAddr(net.Addr) net.Addr { return p.conn.LocalAddr() }
 
-// SetLinger implements Conn.
-func (p *Portable) SetLinger(seconds int) { netconn.SetLinger(bare(p.conn), seconds) }
+// SetLinger implements Conn. With 0 it also holds where Close would send something first,
+// as under TLS.
+func (p *Portable) SetLinger(seconds int) {
+	p.reset.Store(seconds == 0)
+	netconn.SetLinger(bare(p.conn), seconds)
+}
 
 // Reset implements Conn. It closes the net.Conn, which ends every call under way.
 func (p *Portable) Reset() {
@@ -327,7 +332,11 @@ func (p *Portable) Reset() {
 // Close implements Conn. It may wait where conn.Close does, as under TLS.
 func (p *Portable) Close() {
 	if p.depart() {
-		p.conn.Close()
+		if p.reset.Load() {
+			netconn.Reset(p.conn)
+		} else {
+			p.conn.Close()
+		}
 		p.io.leave()
 		p.conclude()
 	}
