@@ -125,6 +125,9 @@ type wire interface {
 	// addrs are the two ends of the connection.
 	addrs() (local, remote net.Addr)
 
+	// serverMode is how the server closes its connections; see Accepted.CloseMode.
+	serverMode() CloseMode
+
 	// tryWrite writes what can be written without waiting of the three parts,
 	// one after the other. It returns errWouldBlock with the count where that
 	// is not all.

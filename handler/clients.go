@@ -42,16 +42,21 @@ type DrainStats = drain.Stats
 // Add takes conn into the set and returns it as the handler is to use it. When
 // the set is closing it closes conn and returns ErrDraining.
 func (s *Clients) Add(ctx context.Context, conn net.Conn) (*Conn, error) {
-	c := newConn(ctx, conn, s)
-	if !s.add(c.client) {
+	return s.add(ctx, conn, CloseDefault)
+}
+
+// add is Add for a connection of a server that closes its connections by mode.
+func (s *Clients) add(ctx context.Context, conn net.Conn, mode CloseMode) (*Conn, error) {
+	c := newConn(ctx, conn, mode, s)
+	if !s.addClient(c.client) {
 		conn.Close()
 		return nil, ErrDraining
 	}
 	return c, nil
 }
 
-// add reports whether c is in the set: not when it is closing.
-func (s *Clients) add(c *Client) bool {
+// addClient reports whether c is in the set: not when it is closing.
+func (s *Clients) addClient(c *Client) bool {
 	c.id = s.lastID.Add(1)
 	return s.set.Add(member{c})
 }

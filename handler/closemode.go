@@ -1,7 +1,6 @@
 package handler
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -90,23 +89,6 @@ func (m CloseMode) Linger() (seconds int, ok bool) {
 // bound is the time of CloseBounded, zero for the other modes.
 func (m CloseMode) bound() time.Duration { return max(time.Duration(m), 0) * time.Second }
 
-// closeModeKey is the context's key for WithCloseMode.
-type closeModeKey struct{}
-
-// WithCloseMode returns a context for Handle, Register or RegisterSocket that tells how
-// connections are closed in an ordinary way. If Linger says so, their sockets have
-// SO_LINGER set already.
-func WithCloseMode(ctx context.Context, mode CloseMode) context.Context {
-	return context.WithValue(ctx, closeModeKey{}, mode)
-}
-
-// CloseModeOf returns the mode that WithCloseMode has put into ctx. Handlers of this
-// package act on it; one that closes connections by itself asks for it.
-func CloseModeOf(ctx context.Context) CloseMode {
-	mode, _ := ctx.Value(closeModeKey{}).(CloseMode)
-	return mode
-}
-
 // CloseWith is Close with a mode of its own for this client, in the place of the
 // server's. CloseReset does not wait for what was written, and also ends a client that
 // is about to be closed in another way. The others change nothing if the client has its
@@ -128,12 +110,12 @@ func (c *Client) closeMode() (mode CloseMode, asked bool) {
 	if e := c.ending.Load(); e != nil && e.asked {
 		return e.mode, true
 	}
-	return CloseModeOf(c.ctx), false
+	return c.wire.serverMode(), false
 }
 
 // setsLinger reports whether the socket may have SO_LINGER from its listener.
 func (c *Client) setsLinger() bool {
-	_, ok := CloseModeOf(c.ctx).Linger()
+	_, ok := c.wire.serverMode().Linger()
 	return ok
 }
 

@@ -30,6 +30,7 @@ type Conn struct {
 	client   *Client
 	conn     net.Conn
 	owner    *Clients
+	mode     CloseMode // the server's
 	inflight wait.Wait
 
 	mu        sync.Mutex    // orders SetReadDeadline and wake
@@ -38,8 +39,8 @@ type Conn struct {
 	eof       atomic.Bool   // the client has sent its FIN
 }
 
-func newConn(ctx context.Context, conn net.Conn, owner *Clients) *Conn {
-	c := &Conn{client: &Client{ctx: ctx, begin: now()}, conn: conn, owner: owner}
+func newConn(ctx context.Context, conn net.Conn, mode CloseMode, owner *Clients) *Conn {
+	c := &Conn{client: &Client{ctx: ctx, begin: now()}, conn: conn, mode: mode, owner: owner}
 	c.client.wire = c
 	c.client.opened.Store(true)
 	c.client.busy = true // until it reads: it may greet first
@@ -341,6 +342,8 @@ func (c *Conn) finish() {
 func (c *Conn) addrs() (local, remote net.Addr) {
 	return c.conn.LocalAddr(), c.conn.RemoteAddr()
 }
+
+func (c *Conn) serverMode() CloseMode { return c.mode }
 
 func (c *Conn) endBatch(_, _ int64) {} // there are none
 

@@ -174,21 +174,23 @@ func TestDrainLeavesAHungHandlerBehind(t *testing.T) {
 // was idle: it was sent to a server that gave no sign of stopping.
 func TestDrainServesAFrameThatHasArrived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := echoFrames()
+		h, gate := echoFrames(), make(chan struct{})
+		h.OnOpen = func(*handler.Client) error { <-gate; return nil }
 		var g sync.WaitGroup
 		client, server := tcptest.Pipe()
 		send(t, client, "arrived\nand another\n")
-		serve := h.Register(t.Context(), server)
+		g.Go(func() { h.Handle(t.Context(), server) })
+		synctest.Wait()
 		go h.Shutdown(t.Context())
 		synctest.Wait() // the drain has begun, nobody has read yet
-		g.Go(serve)
+		close(gate)
 		receiveAll(t, client, "arrived\n")
 		client.Close()
 		g.Wait()
 	})
 }
 
-func TestRegisterAfterTheDrainBeganCloses(t *testing.T) {
+func TestAcceptAfterTheDrainBeganCloses(t *testing.T) {
 	h := echoFrames()
 	h.Close()
 	client, server := tcptest.Pipe()

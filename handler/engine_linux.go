@@ -1,9 +1,8 @@
 package handler
 
 import (
-	"context"
-
 	"wireline/internal/eventloop"
+	"wireline/internal/netconn"
 	"wireline/lib/frame"
 )
 
@@ -11,31 +10,42 @@ import (
 // socket.
 type engine struct{ eventloop.Lazy }
 
-// RegisterSocket implements SocketRegistrar: the socket is served by an event
-// loop.
-func (h *Frames) RegisterSocket(ctx context.Context, fd int, session Session) bool {
-	h.once.Do(h.init)
-	g := h.engine.Group()
-	if g == nil {
+// acceptSocket serves a, and reports whether it does: not if a has no bare socket. An event
+// loop serves it, or a goroutine if there is no loop.
+func (h *Frames) acceptSocket(a Accepted) bool {
+	fd, ok := a.Socket()
+	if !ok {
 		return false
 	}
-	s := newSocket(ctx, g, session, h)
-	if g.Add(&s.Socket, fd, s) != nil {
-		return false
+	s, err := h.addSocket(a, fd)
+	if err != nil {
+		h.acceptConn(a) // it has a descriptor of its own
+		netconn.RawClose(fd)
+		return true
 	}
 	if h.OnOpen != nil {
 		s.Wake() // it is the first to act
 	} else {
 		s.client.opened.Store(true)
 	}
-	if !h.clients.add(&s.client) {
+	if !h.clients.addClient(&s.client) {
 		s.close(false)
-		session.Done()
+		a.Done()
 		return true
 	}
 	s.arm(s.nextDue())
 	s.Start()
 	return true
+}
+
+// addSocket puts fd on a loop.
+func (h *Frames) addSocket(a Accepted, fd int) (*socket, error) {
+	g := h.engine.Group()
+	if g == nil {
+		return nil, eventloop.ErrClosed
+	}
+	s := newSocket(a, g, h)
+	return s, g.Add(&s.Socket, fd, s)
 }
 
 const (

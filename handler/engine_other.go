@@ -7,3 +7,5 @@ package handler
 type engine struct{}
 
 func (e *engine) Stop() {}
+
+func (h *Frames) acceptSocket(Accepted) bool { return false }

@@ -98,18 +98,31 @@ const (
 // down.
 func (h *Frames) Clients() *Clients { return &h.clients }
 
-// Handle implements Handler.
-func (h *Frames) Handle(ctx context.Context, conn net.Conn) { h.Register(ctx, conn)() }
+// Handle implements Handler. It returns when the connection is closed, or was hijacked.
+func (h *Frames) Handle(ctx context.Context, conn net.Conn) { ServeConn(ctx, conn, h) }
 
-// Register implements Registrar.
-func (h *Frames) Register(ctx context.Context, conn net.Conn) func() {
+// Accept implements Acceptor: an event loop serves the connection if it is a bare
+// socket, a goroutine of its own otherwise.
+func (h *Frames) Accept(a Accepted) {
 	h.once.Do(h.init)
-	s := newStream(ctx, conn, h)
-	if !h.clients.add(s.client) {
-		conn.Close()
-		return func() {}
+	if !h.acceptSocket(a) {
+		h.acceptConn(a)
 	}
-	return s.serve
+}
+
+func (h *Frames) acceptConn(a Accepted) {
+	conn, err := a.Conn()
+	if err != nil {
+		a.Done()
+		return
+	}
+	s := newStream(a, conn, h)
+	if !h.clients.addClient(s.client) {
+		conn.Close()
+		a.Done()
+		return
+	}
+	go serveAccepted(a, s.serve)
 }
 
 // Validate reports what the codec says of itself, where it can be set up wrongly;

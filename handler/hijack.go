@@ -45,9 +45,7 @@ func (s *stream) hijack() (net.Conn, []byte, error) {
 		return nil, nil, err
 	}
 	s.conn.SetDeadline(time.Time{}) // fails only on a closed connection, as its new owner will see
-	if release, ok := s.client.ctx.Value(releaseKey{}).(func()); ok {
-		release()
-	}
+	s.accepted.Done()
 	return s.conn, s.client.unserved(), nil
 }
 

@@ -25,7 +25,7 @@ func startLingering(t *testing.T, f func(conn net.Conn)) (h *handler.Plain, clie
 	h.OnRecord = func(handler.Record) {}
 	client, server := tcptest.Pipe()
 	t.Cleanup(func() { client.Close() })
-	go h.Handle(handler.WithCloseMode(t.Context(), handler.CloseLingering), server)
+	h.Accept(&accepted{ctx: t.Context(), conn: server, mode: handler.CloseLingering})
 	synctest.Wait()
 	return h, client
 }

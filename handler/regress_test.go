@@ -399,10 +399,11 @@ func writeForEver(c *handler.Client) error {
 	}
 }
 
-// delegating has a Frames and passes only Handle and Close on: the server does not
-// see that it could Register.
+// delegating is a handler around a Frames: it passes on what a Handler has to have, and
+// Accept.
 type delegating struct{ frames *handler.Frames }
 
+func (d delegating) Accept(a handler.Accepted)                 { d.frames.Accept(a) }
 func (d delegating) Handle(ctx context.Context, conn net.Conn) { d.frames.Handle(ctx, conn) }
 func (d delegating) Close() error                              { return d.frames.Close() }
 
@@ -644,14 +645,16 @@ func TestDrainCountsWhatItReads(t *testing.T) {
 	t.Run("half a frame that has arrived", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ended := make(chan handler.Record, 1)
-			h := echoFrames()
+			h, gate := echoFrames(), make(chan struct{})
+			h.OnOpen = func(*handler.Client) error { <-gate; return nil }
 			h.OnRecord = func(r handler.Record) { ended <- r }
 			client, server := tcptest.Pipe()
 			send(t, client, "half")
-			serve := h.Register(t.Context(), server)
+			go h.Handle(t.Context(), server)
+			synctest.Wait()
 			go h.Shutdown(t.Context())
 			synctest.Wait() // the drain has begun, nobody has read yet
-			go serve()
+			close(gate)
 			receiveAll(t, client, "")
 			client.Close()
 			if r := <-ended; r.Reason != handler.Drain || r.BytesIn != 4 || r.FramesIn != 0 {

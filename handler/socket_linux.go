@@ -1,7 +1,6 @@
 package handler
 
 import (
-	"context"
 	"net"
 	"os"
 	"sync"
@@ -26,8 +25,8 @@ const slice = time.Millisecond
 // no buffer is its own while nothing happens.
 type socket struct {
 	eventloop.Socket
-	session Session
-	client  Client
+	accepted Accepted
+	client   Client
 
 	activity stdatomic.Int64 // the last byte either way
 	stalled  stdatomic.Int64 // since when the socket takes nothing; zero if it does
@@ -85,10 +84,10 @@ const (
 	ended                      // it is closed, or has a new owner
 )
 
-func newSocket(ctx context.Context, g *eventloop.Group, session Session, h *Frames) *socket {
-	s := &socket{session: session}
-	s.client = Client{ctx: ctx, frames: h, begin: now(), wire: s, polled: true, direct: true}
-	_, s.pieces = session.LocalAddr().(*net.UnixAddr)
+func newSocket(a Accepted, g *eventloop.Group, h *Frames) *socket {
+	s := &socket{accepted: a}
+	s.client = Client{ctx: a.Context(), frames: h, begin: now(), wire: s, polled: true, direct: true}
+	_, s.pieces = a.LocalAddr().(*net.UnixAddr)
 	s.activity.Store(g.Now())
 	return s
 }
@@ -98,7 +97,7 @@ func (s *socket) Ready(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 	returned := false
 	defer func() {
 		if !returned { // a panic or runtime.Goexit
-			s.session.Panicked(recover())
+			s.accepted.Panicked(recover())
 			s.client.end(ByServer, Panic, nil)
 			more = true // to finish, where OnClose may panic too
 		}
@@ -336,7 +335,7 @@ func (s *socket) Slow() {
 // The wire of the client.
 
 func (s *socket) addrs() (local, remote net.Addr) {
-	return s.localAddr(), s.session.RemoteAddr()
+	return s.localAddr(), s.accepted.RemoteAddr()
 }
 
 // localAddr asks the system while it can, since the listener's address may be
@@ -352,10 +351,12 @@ func (s *socket) localAddrLocked() net.Addr {
 		return m.local
 	}
 	if !s.closed && !s.hijacked && !s.dead {
-		return netconn.LocalAddr(s.FD(), s.session.LocalAddr())
+		return netconn.LocalAddr(s.FD(), s.accepted.LocalAddr())
 	}
-	return s.session.LocalAddr()
+	return s.accepted.LocalAddr()
 }
+
+func (s *socket) serverMode() CloseMode { return s.accepted.CloseMode() }
 
 func (s *socket) endBatch(bytes, frames int64) {
 	s.unsent = s.client.endBatch(bytes, frames, false) == errWouldBlock

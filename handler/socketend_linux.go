@@ -2,7 +2,6 @@ package handler
 
 import (
 	"net"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -189,7 +188,7 @@ func (s *socket) leave(w *eventloop.Worker) {
 	c.mu.Unlock()
 	c.freeOutput()
 	if !s.isHijacked() {
-		defer s.session.Done()
+		defer s.accepted.Done()
 	}
 	defer c.owner().remove(c)
 	if s.opened && c.frames.OnClose != nil {
@@ -199,14 +198,7 @@ func (s *socket) leave(w *eventloop.Worker) {
 
 // hijack implements hijacker: the connection becomes one of package net.
 func (s *socket) hijack() (net.Conn, []byte, error) {
-	// The file and the connection have descriptors of their own.
-	dup, err := unix.FcntlInt(uintptr(s.FD()), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("fcntl", err)
-	}
-	file := os.NewFile(uintptr(dup), "socket")
-	conn, err := netconn.FileConn(file)
-	file.Close()
+	conn, err := s.accepted.Conn()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -216,9 +208,6 @@ func (s *socket) hijack() (net.Conn, []byte, error) {
 	}
 	s.Remove()
 	netconn.RawClose(s.FD())
-	s.session.Done()
-	if as, ok := s.session.(Wrapper); ok {
-		conn = as.Wrap(conn)
-	}
+	s.accepted.Done()
 	return conn, s.client.unserved(), nil
 }

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"net"
 	"testing"
 	"time"
@@ -8,13 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// noSession is the server's part in a socket that has no server.
-type noSession struct{ done chan struct{} }
+// bareSocket is an Accepted of a socket that no server has accepted.
+type bareSocket struct {
+	Accepted
+	fd   int
+	done chan struct{}
+}
 
-func (noSession) LocalAddr() net.Addr  { return new(net.UnixAddr) }
-func (noSession) RemoteAddr() net.Addr { return new(net.UnixAddr) }
-func (noSession) Panicked(any)         {}
-func (s noSession) Done()              { close(s.done) }
+func (b bareSocket) Context() context.Context { return context.Background() }
+func (b bareSocket) LocalAddr() net.Addr      { return new(net.UnixAddr) }
+func (b bareSocket) RemoteAddr() net.Addr     { return new(net.UnixAddr) }
+func (b bareSocket) CloseMode() CloseMode     { return CloseDefault }
+func (b bareSocket) Socket() (int, bool)      { return b.fd, true }
+func (b bareSocket) Done()                    { close(b.done) }
 
 // A client that has taken something at the moment at which its time is over stays.
 func TestStallThatEndsWhileItIsJudged(t *testing.T) {
@@ -25,10 +32,8 @@ func TestStallThatEndsWhileItIsJudged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(pair[1])
-	session := noSession{make(chan struct{})}
-	if !h.RegisterSocket(t.Context(), pair[0], session) {
-		t.Fatal("there is no loop")
-	}
+	a := bareSocket{fd: pair[0], done: make(chan struct{})}
+	h.Accept(a)
 	c := <-opened
 	c.Write(make([]byte, 8<<20))
 	s := c.wire.(*socket)
@@ -50,6 +55,6 @@ func TestStallThatEndsWhileItIsJudged(t *testing.T) {
 		t.Errorf("it was reset: %+v", c.Record())
 	}
 	c.CloseWith(CloseReset)
-	<-session.done
+	<-a.done
 	h.Close()
 }

@@ -1,7 +1,6 @@
 package handler
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -20,10 +19,11 @@ const lookTime = 100 * time.Millisecond
 // stream is a frame handler's connection on the goroutine path: one goroutine
 // reads, splits and serves, and ends with the connection.
 type stream struct {
-	client  *Client
-	conn    net.Conn
-	raw     raw  // without waiting, where the system and the connection allow it
-	resumes bool // a Write may go on after a time-out; not under TLS
+	accepted Accepted
+	client   *Client
+	conn     net.Conn
+	raw      raw  // without waiting, where the system and the connection allow it
+	resumes  bool // a Write may go on after a time-out; not under TLS
 
 	inflight wait.Wait
 	resumed  chan struct{} // Resume was called
@@ -41,9 +41,9 @@ type stream struct {
 	hijacked bool
 }
 
-func newStream(ctx context.Context, conn net.Conn, h *Frames) *stream {
-	s := &stream{conn: conn, resumed: make(chan struct{}, 1)}
-	s.client = &Client{ctx: ctx, frames: h, begin: now(), wire: s}
+func newStream(a Accepted, conn net.Conn, h *Frames) *stream {
+	s := &stream{accepted: a, conn: conn, resumed: make(chan struct{}, 1)}
+	s.client = &Client{ctx: a.Context(), frames: h, begin: now(), wire: s}
 	s.raw.init(s)
 	s.client.direct = s.raw.ok()
 	s.resumes = resumes(conn)
@@ -66,7 +66,7 @@ func resumes(conn net.Conn) bool {
 func (s *stream) serve() {
 	opened, returned := false, false
 	defer func() {
-		if !returned { // a panic or runtime.Goexit; who called us deals with it
+		if !returned { // a panic or runtime.Goexit; serveAccepted reports it
 			s.client.end(ByServer, Panic, nil)
 		}
 		s.finish(opened)
@@ -281,6 +281,8 @@ func (s *stream) endBatch(bytes, frames int64) {
 func (s *stream) addrs() (local, remote net.Addr) {
 	return s.conn.LocalAddr(), s.conn.RemoteAddr()
 }
+
+func (s *stream) serverMode() CloseMode { return s.accepted.CloseMode() }
 
 func (s *stream) tryWrite(parts [3][]byte) (int, error) {
 	if !s.raw.ok() {

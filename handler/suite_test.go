@@ -34,6 +34,21 @@ const (
 	slack = 10 * time.Second
 )
 
+// accepted is a connection that no server has accepted. The method that matters to the
+// test is set, the others are not there.
+type accepted struct {
+	handler.Accepted
+	ctx  context.Context
+	conn net.Conn
+	mode handler.CloseMode
+}
+
+func (a *accepted) Context() context.Context     { return a.ctx }
+func (a *accepted) CloseMode() handler.CloseMode { return a.mode }
+func (a *accepted) Socket() (fd int, ok bool)    { return -1, false }
+func (a *accepted) Conn() (net.Conn, error)      { return a.conn, nil }
+func (a *accepted) Done()                        {}
+
 // served is a handler behind a server, and how to reach it.
 type served struct {
 	t       *testing.T
