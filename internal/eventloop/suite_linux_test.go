@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/internal/eventloop"
-	"wireline/internal/testutil"
 )
 
 // group is a Group whose test ends it, with all its members.

@@ -15,15 +15,14 @@ var noSYN = []unix.SockFilter{
 	{Code: unix.BPF_RET | unix.BPF_K, K: 0xffffffff},
 }
 
-// keepOut keeps new handshakes out of a TCP listener, for the moment between the
-// last look into its queue and its close: what the kernel completes in it would
-// be reset. A client whose SYN is dropped sends it again a second later, and is
-// refused then, or accepted by the server's successor.
+// blockSYN makes the kernel drop the SYNs for a TCP listener, between the last look into
+// its queue and its close: a connection that the kernel completes in between would be
+// reset. A client whose SYN is dropped sends it again a second later, and is refused then,
+// or accepted by the server's successor.
 //
-// letIn takes the filter away again (socket(7), SO_ATTACH_FILTER): the socket may
-// be shared with another process, and outlive our close. It is nil if there is
-// no filter.
-func keepOut(ln net.Listener) (letIn func()) {
+// unblock removes the filter (socket(7), SO_ATTACH_FILTER): the socket may be shared with
+// another process, and outlive our close. It is nil if there is no filter.
+func blockSYN(ln net.Listener) (unblock func()) {
 	tcp := tcpListener(ln)
 	if tcp == nil {
 		return nil

@@ -20,21 +20,29 @@ import (
 	"wireline/tcp"
 )
 
-// taker is a handler that is offered sockets.
-type taker struct {
-	handler.Handler // for the others
-	take            func(ctx context.Context, fd int, s handler.Session) bool
+// acceptor is a Handler whose Accept is a function.
+type acceptor struct {
+	handler.Handler
+	accept func(a handler.Accepted)
 }
 
-func (k *taker) RegisterSocket(ctx context.Context, fd int, s handler.Session) bool {
-	return k.take(ctx, fd, s)
-}
+func (x *acceptor) Accept(a handler.Accepted) { x.accept(a) }
 
-func (k *taker) Shutdown(ctx context.Context) error {
-	if s, ok := k.Handler.(handler.Shutdowner); ok {
+func (x *acceptor) Shutdown(ctx context.Context) error {
+	if s, ok := x.Handler.(handler.Shutdowner); ok {
 		return s.Shutdown(ctx)
 	}
-	return k.Handler.Close()
+	return x.Handler.Close()
+}
+
+// mustSocket is the socket of a connection that has one.
+func mustSocket(t *testing.T, a handler.Accepted) (fd int) {
+	t.Helper()
+	fd, ok := a.Socket()
+	if !ok {
+		t.Error("there is no socket")
+	}
+	return fd
 }
 
 // sockopts are the socket options that package net sets on what it accepts.
@@ -110,7 +118,8 @@ func TestRawSocketsAreAsNetMakesThem(t *testing.T) {
 			found := make(chan sockopts, 1)
 			ln := listening(t, test.network, test.address, test.multipath)
 			connect(ln) // one waits already when the server begins
-			srv := &tcp.Server{Handler: &taker{echo(), func(_ context.Context, fd int, s handler.Session) bool {
+			srv := &tcp.Server{Handler: &acceptor{echo(), func(a handler.Accepted) {
+				fd := mustSocket(t, a)
 				if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
 					t.Errorf("the socket blocks: flags %x, %v", flags, err)
 				}
@@ -119,8 +128,7 @@ func TestRawSocketsAreAsNetMakesThem(t *testing.T) {
 				}
 				found <- optionsOf(fd)
 				unix.Close(fd)
-				s.Done()
-				return true
+				a.Done()
 			}}}
 			result := serve(t.Context(), t, srv, ln)
 			for _, which := range []string{"that waited", "that comes then"} {
@@ -137,7 +145,7 @@ func TestRawSocketsAreAsNetMakesThem(t *testing.T) {
 	}
 }
 
-func TestRawSessionAddresses(t *testing.T) {
+func TestAcceptedAddresses(t *testing.T) {
 	for _, test := range []struct{ network, listen, dial string }{
 		{"tcp", "127.0.0.1:0", "127.0.0.1"},
 		{"tcp", "[::1]:0", "::1"},
@@ -148,12 +156,11 @@ func TestRawSessionAddresses(t *testing.T) {
 	} {
 		t.Run(test.network+" "+test.listen+" "+test.dial, func(t *testing.T) {
 			ln := listening(t, test.network, test.listen, true)
-			sessions := make(chan handler.Session, 1)
-			srv := &tcp.Server{Handler: &taker{echo(), func(_ context.Context, fd int, s handler.Session) bool {
-				unix.Close(fd)
-				s.Done()
-				sessions <- s
-				return true
+			all := make(chan handler.Accepted, 1)
+			srv := &tcp.Server{Handler: &acceptor{echo(), func(a handler.Accepted) {
+				unix.Close(mustSocket(t, a))
+				a.Done()
+				all <- a
 			}}}
 			result := serve(t.Context(), t, srv, ln)
 			address := ln.Addr().String()
@@ -162,15 +169,15 @@ func TestRawSessionAddresses(t *testing.T) {
 				address = net.JoinHostPort(test.dial, port)
 			}
 			conn := dial(t, test.network, address)
-			s := testutil.Await(t, "the session", sessions)
-			if got, want := s.LocalAddr(), ln.Addr(); got.String() != want.String() || got.Network() != want.Network() {
+			a := testutil.Await(t, "the connection", all)
+			if got, want := a.LocalAddr(), ln.Addr(); got.String() != want.String() || got.Network() != want.Network() {
 				t.Errorf("LocalAddr is %v, want the listener's %v", got, want)
 			}
-			if got, want := s.RemoteAddr(), conn.LocalAddr(); got.Network() != want.Network() || test.network != "unix" && got.String() != want.String() {
+			if got, want := a.RemoteAddr(), conn.LocalAddr(); got.Network() != want.Network() || test.network != "unix" && got.String() != want.String() {
 				t.Errorf("RemoteAddr is %v, want %v", got, want)
 			}
 			if test.network != "unix" {
-				got := s.RemoteAddr().(*net.TCPAddr)
+				got := a.RemoteAddr().(*net.TCPAddr)
 				if want := conn.LocalAddr().(*net.TCPAddr); !got.IP.Equal(want.IP) || got.AddrPort().Addr().Unmap() != want.AddrPort().Addr().Unmap() {
 					t.Errorf("RemoteAddr is %#v, want %#v", got, want)
 				}
@@ -181,21 +188,37 @@ func TestRawSessionAddresses(t *testing.T) {
 	}
 }
 
-// A handler that does not take a socket gets a connection, as does one that is
-// never asked.
-func TestRawSocketThatIsNotTaken(t *testing.T) {
+// A handler that asks for a connection gets one, whether it has taken the socket, has not
+// asked for it, or does not know Accept.
+func TestConnOfASocket(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
-		for _, asked := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s, asked %t", network, asked), func(t *testing.T) {
+		for _, how := range []string{"after the socket", "without the socket", "plain"} {
+			t.Run(network+" "+how, func(t *testing.T) {
 				ln := listening(t, network, "127.0.0.1:0", true)
 				types := make(chan string, 100)
-				var h handler.Handler = handler.Func(func(_ context.Context, conn net.Conn) {
+				plain := handler.Func(func(_ context.Context, conn net.Conn) {
 					types <- fmt.Sprint(conn.LocalAddr().Network(), " ", conn.RemoteAddr().Network())
 					io.Copy(conn, conn)
 				})
-				var offers atomic.Int32
-				if asked {
-					h = &taker{h, func(context.Context, int, handler.Session) bool { offers.Add(1); return false }}
+				var h handler.Handler = plain
+				if how != "plain" {
+					h = &acceptor{h, func(a handler.Accepted) {
+						fd := -1
+						if how == "after the socket" {
+							fd = mustSocket(t, a)
+						}
+						conn, err := a.Conn()
+						if err != nil {
+							t.Error(err)
+						}
+						if again, err := a.Conn(); again != conn || err != nil {
+							t.Errorf("Conn again: %v, %v", again, err)
+						}
+						if fd >= 0 {
+							unix.Close(fd)
+						}
+						plain.Accept(a)
+					}}
 				}
 				srv := &tcp.Server{Handler: h, Config: tcp.Config{MaxClients: 2, MaxClientsPerIP: 2}}
 				result := serve(t.Context(), t, srv, ln)
@@ -211,9 +234,6 @@ func TestRawSocketThatIsNotTaken(t *testing.T) {
 				eventually(t, "the last client's end", func() bool { return srv.Stats().Active == 0 })
 				if st := srv.Stats(); st.Accepted != clients || st.RefusedPerIP != 0 {
 					t.Errorf("stats %+v", st)
-				}
-				if n := offers.Load(); asked != (n == clients) {
-					t.Errorf("%d sockets were offered", n)
 				}
 				conn := dial(t, network, ln.Addr().String())
 				exchange(t, conn, "still here\n")
