@@ -39,12 +39,15 @@ func (c *Client) finish(w *eventloop.Worker) (more bool) {
 			m.Flushed(!c.hasFailed(), how, bound)
 		case closing.SendFIN:
 			m.FINSent(c.conn.CloseWrite(), c.holds(), now)
+		case closing.Look:
+			n, over := c.discard(w, c.conn.Look)
+			m.Input(n, !c.input.has(unread), over, now)
 		case closing.Discard:
 			if reads == readsPerTurn {
 				return true
 			}
 			reads++
-			n, over := c.discard(w)
+			n, over := c.discard(w, c.conn.Read)
 			m.Input(n, !c.input.has(unread), over, now)
 		case closing.Ask:
 			n := c.conn.Discard(m.Room())
@@ -76,14 +79,10 @@ func (c *Client) hasFailed() bool {
 	return c.sending.has(failed)
 }
 
-// discard reads once and throws that away. over tells that nothing more comes.
-func (c *Client) discard(w *eventloop.Worker) (n int, over bool) {
+// discard reads once, by read, and throws that away. over tells that nothing more comes.
+func (c *Client) discard(w *eventloop.Worker, read reader) (n int, over bool) {
 	c.takeBuffer(w)
 	c.in.Reset()
-	read := c.conn.Read
-	if !c.input.has(unread) {
-		read = c.conn.Look
-	}
 	n, isDrained, err := read(c.in.Space())
 	if isDrained && (n == 0 || !c.input.has(hangup)) {
 		c.input.clear(unread)

@@ -160,8 +160,11 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (more, goesOn bool) {
 	}
 }
 
+// reader is Read or Look of an eventloop.Conn.
+type reader = func(p []byte) (n int, drained bool, err error)
+
 // receive reads once, by read.
-func (c *Client) receive(w *eventloop.Worker, read func([]byte) (int, bool, error)) {
+func (c *Client) receive(w *eventloop.Worker, read reader) {
 	c.takeBuffer(w)
 	n, isDrained, err := read(c.in.Space())
 	// An event of its own has told of the end of the stream, or of an error: it is

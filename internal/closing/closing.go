@@ -62,6 +62,9 @@ const (
 	SendFIN
 	// Discard reads once, throws that away, and calls Input.
 	Discard
+	// Look is Discard that asks the connection itself, although no event has told of
+	// input.
+	Look
 	// WaitInput waits for input, or for the timer.
 	WaitInput
 	// WaitTimer waits for the timer.
@@ -142,7 +145,7 @@ func (c *Closing) FINSent(err error, unread bool, now int64) {
 	}
 }
 
-// Input tells the outcome of Discard: n bytes were thrown away, drained tells that
+// Input tells the outcome of Discard or Look: n bytes were thrown away, drained tells that
 // nothing more is there, ended that nothing more comes.
 func (c *Closing) Input(n int, drained, ended bool, now int64) {
 	c.discarded += n
@@ -193,6 +196,9 @@ func (c *Closing) Next(now int64) Action {
 			return WaitTimer
 		case c.empty && now < c.end:
 			return WaitInput
+		}
+		if c.quiet {
+			return Look
 		}
 		return Discard
 	case acknowledging:

@@ -42,7 +42,7 @@ func (p *peer) drive(t *testing.T, how closing.How, bound time.Duration) closing
 			}
 			p.sentFIN++
 			c.FINSent(nil, p.unread, p.now)
-		case closing.Discard:
+		case closing.Discard, closing.Look:
 			n := min(p.rate, p.sends)
 			p.sends -= n
 			p.read += n
@@ -170,7 +170,7 @@ func FuzzClosing(f *testing.F) {
 					err = errNoHalf
 				}
 				c.FINSent(err, next()%4 == 0, now)
-			case closing.Discard:
+			case closing.Discard, closing.Look:
 				n := int(next()) << 12
 				c.Input(n, next()%2 == 0, next()%9 == 0, now)
 			case closing.Ask:
