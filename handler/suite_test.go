@@ -24,10 +24,6 @@ const (
 	// limit is a timeout of which a client keeps to the half, also on a busy machine.
 	limit = testutil.RaceFactor * time.Second
 
-	// lastLook is how late a timeout in memory is: before a client is called late, its
-	// connection is looked at once more, which takes a millisecond there.
-	lastLook = 2 * time.Millisecond
-
 	patience = testutil.Patience
 	slack    = testutil.Slack
 )

@@ -46,6 +46,7 @@ type overlapped struct {
 	buffer *[readSize]byte
 	unread []byte // in buffer
 	err    error  // of Read, for when all is read
+	waited bool   // a Read has waited for input until it was interrupted just now
 
 	// Under mu.
 	stage   stage
@@ -96,6 +97,7 @@ func (o *overlapped) await() (ev Event, late bool) {
 	if late = errors.Is(err, os.ErrDeadlineExceeded); !late {
 		o.err = err
 	}
+	o.waited = late && n == 0
 	return o.arrived(), late
 }
 
@@ -124,6 +126,14 @@ func (o *overlapped) drained() bool { return len(o.unread) == 0 && o.err == nil 
 func (o *overlapped) look(p []byte) (n int, drained bool, err error) {
 	if !o.drained() {
 		return o.read(p)
+	}
+	if o.waited {
+		// What arrives in memory ends that wait. On a socket the interrupt may have come
+		// first, as after the process was stopped.
+		o.waited = false
+		if !netconn.Unread(bare(o.conn)) {
+			return 0, true, nil
+		}
 	}
 	o.mu.Lock() // or a Wake of before could still set its deadline
 	o.conn.SetReadDeadline(time.Now().Add(lookTime))
