@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"wireline/internal/testutil"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -18,7 +20,7 @@ const newPath = "github.com/you/wireline"
 // The command renames a copy of this tree. All its modules build then, and nothing has the
 // old path. Renamed back it is as before.
 func TestRenameThisTree(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || testutil.RaceEnabled { // there is no concurrency to watch
 		t.Skip("takes a few seconds")
 	}
 	folder := t.TempDir()
