@@ -15,7 +15,8 @@ type Acceptor interface {
 	// Accept takes over a connection and returns at once, without waiting for the
 	// client: it is called in the accept loop, and the server's next client waits for
 	// it. The Acceptor closes the connection, and then calls a.Done, also when it
-	// refuses it.
+	// refuses it. If Accept panics, the server closes the connection, also a socket that
+	// a.Socket has returned, and calls a.Done.
 	Accept(a Accepted)
 }
 
@@ -48,15 +49,16 @@ type Accepted interface {
 
 	// Conn returns the connection as a net.Conn, with the addresses of a PROXY header
 	// and under TLS if that is so. It returns the same one each time. After Socket it
-	// makes one with a descriptor of its own, so that the socket can be closed; its
-	// error then leaves the socket as it is.
+	// makes one with a descriptor of its own, so that the socket can be closed; an error
+	// then leaves the socket as it is. Any other error means that the connection is
+	// closed: only Done is left to be called. The server has logged it.
 	Conn() (net.Conn, error)
 
 	// Panicked reports a panic with v, or that a goroutine was ended if v is nil. It
 	// is called in the function that recovers, so that the stack can be seen.
 	Panicked(v any)
 
-	// Done is called once, when the connection is closed or has a new owner. The
-	// server does not count it any more then.
+	// Done is called when the connection is closed or has a new owner. The server does
+	// not count it any more then. A further call does nothing.
 	Done()
 }

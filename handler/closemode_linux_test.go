@@ -90,7 +90,7 @@ func expectTaken(t *testing.T, conn net.Conn) {
 type closer struct {
 	reply   []byte
 	proceed chan struct{}
-	with    func(c *handler.Client) // CloseWith; nil for an ordinary close
+	with    func(c closable) // CloseWith; nil for an ordinary close
 	records *records
 }
 
@@ -119,7 +119,7 @@ func (c *closer) plain() handler.Handler {
 		if c.with == nil {
 			conn.Close()
 		} else {
-			c.with(conn.(*handler.Conn).Client())
+			c.with(conn.(*handler.Conn))
 		}
 	})
 	h.OnRecord = c.records.Add
@@ -195,7 +195,7 @@ func overModes(t *testing.T, reply []byte, test func(t *testing.T, c *closer, s 
 					c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
 					linger := m.linger
 					if way == "CloseWith" {
-						c.with = func(client *handler.Client) { client.CloseWith(m.mode) }
+						c.with = func(client closable) { client.CloseWith(m.mode) }
 						linger = map[string]string{"default": "reset", "reset": "30s"}[m.linger] // another one, which must not count
 					}
 					test(t, c, serveClosing(t, holder.handler(c), linger, holder.goroutine), holder.frames, m.mode)
@@ -280,7 +280,7 @@ func TestCloseBoundedWaits(t *testing.T) {
 					c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
 					linger := "1s"
 					if way == "CloseWith" {
-						c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Second)) }
+						c.with = func(client closable) { client.CloseWith(handler.CloseBounded(time.Second)) }
 						linger = "3600s" // what the socket has does not count
 					}
 					s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
@@ -308,7 +308,7 @@ func TestCloseBoundedDiscards(t *testing.T) {
 	for _, holder := range holders {
 		t.Run(holder.name, func(t *testing.T) {
 			c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
-			c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Hour)) }
+			c.with = func(client closable) { client.CloseWith(handler.CloseBounded(time.Hour)) }
 			s := serveClosing(t, holder.handler(c), "", holder.goroutine)
 			close(c.proceed)
 			conn := dialSmall(t, s.Addr)
@@ -333,7 +333,7 @@ func TestCloseBoundedEndsWithTheAcknowledgement(t *testing.T) {
 			t.Run(holder.name+"/"+linger, func(t *testing.T) {
 				c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
 				if linger == "" {
-					c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Hour)) }
+					c.with = func(client closable) { client.CloseWith(handler.CloseBounded(time.Hour)) }
 				}
 				s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
 				conn := dialSmall(t, s.Addr)
@@ -362,7 +362,7 @@ func TestCloseBoundedHoldsUpNobody(t *testing.T) {
 			t.Run(holder.name+"/"+linger, func(t *testing.T) {
 				c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
 				if linger == "" {
-					c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Hour)) }
+					c.with = func(client closable) { client.CloseWith(handler.CloseBounded(time.Hour)) }
 				}
 				s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
 				close(c.proceed)
@@ -408,12 +408,11 @@ func TestCloseWithOfAnIdleClient(t *testing.T) {
 				conn.SetDeadline(time.Now().Add(patience))
 				closed := 0
 				for end := time.Now().Add(patience); closed == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
-					clientsOf(h).Range(func(client *handler.Client) bool {
+					for _, client := range clientsOf(h) {
 						closed++
 						client.CloseWith(m.mode)
 						client.CloseWith(handler.CloseBounded(time.Hour)) // it has its end already
-						return true
-					})
+					}
 				}
 				_, err := io.ReadAll(conn)
 				if reset := errors.Is(err, syscall.ECONNRESET); reset != (m.mode == handler.CloseReset) || !reset && err != nil {
@@ -426,11 +425,20 @@ func TestCloseWithOfAnIdleClient(t *testing.T) {
 	}
 }
 
-func clientsOf(h handler.Handler) *handler.Clients {
+// closable is what a Client and a Conn can both do.
+type closable interface{ CloseWith(handler.CloseMode) error }
+
+func clientsOf(h handler.Handler) (all []closable) {
 	if f, ok := h.(*handler.Frames); ok {
-		return f.Clients()
+		for c := range f.Clients().All() {
+			all = append(all, c)
+		}
+		return all
 	}
-	return &h.(*handler.Plain).Clients
+	for c := range h.(*handler.Plain).All() {
+		all = append(all, c)
+	}
+	return all
 }
 
 // CloseReset cuts a close of another kind short.
@@ -439,8 +447,8 @@ func TestCloseResetWhileClosing(t *testing.T) {
 		for _, m := range modes[1:] {
 			t.Run(holder.name+"/"+m.mode.String(), func(t *testing.T) {
 				c := &closer{reply: bytes.Repeat([]byte("reply\n"), 20<<10), proceed: make(chan struct{}), records: newRecords()}
-				clients := make(chan *handler.Client, 1)
-				c.with = func(client *handler.Client) {
+				clients := make(chan closable, 1)
+				c.with = func(client closable) {
 					client.CloseWith(m.mode)
 					clients <- client
 				}

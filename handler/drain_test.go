@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"net"
 	"runtime"
 	"sync"
@@ -35,16 +36,15 @@ func (g *gated) frames() *handler.Frames {
 
 // waitForBusy waits until so many clients are busy: one that has its reply may be
 // so for a moment still.
-func waitForBusy(t *testing.T, clients *handler.Clients, want int) {
+func waitForBusy[C interface{ Busy() bool }](t *testing.T, clients interface{ All() iter.Seq[C] }, want int) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; runtime.Gosched() {
 		busy := 0
-		clients.Range(func(c *handler.Client) bool {
+		for c := range clients.All() {
 			if c.Busy() {
 				busy++
 			}
-			return true
-		})
+		}
 		if busy == want {
 			return
 		}
@@ -174,21 +174,23 @@ func TestDrainLeavesAHungHandlerBehind(t *testing.T) {
 // was idle: it was sent to a server that gave no sign of stopping.
 func TestDrainServesAFrameThatHasArrived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := echoFrames()
+		h, gate := echoFrames(), make(chan struct{})
+		h.OnOpen = func(*handler.Client) error { <-gate; return nil }
 		var g sync.WaitGroup
 		client, server := tcptest.Pipe()
 		send(t, client, "arrived\nand another\n")
-		serve := h.Register(t.Context(), server)
+		g.Go(func() { h.Handle(t.Context(), server) })
+		synctest.Wait()
 		go h.Shutdown(t.Context())
 		synctest.Wait() // the drain has begun, nobody has read yet
-		g.Go(serve)
+		close(gate)
 		receiveAll(t, client, "arrived\n")
 		client.Close()
 		g.Wait()
 	})
 }
 
-func TestRegisterAfterTheDrainBeganCloses(t *testing.T) {
+func TestAcceptAfterTheDrainBeganCloses(t *testing.T) {
 	h := echoFrames()
 	h.Close()
 	client, server := tcptest.Pipe()
@@ -291,7 +293,7 @@ func TestPlainDrain(t *testing.T) {
 	receive(t, idle, "a\n")
 	send(t, busy, "slow\n")
 	<-began
-	waitForBusy(t, &h.Clients, 1)
+	waitForBusy(t, &h.Conns, 1)
 	done := make(chan error)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -344,8 +346,8 @@ func must(n int, err error) int {
 	return n
 }
 
-// shouting is what a user writes: Clients embedded, and one method.
-type shouting struct{ handler.Clients }
+// shouting is what a user writes: Conns embedded, and one method.
+type shouting struct{ handler.Conns }
 
 func (h *shouting) Handle(ctx context.Context, conn net.Conn) {
 	c, err := h.Add(ctx, conn)
@@ -370,19 +372,18 @@ func (h *shouting) Handle(ctx context.Context, conn net.Conn) {
 	}
 }
 
-func TestHandlerWithEmbeddedClients(t *testing.T) {
+func TestHandlerWithEmbeddedConns(t *testing.T) {
 	h := &shouting{}
 	server := tcptest.NewServer(h)
 	conn := server.Dial()
 	defer conn.Close()
 	send(t, conn, "abc\n")
 	receive(t, conn, "ABC\n")
-	h.Range(func(c *handler.Client) bool {
+	for c := range h.All() {
 		io.WriteString(c, "to all\n")
-		return true
-	})
+	}
 	receive(t, conn, "to all\n")
-	waitForBusy(t, &h.Clients, 0)
+	waitForBusy(t, &h.Conns, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {

@@ -68,11 +68,10 @@ func TestRangeSeesSilentClients(t *testing.T) {
 		conn := s.connect()
 		for deadline := time.Now().Add(patience); ; runtime.Gosched() {
 			reached := false
-			h.Clients().Range(func(c *handler.Client) bool {
+			for c := range h.Clients().All() {
 				io.WriteString(c, "news\n")
 				reached = true
-				return true
-			})
+			}
 			if reached {
 				break
 			}

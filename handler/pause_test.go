@@ -404,7 +404,7 @@ func TestTimeoutsBeginAgainAfterAPause(t *testing.T) {
 	}, "tcp")
 	t.Run("memory", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			run(t, 0, func(h *handler.Frames) func() net.Conn {
+			run(t, lastLook, func(h *handler.Frames) func() net.Conn {
 				return func() net.Conn {
 					client, server := tcptest.PipeSize(100)
 					go h.Handle(t.Context(), server)

@@ -213,21 +213,20 @@ func TestRangeShowsNoClientBeforeItIsOpen(t *testing.T) {
 			return nil
 		}}
 		values := func() (list []any) {
-			h.Clients().Range(func(c *handler.Client) bool {
+			for c := range h.Clients().All() {
 				list = append(list, c.Value)
-				return true
-			})
+			}
 			return list
 		}
 		handle(t, h, 100)
 		<-opening
 		if seen := values(); len(seen) != 0 {
-			t.Errorf("Range shows %v while OnOpen runs", seen)
+			t.Errorf("All shows %v while OnOpen runs", seen)
 		}
 		close(gate)
 		synctest.Wait()
 		if seen := values(); len(seen) != 1 || seen[0] != "set" {
-			t.Errorf("Range shows %v after OnOpen, want one value", seen)
+			t.Errorf("All shows %v after OnOpen, want one value", seen)
 		}
 	})
 }
@@ -243,12 +242,11 @@ func TestRangeWhileClientsCome(t *testing.T) {
 	var ranging sync.WaitGroup
 	ranging.Go(func() {
 		for {
-			h.Clients().Range(func(c *handler.Client) bool {
+			for c := range h.Clients().All() {
 				if c.Value == nil {
-					t.Error("Range shows a client without its Value")
+					t.Error("All shows a client without its Value")
 				}
-				return true
-			})
+			}
 			select {
 			case <-stop:
 				return
@@ -380,10 +378,11 @@ func writeForEver(c *handler.Client) error {
 	}
 }
 
-// delegating has a Frames and passes only Handle and Close on: the server does not
-// see that it could Register.
+// delegating is a handler around a Frames: it passes on what a Handler has to have, and
+// Accept.
 type delegating struct{ frames *handler.Frames }
 
+func (d delegating) Accept(a handler.Accepted)                 { d.frames.Accept(a) }
 func (d delegating) Handle(ctx context.Context, conn net.Conn) { d.frames.Handle(ctx, conn) }
 func (d delegating) Close() error                              { return d.frames.Close() }
 
@@ -625,14 +624,16 @@ func TestDrainCountsWhatItReads(t *testing.T) {
 	t.Run("half a frame that has arrived", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ended := make(chan handler.Record, 1)
-			h := echoFrames()
+			h, gate := echoFrames(), make(chan struct{})
+			h.OnOpen = func(*handler.Client) error { <-gate; return nil }
 			h.OnRecord = func(r handler.Record) { ended <- r }
 			client, server := tcptest.Pipe()
 			send(t, client, "half")
-			serve := h.Register(t.Context(), server)
+			go h.Handle(t.Context(), server)
+			synctest.Wait()
 			go h.Shutdown(t.Context())
 			synctest.Wait() // the drain has begun, nobody has read yet
-			go serve()
+			close(gate)
 			receiveAll(t, client, "")
 			client.Close()
 			if r := <-ended; r.Reason != handler.Drain || r.BytesIn != 4 || r.FramesIn != 0 {

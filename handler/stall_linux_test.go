@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"net"
 	"testing"
 	"time"
@@ -8,13 +9,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// noSession is the server's part in a socket that has no server.
-type noSession struct{ done chan struct{} }
+// bareSocket is an Accepted of a socket that no server has accepted.
+type bareSocket struct {
+	Accepted
+	fd   int
+	done chan struct{}
+}
 
-func (noSession) LocalAddr() net.Addr  { return new(net.UnixAddr) }
-func (noSession) RemoteAddr() net.Addr { return new(net.UnixAddr) }
-func (noSession) Panicked(any)         {}
-func (s noSession) Done()              { close(s.done) }
+func (b bareSocket) Context() context.Context { return context.Background() }
+func (b bareSocket) LocalAddr() net.Addr      { return new(net.UnixAddr) }
+func (b bareSocket) RemoteAddr() net.Addr     { return new(net.UnixAddr) }
+func (b bareSocket) CloseMode() CloseMode     { return CloseDefault }
+func (b bareSocket) Socket() (int, bool)      { return b.fd, true }
+func (b bareSocket) Panicked(any)             {}
+func (b bareSocket) Done()                    { close(b.done) }
 
 // A client that has taken something at the moment at which its time is over stays.
 func TestStallThatEndsWhileItIsJudged(t *testing.T) {
@@ -25,31 +33,28 @@ func TestStallThatEndsWhileItIsJudged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(pair[1])
-	session := noSession{make(chan struct{})}
-	if !h.RegisterSocket(t.Context(), pair[0], session) {
-		t.Fatal("there is no loop")
-	}
+	a := bareSocket{fd: pair[0], done: make(chan struct{})}
+	h.Accept(a)
 	c := <-opened
 	c.Write(make([]byte, 8<<20))
-	s := c.wire.(*socket)
 	c.mu.Lock()
-	if s.stalled.Load() == 0 {
-		t.Error("it takes all")
+	if !c.sending.has(blocked) {
+		t.Error("it takes everything")
 	}
-	s.stalled.Store(s.now() - int64(2*time.Hour))
+	c.out.stalled, c.out.left, c.out.looks = c.conn.Now()-int64(2*time.Hour), 0, firstLooks
 	judged := make(chan struct{})
 	go func() {
-		s.checkStall()
+		c.checkStall()
 		close(judged)
 	}()
 	time.Sleep(20 * time.Millisecond) // so that it waits for the lock, most likely
-	s.stalled.Store(s.now())
+	c.out.stalled = c.conn.Now()
 	c.mu.Unlock()
 	<-judged
-	if c.failed() {
+	if c.hasFailed() {
 		t.Errorf("it was reset: %+v", c.Record())
 	}
 	c.CloseWith(CloseReset)
-	<-session.done
+	<-a.done
 	h.Close()
 }

@@ -21,13 +21,32 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	// limit is a time-out of which a client keeps to the half, also on a machine that
-	// is busy.
+	// limit is a timeout of which a client keeps to the half, also on a busy machine.
 	limit = testutil.RaceFactor * time.Second
+
+	// lastLook is how late a timeout in memory is: before a client is called late, its
+	// connection is looked at once more, which takes a millisecond there.
+	lastLook = 2 * time.Millisecond
 
 	patience = testutil.Patience
 	slack    = testutil.Slack
 )
+
+// accepted is a connection that no server has accepted. The method that matters to the
+// test is set, the others are not there.
+type accepted struct {
+	handler.Accepted
+	ctx  context.Context
+	conn net.Conn
+	mode handler.CloseMode
+}
+
+func (a *accepted) Context() context.Context     { return a.ctx }
+func (a *accepted) RemoteAddr() net.Addr         { return a.conn.RemoteAddr() }
+func (a *accepted) CloseMode() handler.CloseMode { return a.mode }
+func (a *accepted) Socket() (fd int, ok bool)    { return -1, false }
+func (a *accepted) Conn() (net.Conn, error)      { return a.conn, nil }
+func (a *accepted) Done()                        {}
 
 // served is a handler behind a server, and how to reach it.
 type served struct {

@@ -403,15 +403,14 @@ func TestPushesToClientsThatNeverRead(t *testing.T) {
 				}
 				before, slow := testutil.Heap(), 0
 				for range rounds {
-					h.Clients().Range(func(c *handler.Client) bool {
+					for c := range h.Clients().All() {
 						switch _, err := c.Write(message); {
 						case errors.Is(err, handler.ErrSlowReader):
 							slow++
 						case err != nil && !errors.Is(err, handler.ErrClosed):
 							t.Errorf("Write gives %v", err)
 						}
-						return true
-					})
+					}
 				}
 				if whenSlow == handler.Drop {
 					if n := h.Clients().Len(); n != clients || slow < clients*rounds/2 {

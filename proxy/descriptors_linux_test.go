@@ -53,7 +53,7 @@ func TestPoolMakesRoom(t *testing.T) {
 			}
 			free := useUpDescriptors(t)
 			defer free()
-			x.RegisterSocket(t.Context(), fd, nobody{})
+			x.Accept(nobody{fd: fd})
 			for pool.stats().Idle > 1 {
 				select {
 				case r := <-ended:
@@ -126,12 +126,14 @@ func useUpDescriptors(t *testing.T) (free func()) {
 	})
 }
 
-// nobody is the session of a client that no server knows.
-type nobody struct{}
+// nobody is a client that no server knows.
+type nobody struct {
+	handler.Accepted
+	fd int
+}
 
-func (nobody) LocalAddr() net.Addr  { return &net.TCPAddr{} }
-func (nobody) RemoteAddr() net.Addr { return &net.TCPAddr{} }
-func (nobody) Panicked(any)         {}
-func (nobody) Done()                {}
-
-var _ handler.Session = nobody{}
+func (nobody) LocalAddr() net.Addr          { return &net.TCPAddr{} }
+func (nobody) RemoteAddr() net.Addr         { return &net.TCPAddr{} }
+func (nobody) CloseMode() handler.CloseMode { return handler.CloseDefault }
+func (n nobody) Socket() (int, bool)        { return n.fd, true }
+func (nobody) Done()                        {}

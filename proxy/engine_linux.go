@@ -7,6 +7,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/eventloop"
+	"wireline/internal/netconn"
 )
 
 // engine has the event loops of a proxy, which start with the first socket, and what
@@ -22,27 +23,31 @@ func (e *engine) Stop() {
 	e.pipes.close()
 }
 
-var _ handler.SocketRegistrar = (*Proxy)(nil)
-
-// RegisterSocket implements handler.SocketRegistrar: the client and its upstream are
-// relayed by an event loop.
-func (x *Proxy) RegisterSocket(ctx context.Context, fd int, session handler.Session) bool {
-	g := x.engine.Group()
-	if g == nil {
+// acceptSocket relays a, and reports whether it does: not if a has no bare socket. An event
+// loop relays it, or goroutines if there is no loop.
+func (x *Proxy) acceptSocket(a handler.Accepted) bool {
+	fd, ok := a.Socket()
+	if !ok {
 		return false
 	}
-	if seconds, ok := handler.CloseModeOf(ctx).Linger(); ok && seconds > 0 {
+	g := x.engine.Group()
+	if g == nil {
+		x.acceptConn(a) // it has a descriptor of its own
+		netconn.RawClose(fd)
+		return true
+	}
+	if seconds, ok := a.CloseMode().Linger(); ok && seconds > 0 {
 		// close(2) would hold up the loop; see netconn.CloseWithin.
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, new(unix.Linger))
 	}
-	p := newPair(x, g, fd, session)
+	p := newPair(x, g, fd, a)
 	if !x.links.Add(p) {
 		p.refuse()
-		session.Done()
+		a.Done()
 		return true
 	}
 	x.Start()
-	c := x.choose(session.RemoteAddr)
+	c := x.choose(a.RemoteAddr)
 	first := c.warm(p.header())
 	if first.conn != nil {
 		p.attach(first, nil)

@@ -21,7 +21,7 @@ import (
 // mu orders that. Nothing that is done under it blocks.
 type pair struct {
 	group    *eventloop.Group
-	session  handler.Session
+	accepted handler.Accepted
 	clientFD int
 	dialing  *dialing // under mu; not nil while a loop waits for the upstream
 
@@ -77,8 +77,8 @@ type end struct {
 	gone    bool // it is closed, or in its pool
 }
 
-func newPair(x *Proxy, g *eventloop.Group, fd int, session handler.Session) *pair {
-	p := &pair{base: newBase(x), group: g, session: session, clientFD: fd}
+func newPair(x *Proxy, g *eventloop.Group, fd int, a handler.Accepted) *pair {
+	p := &pair{base: newBase(x), group: g, accepted: a, clientFD: fd}
 	p.client.pair, p.upstream.pair = p, p
 	return p
 }
@@ -87,8 +87,8 @@ func newPair(x *Proxy, g *eventloop.Group, fd int, session handler.Session) *pai
 func (p *pair) header() header {
 	h := header{version: p.proxy.cfg.SendProxy}
 	if p.proxy.cfg.sendsProxy() {
-		h.client = p.session.RemoteAddr()
-		h.local = netconn.LocalAddr(p.clientFD, p.session.LocalAddr())
+		h.client = p.accepted.RemoteAddr()
+		h.local = netconn.LocalAddr(p.clientFD, p.accepted.LocalAddr())
 	}
 	return h
 }
@@ -487,11 +487,11 @@ func (p *pair) arm() {
 func (p *pair) leave() {
 	p.proxy.links.Remove(p, func() {
 		p.mu.Lock()
-		record := p.record(p.session.RemoteAddr(), p.client.flow.read, p.upstream.flow.written)
+		record := p.record(p.accepted.RemoteAddr(), p.client.flow.read, p.upstream.flow.written)
 		p.release()
 		p.mu.Unlock()
 		p.proxy.record(record)
-		p.session.Done()
+		p.accepted.Done()
 	})
 }
 

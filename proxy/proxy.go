@@ -46,7 +46,7 @@ type Proxy struct {
 var (
 	_ handler.Handler    = (*Proxy)(nil)
 	_ handler.Shutdowner = (*Proxy)(nil)
-	_ handler.Registrar  = (*Proxy)(nil)
+	_ handler.Acceptor   = (*Proxy)(nil)
 	_ handler.Starter    = (*Proxy)(nil)
 )
 
@@ -122,21 +122,34 @@ func (x *Proxy) end() {
 }
 
 // Handle implements handler.Handler.
-func (x *Proxy) Handle(ctx context.Context, conn net.Conn) { x.Register(ctx, conn)() }
+func (x *Proxy) Handle(ctx context.Context, conn net.Conn) { handler.ServeConn(ctx, conn, x) }
 
-// Register implements handler.Registrar.
-func (x *Proxy) Register(ctx context.Context, conn net.Conn) func() {
-	if seconds, ok := handler.CloseModeOf(ctx).Linger(); ok && seconds > 0 {
+// Accept implements handler.Acceptor: the client and its upstream are relayed by an event
+// loop if the client is a bare socket, by goroutines otherwise.
+func (x *Proxy) Accept(a handler.Accepted) {
+	if !x.acceptSocket(a) {
+		x.acceptConn(a)
+	}
+}
+
+func (x *Proxy) acceptConn(a handler.Accepted) {
+	conn, err := a.Conn()
+	if err != nil {
+		a.Done()
+		return
+	}
+	if seconds, ok := a.CloseMode().Linger(); ok && seconds > 0 {
 		netconn.SetLinger(conn, -1) // close(2) would wait
 	}
 	r := newRelay(x, conn)
 	if !x.links.Add(r) {
 		r.giveUp()
 		netconn.Reset(conn)
-		return func() {}
+		a.Done()
+		return
 	}
 	x.Start()
-	return r.serve
+	go r.run(a)
 }
 
 // Shutdown implements handler.Shutdowner. Clients that come from now on are refused.

@@ -64,6 +64,20 @@ func newRelay(x *Proxy, conn net.Conn) *relay {
 	return r
 }
 
+// run serves a. A panic costs this client only.
+func (r *relay) run(a handler.Accepted) {
+	defer a.Done()
+	returned := false
+	defer func() {
+		if !returned {
+			a.Panicked(recover())
+			r.client.conn.Close()
+		}
+	}()
+	r.serve()
+	returned = true
+}
+
 // serve relays until both directions have ended, or somebody ends the link.
 func (r *relay) serve() {
 	defer r.leave()

@@ -26,28 +26,28 @@ const (
 	sweepTime = 200 * time.Millisecond
 )
 
-// acceptLoop accepts from d until the server stops, or the listener fails for
+// acceptLoop accepts from l until the server stops, or the listener fails for
 // good.
-func (s *Server) acceptLoop(d *door) error {
-	backoff := backoff{server: s, addr: d.ln.Addr()}
+func (s *Server) acceptLoop(l *listener) error {
+	backoff := backoff{server: s, addr: l.ln.Addr()}
 	for s.admission.wait(s.stopped) {
 		freed := backoff.freed()
-		a, err := d.accept()
+		a, err := l.accept()
 		switch {
 		case err == nil:
 			backoff.reset()
-			s.start(d, a)
+			s.start(a)
 		case s.isStopping(): // and has interrupted this Accept
 		case retryable(err):
 			backoff.pause(err, freed)
 		default:
-			return fmt.Errorf("tcp: accept on %s: %w", d.ln.Addr(), err)
+			return fmt.Errorf("tcp: accept on %s: %w", l.ln.Addr(), err)
 		}
 	}
-	s.sweep(d, sweepWait)
-	if letIn := keepOut(d.ln); letIn != nil {
-		defer letIn()
-		s.sweep(d, lastWait)
+	s.sweep(l, sweepWait)
+	if unblock := blockSYN(l.ln); unblock != nil {
+		defer unblock()
+		s.sweep(l, lastWait)
 	}
 	return ErrServerClosed
 }
@@ -56,16 +56,16 @@ func (s *Server) acceptLoop(d *door) error {
 // accepted: to close the listener now would reset them, though their clients
 // have every reason to believe that they are connected (inet_csk_listen_stop in
 // Linux's net/ipv4/inet_connection_sock.c).
-func (s *Server) sweep(d *door, wait time.Duration) {
+func (s *Server) sweep(l *listener, wait time.Duration) {
 	for end := time.Now().Add(sweepTime); time.Now().Before(end); {
 		deadline := time.Now().Add(wait)
-		if !d.setDeadline(deadline) {
+		if !l.setDeadline(deadline) {
 			return
 		}
-		a, err := d.accept()
+		a, err := l.accept()
 		switch {
 		case err == nil:
-			s.start(d, a)
+			s.start(a)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if onTime(deadline, wait) {
 				return

@@ -148,7 +148,7 @@ func (c *Config) Validate() error {
 		"AcceptRate", c.AcceptRate, "must be a number that is not negative") // NaN too
 	c.TLS.check(&e)
 	e.Check(c.HandshakeTimeout >= 0, "HandshakeTimeout", c.HandshakeTimeout, "must not be negative")
-	c.checkAnnouncing(&e)
+	c.validateProxyProtocol(&e)
 	e.Check(c.GraceDelay >= 0, "GraceDelay", c.GraceDelay, "must not be negative")
 	c.validateOptions(&e)
 	return e.Err()

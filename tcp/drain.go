@@ -91,7 +91,7 @@ func (s *Server) runDrain() {
 	d := &s.drain
 	defer close(d.done)
 	s.waitAccepting(d.ctx)
-	s.waitGreeting(d.ctx)
+	s.waitPreambles(d.ctx)
 	open := s.open()
 	d.err = s.stopHandler(d.ctx)
 	if why := s.serving.WaitContext(d.ctx); why != nil {
@@ -107,8 +107,8 @@ func (s *Server) waitAccepting(ctx context.Context) {
 		return
 	}
 	s.mu.Lock()
-	for d := range s.doors {
-		d.close()
+	for l := range s.listeners {
+		l.close()
 	}
 	s.mu.Unlock()
 	s.accepting.WaitWithTimeout(cutGrace)
@@ -117,7 +117,7 @@ func (s *Server) waitAccepting(ctx context.Context) {
 func (s *Server) open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.sessions)
+	return len(s.tracked)
 }
 
 // stopHandler lets the handler drain its clients, and returns when it is done
@@ -184,13 +184,11 @@ func (s *Server) cutRest() int {
 		return 0
 	}
 	s.mu.Lock()
-	n := len(s.sessions)
-	for ses := range s.sessions {
-		if !ses.cut {
-			ses.cut = true
-			s.drain.cuts++
-			netconn.Reset(ses.conn)
-		}
+	n := len(s.tracked)
+	for a := range s.tracked {
+		delete(s.tracked, a)
+		s.drain.cuts++
+		netconn.Reset(a.current())
 	}
 	s.mu.Unlock()
 	s.serving.WaitWithTimeout(cutGrace)

@@ -44,7 +44,7 @@ func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 		KeepAliveConfig: cfg.keepAliveOf(),
 	}
 	// Go's default is a listener for multipath TCP where the system has it. It
-	// refuses some of TCP's socket options, the filter of keepOut among them
+	// refuses some of TCP's socket options, the filter of blockSYN among them
 	// (mptcp_setsockopt_sol_socket in Linux's net/mptcp/sockopt.c).
 	lc.SetMultipathTCP(false)
 	network, address := cfg.network(), cfg.address()
@@ -53,7 +53,7 @@ func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	}
 	ln, err := lc.Listen(ctx, network, address)
 	if tcp, ok := ln.(*net.TCPListener); ok && cfg.wantsListener() {
-		return &listener{tcp, cfg.Nagle, cfg.closeMode()}, err
+		return &tunedListener{tcp, cfg.Nagle, cfg.closeMode()}, err
 	}
 	return ln, err
 }

@@ -149,15 +149,21 @@ func TestSocketOptions(t *testing.T) {
 				}
 			}
 			seen := make(chan map[string]int, 2)
-			connections := func() handler.Handler {
+			connections := func() *handler.Plain {
 				return handler.Func(func(_ context.Context, conn net.Conn) {
 					conn.Read(make([]byte, 1)) // the client is to see its connect succeed first
 					seen <- optionsIn(t, conn, test.accepted)
 				})
 			}
-			sockets := &taker{Handler: connections(), take: func(_ context.Context, fd int, _ handler.Session) bool {
+			plain := connections()
+			sockets := &acceptor{Handler: plain, accept: func(a handler.Accepted) {
+				fd := mustSocket(t, a)
 				seen <- getOptions(fd, test.accepted)
-				return false
+				if _, err := a.Conn(); err != nil {
+					t.Error(err)
+				}
+				unix.Close(fd)
+				plain.Accept(a)
 			}}
 			for what, h := range map[string]handler.Handler{"connection": connections(), "socket": sockets} {
 				ln, err := tcp.Listen(t.Context(), &test.cfg)

@@ -44,24 +44,24 @@ type Server struct {
 	discard handler.Handler
 	drain   drain
 
-	announcing announcing
+	proxyproto headerPolicy
 	tls        *tls.Config // nil without TLS
 	setupErr   error       // what of the configuration cannot be used
 
 	admission admission
 	accepting wait.Wait // accept loops
-	greeting  wait.Wait // connections that their handler does not have yet
+	preambles wait.Wait // connections that the handler does not have yet
 	serving   wait.Wait // connections, those among them
 
-	greetings    context.Context // ends when a stop waits for those no longer
-	endGreetings context.CancelFunc
+	preambleCtx  context.Context // ends when a stop does not wait for preambles any more
+	endPreambles context.CancelFunc
 
-	mu       sync.Mutex
-	stopping context.Context // ends when the server stops; stopped is its Done
-	stopped  <-chan struct{}
-	halt     context.CancelFunc // ends stopping, under mu
-	doors    map[*door]struct{} // the listeners
-	sessions map[*session]struct{}
+	mu        sync.Mutex
+	stopping  context.Context // ends when the server stops; stopped is its Done
+	stopped   <-chan struct{}
+	halt      context.CancelFunc // ends stopping, under mu
+	listeners map[*listener]struct{}
+	tracked   map[*accepted]struct{} // connections that the server itself cuts
 
 	stats counters
 }
@@ -113,15 +113,15 @@ func (s *Server) init() {
 		s.ctx, s.cut = context.WithCancel(context.Background())
 		s.stopping, s.halt = context.WithCancel(context.Background())
 		s.stopped = s.stopping.Done()
-		s.greetings, s.endGreetings = context.WithCancel(context.Background())
-		s.doors = make(map[*door]struct{})
+		s.preambleCtx, s.endPreambles = context.WithCancel(context.Background())
+		s.listeners = make(map[*listener]struct{})
 		s.drain.init()
-		s.sessions = make(map[*session]struct{})
+		s.tracked = make(map[*accepted]struct{})
 		s.discard = &handler.Frames{Codec: discard{}}
 		s.admission.init(&s.Config)
-		s.announcing = s.Config.announcing()
+		s.proxyproto = s.Config.headerPolicy()
 		s.tls, s.setupErr = s.tlsConfig()
-		if !s.announcing.known() {
+		if !s.proxyproto.known() {
 			s.setupErr = fmt.Errorf("tcp: ProxyProtocol %q: must be off, optional or required", s.ProxyProtocol)
 		}
 	})
@@ -156,9 +156,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ln.Close()
 		return s.setupErr
 	}
-	d := s.newDoor(ctx, ln)
-	if !s.addDoor(d) {
-		d.close()
+	l := s.newListener(ctx, ln)
+	if !s.addListener(l) {
+		l.close()
 		return ErrServerClosed
 	}
 	if h, ok := s.handler().(handler.Starter); ok {
@@ -170,7 +170,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		defer cancel()
 		drained <- s.Shutdown(bound)
 	})
-	err := s.acceptFrom(d)
+	err := s.acceptFrom(l)
 	if !unwatch() {
 		if cut := <-drained; cut != nil {
 			err = errors.Join(err, cut)
@@ -179,62 +179,31 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return err
 }
 
-// acceptFrom runs the accept loop, and forgets the listener whatever happens in a
-// handler's Register.
-func (s *Server) acceptFrom(d *door) error {
+// acceptFrom runs the accept loop. It removes the listener also if the handler's Accept
+// calls runtime.Goexit.
+func (s *Server) acceptFrom(l *listener) error {
 	defer s.accepting.Done()
-	defer s.removeDoor(d)
-	return s.acceptLoop(d)
+	defer s.removeListener(l)
+	return s.acceptLoop(l)
 }
 
-// newDoor has the connections of ln closed as Listen was told, or as the listener's own
-// SO_LINGER says, which they inherit, or else as s is told: then it is still to be set.
-func (s *Server) newDoor(ctx context.Context, ln net.Listener) *door {
-	d := &door{ctx: connContext{s.ctx, ctx}, ln: ln, raw: newRawListener(s, ln)}
-	mode, err := modeOf(ln)
-	if l, ok := ln.(*listener); ok {
-		mode = l.mode
-	} else if err != nil || mode == handler.CloseDefault {
-		mode = s.Config.closeMode()
-		d.linger, d.lingers = mode.Linger()
-	}
-	if mode != handler.CloseDefault {
-		d.ctx = handler.WithCloseMode(d.ctx, mode)
-	}
-	return d
-}
-
-// connContext is the context of the connections: the end of the server's own,
-// the values of the one that Serve has.
-type connContext struct {
-	context.Context
-	values context.Context
-}
-
-func (c connContext) Value(key any) any {
-	if v := c.Context.Value(key); v != nil {
-		return v
-	}
-	return c.values.Value(key)
-}
-
-// addDoor reports whether d's listener may be served: not after Shutdown.
-func (s *Server) addDoor(d *door) bool {
+// addListener reports whether l may be served: not after Shutdown.
+func (s *Server) addListener(l *listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isStopping() {
 		return false
 	}
-	s.doors[d] = struct{}{}
+	s.listeners[l] = struct{}{}
 	s.accepting.Add(1)
 	return true
 }
 
-func (s *Server) removeDoor(d *door) {
-	d.close()
+func (s *Server) removeListener(l *listener) {
+	l.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.doors, d)
+	delete(s.listeners, l)
 }
 
 // stop makes the accept loops take in what the kernel's queues still hold and
@@ -248,8 +217,8 @@ func (s *Server) stop() {
 	}
 	s.drain.began = time.Now()
 	s.halt()
-	for d := range s.doors {
-		d.interrupt()
+	for l := range s.listeners {
+		l.interrupt()
 	}
 }
 

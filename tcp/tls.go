@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"wireline/internal/netconn"
 	"wireline/lib/field"
 )
 
@@ -235,37 +234,6 @@ func (c *certificates) loadLocked() (changed bool, err error) {
 	}
 	c.texts, c.loaded = next, m
 	return true, nil
-}
-
-// handshake agrees on TLS, in the connection's goroutine, and goes on with its handler.
-func (s *Server) handshake(ctx context.Context, ses *session) {
-	serve, err := s.secure(ctx, ses)
-	if err != nil {
-		s.stats.failedHandshakes.Add(1)
-		s.log().Debug("TLS handshake failed", "peer", peer(ses.conn), "err", err)
-		netconn.Linger(ses.conn.(*tls.Conn).NetConn(), dismissTime) // so that the peer sees the alert
-		return
-	}
-	if serve != nil {
-		serve()
-	}
-}
-
-// secure agrees on TLS and gives the connection to the handler; what is returned then
-// is as of register.
-func (s *Server) secure(ctx context.Context, ses *session) (serve func(), err error) {
-	defer s.greeting.Done()
-	conn := tls.Server(ses.conn, s.tls)
-	s.mu.Lock()
-	ses.conn = conn
-	s.mu.Unlock()
-	bounded, cancel := context.WithTimeout(ctx, s.handshakeTimeout())
-	defer cancel()
-	defer context.AfterFunc(s.greetings, cancel)()
-	if err := conn.HandshakeContext(bounded); err != nil {
-		return nil, err
-	}
-	return s.register(context.WithValue(ctx, tlsKey{}, conn), ses), nil
 }
 
 // tlsKey is the context's key for TLSState; its value is a *tls.Conn.

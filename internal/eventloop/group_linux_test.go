@@ -83,7 +83,7 @@ func TestWatchOut(t *testing.T) {
 	}
 	for round := range 3 {
 		n := fill()
-		if err := m.WatchOut(); err != nil {
+		if err := m.WatchOut(false); err != nil {
 			t.Fatal(err)
 		}
 		g.start(echo).ping("a")

@@ -7,20 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"wireline/internal/eventloop"
-	"wireline/internal/testutil"
-)
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-const patience = testutil.Patience
-
-var (
-	soon       = testutil.Soon
-	eventually = testutil.Eventually
 )
 
 // group is a Group whose test ends it, with all its members.
@@ -147,12 +136,6 @@ func (m *member) Slow() { call(m.slow) }
 
 // Expired implements eventloop.Handler.
 func (m *member) Expired() { call(m.expired) }
-
-func call(f func()) {
-	if f != nil {
-		f()
-	}
-}
 
 // read reads what is there. It reports whether that is the end of the stream.
 func (m *member) read() (b []byte, eof bool) {

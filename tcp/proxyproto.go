@@ -1,0 +1,105 @@
+package tcp
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"wireline/lib/field"
+)
+
+// ProxyProtocol says whether connections begin with a header of the PROXY protocol
+// (haproxy.org/download/2.9/doc/proxy-protocol.txt), in which a balancer names the
+// client that it relays.
+type ProxyProtocol string
+
+const (
+	// ProxyOff takes every first byte for the client's. It is what the empty
+	// string means.
+	ProxyOff ProxyProtocol = "off"
+	// ProxyOptional reads a header of a trusted peer's if there is one.
+	ProxyOptional ProxyProtocol = "optional"
+	// ProxyRequired resets every connection that does not begin with a trusted
+	// peer's header.
+	ProxyRequired ProxyProtocol = "required"
+)
+
+// defaultHeaderTimeout bounds the wait for a header when Config.ProxyHeaderTimeout is
+// zero.
+const defaultHeaderTimeout = 5 * time.Second
+
+// leastBuffer is the least receive buffer with which headers work: they are peeked at,
+// so the longest must fit into it, and the kernel needs some room for itself.
+const leastBuffer = 8 << 10
+
+// headerPolicy is what a server does about PROXY headers.
+type headerPolicy struct {
+	mode    ProxyProtocol // off, optional or required
+	trusted []netip.Prefix
+	timeout time.Duration
+}
+
+func (c *Config) headerPolicy() headerPolicy {
+	p := headerPolicy{
+		mode:    cmp.Or(c.ProxyProtocol, ProxyOff),
+		timeout: cmp.Or(c.ProxyHeaderTimeout, defaultHeaderTimeout),
+	}
+	for _, text := range c.ProxyProtocolTrusted {
+		if prefix, err := parsePrefix(text); err == nil {
+			p.trusted = append(p.trusted, prefix)
+		}
+	}
+	return p
+}
+
+func (p *headerPolicy) known() bool {
+	return p.mode == ProxyOff || p.mode == ProxyOptional || p.mode == ProxyRequired
+}
+
+// validateProxyProtocol adds what is wrong with the settings to e.
+func (c *Config) validateProxyProtocol(e *field.Errors) {
+	switch c.ProxyProtocol {
+	case "", ProxyOff:
+	case ProxyOptional, ProxyRequired:
+		e.Check(len(c.ProxyProtocolTrusted) > 0 || c.Network == "unix", "ProxyProtocol", c.ProxyProtocol,
+			"needs peers that are trusted: set proxy_protocol_trusted")
+		e.Check(c.ReceiveBuffer <= 0 || c.ReceiveBuffer >= leastBuffer, "ReceiveBuffer", c.ReceiveBuffer,
+			fmt.Sprintf("must be %d at least with the PROXY protocol", leastBuffer))
+	default:
+		e.Check(false, "ProxyProtocol", c.ProxyProtocol, "must be off, optional or required")
+	}
+	for _, text := range c.ProxyProtocolTrusted {
+		_, err := parsePrefix(text)
+		e.Check(err == nil, "ProxyProtocolTrusted", text, "must be a network as 10.0.0.0/8, or an address")
+	}
+	e.Check(c.ProxyHeaderTimeout >= 0, "ProxyHeaderTimeout", c.ProxyHeaderTimeout, "must not be negative")
+}
+
+// parsePrefix reads a network, as 10.0.0.0/8, or a single address.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		addr = addr.Unmap().WithZone("")
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if addr := p.Addr(); err == nil && addr.Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-96) // as peers are
+	}
+	return p.Masked(), err
+}
+
+// trusts reports whether the header of a connection may be believed. A client of a unix
+// socket is trusted: the permissions of the socket's folder have let it in.
+func (p *headerPolicy) trusts(a *accepted) bool {
+	if a.kind&overUnix != 0 {
+		return true
+	}
+	peer := a.clientIP()
+	for _, prefix := range p.trusted {
+		if prefix.Contains(peer) {
+			return true
+		}
+	}
+	return false
+}
