@@ -98,3 +98,18 @@ var fillModuleCache = sync.OnceFunc(func() {
 	cmd.Dir = ".."
 	cmd.Run()
 })
+
+// A release is built with its version.
+func TestVersionOfARelease(t *testing.T) {
+	t.Parallel()
+	binary := filepath.Join(t.TempDir(), "wireline")
+	cmd := exec.Command(need(t, goTool), "build", "-o", binary, "-ldflags", "-X main.version=v1.2.3-test", ".")
+	cmd.Dir = ".."
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.Command(binary, "--version").CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "wireline v1.2.3-test go") {
+		t.Errorf("printed %q, %v", out, err)
+	}
+}

@@ -322,29 +322,32 @@ func TestProxyToolHalfCloses(t *testing.T) {
 		conn.Write(b)
 	})
 	p := startProxy(t, upstream)
+	t.Cleanup(p.stopQuiet)
 	host, port := splitAddr(p.addr)
-	var all sync.WaitGroup
 	for _, test := range halfClose {
 		if !strings.Contains(test.args, "%h") {
 			continue
 		}
-		path := need(t, test.tool)
-		args := strings.Fields(strings.NewReplacer("%h", host, "%p", port).Replace(test.args))
-		for _, input := range []string{"a\nb", "", string(randomBytes(3 << 20))} {
-			all.Go(func() {
-				begin := time.Now()
-				got, err := runTool(strings.NewReader(input), path, args...)
-				if got != input || err != nil {
-					t.Errorf("%s %s printed %s, %v; want %s", test.tool.name, test.args, abridged(got), err, abridged(input))
-				}
-				if took := time.Since(begin); took < pause {
-					t.Errorf("%s ended after %v, before the answer", test.tool.name, took)
-				}
-			})
-		}
+		t.Run(test.tool.name+" "+test.args, func(t *testing.T) {
+			t.Parallel()
+			path := need(t, test.tool)
+			args := strings.Fields(strings.NewReplacer("%h", host, "%p", port).Replace(test.args))
+			var all sync.WaitGroup
+			for _, input := range []string{"a\nb", "", string(randomBytes(3 << 20))} {
+				all.Go(func() {
+					begin := time.Now()
+					got, err := runTool(strings.NewReader(input), path, args...)
+					if got != input || err != nil {
+						t.Errorf("printed %s, %v; want %s", abridged(got), err, abridged(input))
+					}
+					if took := time.Since(begin); took < pause {
+						t.Errorf("ended after %v, before the answer", took)
+					}
+				})
+			}
+			all.Wait()
+		})
 	}
-	all.Wait()
-	p.stopQuiet()
 }
 
 // HAProxy as an upstream tells who the client is, as it was told by the proxy.
