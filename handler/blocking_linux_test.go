@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/lib/frame"
 	"wireline/tcptest"
 )
@@ -30,19 +30,19 @@ func bothWays(t *testing.T, build func() *handler.Frames, test func(t *testing.T
 	ln.Close() // the runtime has opened its own descriptors now
 	for name, wrap := range map[string]func(net.Listener) net.Listener{
 		"loops":      func(ln net.Listener) net.Listener { return ln },
-		"goroutines": func(ln net.Listener) net.Listener { return plainListener{ln} },
+		"goroutines": func(ln net.Listener) net.Listener { return testutil.PlainListener{Listener: ln} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			files, goroutines := openFiles(t), goleak.IgnoreCurrent() // those of a test before may still go
-			t.Cleanup(func() {                                        // after those that close
+			files, goroutines := testutil.OpenFiles(t), goleak.IgnoreCurrent() // those of a test before may still go
+			t.Cleanup(func() {                                                 // after those that close
 				goleak.VerifyNone(t, goroutines)
-				if n := openFiles(t); n > files {
+				if n := testutil.OpenFiles(t); n > files {
 					t.Errorf("%d open files before, %d after", files, n)
 				}
 			})
 			h := build()
 			s := &served{t: t, records: newRecords()}
-			h.OnRecord = s.records.add
+			h.OnRecord = s.records.Add
 			ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
 			s.dial = dial
 			s.server = tcptest.NewUnstartedServer(h)
@@ -51,15 +51,6 @@ func bothWays(t *testing.T, build func() *handler.Frames, test func(t *testing.T
 			test(t, s)
 		})
 	}
-}
-
-func openFiles(t *testing.T) int {
-	t.Helper()
-	files, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(files)
 }
 
 // connectMany is connect for n clients.
@@ -271,7 +262,7 @@ func TestFunctionMayBlockAndFail(t *testing.T) {
 				}
 				goOn(t, others)
 				for range failing {
-					if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Panic || r.FramesIn != 1 {
+					if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Panic || r.FramesIn != 1 {
 						t.Errorf("record %+v", r)
 					}
 				}
@@ -449,7 +440,7 @@ func TestOnCloseMayBlock(t *testing.T) {
 		goOn(t, others)
 		b.release()
 		for range ending {
-			if r := s.records.next(t); r.Reason != handler.FIN {
+			if r := s.records.Next(t); r.Reason != handler.FIN {
 				t.Errorf("record %+v", r)
 			}
 		}

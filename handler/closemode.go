@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"wireline/internal/closing"
 )
 
 // CloseMode is how a connection is closed. docs/closing.md shows what each mode looks
@@ -89,61 +91,31 @@ func (m CloseMode) Linger() (seconds int, ok bool) {
 // bound is the time of CloseBounded, zero for the other modes.
 func (m CloseMode) bound() time.Duration { return max(time.Duration(m), 0) * time.Second }
 
-// CloseWith is Close with a mode of its own for this client, in the place of the
-// server's. CloseReset does not wait for what was written, and also ends a client that
-// is about to be closed in another way. The others change nothing if the client has its
-// end already. It returns nil, at once.
-func (c *Client) CloseWith(mode CloseMode) error {
-	end := &ending{by: ByServer, reason: Closed, mode: mode, asked: true}
-	c.ending.CompareAndSwap(nil, end)
-	if mode == CloseReset {
-		c.abort(ByServer, Closed, nil)
-	} else {
-		c.wire.wake()
-	}
-	return nil
-}
-
 // closeMode is how the connection is to be closed. asked tells that CloseWith says so,
 // and not the server for all.
-func (c *Client) closeMode() (mode CloseMode, asked bool) {
-	if e := c.ending.Load(); e != nil && e.asked {
+func (l *life) closeMode() (mode CloseMode, asked bool) {
+	if e := l.ending.Load(); e != nil && e.asked {
 		return e.mode, true
 	}
-	return c.wire.serverMode(), false
+	return l.accepted.CloseMode(), false
 }
 
-// setsLinger reports whether the socket may have SO_LINGER from its listener.
-func (c *Client) setsLinger() bool {
-	_, ok := c.wire.serverMode().Linger()
-	return ok
-}
-
-// parting is what becomes of a connection when all that was written is sent, or cannot
-// be.
-type parting int
-
-const (
-	withFIN     parting = iota // close, once acknowledged if the mode is so
-	withRST                    //
-	silent                     // a FIN in any case, and lingering if the client is still sending
-	withDiscard                // a lingering close
-)
-
-// parting is what the end demands, and how connections are to be closed.
-func (c *Client) parting() parting {
-	mode, asked := c.closeMode()
-	switch why := c.reason(); {
+// howToClose is what the end of the connection, and the close mode, demand when all that
+// was written is sent. bound is the wait for the client's acknowledgement, zero for none.
+func (l *life) howToClose() (how closing.How, bound time.Duration) {
+	mode, asked := l.closeMode()
+	bound = mode.bound()
+	switch why := l.reason(); {
 	case why == Cut, why == SlowReader, why == WriteTimeout:
-		return withRST
+		return closing.Reset, bound
 	case why == Reset, why == IOError: // broken: nothing arrives any more
-		return withFIN
+		return closing.FIN, bound
 	case mode == CloseReset:
-		return withRST
+		return closing.Reset, bound
 	case why == FIN, asked && mode != CloseLingering:
-		return withFIN
+		return closing.FIN, bound
 	case why == Drain, why == IdleTimeout && mode != CloseLingering:
-		return silent
+		return closing.Quiet, bound
 	}
-	return withDiscard
+	return closing.Linger, bound
 }

@@ -19,6 +19,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -89,12 +90,12 @@ func expectTaken(t *testing.T, conn net.Conn) {
 type closer struct {
 	reply   []byte
 	proceed chan struct{}
-	with    func(c *handler.Client) // CloseWith; nil for an ordinary close
+	with    func(c closable) // CloseWith; nil for an ordinary close
 	records *records
 }
 
 func (c *closer) frames() *handler.Frames {
-	return &handler.Frames{OnRecord: c.records.add, Serve: func(client *handler.Client, line []byte) error {
+	return &handler.Frames{OnRecord: c.records.Add, Serve: func(client *handler.Client, line []byte) error {
 		if string(line) != "go" {
 			return client.WriteFrame(line)
 		}
@@ -118,10 +119,10 @@ func (c *closer) plain() handler.Handler {
 		if c.with == nil {
 			conn.Close()
 		} else {
-			c.with(conn.(*handler.Conn).Client())
+			c.with(conn.(*handler.Conn))
 		}
 	})
-	h.OnRecord = c.records.add
+	h.OnRecord = c.records.Add
 	return h
 }
 
@@ -152,7 +153,7 @@ func serveClosing(t *testing.T, h handler.Handler, linger string, goroutine bool
 	}
 	if goroutine {
 		s.TCP.Linger = linger // the wrapped listener does not tell
-		ln = plainListener{ln}
+		ln = testutil.PlainListener{Listener: ln}
 	}
 	s.Serve(ln)
 	t.Cleanup(s.Close)
@@ -194,7 +195,7 @@ func overModes(t *testing.T, reply []byte, test func(t *testing.T, c *closer, s 
 					c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
 					linger := m.linger
 					if way == "CloseWith" {
-						c.with = func(client *handler.Client) { client.CloseWith(m.mode) }
+						c.with = func(client closable) { client.CloseWith(m.mode) }
 						linger = map[string]string{"default": "reset", "reset": "30s"}[m.linger] // another one, which must not count
 					}
 					test(t, c, serveClosing(t, holder.handler(c), linger, holder.goroutine), holder.frames, m.mode)
@@ -230,7 +231,7 @@ func TestCloseModes(t *testing.T) {
 			conn.Close()
 			expectState(t, conn, "TIME_WAIT")
 		}
-		record := c.records.next(t)
+		record := c.records.Next(t)
 		if record.By != handler.ByServer || record.Reason != handler.Closed {
 			t.Errorf("ended by %s: %s, want server: closed", record.By, record.Reason)
 		}
@@ -249,7 +250,7 @@ func TestCloseModesWithUnreadInput(t *testing.T) {
 		// A frame handler lingers of its own accord when it closes.
 		lost := mode == handler.CloseReset || mode == handler.CloseDefault && (c.with != nil || !frames)
 		if lost {
-			c.records.next(t) // it is closed; only now is the client to read
+			c.records.Next(t) // it is closed; only now is the client to read
 		}
 		got, err := io.ReadAll(conn)
 		switch {
@@ -262,7 +263,7 @@ func TestCloseModesWithUnreadInput(t *testing.T) {
 		if lost {
 			expectState(t, conn, "none")
 		} else {
-			c.records.next(t)
+			c.records.Next(t)
 		}
 	})
 }
@@ -279,7 +280,7 @@ func TestCloseBoundedWaits(t *testing.T) {
 					c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
 					linger := "1s"
 					if way == "CloseWith" {
-						c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Second)) }
+						c.with = func(client closable) { client.CloseWith(handler.CloseBounded(time.Second)) }
 						linger = "3600s" // what the socket has does not count
 					}
 					s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
@@ -287,7 +288,7 @@ func TestCloseBoundedWaits(t *testing.T) {
 					send(t, conn, "go\n"+unread)
 					began := time.Now()
 					close(c.proceed)
-					c.records.next(t)
+					c.records.Next(t)
 					if took := time.Since(began); took < 900*time.Millisecond {
 						t.Errorf("closed after %v, although nothing was acknowledged", took)
 					}
@@ -307,7 +308,7 @@ func TestCloseBoundedDiscards(t *testing.T) {
 	for _, holder := range holders {
 		t.Run(holder.name, func(t *testing.T) {
 			c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
-			c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Hour)) }
+			c.with = func(client closable) { client.CloseWith(handler.CloseBounded(time.Hour)) }
 			s := serveClosing(t, holder.handler(c), "", holder.goroutine)
 			close(c.proceed)
 			conn := dialSmall(t, s.Addr)
@@ -319,7 +320,7 @@ func TestCloseBoundedDiscards(t *testing.T) {
 			}
 			receiveAll(t, conn, string(reply))
 			conn.Close()
-			c.records.next(t)
+			c.records.Next(t)
 		})
 	}
 }
@@ -332,7 +333,7 @@ func TestCloseBoundedEndsWithTheAcknowledgement(t *testing.T) {
 			t.Run(holder.name+"/"+linger, func(t *testing.T) {
 				c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
 				if linger == "" {
-					c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Hour)) }
+					c.with = func(client closable) { client.CloseWith(handler.CloseBounded(time.Hour)) }
 				}
 				s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
 				conn := dialSmall(t, s.Addr)
@@ -340,13 +341,13 @@ func TestCloseBoundedEndsWithTheAcknowledgement(t *testing.T) {
 				send(t, conn, "go\n")
 				expectState(t, conn, "FIN_WAIT1")
 				select {
-				case <-c.records.more:
+				case <-c.records.All:
 					t.Error("closed before the acknowledgement")
 				default:
 				}
 				receiveAll(t, conn, string(reply))
 				conn.Close()
-				c.records.next(t)
+				c.records.Next(t)
 			})
 		}
 	}
@@ -361,7 +362,7 @@ func TestCloseBoundedHoldsUpNobody(t *testing.T) {
 			t.Run(holder.name+"/"+linger, func(t *testing.T) {
 				c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
 				if linger == "" {
-					c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Hour)) }
+					c.with = func(client closable) { client.CloseWith(handler.CloseBounded(time.Hour)) }
 				}
 				s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
 				close(c.proceed)
@@ -407,29 +408,37 @@ func TestCloseWithOfAnIdleClient(t *testing.T) {
 				conn.SetDeadline(time.Now().Add(patience))
 				closed := 0
 				for end := time.Now().Add(patience); closed == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
-					clientsOf(h).Range(func(client *handler.Client) bool {
+					for _, client := range clientsOf(h) {
 						closed++
 						client.CloseWith(m.mode)
 						client.CloseWith(handler.CloseBounded(time.Hour)) // it has its end already
-						return true
-					})
+					}
 				}
 				_, err := io.ReadAll(conn)
 				if reset := errors.Is(err, syscall.ECONNRESET); reset != (m.mode == handler.CloseReset) || !reset && err != nil {
 					t.Errorf("the stream ended with %v", err)
 				}
 				conn.Close()
-				c.records.next(t)
+				c.records.Next(t)
 			})
 		}
 	}
 }
 
-func clientsOf(h handler.Handler) *handler.Clients {
+// closable is what a Client and a Conn can both do.
+type closable interface{ CloseWith(handler.CloseMode) error }
+
+func clientsOf(h handler.Handler) (all []closable) {
 	if f, ok := h.(*handler.Frames); ok {
-		return f.Clients()
+		for c := range f.Clients().All() {
+			all = append(all, c)
+		}
+		return all
 	}
-	return &h.(*handler.Plain).Clients
+	for c := range h.(*handler.Plain).All() {
+		all = append(all, c)
+	}
+	return all
 }
 
 // CloseReset cuts a close of another kind short.
@@ -438,8 +447,8 @@ func TestCloseResetWhileClosing(t *testing.T) {
 		for _, m := range modes[1:] {
 			t.Run(holder.name+"/"+m.mode.String(), func(t *testing.T) {
 				c := &closer{reply: bytes.Repeat([]byte("reply\n"), 20<<10), proceed: make(chan struct{}), records: newRecords()}
-				clients := make(chan *handler.Client, 1)
-				c.with = func(client *handler.Client) {
+				clients := make(chan closable, 1)
+				c.with = func(client closable) {
 					client.CloseWith(m.mode)
 					clients <- client
 				}
@@ -453,7 +462,7 @@ func TestCloseResetWhileClosing(t *testing.T) {
 				}
 				client.CloseWith(handler.CloseReset)
 				receiveReset(t, conn)
-				c.records.next(t)
+				c.records.Next(t)
 			})
 		}
 	}
@@ -489,7 +498,7 @@ func TestDrainWithCloseModes(t *testing.T) {
 // Under TLS the modes are those of the socket underneath: the last words and the
 // close_notify arrive, but for the reset, which comes after what was written.
 func TestCloseModesUnderTLS(t *testing.T) {
-	cert := selfSigned(t)
+	cert := testutil.SelfSigned(t)
 	for _, m := range modes {
 		t.Run(m.linger, func(t *testing.T) {
 			c := &closer{reply: []byte("bye\n"), proceed: make(chan struct{}), records: newRecords()}
@@ -515,7 +524,7 @@ func TestCloseModesUnderTLS(t *testing.T) {
 				t.Errorf("read %q, %v", got, err)
 			}
 			conn.Close()
-			c.records.next(t)
+			c.records.Next(t)
 			if reset {
 				expectState(t, conn, "none")
 			} // else whoever was first to send the FIN, after both close_notify, has TIME_WAIT

@@ -311,7 +311,7 @@ func TestDiscard(t *testing.T) {
 					netconn.CloseWrite(conn)
 				})
 				receiveAll(t, conn, test.out)
-				if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.FIN || r.FramesIn != test.frames || r.BytesIn != int64(len(test.in)) {
+				if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.FIN || r.FramesIn != test.frames || r.BytesIn != int64(len(test.in)) {
 					t.Errorf("record %+v", r)
 				}
 			})
@@ -367,7 +367,7 @@ func TestDiscardWhereThereIsNoEnd(t *testing.T) {
 		send(t, conn, "a\n"+strings.Repeat("x", 150)+"\nb\n")
 		receiveAll(t, conn, "a\ntoo long\n")
 		conn.Close()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.FrameError || !errors.Is(r.Err, frame.ErrTooLong) {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.FrameError || !errors.Is(r.Err, frame.ErrTooLong) {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -444,7 +444,7 @@ func TestFrameTimeoutInABadFrame(t *testing.T) {
 		receiveAll(t, conn, "too long\ntoo slow\n")
 		within(t, "closed", time.Since(begin), limit, 2*limit+slack)
 		conn.Close()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.FrameTimeout {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.FrameTimeout {
 			t.Errorf("record %+v", r)
 		}
 	})

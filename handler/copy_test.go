@@ -30,7 +30,7 @@ func TestResetWhileCopying(t *testing.T) {
 					relay(conn, up.TCPConn)
 					up.Close()
 				})
-				h.OnRecord = records.add
+				h.OnRecord = records.Add
 				go h.Handle(t.Context(), server.TCPConn)
 				receive(t, client, "hello\n")
 				receive(t, upstream, "hello\n")
@@ -45,7 +45,7 @@ func TestResetWhileCopying(t *testing.T) {
 						break
 					}
 				}
-				r := records.next(t)
+				r := records.Next(t)
 				if byClient := r.By == handler.ByClient && r.Reason == handler.Reset; byClient != (who == "client") {
 					t.Errorf("ended by %s: %s, %v", r.By, r.Reason, r.Err)
 				}

@@ -7,7 +7,9 @@
 //			return c.WriteFrame(bytes.ToUpper(line))
 //		},
 //	}
-//	err := tcp.ListenAndServe(&tcp.Config{Address: ":8000"}, h)
+//	if err := tcp.ListenAndServe(&tcp.Config{Address: ":8000"}, h); err != nil {
+//		log.Fatal(err)
+//	}
 //
 // # Which one to take
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"net"
 	"runtime"
 	"sync"
@@ -35,16 +36,15 @@ func (g *gated) frames() *handler.Frames {
 
 // waitForBusy waits until so many clients are busy: one that has its reply may be
 // so for a moment still.
-func waitForBusy(t *testing.T, clients *handler.Clients, want int) {
+func waitForBusy[C interface{ Busy() bool }](t *testing.T, clients interface{ All() iter.Seq[C] }, want int) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; runtime.Gosched() {
 		busy := 0
-		clients.Range(func(c *handler.Client) bool {
+		for c := range clients.All() {
 			if c.Busy() {
 				busy++
 			}
-			return true
-		})
+		}
 		if busy == want {
 			return
 		}
@@ -82,7 +82,7 @@ func TestDrain(t *testing.T) {
 			t.Errorf("drained %+v", d)
 		}
 		for range 4 {
-			if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Drain {
+			if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Drain {
 				t.Errorf("record %+v", r)
 			}
 		}
@@ -139,8 +139,8 @@ func TestDrainCutsWhatIsLeft(t *testing.T) {
 		if d := s.server.TCP.Drained(); d.Idle != 1 || d.Finished != 0 || d.Cut != 1 {
 			t.Errorf("drained %+v", d)
 		}
-		s.records.next(t)
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Cut {
+		s.records.Next(t)
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Cut {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -152,7 +152,7 @@ func TestDrainLeavesAHungHandlerBehind(t *testing.T) {
 	g := newGated()
 	h := g.frames()
 	records := newRecords()
-	h.OnRecord = records.add
+	h.OnRecord = records.Add
 	server := tcptest.NewServer(h)
 	conn := server.Dial()
 	defer conn.Close()
@@ -163,7 +163,7 @@ func TestDrainLeavesAHungHandlerBehind(t *testing.T) {
 	if err := server.Shutdown(ctx); !errors.Is(err, handler.ErrCut) {
 		t.Errorf("shutdown: %v", err)
 	}
-	if r := records.next(t); r.Reason != handler.Cut {
+	if r := records.Next(t); r.Reason != handler.Cut {
 		t.Errorf("record %+v", r)
 	}
 	close(g.gate)
@@ -247,7 +247,7 @@ func TestPlain(t *testing.T) {
 		io.WriteString(conn, "hello\n")
 		io.Copy(conn, conn)
 	})
-	h.OnRecord = records.add
+	h.OnRecord = records.Add
 	server := tcptest.NewServer(h)
 	defer server.Close()
 	conn := server.Dial()
@@ -258,7 +258,7 @@ func TestPlain(t *testing.T) {
 	receive(t, conn, "abc")
 	closeWrite(t, conn)
 	receiveAll(t, conn, "")
-	r := records.next(t)
+	r := records.Next(t)
 	if r.By != handler.ByClient || r.Reason != handler.FIN || r.BytesIn != 3 || r.BytesOut != 9 {
 		t.Errorf("record %+v", r)
 	}
@@ -284,7 +284,7 @@ func TestPlainDrain(t *testing.T) {
 			conn.Write(p[:n])
 		}
 	})
-	h.OnRecord = records.add
+	h.OnRecord = records.Add
 	server := tcptest.NewServer(h)
 	idle, busy := server.Dial(), server.Dial()
 	defer idle.Close()
@@ -293,7 +293,7 @@ func TestPlainDrain(t *testing.T) {
 	receive(t, idle, "a\n")
 	send(t, busy, "slow\n")
 	<-began
-	waitForBusy(t, &h.Clients, 1)
+	waitForBusy(t, &h.Conns, 1)
 	done := make(chan error)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -308,7 +308,7 @@ func TestPlainDrain(t *testing.T) {
 		if err := <-readErr; !errors.Is(err, handler.ErrDraining) {
 			t.Errorf("Read in a drain gives %v", err)
 		}
-		if r := records.next(t); r.Reason != handler.Drain {
+		if r := records.Next(t); r.Reason != handler.Drain {
 			t.Errorf("record %+v", r)
 		}
 	}
@@ -325,7 +325,7 @@ func TestPlainPanicAndForgottenClose(t *testing.T) {
 			panic("as asked")
 		}
 	})
-	h.OnRecord = records.add
+	h.OnRecord = records.Add
 	server := tcptest.NewServer(h)
 	defer server.Close()
 	for text, want := range map[string]handler.Reason{"p": handler.Panic, "x": handler.Closed} {
@@ -333,7 +333,7 @@ func TestPlainPanicAndForgottenClose(t *testing.T) {
 		send(t, conn, text)
 		receiveAll(t, conn, "")
 		conn.Close()
-		if r := records.next(t); r.By != handler.ByServer || r.Reason != want {
+		if r := records.Next(t); r.By != handler.ByServer || r.Reason != want {
 			t.Errorf("record %+v, want reason %s", r, want)
 		}
 	}
@@ -346,8 +346,8 @@ func must(n int, err error) int {
 	return n
 }
 
-// shouting is what a user writes: Clients embedded, and one method.
-type shouting struct{ handler.Clients }
+// shouting is what a user writes: Conns embedded, and one method.
+type shouting struct{ handler.Conns }
 
 func (h *shouting) Handle(ctx context.Context, conn net.Conn) {
 	c, err := h.Add(ctx, conn)
@@ -372,19 +372,18 @@ func (h *shouting) Handle(ctx context.Context, conn net.Conn) {
 	}
 }
 
-func TestHandlerWithEmbeddedClients(t *testing.T) {
+func TestHandlerWithEmbeddedConns(t *testing.T) {
 	h := &shouting{}
 	server := tcptest.NewServer(h)
 	conn := server.Dial()
 	defer conn.Close()
 	send(t, conn, "abc\n")
 	receive(t, conn, "ABC\n")
-	h.Range(func(c *handler.Client) bool {
+	for c := range h.All() {
 		io.WriteString(c, "to all\n")
-		return true
-	})
+	}
 	receive(t, conn, "to all\n")
-	waitForBusy(t, &h.Clients, 0)
+	waitForBusy(t, &h.Conns, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {

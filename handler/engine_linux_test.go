@@ -15,6 +15,7 @@ import (
 	"go.uber.org/atomic"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/lib/frame"
 	"wireline/tcptest"
 )
@@ -23,12 +24,12 @@ import (
 func overBoth(t *testing.T, build func() *handler.Frames, test func(t *testing.T, h *handler.Frames, s *served)) {
 	for name, wrap := range map[string]func(net.Listener) net.Listener{
 		"loops":      func(ln net.Listener) net.Listener { return ln },
-		"goroutines": func(ln net.Listener) net.Listener { return plainListener{ln} },
+		"goroutines": func(ln net.Listener) net.Listener { return testutil.PlainListener{Listener: ln} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := build()
 			s := &served{t: t, records: newRecords()}
-			h.OnRecord = s.records.add
+			h.OnRecord = s.records.Add
 			ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
 			s.dial = dial
 			s.server = tcptest.NewUnstartedServer(h)
@@ -54,7 +55,7 @@ func TestPanicInOnCloseAfterPanicInServe(t *testing.T) {
 			send(t, conn, "a\n")
 			closeWrite(t, conn)
 			io.Copy(io.Discard, conn)
-			if r := s.records.next(t); r.Reason != handler.Panic {
+			if r := s.records.Next(t); r.Reason != handler.Panic {
 				t.Errorf("record %+v", r)
 			}
 		}
@@ -67,11 +68,10 @@ func TestRangeSeesSilentClients(t *testing.T) {
 		conn := s.connect()
 		for deadline := time.Now().Add(patience); ; runtime.Gosched() {
 			reached := false
-			h.Clients().Range(func(c *handler.Client) bool {
+			for c := range h.Clients().All() {
 				io.WriteString(c, "news\n")
 				reached = true
-				return true
-			})
+			}
 			if reached {
 				break
 			}
@@ -240,7 +240,7 @@ func TestLongFramesLeaveNoLargeBuffers(t *testing.T) {
 		begun := make([]byte, 4+4+rest) // an empty frame, whose reply tells that it was read
 		begun[4+2] = 0x18               // 6 KiB follow
 		talker := s.connect()
-		before := heap()
+		before := testutil.Heap()
 		for range clients {
 			send(t, talker, string(long))
 			receive(t, talker, "k")
@@ -248,7 +248,7 @@ func TestLongFramesLeaveNoLargeBuffers(t *testing.T) {
 			send(t, conn, string(begun))
 			receive(t, conn, "k")
 		}
-		if kept := (heap() - before) / clients; kept > most {
+		if kept := (testutil.Heap() - before) / clients; kept > most {
 			t.Errorf("%d bytes for a client with %d in its buffer", kept, rest)
 		}
 	})
@@ -276,7 +276,7 @@ func TestPartsOfFramesKeepNoLargeBuffers(t *testing.T) {
 				send(t, conns[i], string(begun[:4]))
 				receive(t, conns[i], "k")
 			}
-			before := heap()
+			before := testutil.Heap()
 			for _, conn := range conns {
 				send(t, conn, string(begun))
 				receive(t, conn, "k")
@@ -284,7 +284,7 @@ func TestPartsOfFramesKeepNoLargeBuffers(t *testing.T) {
 			// The reply comes before the end of its turn.
 			most := int64(rest*5/2 + 2<<10) // with the allocator's rounding
 			eventually(t, fmt.Sprintf("a client keeps no more than %d bytes", most), func() bool {
-				return (heap()-before)/clients <= most
+				return (testutil.Heap()-before)/clients <= most
 			})
 		})
 	}
@@ -314,7 +314,7 @@ func TestIdleClientsHaveNoBuffer(t *testing.T) {
 			send(t, conns[i], "a\n")
 			receive(t, conns[i], "a\n")
 		}
-		before := heap()
+		before := testutil.Heap()
 		for _, conn := range conns {
 			send(t, conn, "pause\n"+strings.Repeat("x", rest)+"\n")
 			receive(t, conn, "p\n")
@@ -325,7 +325,7 @@ func TestIdleClientsHaveNoBuffer(t *testing.T) {
 		}
 		// The reply comes before the end of its turn.
 		eventually(t, fmt.Sprintf("a client keeps no more than %d bytes", most), func() bool {
-			return (heap()-before)/clients <= most
+			return (testutil.Heap()-before)/clients <= most
 		})
 		runtime.KeepAlive(cs)
 	})

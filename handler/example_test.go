@@ -49,7 +49,7 @@ func ExampleFrames() {
 }
 
 // A message to all clients, from outside of any frame.
-func ExampleClients_Range() {
+func ExampleClients_All() {
 	ready := make(chan struct{})
 	h := &handler.Frames{Serve: func(*handler.Client, []byte) error {
 		close(ready)
@@ -62,10 +62,9 @@ func ExampleClients_Range() {
 	io.WriteString(conn, "here\n")
 	<-ready
 
-	h.Clients().Range(func(c *handler.Client) bool {
+	for c := range h.Clients().All() {
 		c.WriteFrame([]byte("news for all"))
-		return true
-	})
+	}
 	got := make([]byte, len("news for all\n"))
 	io.ReadFull(conn, got)
 	fmt.Print(string(got))

@@ -6,8 +6,14 @@ import (
 	"sync"
 	"time"
 
+	"wireline/internal/eventloop"
+	"wireline/internal/netconn"
 	"wireline/lib/frame"
+	"wireline/lib/sync/wait"
 )
+
+// stopGrace bounds the wait for goroutines whose last client has gone.
+const stopGrace = 50 * time.Millisecond
 
 // Frames is a Handler that reads, splits and answers frames: the user gives a
 // codec and one function. It owns reading, batching of replies, time-outs,
@@ -74,11 +80,12 @@ type Frames struct {
 	// WhenSlow is what becomes of a Write over MaxPending. Zero means Block.
 	WhenSlow WhenSlow
 
-	once    sync.Once
-	own     *clientCodec // of clients that have no other
-	clients Clients
-	late    lateList
-	engine  engine
+	once      sync.Once
+	own       *clientCodec // of clients that have no other
+	clients   Clients
+	delayed   delayedFlush
+	loops     eventloop.Lazy
+	portables wait.Wait // portable pollers that have not ended
 }
 
 // TooLong says what becomes of a client that sends a frame over the codec's
@@ -98,31 +105,52 @@ const (
 // down.
 func (h *Frames) Clients() *Clients { return &h.clients }
 
-// Handle implements Handler. It returns when the connection is closed, or was hijacked.
+// Handle implements Handler.
 func (h *Frames) Handle(ctx context.Context, conn net.Conn) { ServeConn(ctx, conn, h) }
 
-// Accept implements Acceptor: an event loop serves the connection if it is a bare
-// socket, a goroutine of its own otherwise.
+// Accept implements Acceptor.
 func (h *Frames) Accept(a Accepted) {
 	h.once.Do(h.init)
-	if !h.acceptSocket(a) {
-		h.acceptConn(a)
+	c := &Client{frames: h}
+	c.accepted, c.begin = a, now()
+	if err := c.attach(); err != nil {
+		a.Done()
+		return
 	}
+	c.touch()
+	if h.OnOpen == nil {
+		c.flags.set(visible)
+	}
+	if !h.clients.add((*clientMember)(c)) {
+		c.sending.set(gone)
+		c.conn.Close()
+		a.Done()
+		return
+	}
+	if h.OnOpen != nil {
+		c.conn.Wake() // it is the first to act
+	}
+	c.arm(c.nextDue())
+	c.conn.Start()
 }
 
-func (h *Frames) acceptConn(a Accepted) {
+// attach puts the connection on an event loop, or gives it a goroutine.
+func (c *Client) attach() error {
+	h, a := c.frames, c.accepted
+	if fd, ok := a.Socket(); ok {
+		if g := h.loops.Group(); g != nil && g.Add(&c.socket, fd, (*poller)(c)) == nil {
+			c.conn = &c.socket
+			return nil
+		}
+		defer netconn.RawClose(fd) // Conn makes a descriptor of its own
+	}
 	conn, err := a.Conn()
 	if err != nil {
-		a.Done()
-		return
+		return err
 	}
-	s := newStream(a, conn, h)
-	if !h.clients.addClient(s.client) {
-		conn.Close()
-		a.Done()
-		return
-	}
-	go serveAccepted(a, s.serve)
+	h.portables.Add(1)
+	c.conn = eventloop.NewPortable(conn, (*poller)(c), h.portables.Done)
+	return nil
 }
 
 // Validate reports what the codec says of itself, where it can be set up wrongly;
@@ -145,15 +173,21 @@ func (h *Frames) init() {
 // Shutdown implements Shutdowner; see Clients.Shutdown.
 func (h *Frames) Shutdown(ctx context.Context) error {
 	err := h.clients.Shutdown(ctx)
-	h.engine.Stop()
+	h.stop()
 	return err
 }
 
 // Close implements Handler; see Clients.Close.
 func (h *Frames) Close() error {
 	err := h.clients.Close()
-	h.engine.Stop()
+	h.stop()
 	return err
+}
+
+// stop ends the goroutines of the pollers. A function that does not return is left behind.
+func (h *Frames) stop() {
+	h.loops.Stop()
+	h.portables.WaitWithTimeout(stopGrace)
 }
 
 // Drained returns what Shutdown did with the clients, so far.

@@ -13,6 +13,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/lib/frame"
 	"wireline/tcptest"
 )
@@ -43,7 +44,7 @@ func TestFramesHalfClose(t *testing.T) {
 		send(t, conn, "a\nb")
 		closeWrite(t, conn)
 		receiveAll(t, conn, "a\nb")
-		r := s.records.next(t)
+		r := s.records.Next(t)
 		if r.By != handler.ByClient || r.Reason != handler.FIN || r.FramesIn != 2 || r.FramesOut != 2 || r.BytesIn != 3 || r.BytesOut != 3 {
 			t.Errorf("record %+v", r)
 		}
@@ -55,7 +56,7 @@ func TestFramesNothingButFIN(t *testing.T) {
 		conn := s.connect()
 		closeWrite(t, conn)
 		receiveAll(t, conn, "")
-		if r := s.records.next(t); r.Reason != handler.FIN || r.FramesIn != 0 {
+		if r := s.records.Next(t); r.Reason != handler.FIN || r.FramesIn != 0 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -67,7 +68,7 @@ func TestFramesReset(t *testing.T) {
 		send(t, conn, "a\nhalf")
 		receive(t, conn, "a\n")
 		netconn.Reset(conn)
-		r := s.records.next(t)
+		r := s.records.Next(t)
 		// A unix socket knows no reset: what is left is a last line, and the
 		// reply to it fails.
 		if r.By != handler.ByClient || r.Reason != handler.Reset || r.Err == nil {
@@ -130,7 +131,7 @@ func TestTooLongIsAnsweredInFull(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.FrameError || !errors.Is(r.Err, frame.ErrTooLong) {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.FrameError || !errors.Is(r.Err, frame.ErrTooLong) {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -156,14 +157,14 @@ func TestServeErrorEndsTheClient(t *testing.T) {
 		send(t, conn, "a\nquit\nb\n")
 		receiveAll(t, conn, "a\nbye\n")
 		conn.Close()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Closed || r.Err != nil || r.FramesIn != 2 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Closed || r.Err != nil || r.FramesIn != 2 {
 			t.Errorf("record %+v", r)
 		}
 		conn = s.connect()
 		send(t, conn, "break\nb\n")
 		receiveAll(t, conn, "sorry\n")
 		conn.Close()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.HandlerError || r.Err != broken || r.FramesIn != 1 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.HandlerError || r.Err != broken || r.FramesIn != 1 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -186,7 +187,7 @@ func TestPanicCostsOneConnection(t *testing.T) {
 		send(t, conn, "before\npanic\nafter\n")
 		receiveAll(t, conn, "before\n")
 		conn.Close()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Panic || r.FramesIn != 2 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Panic || r.FramesIn != 2 {
 			t.Errorf("record %+v", r)
 		}
 		send(t, other, "b\n")
@@ -233,7 +234,7 @@ func TestOpenCloseAndValue(t *testing.T) {
 		send(t, conn, "a\nb\n")
 		receive(t, conn, "1 a\n2 b\n")
 		conn.Close()
-		r := s.records.next(t)
+		r := s.records.Next(t)
 		mu.Lock()
 		defer mu.Unlock()
 		if closed[r.ID] != 2 || len(closed) != 1 {
@@ -257,7 +258,7 @@ func TestOpenFails(t *testing.T) {
 		send(t, conn, "a\n")
 		receiveAll(t, conn, "not you\n")
 		conn.Close()
-		if r := s.records.next(t); r.Reason != handler.HandlerError || r.FramesIn != 0 {
+		if r := s.records.Next(t); r.Reason != handler.HandlerError || r.FramesIn != 0 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -278,7 +279,7 @@ func TestClientCloseFromElsewhere(t *testing.T) {
 		c.Close()
 		receiveAll(t, conn, "last words\n")
 		conn.Close()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Closed {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Closed {
 			t.Errorf("record %+v", r)
 		}
 		if _, err := io.WriteString(c, "more"); !errors.Is(err, handler.ErrClosed) {
@@ -326,7 +327,7 @@ func TestHijack(t *testing.T) {
 		}
 		mine.conn.SetDeadline(time.Now().Add(patience))
 		receive(t, mine.conn, rest[len(mine.buffered):])
-		if r := s.records.next(t); r.Reason != handler.Hijacked || r.FramesIn != 2 {
+		if r := s.records.Next(t); r.Reason != handler.Hijacked || r.FramesIn != 2 {
 			t.Errorf("record %+v", r)
 		}
 		// A drain neither waits for it nor touches it.
@@ -401,7 +402,7 @@ func TestWriteFromManyGoroutinesStaysWhole(t *testing.T) {
 }
 
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
-	if raceEnabled {
+	if testutil.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	line := []byte("sixty-four bytes, or near enough to it for a benchmark of lines\n")

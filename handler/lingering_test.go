@@ -42,7 +42,7 @@ func TestDrainBoundsLingering(t *testing.T) {
 		"returned":          {func(net.Conn) {}, lingerTime / 4, lingerDrain},
 		"closed":            {func(conn net.Conn) { conn.Close() }, lingerTime / 4, lingerDrain},
 		"lingers long":      {func(net.Conn) {}, lingerTime - lingerDrain/2, lingerDrain / 2},
-		"asked from inside": {func(conn net.Conn) { conn.(*handler.Conn).Client().Close() }, lingerTime / 4, lingerDrain},
+		"asked from inside": {func(conn net.Conn) { conn.(*handler.Conn).Quit() }, lingerTime / 4, lingerDrain},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -94,7 +94,7 @@ func TestResetWhileTwoLinger(t *testing.T) {
 			go conn.Close()
 			go conn.Close()
 			time.Sleep(lingerDrain)
-			conn.(*handler.Conn).Client().CloseWith(handler.CloseReset)
+			conn.(*handler.Conn).CloseWith(handler.CloseReset)
 			conn.Close()
 			if took := time.Since(began); took != lingerDrain {
 				t.Errorf("took %v", took)

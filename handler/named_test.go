@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 )
 
 // named is a connection with addresses of its own, as those have that a balancer named.
@@ -34,19 +35,7 @@ func (n named) Write(p []byte) (int, error) {
 // namedPair is a connection over the loopback interface, whose server's end is named.
 func namedPair(t *testing.T) (client net.Conn, server named) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	if client, err = net.Dial("tcp", ln.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close(); conn.Close() })
+	client, conn := testutil.Pair(t)
 	client.SetDeadline(time.Now().Add(patience))
 	return client, named{conn.(*net.TCPConn), t}
 }
@@ -60,12 +49,12 @@ func TestNamedConnection(t *testing.T) {
 		}
 		client, server := namedPair(t)
 		records := newRecords()
-		h := &handler.Frames{OnRecord: records.add, Serve: func(c *handler.Client, line []byte) error { return c.WriteFrame(line) }}
+		h := &handler.Frames{OnRecord: records.Add, Serve: func(c *handler.Client, line []byte) error { return c.WriteFrame(line) }}
 		go h.Handle(t.Context(), server)
 		send(t, client, "hello\n")
 		receive(t, client, "hello\n")
 		client.Close()
-		if r := records.next(t); r.Peer.String() != server.RemoteAddr().String() {
+		if r := records.Next(t); r.Peer.String() != server.RemoteAddr().String() {
 			t.Errorf("the record has %v, want %v", r.Peer, server.RemoteAddr())
 		}
 	})
@@ -77,13 +66,13 @@ func TestNamedConnection(t *testing.T) {
 			io.Copy(to.TCPConn, conn)
 			to.CloseWrite()
 		})
-		h.OnRecord = records.add
+		h.OnRecord = records.Add
 		go h.Handle(t.Context(), server)
 		send(t, client, "hello\n")
 		receive(t, from, "hello\n")
 		client.(*net.TCPConn).CloseWrite()
 		receiveAll(t, from, "")
-		if r := records.next(t); r.BytesIn != 6 {
+		if r := records.Next(t); r.BytesIn != 6 {
 			t.Errorf("%d bytes in, want 6", r.BytesIn)
 		}
 	})

@@ -3,10 +3,9 @@ package handler
 import (
 	"errors"
 	"fmt"
-	"math"
 	"sync"
-	"time"
 
+	"wireline/internal/outq"
 	"wireline/lib/frame"
 )
 
@@ -16,7 +15,7 @@ type WhenSlow int
 
 const (
 	// Block makes Write wait until the client has taken some. The write
-	// time-out bounds the wait. It is the default.
+	// timeout bounds the wait. It is the default.
 	Block WhenSlow = iota
 	// Drop makes Write return ErrSlowReader; the message is lost as a whole,
 	// the client stays. It suits feeds where the next message makes up for it.
@@ -28,12 +27,6 @@ const (
 // ErrSlowReader reports a message that was not taken because too many bytes
 // wait for the client to read them.
 var ErrSlowReader = errors.New("handler: slow reader")
-
-var (
-	errWouldBlock   = errors.New("would block")
-	errWriteTimeout = errors.New("write time-out")
-	errIdleTimeout  = errors.New("idle time-out while writing")
-)
 
 const (
 	// defaultMaxPending bounds a client's pending output, in bytes, where
@@ -48,37 +41,43 @@ const (
 	// if the connection takes it: to copy it would cost as much as a call.
 	directSize = 8 << 10
 
-	// pieceSize is how much is written at once while waiting: progress shows
-	// after each piece.
-	pieceSize = 64 << 10
-
 	// maxPooled is the largest buffer that goes back to its pool.
 	maxPooled = 64 << 10
 )
 
 // output is what a client is still to be sent, under the client's mu. A client
-// has one only while something is pending, gathered or written. One goroutine
-// at a time writes: who sets flushing. The others only add to pending.
+// has one only while something is pending or gathered. Writes to the connection do not
+// wait, so they happen under mu as well.
 type output struct {
-	changed sync.Cond // on the client's mu: there is room, or nobody is flushing
-	waiting int       // how many wait for it
+	outq.Queue
+	changed sync.Cond // on the client's mu: something was sent, or nothing more will be
+	waiting int       // how many goroutines wait for it
 
-	pending []byte // to be written after writing
-	writing []byte // being written
-	done    int    // how much of writing is written
-	size    int    // bytes still to be written
-
-	// added and sent count all bytes since the output was taken from its pool:
-	// who waits for his own does not wait for those that came after.
-	added, sent int64
-
-	queued int   // in the socket, when it took no more; on a loop
-	target int64 // added at the end of the last batch
-
-	flushing bool
-	batching bool // frames are being served: their end will flush
-	blocked  bool // the loop goes on writing when the socket takes more
+	// While the connection takes no more.
+	stalled int64 // since when, by the connection's clock
+	left    int   // Conn.Unsent at the last look
+	looks   int   // how many looks there were, up to firstLooks
 }
+
+// sending is a set of facts about a client's output, under the client's mu.
+type sending uint16
+
+const (
+	busy      sending = 1 << iota // a frame is being served
+	batching                      // frames are being served: their end will flush
+	watched                       // the batch's loop notices if it takes long
+	delayed                       // the client is in the list of delayed flushes
+	blocked                       // the connection tells when it takes more
+	awaited                       // the serving goroutine wants to know when all is sent
+	shut                          // no further message is taken
+	failed                        // nothing can be written any more
+	takenOver                     // the connection has a new owner
+	gone                          // the connection is closed, or has a new owner
+)
+
+func (s sending) has(bits sending) bool { return s&bits != 0 }
+func (s *sending) set(bits sending)     { *s |= bits }
+func (s *sending) clear(bits sending)   { *s &^= bits }
 
 var outputs = sync.Pool{New: func() any { return new(output) }}
 
@@ -94,20 +93,13 @@ func (c *Client) outputLocked() *output {
 // releaseLocked gives the output back if nobody needs it.
 func (c *Client) releaseLocked() {
 	o := c.out
-	if o == nil || o.size > 0 && c.fail == nil || o.flushing || o.batching || o.waiting > 0 {
+	if o == nil || o.Size() > 0 && !c.sending.has(failed) || c.sending.has(batching) || o.waiting > 0 {
 		return
 	}
 	c.out = nil
+	c.sending.clear(blocked)
 	o.changed.L = nil
-	pending, writing := o.pending[:0], o.writing[:0]
-	if cap(pending) > maxPooled {
-		pending = nil
-	}
-	if cap(writing) > maxPooled {
-		writing = nil
-	}
-	o.pending, o.writing, o.done, o.size = pending, writing, 0, 0
-	o.added, o.sent, o.target, o.blocked = 0, 0, 0, false
+	o.Reset()
 	outputs.Put(o)
 }
 
@@ -129,24 +121,22 @@ func (o *output) wait() {
 // Frames.WhenSlow decides. An error is ErrSlowReader, or ErrClosed with what
 // ended the client.
 func (c *Client) Write(p []byte) (int, error) {
-	if c.frames == nil {
-		return c.wire.write(p)
-	}
 	c.mu.Lock()
-	if o := c.out; o != nil && c.gathersLocked(o, len(p)) {
-		o.pending = append(o.pending, p...)
-		c.countLocked(o, len(p))
+	if o := c.out; o != nil && c.joinsLocked(o, len(p)) {
+		o.Add(p)
+		c.count.framesOut++
 		c.mu.Unlock()
 		return len(p), nil
 	}
 	o, err := c.admitLocked()
 	switch {
 	case err != nil:
-	case c.direct && len(p) >= directSize:
+	case len(p) >= directSize:
 		c.sendLocked(o, p, nil)
 	default:
-		o.pending = append(o.pending, p...)
-		c.addedLocked(o, len(p))
+		o.Add(p)
+		c.count.framesOut++
+		c.flushLaterLocked(o)
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -155,33 +145,28 @@ func (c *Client) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// gathersLocked reports whether n bytes more only join what the batch has
+// joinsLocked reports whether n bytes more only join what the batch has
 // gathered: the usual case, in short.
-func (c *Client) gathersLocked(o *output, n int) bool {
-	return o.batching && !o.flushing && (c.inline || c.late) && c.fail == nil && !c.shut &&
-		n < directSize && o.size+n < min(batchSize, c.frames.maxPending())
+func (c *Client) joinsLocked(o *output, n int) bool {
+	return c.sending&(batching|shut|failed) == batching && c.sending.has(watched|delayed) &&
+		n < directSize && o.Size()+n < min(batchSize, c.frames.maxPending())
 }
 
 // WriteFrame sends payload as one frame of the client's codec, as Write does.
-// It also returns the errors of the codec's Append, and errors.ErrUnsupported
-// for the client of a plain handler, which has no codec. A codec that takes long
+// It also returns the errors of the codec's Append. A codec that takes long
 // holds up nobody but the caller; calls at the same time may encode at the same time.
 func (c *Client) WriteFrame(payload []byte) error {
-	if c.frames == nil {
-		return errors.ErrUnsupported
-	}
 	c.mu.Lock()
 	codec := c.codec()
 	if len(payload) >= directSize || !codec.quick {
 		c.mu.Unlock()
 		return c.writeEncoded(payload)
 	}
-	if o := c.out; o != nil && c.gathersLocked(o, len(payload)) {
-		before := len(o.pending)
-		b, err := codec.Append(o.pending, payload)
+	if o := c.out; o != nil && c.joinsLocked(o, len(payload)) {
+		b, err := codec.Append(o.Tail(), payload)
 		if err == nil {
-			o.pending = b
-			c.countLocked(o, len(b)-before)
+			o.Grown(b)
+			c.count.framesOut++
 		}
 		c.mu.Unlock()
 		return err
@@ -196,21 +181,20 @@ func (c *Client) appendLocked(codec *clientCodec, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	before := len(o.pending)
-	b, err := codec.Append(o.pending, payload)
+	b, err := codec.Append(o.Tail(), payload)
 	if err != nil {
 		c.releaseLocked()
 		return err
 	}
-	o.pending = b
-	c.addedLocked(o, len(b)-before)
+	o.Grown(b)
+	c.count.framesOut++
+	c.flushLaterLocked(o)
 	return nil
 }
 
-// writeEncoded is WriteFrame for what may take its time to be encoded. It does that
-// without mu, for which others cannot wait: the keeper of the loops, who has to look
-// after all clients, and a drain. Of frames that are encoded at the same time the first
-// to be ready goes first.
+// writeEncoded is WriteFrame for a payload that may take its time to be encoded. It
+// encodes without mu, for which the watchdog of the loops and a drain cannot wait. Of
+// frames that are encoded at the same time the first to be ready goes first.
 func (c *Client) writeEncoded(payload []byte) error {
 	buf := scratch.Get().(*[]byte)
 	defer scratch.Put(buf)
@@ -262,8 +246,8 @@ func encode(codec *clientCodec, buf, payload []byte) (parts [3][]byte, err error
 	return parts, err
 }
 
-// writeParts writes a frame that encode has made, unless the client has another codec
-// by now: then it is to be made again.
+// writeParts writes a frame that encode has made. If the client has another codec by
+// now, it is to be made again.
 func (c *Client) writeParts(parts [3][]byte, codec *clientCodec) (again bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -279,15 +263,14 @@ func (c *Client) writeParts(parts [3][]byte, codec *clientCodec) (again bool, er
 	if p == nil && len(head) >= directSize {
 		head, p = nil, head
 	}
-	o.pending = append(o.pending, head...)
-	if c.direct && p != nil {
-		o.size += len(head)
-		o.added += int64(len(head))
+	o.Add(head)
+	if p != nil {
 		c.sendLocked(o, p, tail)
 		return false, nil
 	}
-	o.pending = append(append(o.pending, p...), tail...)
-	c.addedLocked(o, len(head)+len(p)+len(tail))
+	o.Add(tail)
+	c.count.framesOut++
+	c.flushLaterLocked(o)
 	return false, nil
 }
 
@@ -297,371 +280,241 @@ func (c *Client) writeParts(parts [3][]byte, codec *clientCodec) (again bool, er
 func (c *Client) Flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.startFlushLocked()
-	return c.fail
+	c.flushLocked(false)
+	return c.failureLocked()
 }
 
 // admitLocked lets a message in, by the rule for slow readers, and returns the
 // output to add it to.
 func (c *Client) admitLocked() (*output, error) {
-	for c.fail == nil && !c.shut {
+	for !c.sending.has(shut | failed) {
 		o := c.outputLocked()
-		if o.size < c.frames.maxPending() {
+		if o.Size() < c.frames.maxPending() {
 			return o, nil
 		}
 		switch c.frames.WhenSlow {
 		case Drop:
 			return nil, ErrSlowReader
 		case CloseSlow:
-			c.fail = fmt.Errorf("%w: %w", ErrClosed, ErrSlowReader)
-			o.changed.Broadcast()
-			c.end(ByServer, SlowReader, fmt.Errorf("%d bytes pending", o.size))
-			c.wire.reset()
+			c.end(ByServer, SlowReader, fmt.Errorf("%d bytes pending", o.Size()))
+			c.failLocked(fmt.Errorf("%w: %w", ErrClosed, ErrSlowReader))
+			c.abortLocked()
 		default:
-			if o.flushing || o.blocked {
+			if c.sending.has(blocked) {
 				o.wait()
 			} else {
-				c.flushLocked(o, o.sent+1, true)
-				c.restLocked(o)
+				c.flushLocked(false)
 			}
 		}
 	}
 	defer c.releaseLocked()
-	if c.fail == nil {
-		return nil, ErrClosed
+	if err := c.failureLocked(); err != nil {
+		return nil, err
 	}
-	return nil, c.fail
-}
-
-// addedLocked sees to it that n more pending bytes are sent.
-func (c *Client) addedLocked(o *output, n int) {
-	c.countLocked(o, n)
-	c.flushLaterLocked(o)
-}
-
-// countLocked counts a message of n bytes in.
-func (c *Client) countLocked(o *output, n int) {
-	o.size += n
-	o.added += int64(n)
-	c.count.framesOut++
+	return nil, ErrClosed
 }
 
 // flushLaterLocked flushes what is pending now, or leaves that to the batch.
 func (c *Client) flushLaterLocked(o *output) {
 	switch {
-	case o.size == 0:
+	case o.Size() == 0:
 		c.releaseLocked()
-	case o.blocked: // the loop goes on
-	case o.flushing: // who flushes takes them along
-	case !o.batching || o.size >= min(batchSize, c.frames.maxPending()):
-		c.startFlushLocked()
-	case !c.late && !c.inline:
-		c.late = true
-		c.frames.late.add(c)
+	case !c.sending.has(batching), o.Size() >= min(batchSize, c.frames.maxPending()):
+		c.flushLocked(false)
+	case !c.sending.has(delayed | watched):
+		c.sending.set(delayed)
+		c.frames.delayed.add(c)
 	}
 }
 
 // sendLocked sends a message of two parts, after what is pending. What the
 // connection does not take at once is copied.
 func (c *Client) sendLocked(o *output, p, tail []byte) {
-	n := len(p) + len(tail)
-	if o.flushing || o.blocked || o.done < len(o.writing) {
-		o.pending = append(append(o.pending, p...), tail...)
-		c.addedLocked(o, n)
-		return
-	}
 	c.count.framesOut++
-	o.size += n
-	o.added += int64(n)
-	o.writing, o.pending, o.done = o.pending, o.writing[:0], 0
-	o.flushing = true
-	if !c.polled {
-		c.mu.Unlock()
+	if c.sending.has(blocked) || !o.Single() {
+		o.Add(p)
+		o.Add(tail)
+	} else {
+		head := o.Head()
+		n, err := c.conn.Write([3][]byte{head, p, tail})
+		o.Through(n, p, tail)
+		c.sentLocked(o, n)
+		if err == nil && o.Size() > 0 {
+			err = c.blockLocked(o, false)
+		}
+		if err != nil {
+			c.breakLocked(err)
+		}
 	}
-	sent, err := c.wire.tryWrite([3][]byte{o.writing, p, tail})
-	if !c.polled {
-		c.mu.Lock()
-	}
-	o.done = min(sent, len(o.writing))
-	if rest := sent - o.done; rest < n {
-		o.writing = append(o.writing, p[min(rest, len(p)):]...)
-		o.writing = append(o.writing, tail[max(rest-len(p), 0):]...)
-	}
-	c.wroteLocked(o, sent)
-	c.endFlushLocked(o, err)
 	c.flushLaterLocked(o)
 }
 
-// beginBatch marks the client busy, and holds replies back until endBatch.
-// inline tells that a batch that takes long is noticed without the list of late
-// replies, and spread called then.
-func (c *Client) beginBatch(inline bool) {
-	c.mu.Lock()
-	c.busy = true
-	c.inline = inline
-	c.outputLocked().batching = true
-	c.mu.Unlock()
-}
-
-// spread sends what a batch that takes long has held back, and what it writes
-// from now on at once.
-func (c *Client) spread() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if o := c.out; o != nil && o.batching {
-		o.batching = false
-		c.startFlushLocked()
-	}
-}
-
-// endBatch writes all that is pending. If wait is set it waits until that is
-// written, else it returns errWouldBlock where it is not. It counts what was
-// read and served since the last one.
-func (c *Client) endBatch(bytes, frames int64, wait bool) (err error) {
-	c.mu.Lock()
-	c.count.bytesIn += bytes
-	c.count.framesIn += frames
-	if c.out != nil {
-		c.out.batching = false
-		if wait {
-			err = c.flushAllLocked()
-		} else {
-			c.out.target = c.out.added
-			c.startFlushLocked()
-			if !c.sentLocked() {
-				err = errWouldBlock
-			}
-		}
-	}
-	c.busy = false
-	if c.late && c.frames.late.dropOnly(c) {
-		c.late = false
-	}
-	c.mu.Unlock()
-	return err
-}
-
-// flushAllLocked waits until what is pending now is written, and writes what
-// nobody else does.
-func (c *Client) flushAllLocked() error {
-	if o := c.out; o != nil {
-		for target := o.added; c.fail == nil && o.sent < target; {
-			if o.flushing || o.blocked {
-				o.wait()
-			} else {
-				c.flushLocked(o, target, true)
-			}
-		}
-		c.restLocked(o)
-	}
-	return c.fail
-}
-
-// startFlushLocked writes what the connection takes at once, and leaves the
-// rest to a goroutine or to the loop.
-func (c *Client) startFlushLocked() {
+// flushLocked writes what the connection takes at once. When it takes more, Writable
+// goes on. returning is as of Conn.WatchOut.
+func (c *Client) flushLocked(returning bool) {
 	o := c.out
 	if o == nil {
 		return
 	}
-	if !o.flushing && !o.blocked {
-		c.flushLocked(o, o.added, false)
+	for !c.sending.has(blocked|failed) && o.Size() > 0 {
+		head := o.Head()
+		n, err := c.conn.Write([3][]byte{head})
+		o.Take(n)
+		c.sentLocked(o, n)
+		if err == nil && n < len(head) {
+			err = c.blockLocked(o, returning)
+		}
+		if err != nil {
+			c.breakLocked(err)
+		}
 	}
-	c.restLocked(o)
-}
-
-// restLocked sees to it that somebody writes what is still pending.
-func (c *Client) restLocked(o *output) {
-	if c.polled && !o.flushing && !o.blocked {
-		c.flushLocked(o, math.MaxInt64, false)
+	if c.sending.has(awaited) && c.flushedLocked() {
+		c.sending.clear(awaited)
+		c.conn.Wake()
 	}
-	if c.polled || o.flushing || c.fail != nil || o.size == 0 {
-		c.releaseLocked()
-		return
-	}
-	o.flushing = true
-	c.wire.writers().Add(1)
-	go c.flushRest(o)
-}
-
-// flushRest is the goroutine that waits for the connection to take the rest, and
-// what comes meanwhile.
-func (c *Client) flushRest(o *output) {
-	defer c.wire.writers().Done()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.flushLocked(o, math.MaxInt64, true)
 	c.releaseLocked()
 }
 
-// flushLocked writes until target bytes are sent in all, or nothing is pending.
-// It lets go of the lock while it writes. It stops where it would block, unless
-// wait is set and the connection can wait.
-func (c *Client) flushLocked(o *output, target int64, wait bool) {
-	o.flushing = true
-	for c.fail == nil && o.size > 0 && o.sent < target {
-		if o.done == len(o.writing) {
-			o.writing, o.pending = o.pending, o.writing[:0]
-			o.done = 0
-		}
-		if err := c.writeLocked(o, wait); err != nil {
-			c.endFlushLocked(o, err)
-			return
-		}
+// sentLocked counts n bytes that the connection has taken.
+func (c *Client) sentLocked(o *output, n int) {
+	if n == 0 {
+		return
 	}
-	c.endFlushLocked(o, nil)
-}
-
-// endFlushLocked lets go of the right to write. err is why not more was written.
-func (c *Client) endFlushLocked(o *output, err error) {
-	switch err {
-	case nil:
-	case errWouldBlock:
-		o.blocked = c.polled
-	default:
-		c.failLocked(err)
+	c.count.bytesOut += int64(n)
+	if !c.sending.has(busy) {
+		c.touch() // what a batch writes, its end notes
 	}
-	o.flushing = false
 	if o.waiting > 0 {
 		o.changed.Broadcast()
 	}
-	if c.awaited && c.sentLocked() {
-		c.awaited = false
-		c.wire.wake()
-	}
 }
 
-// writeLocked writes o.writing, or the next piece of it. It lets go of the lock
-// where that may take long, as a socket on a loop does not.
-func (c *Client) writeLocked(o *output, wait bool) error {
-	rest := o.writing[o.done:]
-	if c.polled {
-		n, err := c.wire.tryWrite([3][]byte{rest})
-		o.done += n
-		c.wroteLocked(o, n)
+// blockLocked has Writable called when the connection takes more, and looks after the
+// write timeout until then.
+func (c *Client) blockLocked(o *output, returning bool) error {
+	if err := c.conn.WatchOut(returning); err != nil {
 		return err
 	}
-	c.mu.Unlock()
-	n, err := c.wire.tryWrite([3][]byte{rest})
-	if err == errWouldBlock && wait {
-		rest = rest[n:]
-		var more int
-		more, err = c.wire.write(rest[:min(len(rest), pieceSize)])
-		n += more
+	c.sending.set(blocked)
+	o.stalled, o.looks = c.conn.Now(), 0
+	if limit, _ := c.writeLimit(); limit > 0 {
+		c.armLocked(o.stalled + o.nextLook(limit))
 	}
-	c.mu.Lock()
-	o.done += n
-	c.wroteLocked(o, n)
-	return err
+	return nil
 }
 
-// wroteLocked counts n bytes that the connection has taken.
-func (c *Client) wroteLocked(o *output, n int) {
-	c.count.bytesOut += int64(n)
-	o.size -= n
-	o.sent += int64(n)
-	if n > 0 && !c.busy {
-		c.wire.touch() // what a batch writes, its end notes
-	}
-	if n > 0 && o.waiting > 0 {
-		o.changed.Broadcast()
-	}
-}
-
-// resumeOutput goes on writing to a socket that takes more again.
+// resumeOutput goes on writing to a connection that takes more again.
 func (c *Client) resumeOutput() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.out != nil && c.out.blocked {
-		c.out.blocked = false
-		c.startFlushLocked()
+	if c.sending.has(blocked) {
+		c.sending.clear(blocked)
+		c.flushLocked(false)
+	}
+}
+
+// beginBatch marks the client busy, and holds replies back until endBatch.
+func (c *Client) beginBatch() {
+	c.mu.Lock()
+	c.sending.set(busy | batching)
+	if c.flags.has(inLoop) {
+		c.sending.set(watched)
+	} else {
+		c.sending.clear(watched)
+	}
+	c.outputLocked()
+	c.mu.Unlock()
+}
+
+// endBatch sends what was gathered since beginBatch, and counts what was read and
+// served. Nothing is read until all of that is sent.
+func (c *Client) endBatch() {
+	c.mu.Lock()
+	c.count.bytesIn += c.bytesIn
+	c.count.framesIn += c.framesIn
+	c.bytesIn, c.framesIn = 0, 0
+	c.sending.clear(batching)
+	if c.out != nil {
+		c.out.Mark()
+		c.flushLocked(true)
+	}
+	if !c.flushedLocked() {
+		c.input.set(unsent)
+	}
+	c.sending.clear(busy)
+	if c.sending.has(delayed) && c.frames.delayed.dropOnly(c) {
+		c.sending.clear(delayed)
+	}
+	c.mu.Unlock()
+}
+
+// spread sends what a batch that takes long has held back, and from now on at once what
+// it writes.
+func (c *Client) spread() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sending.has(batching) {
+		c.sending.clear(batching)
+		c.flushLocked(false)
 	}
 }
 
 // awaitOutput reports whether all that was written until the end of the last batch
-// is sent, or cannot be. If not, the wire's wake is called when it is.
+// is sent, or cannot be. If not, the client is woken when it is.
 func (c *Client) awaitOutput() (sent bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sent = c.sentLocked()
-	c.awaited = !sent
+	sent = c.flushedLocked()
+	if !sent {
+		c.sending.set(awaited)
+	}
 	return sent
 }
 
-// sentLocked is awaitOutput, but asks only. What others have written since the
+// flushedLocked is awaitOutput, but asks only. What others have written since the
 // batch does not count: a steady feed would hold up the client's own frames.
-func (c *Client) sentLocked() bool {
-	o := c.out
-	return o == nil || !o.flushing && (o.sent >= o.target || c.fail != nil)
+func (c *Client) flushedLocked() bool {
+	return c.out == nil || c.sending.has(failed) || c.out.Marked()
 }
 
-// failed reports whether something that was written could not be sent.
-func (c *Client) failed() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.fail != nil
-}
-
-// failLocked ends the client's output: err, and ErrClosed, is what Write returns
-// from now on.
-func (c *Client) failLocked(err error) {
-	if c.fail == nil {
-		c.fail = fmt.Errorf("%w: %w", ErrClosed, err)
-	}
-	if c.out != nil {
-		c.out.changed.Broadcast() // who waits for room waits in vain
-	}
+// breakLocked ends the client because of a write that failed with err.
+func (c *Client) breakLocked(err error) {
+	c.failLocked(fmt.Errorf("%w: %w", ErrClosed, err))
 	c.endIO(err)
-	c.wire.wake()
+	c.conn.Wake()
 }
 
-// shutOutput refuses further writes.
-func (c *Client) shutOutput() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.shut = true
+// failLocked ends the client's output: err is what Write returns from now on.
+func (c *Client) failLocked(err error) {
+	if !c.sending.has(failed) {
+		c.sending.set(failed)
+		if err != ErrClosed {
+			c.tailLocked().fail = err
+		}
+	}
 	if c.out != nil {
 		c.out.changed.Broadcast()
 	}
 }
 
-// closeOutput refuses further writes, ends a batch that may be open, and waits
-// for writes in flight. It reports false if not all that was written before is
-// sent.
-func (c *Client) closeOutput(bytes, frames int64) (sent bool) {
-	c.shutOutput()
-	err := c.endBatch(bytes, frames, true)
+// failureLocked is why nothing can be written any more; nil if that is not so.
+func (c *Client) failureLocked() error {
+	switch {
+	case !c.sending.has(failed):
+		return nil
+	case c.rest != nil && c.rest.fail != nil:
+		return c.rest.fail
+	}
+	return ErrClosed
+}
+
+// shutOutput refuses further messages, and ends a batch that may be open.
+func (c *Client) shutOutput() {
 	c.mu.Lock()
-	if c.fail == nil {
-		c.fail = ErrClosed
-	} else if err == nil {
-		err = c.fail
+	c.sending.set(shut)
+	if c.out != nil {
+		c.out.changed.Broadcast()
 	}
 	c.mu.Unlock()
-	return !c.wire.writers().WaitWithTimeout(flushTimeout) && err == nil
-}
-
-// freeOutput gives the buffers back, when nobody writes any more. The connection
-// is closed, so that does not take long.
-func (c *Client) freeOutput() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.out != nil && c.out.flushing {
-		c.out.wait()
-	}
-	c.releaseLocked()
-}
-
-// writeLimit returns for how long the client may take nothing of what is written,
-// zero for ever, and the error when it is over. A client that has ended is not
-// waited for without a bound.
-func (c *Client) writeLimit() (limit time.Duration, late error) {
-	limit, late = c.frames.WriteTimeout, errWriteTimeout
-	if limit == 0 && c.ended() {
-		limit = flushTimeout
-	}
-	if idle := c.frames.IdleTimeout; idle > 0 && (limit == 0 || idle < limit) {
-		limit, late = idle, errIdleTimeout
-	}
-	return limit, late
+	c.endBatch()
 }

@@ -39,7 +39,7 @@ func overSockets(t *testing.T, test func(t *testing.T, serve func(*handler.Frame
 			t.Run(transport.name, func(t *testing.T) {
 				test(t, func(h *handler.Frames) *served {
 					s := &served{t: t, records: newRecords()}
-					h.OnRecord = s.records.add
+					h.OnRecord = s.records.Add
 					ln, dial := transport.listen(t)
 					s.dial = dial
 					s.server = tcptest.NewUnstartedServer(h)
@@ -67,14 +67,6 @@ func quiet(t *testing.T, conn net.Conn) {
 	got := make([]byte, 100)
 	if n, err := conn.Read(got); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("read %q, %v; want nothing", clip(got[:n]), err)
-	}
-}
-
-// none demands that no record was written.
-func (r *records) none(t *testing.T) {
-	t.Helper()
-	if len(r.more) > 0 {
-		t.Fatalf("the client has ended: %+v", r.next(t))
 	}
 }
 
@@ -112,7 +104,7 @@ func TestPauseFromServe(t *testing.T) {
 		receive(t, conn, "b\nc\nd\n")
 		closeWrite(t, conn)
 		receiveAll(t, conn, "")
-		if r := s.records.next(t); r.Reason != handler.FIN || r.FramesIn != 5 {
+		if r := s.records.Next(t); r.Reason != handler.FIN || r.FramesIn != 5 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -283,9 +275,9 @@ func TestPauseHoldsTheSender(t *testing.T) {
 		if r := c.Record(); r.FramesIn != 0 {
 			t.Errorf("record in the pause: %+v", r)
 		}
-		s.records.none(t)
+		s.records.None(t)
 		c.Resume()
-		if r := s.records.next(t); r.Reason != handler.FIN || r.FramesIn != lines || r.BytesIn != lines*size {
+		if r := s.records.Next(t); r.Reason != handler.FIN || r.FramesIn != lines || r.BytesIn != lines*size {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -442,7 +434,7 @@ func TestDrainOfAPausedClient(t *testing.T) {
 				if err := <-done; err != nil {
 					t.Errorf("shutdown: %v", err)
 				}
-				if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Drain || r.FramesIn != 1 {
+				if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Drain || r.FramesIn != 1 {
 					t.Errorf("record %+v", r)
 				}
 				if d := s.server.TCP.Drained(); d.Idle != 1 || d.Cut != 0 {
@@ -461,7 +453,7 @@ func TestCloseOfAPausedClient(t *testing.T) {
 		c.Close()
 		receiveAll(t, conn, "last words\n")
 		conn.Close()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Closed || r.FramesIn != 1 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Closed || r.FramesIn != 1 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -476,7 +468,7 @@ func TestCutOfAPausedClient(t *testing.T) {
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
 		s.server.Shutdown(over)
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Cut && r.Reason != handler.Drain || r.FramesIn != 1 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Cut && r.Reason != handler.Drain || r.FramesIn != 1 {
 			t.Errorf("record %+v", r)
 		}
 		if n := s.server.TCP.Stats().Active; n != 0 {
@@ -494,10 +486,10 @@ func TestFINInAPause(t *testing.T) {
 			receive(t, conn, "pause\n")
 			closeWrite(t, conn)
 			quiet(t, conn)
-			s.records.none(t)
+			s.records.None(t)
 			c.Resume()
 			receiveAll(t, conn, strings.TrimPrefix(text, "pause\n"))
-			if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.FIN || r.BytesIn != int64(len(text)) {
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.FIN || r.BytesIn != int64(len(text)) {
 				t.Errorf("record %+v", r)
 			}
 		})
@@ -517,10 +509,10 @@ func TestResetInAPause(t *testing.T) {
 		send(t, other, "pause\na\n")
 		receive(t, other, "pause\n")
 		quiet(t, other)
-		s.records.none(t)
+		s.records.None(t)
 		a.Resume()
 		b.Resume()
-		if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset {
+		if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.Reset {
 			t.Errorf("record %+v", r)
 		}
 		receive(t, other, "a\n")
@@ -590,7 +582,7 @@ func TestPauseBoundsAQueue(t *testing.T) {
 					t.Fatalf("line %d is %q", i, line)
 				}
 			case <-time.After(patience):
-				s.records.none(t)
+				s.records.None(t)
 				t.Fatalf("line %d does not come", i)
 			}
 			if len(queue) == 0 {

@@ -101,13 +101,13 @@ func TestRecordOfACopy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			records := newRecords()
 			h := handler.Func(func(_ context.Context, conn net.Conn) { io.Copy(io.Discard, reader(conn)) })
-			h.OnRecord = records.add
+			h.OnRecord = records.Add
 			s := tcptest.NewServer(h)
 			defer s.Close()
 			conn := s.Dial()
 			send(t, conn, "hello")
 			netconn.Reset(conn)
-			if r := records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset || r.BytesIn != 5 && r.BytesIn != 0 {
+			if r := records.Next(t); r.By != handler.ByClient || r.Reason != handler.Reset || r.BytesIn != 5 && r.BytesIn != 0 {
 				t.Errorf("record %+v", r)
 			}
 		})

@@ -3,14 +3,9 @@ package handler_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"runtime"
 	"strings"
@@ -22,6 +17,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcptest"
 )
 
@@ -95,21 +91,6 @@ func TestSteadyPushesStarveNothing(t *testing.T) {
 	})
 }
 
-// selfSigned is a certificate that only a client which checks nothing takes.
-func selfSigned(t *testing.T) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
 // countingListener counts what is asked of its connections for writing.
 type countingListener struct {
 	net.Listener
@@ -121,11 +102,11 @@ func (l countingListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &countingConn{wrapped{conn}, l.written, l.deadlines}, nil
+	return &countingConn{testutil.WrappedConn{Conn: conn}, l.written, l.deadlines}, nil
 }
 
 type countingConn struct {
-	wrapped
+	testutil.WrappedConn
 	written, deadlines *atomic.Int64
 }
 
@@ -149,7 +130,7 @@ func TestWriteTimeoutUnderTLS(t *testing.T) {
 		written, deadlines, ended = new(atomic.Int64), new(atomic.Int64), newRecords()
 		h := &handler.Frames{
 			WriteTimeout: timeout,
-			OnRecord:     ended.add,
+			OnRecord:     ended.Add,
 			Serve: func(c *handler.Client, line []byte) error {
 				_, err := c.Write(make([]byte, size))
 				return err
@@ -157,7 +138,7 @@ func TestWriteTimeoutUnderTLS(t *testing.T) {
 		}
 		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
 		server := tcptest.NewUnstartedServer(h)
-		server.Serve(tls.NewListener(countingListener{ln, written, deadlines}, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}))
+		server.Serve(tls.NewListener(countingListener{ln, written, deadlines}, &tls.Config{Certificates: []tls.Certificate{testutil.SelfSigned(t)}}))
 		t.Cleanup(server.Close)
 		inner := dial()
 		t.Cleanup(func() { inner.Close() })
@@ -185,7 +166,7 @@ func TestWriteTimeoutUnderTLS(t *testing.T) {
 	t.Run("one that stops is cut", func(t *testing.T) {
 		t.Parallel()
 		_, ended, _, deadlines := setUp(t, 200*time.Millisecond)
-		if r := ended.next(t); r.By != handler.ByServer || r.Reason != handler.WriteTimeout {
+		if r := ended.Next(t); r.By != handler.ByServer || r.Reason != handler.WriteTimeout {
 			t.Errorf("record %+v", r)
 		}
 		if n := deadlines.Load(); n > 3*size/(64<<10) {
@@ -232,21 +213,20 @@ func TestRangeShowsNoClientBeforeItIsOpen(t *testing.T) {
 			return nil
 		}}
 		values := func() (list []any) {
-			h.Clients().Range(func(c *handler.Client) bool {
+			for c := range h.Clients().All() {
 				list = append(list, c.Value)
-				return true
-			})
+			}
 			return list
 		}
 		handle(t, h, 100)
 		<-opening
 		if seen := values(); len(seen) != 0 {
-			t.Errorf("Range shows %v while OnOpen runs", seen)
+			t.Errorf("All shows %v while OnOpen runs", seen)
 		}
 		close(gate)
 		synctest.Wait()
 		if seen := values(); len(seen) != 1 || seen[0] != "set" {
-			t.Errorf("Range shows %v after OnOpen, want one value", seen)
+			t.Errorf("All shows %v after OnOpen, want one value", seen)
 		}
 	})
 }
@@ -262,12 +242,11 @@ func TestRangeWhileClientsCome(t *testing.T) {
 	var ranging sync.WaitGroup
 	ranging.Go(func() {
 		for {
-			h.Clients().Range(func(c *handler.Client) bool {
+			for c := range h.Clients().All() {
 				if c.Value == nil {
-					t.Error("Range shows a client without its Value")
+					t.Error("All shows a client without its Value")
 				}
-				return true
-			})
+			}
 			select {
 			case <-stop:
 				return
@@ -355,7 +334,7 @@ func TestCloseEndsAClientThatNeverReads(t *testing.T) {
 	}
 	wraps := map[string]func(net.Conn) net.Conn{
 		"plain":   func(conn net.Conn) net.Conn { return conn },
-		"wrapped": func(conn net.Conn) net.Conn { return &wrapped{conn} },
+		"wrapped": func(conn net.Conn) net.Conn { return &testutil.WrappedConn{Conn: conn} },
 	}
 	for name, wrap := range wraps {
 		for what, reply := range replies {
@@ -582,7 +561,7 @@ func TestPlainLastReplyArrives(t *testing.T) {
 				}
 			})
 			ended := newRecords()
-			h.OnRecord = ended.add
+			h.OnRecord = ended.Add
 			server := tcptest.NewServer(h)
 			defer server.Close()
 			conn := server.Dial()
@@ -603,13 +582,13 @@ func TestPlainLastReplyArrives(t *testing.T) {
 				go func() { drained <- server.Shutdown(ctx) }()
 				receiveAll(t, idle, "") // the drain has begun
 				idle.Close()
-				ended.next(t)
+				ended.Next(t)
 				h.Drained() // and told every client
 			}
 			close(gate)
 			receiveAll(t, conn, "bye\n")
 			conn.Close()
-			if r := ended.next(t); r.By != handler.ByServer || r.Reason != reason {
+			if r := ended.Next(t); r.By != handler.ByServer || r.Reason != reason {
 				t.Errorf("record %+v, want %s", r, reason)
 			}
 			if drained != nil {
@@ -753,7 +732,7 @@ func TestGoexitIsRecorded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ended := newRecords()
-			server := tcptest.NewServer(build(ended.add))
+			server := tcptest.NewServer(build(ended.Add))
 			defer server.Close()
 			conn := server.Dial()
 			defer conn.Close()
@@ -761,11 +740,11 @@ func TestGoexitIsRecorded(t *testing.T) {
 			send(t, conn, "a\n")
 			receiveAll(t, conn, "")
 			conn.Close()
-			if r := ended.next(t); r.By != handler.ByServer || r.Reason != handler.Panic {
+			if r := ended.Next(t); r.By != handler.ByServer || r.Reason != handler.Panic {
 				t.Errorf("record %+v", r)
 			}
 			server.Close()
-			if n := len(ended.more); n != 0 {
+			if n := len(ended.All); n != 0 {
 				t.Errorf("%d records more", n)
 			}
 			if n := server.TCP.Stats().Panics; n != 1 {

@@ -21,6 +21,7 @@ func (b bareSocket) LocalAddr() net.Addr      { return new(net.UnixAddr) }
 func (b bareSocket) RemoteAddr() net.Addr     { return new(net.UnixAddr) }
 func (b bareSocket) CloseMode() CloseMode     { return CloseDefault }
 func (b bareSocket) Socket() (int, bool)      { return b.fd, true }
+func (b bareSocket) Panicked(any)             {}
 func (b bareSocket) Done()                    { close(b.done) }
 
 // A client that has taken something at the moment at which its time is over stays.
@@ -36,22 +37,21 @@ func TestStallThatEndsWhileItIsJudged(t *testing.T) {
 	h.Accept(a)
 	c := <-opened
 	c.Write(make([]byte, 8<<20))
-	s := c.wire.(*socket)
 	c.mu.Lock()
-	if s.stalled.Load() == 0 {
-		t.Error("it takes all")
+	if !c.sending.has(blocked) {
+		t.Error("it takes everything")
 	}
-	s.stalled.Store(s.now() - int64(2*time.Hour))
+	c.out.stalled, c.out.left, c.out.looks = c.conn.Now()-int64(2*time.Hour), 0, firstLooks
 	judged := make(chan struct{})
 	go func() {
-		s.checkStall()
+		c.checkStall()
 		close(judged)
 	}()
 	time.Sleep(20 * time.Millisecond) // so that it waits for the lock, most likely
-	s.stalled.Store(s.now())
+	c.out.stalled = c.conn.Now()
 	c.mu.Unlock()
 	<-judged
-	if c.failed() {
+	if c.hasFailed() {
 		t.Errorf("it was reset: %+v", c.Record())
 	}
 	c.CloseWith(CloseReset)

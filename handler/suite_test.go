@@ -5,33 +5,27 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"path/filepath"
 	"runtime"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"wireline/handler"
-	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/tcptest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds what a test waits for in vain.
-const patience = 30 * time.Second
-
 const (
-	// limit is a time-out of which a client keeps to the half, also on a machine that
-	// is busy.
-	limit = raceFactor * time.Second
+	// limit is a timeout of which a client keeps to the half, also on a busy machine.
+	limit = testutil.RaceFactor * time.Second
 
-	// slack is how late it may be on such a machine.
-	slack = 10 * time.Second
+	patience = testutil.Patience
+	slack    = testutil.Slack
 )
 
 // accepted is a connection that no server has accepted. The method that matters to the
@@ -44,6 +38,7 @@ type accepted struct {
 }
 
 func (a *accepted) Context() context.Context     { return a.ctx }
+func (a *accepted) RemoteAddr() net.Addr         { return a.conn.RemoteAddr() }
 func (a *accepted) CloseMode() handler.CloseMode { return a.mode }
 func (a *accepted) Socket() (fd int, ok bool)    { return -1, false }
 func (a *accepted) Conn() (net.Conn, error)      { return a.conn, nil }
@@ -66,37 +61,6 @@ func (s *served) connect() net.Conn {
 	return conn
 }
 
-// records collects OnRecord.
-type records struct {
-	mu   sync.Mutex
-	list []handler.Record
-	more chan struct{}
-}
-
-func newRecords() *records { return &records{more: make(chan struct{}, 1<<16)} }
-
-func (r *records) add(record handler.Record) {
-	r.mu.Lock()
-	r.list = append(r.list, record)
-	r.mu.Unlock()
-	r.more <- struct{}{}
-}
-
-// next waits for the next record, in the order of ends.
-func (r *records) next(t *testing.T) handler.Record {
-	t.Helper()
-	select {
-	case <-r.more:
-	case <-time.After(patience):
-		t.Fatal("no record was written")
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	first := r.list[0]
-	r.list = r.list[1:]
-	return first
-}
-
 // transports are the ways a frame handler's connection can be held. Every test
 // of the contract runs over all of them.
 var transports = []struct {
@@ -115,14 +79,14 @@ var transports = []struct {
 	}},
 	{"tcp by goroutine", func(t *testing.T) (net.Listener, func() net.Conn) {
 		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
-		return plainListener{ln}, dial
+		return testutil.PlainListener{Listener: ln}, dial
 	}},
 	{"unix by goroutine", func(t *testing.T) (net.Listener, func() net.Conn) {
 		if runtime.GOOS == "windows" {
 			t.Skip("no unix sockets in tests on Windows")
 		}
 		ln, dial := listenNet(t, "unix", filepath.Join(t.TempDir(), "s"))
-		return plainListener{ln}, dial
+		return testutil.PlainListener{Listener: ln}, dial
 	}},
 	{"tcp byte by byte", func(t *testing.T) (net.Listener, func() net.Conn) {
 		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
@@ -130,11 +94,11 @@ var transports = []struct {
 	}},
 	{"tcp by goroutine, byte by byte", func(t *testing.T) (net.Listener, func() net.Conn) {
 		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
-		return plainListener{ln}, func() net.Conn { return bytewise{dial().(*net.TCPConn)} }
+		return testutil.PlainListener{Listener: ln}, func() net.Conn { return bytewise{dial().(*net.TCPConn)} }
 	}},
 	{"wrapped", func(t *testing.T) (net.Listener, func() net.Conn) {
 		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
-		return wrappingListener{ln}, dial
+		return testutil.WrappingListener{Listener: ln}, dial
 	}},
 	{"memory", func(t *testing.T) (net.Listener, func() net.Conn) {
 		ln := tcptest.Listen()
@@ -146,28 +110,6 @@ var transports = []struct {
 			return conn
 		}
 	}},
-}
-
-func listenNet(t *testing.T, network, address string) (net.Listener, func() net.Conn) {
-	ln, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ln, func() net.Conn {
-		conn, err := net.DialTimeout(network, ln.Addr().String(), patience)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return conn
-	}
-}
-
-// plainListener hides what the listener is, so that the server cannot accept raw
-// sockets from it: its connections are served by goroutines, not by the loops.
-type plainListener struct{ net.Listener }
-
-func (l plainListener) SetDeadline(t time.Time) error {
-	return l.Listener.(interface{ SetDeadline(time.Time) error }).SetDeadline(t)
 }
 
 // bytewise is a client whose shorter messages go out byte by byte.
@@ -185,23 +127,6 @@ func (b bytewise) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// wrappingListener hides what a connection is, as TLS would: it is served
-// through net.Conn alone.
-type wrappingListener struct{ net.Listener }
-
-func (l wrappingListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &wrapped{Conn: conn}, nil
-}
-
-type wrapped struct{ net.Conn }
-
-func (w *wrapped) NetConn() net.Conn { return w.Conn }
-func (w *wrapped) CloseWrite() error { return netconn.CloseWrite(w.Conn) }
-
 // overTransports runs test with the handler that build makes, once for each
 // transport.
 func overTransports(t *testing.T, build func() *handler.Frames, test func(t *testing.T, s *served)) {
@@ -209,7 +134,7 @@ func overTransports(t *testing.T, build func() *handler.Frames, test func(t *tes
 		t.Run(transport.name, func(t *testing.T) {
 			h := build()
 			s := &served{t: t, records: newRecords()}
-			h.OnRecord = s.records.add
+			h.OnRecord = s.records.Add
 			ln, dial := transport.listen(t)
 			s.dial = dial
 			s.server = tcptest.NewUnstartedServer(h)
@@ -227,7 +152,27 @@ var (
 	receiveAll   = tcptest.ReceiveAll
 	receiveReset = tcptest.ReceiveReset
 	closeWrite   = tcptest.CloseWrite
+	eventually   = testutil.Eventually
+	silenceLog   = testutil.SilenceLog
 )
+
+// records collects OnRecord.
+type records = testutil.Records[handler.Record]
+
+func newRecords() *records { return testutil.NewRecords[handler.Record]() }
+
+// listenNet listens, and returns a function that dials.
+func listenNet(t *testing.T, network, address string) (net.Listener, func() net.Conn) {
+	t.Helper()
+	ln := testutil.Listen(t, network, address)
+	return ln, func() net.Conn {
+		conn, err := net.DialTimeout(network, ln.Addr().String(), patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+}
 
 // endsWith reads to the end of the stream, which is to be text.
 func endsWith(conn net.Conn, text string) error {
@@ -254,11 +199,4 @@ func (s *served) shutdown(d time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	return s.server.Shutdown(ctx)
-}
-
-// silenceLog keeps what a test provokes out of its output.
-func silenceLog(t *testing.T) {
-	old := slog.Default()
-	slog.SetDefault(slog.New(slog.DiscardHandler))
-	t.Cleanup(func() { slog.SetDefault(old) })
 }

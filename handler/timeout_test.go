@@ -195,13 +195,13 @@ func TestWriteTimeout(t *testing.T) {
 			},
 		}
 		records := newRecords()
-		h.OnRecord = records.add
+		h.OnRecord = records.Add
 		server := tcptest.NewServer(h)
 		defer server.Close()
 		conn := server.Dial()
 		defer conn.Close()
 		send(t, conn, "a\n")
-		if r := records.next(t); r.Reason != handler.WriteTimeout {
+		if r := records.Next(t); r.Reason != handler.WriteTimeout {
 			t.Errorf("record %+v", r)
 		}
 		conn.SetDeadline(time.Now().Add(patience))
@@ -368,10 +368,9 @@ func TestPushersDoNotWaitForEachOther(t *testing.T) {
 		synctest.Wait()
 		begin := time.Now()
 		for range 100 {
-			h.Clients().Range(func(c *handler.Client) bool {
+			for c := range h.Clients().All() {
 				c.Write(make([]byte, 100))
-				return true
-			})
+			}
 		}
 		within(t, "all was pushed", time.Since(begin), 0, 0)
 		for _, end := range ends {

@@ -183,7 +183,7 @@ func TestFrameTimeoutOverSockets(t *testing.T) {
 			onTime(t, "one that sends bytes was closed", begin)
 			begun.Close()
 			sender.Wait()
-			if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.FrameTimeout || r.FramesIn != 0 {
+			if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.FrameTimeout || r.FramesIn != 0 {
 				t.Errorf("record %+v", r)
 			}
 		})
@@ -277,7 +277,7 @@ func TestWriteTimeoutOverSockets(t *testing.T) {
 		s := serve(h)
 		conn := s.connect()
 		send(t, conn, "a\n")
-		r := s.records.next(t)
+		r := s.records.Next(t)
 		took := time.Since(last)
 		// It is kept to a sixteenth, and counts from the last byte that the
 		// socket took, which may be a little before the last message.
@@ -308,7 +308,7 @@ func TestWriteTimeoutOfAPush(t *testing.T) {
 		if _, err := c.Write(large); err != nil {
 			t.Fatal(err)
 		}
-		r := s.records.next(t)
+		r := s.records.Next(t)
 		within(t, "reset", time.Since(begin), limit-limit/8, limit+slack)
 		if r.Reason != handler.WriteTimeout {
 			t.Errorf("record %+v", r)
@@ -332,7 +332,7 @@ func TestIdleTimeoutOfAPush(t *testing.T) {
 		if _, err := c.Write(large); err != nil {
 			t.Fatal(err)
 		}
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.IdleTimeout {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.IdleTimeout {
 			t.Errorf("record %+v", r)
 		}
 		within(t, "ended", time.Since(begin), limit-limit/8, limit+slack)
@@ -357,7 +357,7 @@ func TestCloseEndsAFunctionThatWaitsInWrite(t *testing.T) {
 		}
 		begin := time.Now()
 		c.Close()
-		r := s.records.next(t)
+		r := s.records.Next(t)
 		within(t, "reset", time.Since(begin), 5*time.Second, 10*time.Second+slack)
 		if r.By != handler.ByServer || r.Reason != handler.Closed {
 			t.Errorf("record %+v", r)

@@ -11,7 +11,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +23,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/lib/frame"
 	"wireline/tcptest"
 )
@@ -73,7 +73,7 @@ func TestFINWithData(t *testing.T) {
 			receiveAll(t, conn, texts[i%len(texts)])
 		}
 		for range clients {
-			if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.FIN || r.BytesIn == 0 || r.BytesIn != r.BytesOut || r.Err != nil {
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.FIN || r.BytesIn == 0 || r.BytesIn != r.BytesOut || r.Err != nil {
 				t.Fatalf("record %+v", r)
 			}
 		}
@@ -93,7 +93,7 @@ func TestFINWhileAFrameIsServed(t *testing.T) {
 			closeWrite(t, conn)
 			close(g.gate)
 			receiveAll(t, conn, texts[0]+texts[1])
-			if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.FIN {
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.FIN {
 				t.Errorf("record %+v", r)
 			}
 		}
@@ -136,7 +136,7 @@ func TestManyRepliesAfterTheFIN(t *testing.T) {
 		send(t, conn, in.String())
 		closeWrite(t, conn)
 		receiveAll(t, conn, out.String())
-		if r := s.records.next(t); r.Reason != handler.FIN || r.FramesIn != lines || r.BytesOut != lines*size {
+		if r := s.records.Next(t); r.Reason != handler.FIN || r.FramesIn != lines || r.BytesOut != lines*size {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -165,11 +165,11 @@ func TestResetWithinAFrame(t *testing.T) {
 			}
 		}
 		for range clients / 2 {
-			if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset || r.FramesIn != 1 || r.BytesIn != 11 || r.Err == nil {
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.Reset || r.FramesIn != 1 || r.BytesIn != 11 || r.Err == nil {
 				t.Fatalf("record %+v", r)
 			}
 		}
-		s.records.none(t)
+		s.records.None(t)
 	}, "tcp") // on unix sockets there is no reset
 }
 
@@ -182,7 +182,7 @@ func TestResetWhileAFrameIsServed(t *testing.T) {
 		<-g.began
 		netconn.Reset(conn)
 		close(g.gate)
-		if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset || r.FramesIn < 1 {
+		if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.Reset || r.FramesIn < 1 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -200,7 +200,7 @@ func TestResetWhileAReplyWaits(t *testing.T) {
 			send(t, conn, "a\n")
 			receive(t, conn, "\x00")
 			netconn.Reset(conn)
-			if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset {
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.Reset {
 				t.Errorf("%s: record %+v", what, r)
 			}
 		}
@@ -362,15 +362,6 @@ func TestPipeliningClientHoldsUpNobody(t *testing.T) {
 	}, "tcp")
 }
 
-// heap is what is in use.
-func heap() int64 {
-	runtime.GC()
-	runtime.GC() // what the first one took out of the pools
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
 // smallBuffers is a listener whose connections keep little in the kernel.
 func smallBuffers(t *testing.T, ln net.Listener) {
 	control(t, ln, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<10) })
@@ -385,7 +376,7 @@ func TestPushesToClientsThatNeverRead(t *testing.T) {
 		for _, plain := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, by goroutine %t", name, plain), func(t *testing.T) {
 				records := newRecords()
-				h := &handler.Frames{MaxPending: pending, WhenSlow: whenSlow, OnRecord: records.add}
+				h := &handler.Frames{MaxPending: pending, WhenSlow: whenSlow, OnRecord: records.Add}
 				opened := opens(h)
 				ln, err := net.Listen("tcp", "127.0.0.1:0")
 				if err != nil {
@@ -394,7 +385,7 @@ func TestPushesToClientsThatNeverRead(t *testing.T) {
 				smallBuffers(t, ln)
 				s := tcptest.NewUnstartedServer(h)
 				if plain {
-					s.Serve(plainListener{ln})
+					s.Serve(testutil.PlainListener{Listener: ln})
 				} else {
 					s.Serve(ln)
 				}
@@ -410,17 +401,16 @@ func TestPushesToClientsThatNeverRead(t *testing.T) {
 					defer conn.Close()
 					<-opened
 				}
-				before, slow := heap(), 0
+				before, slow := testutil.Heap(), 0
 				for range rounds {
-					h.Clients().Range(func(c *handler.Client) bool {
+					for c := range h.Clients().All() {
 						switch _, err := c.Write(message); {
 						case errors.Is(err, handler.ErrSlowReader):
 							slow++
 						case err != nil && !errors.Is(err, handler.ErrClosed):
 							t.Errorf("Write gives %v", err)
 						}
-						return true
-					})
+					}
 				}
 				if whenSlow == handler.Drop {
 					if n := h.Clients().Len(); n != clients || slow < clients*rounds/2 {
@@ -428,13 +418,13 @@ func TestPushesToClientsThatNeverRead(t *testing.T) {
 					}
 				} else {
 					for range clients {
-						if r := records.next(t); r.By != handler.ByServer || r.Reason != handler.SlowReader {
+						if r := records.Next(t); r.By != handler.ByServer || r.Reason != handler.SlowReader {
 							t.Fatalf("record %+v", r)
 						}
 					}
 				}
 				// What was pushed is 300 MiB. Pending buffers double as they grow.
-				if grown := heap() - before; grown > 30<<20 {
+				if grown := testutil.Heap() - before; grown > 30<<20 {
 					t.Errorf("%d MiB more for %d clients", grown>>20, clients)
 				}
 			})
@@ -491,7 +481,7 @@ func TestHijackOverSockets(t *testing.T) {
 				default:
 					t.Errorf("the connection is a %T", mine.conn)
 				}
-				if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Hijacked || r.BytesOut != int64(len(test.written)) {
+				if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Hijacked || r.BytesOut != int64(len(test.written)) {
 					t.Errorf("record %+v", r)
 				}
 				<-closed
@@ -543,12 +533,12 @@ func TestAddresses(t *testing.T) {
 				}
 				h := echoFrames()
 				opened, records := opens(h), newRecords()
-				h.OnRecord = records.add
+				h.OnRecord = records.Add
 				// A handler that hears of the end may ask for the address then.
 				h.OnClose = func(*handler.Client) {}
 				s := tcptest.NewUnstartedServer(h)
 				if plain {
-					s.Serve(plainListener{ln})
+					s.Serve(testutil.PlainListener{Listener: ln})
 				} else {
 					s.Serve(ln)
 				}
@@ -578,7 +568,7 @@ func TestAddresses(t *testing.T) {
 				}
 				look("while it is served")
 				conn.Close()
-				if r := records.next(t); test.network != "unix" && r.Peer.String() != conn.LocalAddr().String() {
+				if r := records.Next(t); test.network != "unix" && r.Peer.String() != conn.LocalAddr().String() {
 					t.Errorf("record of %v, the client's is %v", r.Peer, conn.LocalAddr())
 				}
 				look("after its end")
@@ -587,28 +577,18 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// descriptors counts the open files of this process.
-func descriptors(t *testing.T) int {
-	t.Helper()
-	files, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(files)
-}
-
 // However clients come and go, their descriptors come back, and in the end those
 // of the server too.
 func TestDescriptorsComeBack(t *testing.T) {
 	for network, clients := range map[string]int{"tcp": 500, "unix": 100} { // of each kind
 		for _, plain := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, by goroutine %t", network, plain), func(t *testing.T) {
-				before := descriptors(t)
+				before := testutil.OpenFiles(t)
 				g := newGated()
 				h := g.frames()
 				h.IdleTimeout = limit
 				s := &served{t: t, records: newRecords()}
-				h.OnRecord = s.records.add
+				h.OnRecord = s.records.Add
 				address := "127.0.0.1:0"
 				if network == "unix" {
 					address = t.TempDir() + "/s"
@@ -616,7 +596,7 @@ func TestDescriptorsComeBack(t *testing.T) {
 				ln, dial := listenNet(t, network, address)
 				s.server = tcptest.NewUnstartedServer(h)
 				if plain {
-					ln = plainListener{ln}
+					ln = testutil.PlainListener{Listener: ln}
 				}
 				s.server.Serve(ln)
 				defer s.server.Close()
@@ -628,7 +608,7 @@ func TestDescriptorsComeBack(t *testing.T) {
 				counts := map[handler.Reason]int{}
 				ended := func(n int) {
 					for range n {
-						counts[s.records.next(t).Reason]++
+						counts[s.records.Next(t).Reason]++
 					}
 				}
 				warm := connect() // the loops have descriptors too
@@ -637,7 +617,7 @@ func TestDescriptorsComeBack(t *testing.T) {
 				warm.Close()
 				ended(1)
 				delete(counts, handler.FIN)
-				serving := descriptors(t)
+				serving := testutil.OpenFiles(t)
 				var silent []net.Conn
 				for i := range clients {
 					conn := connect()
@@ -657,7 +637,7 @@ func TestDescriptorsComeBack(t *testing.T) {
 					conn.Close()
 				}
 				ended(3 * clients)
-				if n := descriptors(t); n != serving {
+				if n := testutil.OpenFiles(t); n != serving {
 					t.Errorf("%d files are open after %d clients, before it were %d", n, 3*clients, serving)
 				}
 				if n := counts[handler.IdleTimeout]; n != clients {
@@ -689,22 +669,9 @@ func TestDescriptorsComeBack(t *testing.T) {
 				// A frame function that was cut returns when it may; its
 				// descriptor is free then, and the loops' after the last.
 				eventually(t, "the descriptors", func() bool {
-					if false {
-						println(descriptors(t), before)
-					}
-					return descriptors(t) == before
+					return testutil.OpenFiles(t) == before
 				})
 			})
-		}
-	}
-}
-
-// eventually demands that ok comes true.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain: %s", what)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/proxy"
 	"wireline/tcptest"
 )
@@ -56,7 +57,7 @@ func TestNoUpstream(t *testing.T) {
 		if ended(err) != "reset" && tr.upstream != "unix" {
 			t.Errorf("the client sees %v, want a reset", err)
 		}
-		r := s.records.next(t)
+		r := s.records.Next(t)
 		if r.Reason != handler.NoUpstream || r.By != handler.ByServer || !slices.Contains(dead, r.Upstream) ||
 			!errors.Is(r.Err, syscall.ECONNREFUSED) || strings.Count(r.Err.Error(), "refused") != 2 {
 			t.Errorf("record %+v", r)
@@ -122,11 +123,11 @@ func TestUnixUpstreamWithAFullQueue(t *testing.T) {
 			})
 			client := s.connect()
 			send(t, client, "hello")
-			waitFor(t, func() bool { return s.proxy.Len() == 1 })
+			eventually(t, "the client", func() bool { return s.proxy.Len() == 1 })
 			waited := time.NewTimer(300 * time.Millisecond)
 			defer waited.Stop()
 			select {
-			case r := <-s.records.all:
+			case r := <-s.records.All:
 				t.Fatalf("the client does not wait: %+v", r)
 			case <-waited.C:
 			}
@@ -209,7 +210,7 @@ func TestStorm(t *testing.T) {
 	}
 	wg.Wait()
 	for range 2000 {
-		s.records.next(t)
+		s.records.Next(t)
 	}
 	if n := s.proxy.Len(); n != 0 {
 		t.Errorf("%d clients are left", n)
@@ -308,14 +309,16 @@ func TestSendProxyOfAProxiedClient(t *testing.T) {
 	}
 	client.Close()
 	conn.Close()
-	if r := s.records.next(t); r.Peer.String() != from.String() {
+	if r := s.records.Next(t); r.Peer.String() != from.String() {
 		t.Errorf("the record says %s, want %s", r.Peer, from)
 	}
 }
 
 type proxyListener struct{ *proxyproto.Listener }
 
-func (l proxyListener) SetDeadline(t time.Time) error { return setDeadline(l.Listener.Listener, t) }
+func (l proxyListener) SetDeadline(t time.Time) error {
+	return testutil.SetDeadline(l.Listener.Listener, t)
+}
 
 // The same address gets the same upstream, and when one goes only its own clients
 // move.
@@ -340,7 +343,7 @@ func TestSourceHash(t *testing.T) {
 			t.Fatal(err)
 		}
 		client.Close()
-		return s.records.next(t).Upstream
+		return s.records.Next(t).Upstream
 	}
 	first, count := map[int]string{}, map[string]int{}
 	for i := range 200 {
@@ -402,7 +405,7 @@ func TestBalance(t *testing.T) {
 		s := setup(t, proxy.RoundRobin)
 		for range 9 {
 			s.connect().Close()
-			s.records.next(t)
+			s.records.Next(t)
 		}
 		if got := counts(s.proxy); !slices.Equal(got, []uint64{3, 3, 3}) {
 			t.Errorf("%v, want all the same", got)
@@ -413,15 +416,15 @@ func TestBalance(t *testing.T) {
 		var held []net.Conn
 		for range 6 { // two each
 			held = append(held, s.connect())
-			waitFor(t, func() bool { return total(counts(s.proxy)) == uint64(len(held)) })
+			eventually(t, "the connections", func() bool { return total(counts(s.proxy)) == uint64(len(held)) })
 		}
 		if got := counts(s.proxy); !slices.Equal(got, []uint64{2, 2, 2}) {
 			t.Errorf("%v, want all the same", got)
 		}
 		held[0].Close() // and the next one goes where it was
-		gone := s.records.next(t).Upstream
+		gone := s.records.Next(t).Upstream
 		s.connect()
-		waitFor(t, func() bool { return total(counts(s.proxy)) == 7 })
+		eventually(t, "the connections", func() bool { return total(counts(s.proxy)) == 7 })
 		for _, u := range s.proxy.Upstreams() {
 			if u.Address == gone && u.Connections != 3 {
 				t.Errorf("%+v, want the one with the fewest clients to get the next", s.proxy.Upstreams())
@@ -432,7 +435,7 @@ func TestBalance(t *testing.T) {
 		s := setup(t, proxy.Random)
 		for i := range 60 { // held: so the emptier one of two wins
 			s.connect()
-			waitFor(t, func() bool { return total(counts(s.proxy)) == uint64(i+1) })
+			eventually(t, "the connections", func() bool { return total(counts(s.proxy)) == uint64(i+1) })
 		}
 		for _, n := range counts(s.proxy) {
 			if n < 15 || n > 25 {
@@ -447,21 +450,6 @@ func total(list []uint64) (sum uint64) {
 		sum += n
 	}
 	return sum
-}
-
-// waitFor waits for what no event tells of.
-func waitFor(t *testing.T, ok func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(time.Millisecond)
-	defer ticker.Stop()
-	late := time.After(patience)
-	for !ok() {
-		select {
-		case <-ticker.C:
-		case <-late:
-			t.Fatal("it does not come to that")
-		}
-	}
 }
 
 func TestValidate(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 )
 
 // Out of descriptors, connections that wait make room for a client, whether it takes one
@@ -45,7 +46,7 @@ func TestPoolMakesRoom(t *testing.T) {
 				pool.put(conn, false)
 			}
 			x.engine.Group() // has its own
-			client, server := loopback(t)
+			client, server := testutil.Pair(t)
 			fd, err := netconn.Detach(server)
 			if err != nil {
 				t.Fatal(err)

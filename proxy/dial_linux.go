@@ -39,7 +39,7 @@ func (p *pair) dial(c choice, to *upstream) bool {
 		unix.Close(fd)
 		return false
 	}
-	if d.WatchOut() != nil {
+	if d.WatchOut(false) != nil {
 		d.Close()
 		return false
 	}

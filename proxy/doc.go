@@ -4,7 +4,9 @@
 // side that does not read holds up the other as it would directly.
 //
 //	h := proxy.New(proxy.Config{Upstreams: []string{"10.0.0.7:6379", "10.0.0.8:6379"}})
-//	log.Fatal(tcp.ListenAndServe(&tcp.Config{Address: ":6379"}, h))
+//	if err := tcp.ListenAndServe(&tcp.Config{Address: ":6379"}, h); err != nil {
+//		log.Fatal(err)
+//	}
 //
 // On Linux both sockets of a pair are on the same event loop (internal/eventloop): an
 // idle pair has two file descriptors and nothing else, no goroutine and no buffer.

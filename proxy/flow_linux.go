@@ -167,7 +167,7 @@ func (e *end) block() {
 	if e.watched {
 		return
 	}
-	if err := e.WatchOut(); err != nil {
+	if err := e.WatchOut(false); err != nil {
 		e.breaks(err)
 		e.eof = true
 		return

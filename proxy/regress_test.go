@@ -42,7 +42,7 @@ func TestBothReset(t *testing.T) {
 		}
 		wg.Wait()
 		for range pairs {
-			s.records.next(t)
+			s.records.Next(t)
 		}
 	})
 }
@@ -58,7 +58,7 @@ func TestFINThenRST(t *testing.T) {
 		closeWrite(t, client)
 		receiveAll(t, upstream, "")
 		netconn.Reset(client)
-		if r := s.records.next(t); r.Reason != handler.Reset || r.By != handler.ByClient {
+		if r := s.records.Next(t); r.Reason != handler.Reset || r.By != handler.ByClient {
 			t.Errorf("by %s, %s; want the client's reset", r.By, r.Reason)
 		}
 		_, err := io.WriteString(upstream, "x")
@@ -109,11 +109,11 @@ func TestPoolWithALongRest(t *testing.T) {
 	waiting := []net.Conn{s.accept(), s.accept()}
 	s.awaitPool(2)
 	s.connect()
-	waitFor(t, func() bool { return s.pool().Hits == 1 })
+	eventually(t, "the pool", func() bool { return s.pool().Hits == 1 })
 	for _, conn := range waiting { // one is the client's
 		conn.Close()
 	}
-	waitFor(t, func() bool { p := s.pool(); return p.Dead == 1 && p.Idle == 2 })
+	eventually(t, "the pool", func() bool { p := s.pool(); return p.Dead == 1 && p.Idle == 2 })
 }
 
 // With reuse, clients find a connection at least as often as without.
@@ -195,7 +195,7 @@ func TestReuseWithoutAServer(t *testing.T) {
 	receive(t, client, "x\n")
 	client.Close()
 	<-done
-	waitFor(t, func() bool { return x.Upstreams()[0].Pool.Idle == 2 })
+	eventually(t, "the pool", func() bool { return x.Upstreams()[0].Pool.Idle == 2 })
 	if err := x.Close(); err != nil {
 		t.Error(err)
 	}
@@ -250,7 +250,7 @@ func TestResetOfAFlooder(t *testing.T) {
 		client, upstream := s.pair()
 		fill(t, client)
 		netconn.Reset(client)
-		if r := s.records.next(t); r.Reason != handler.Reset || r.By != handler.ByClient {
+		if r := s.records.Next(t); r.Reason != handler.Reset || r.By != handler.ByClient {
 			t.Errorf("by %s, %s; want the client's reset", r.By, r.Reason)
 		}
 		if err := writeUntilBroken(upstream); !isReset(err) {
@@ -270,7 +270,7 @@ func TestResetOfAFloodingUpstream(t *testing.T) {
 		fill(t, client)
 		fill(t, upstream)
 		netconn.Reset(upstream)
-		if r := s.records.next(t); r.Reason != handler.Reset || r.By != handler.ByUpstream {
+		if r := s.records.Next(t); r.Reason != handler.Reset || r.By != handler.ByUpstream {
 			t.Errorf("by %s, %s; want the upstream's reset", r.By, r.Reason)
 		}
 		client.SetDeadline(time.Now().Add(patience))
@@ -324,7 +324,7 @@ func TestResetAfterSlowReading(t *testing.T) {
 		if slowest > 10*step {
 			t.Skipf("the machine was busy for %v", slowest)
 		}
-		if r := s.records.next(t); got != r.BytesIn-1 { // the first was read before
+		if r := s.records.Next(t); got != r.BytesIn-1 { // the first was read before
 			t.Errorf("the upstream gets %d of %d bytes", got, r.BytesIn-1)
 		}
 	})
@@ -380,9 +380,9 @@ func TestRandomEnds(t *testing.T) {
 		}
 		wg.Wait()
 		for range links {
-			s.records.next(t)
+			s.records.Next(t)
 		}
-		waitFor(t, func() bool { return s.proxy.Upstreams()[0].Active == 0 })
+		eventually(t, "the pair's end", func() bool { return s.proxy.Upstreams()[0].Active == 0 })
 	})
 }
 

@@ -8,31 +8,14 @@ import (
 	"time"
 
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 )
-
-// loopback is a connection over the loopback interface.
-func loopback(t *testing.T) (client, server net.Conn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	if client, err = net.Dial("tcp", ln.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	if server, err = ln.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close(); server.Close() })
-	return client, server
-}
 
 // A timer that fires while its link is closing does not touch a connection that is
 // back in its pool.
 func TestLateCheck(t *testing.T) {
-	client, server := loopback(t)
-	far, near := loopback(t)
+	client, server := testutil.Pair(t)
+	far, near := testutil.Pair(t)
 	x := New(Config{Upstreams: []string{"127.0.0.1:1"}, IdleTimeout: time.Nanosecond, Pool: PoolConfig{Size: 1, Reuse: true}})
 	r := newRelay(x, server)
 	r.reach(x.upstreams[0])
@@ -66,8 +49,8 @@ func TestUnreadIsNoRest(t *testing.T) {
 		"drain": func(r *relay) { r.draining = true },
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, server := loopback(t)
-			far, near := loopback(t)
+			_, server := testutil.Pair(t)
+			far, near := testutil.Pair(t)
 			x := New(Config{
 				Upstreams:  []string{"127.0.0.1:1"},
 				DrainQuiet: time.Nanosecond,
@@ -117,7 +100,7 @@ func TestStopWithBytesInHand(t *testing.T) {
 	defer ln.Close()
 	x := New(Config{Upstreams: []string{ln.Addr().String()}})
 	defer x.Close()
-	client, server := loopback(t)
+	client, server := testutil.Pair(t)
 	r := newRelay(x, nil)
 	r.client.conn = &stopping{server, func() {
 		r.mu.Lock()

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"wireline/internal/testutil"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -309,7 +310,7 @@ func TestShutdownEndsAPause(t *testing.T) {
 // A process that is out of file descriptors goes on serving who it has, and
 // takes the others in when it has some again.
 func TestOutOfFiles(t *testing.T) {
-	if openFiles(t) == 0 {
+	if testutil.OpenFiles(t) == 0 {
 		t.Skip("no such limit here")
 	}
 	c := startChild(t, childSpec{Server: "wireline", DrainTimeout: patience, MaxFiles: 40})

@@ -10,13 +10,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 )
 
 // A panic in Accept costs that connection only, wherever it comes: the client sees the
 // end, and neither its place nor its descriptor is lost.
 func TestPanicInAccept(t *testing.T) {
-	a := newAuthority(t)
+	a := testutil.NewAuthority(t)
 	for name, test := range map[string]struct {
 		before func(a handler.Accepted)
 		tls    bool
@@ -51,24 +52,24 @@ func TestPanicInAccept(t *testing.T) {
 			before := 0
 			for i := range 21 {
 				if i == 1 { // the server has opened its own
-					eventually(t, "the first end", func() bool { return s.TCP.Stats().Active == 0 })
-					before = openFiles(t)
+					testutil.Eventually(t, "the first end", func() bool { return s.TCP.Stats().Active == 0 })
+					before = testutil.OpenFiles(t)
 				}
-				conn := dial(t, "tcp", s.Addr)
+				conn := testutil.Dial(t, "tcp", s.Addr)
 				if test.tls {
-					conn = tls.Client(conn, a.client("first"))
+					conn = tls.Client(conn, a.Client("first"))
 				}
 				if b, err := io.ReadAll(conn); len(b) > 0 || isTimeout(err) {
 					t.Fatalf("the client reads %q, %v", b, err)
 				}
 				conn.Close()
 			}
-			eventually(t, "the ends", func() bool { return s.TCP.Stats().Active == 0 })
-			eventually(t, "the descriptors", func() bool { return openFiles(t) <= before })
+			testutil.Eventually(t, "the ends", func() bool { return s.TCP.Stats().Active == 0 })
+			testutil.Eventually(t, "the descriptors", func() bool { return testutil.OpenFiles(t) <= before })
 			calm.Store(true)
-			conn := dial(t, "tcp", s.Addr)
+			conn := testutil.Dial(t, "tcp", s.Addr)
 			if test.tls {
-				conn = tls.Client(conn, a.client("first"))
+				conn = tls.Client(conn, a.Client("first"))
 			}
 			exchange(t, conn, "hello\n")
 			if st := s.TCP.Stats(); st.Panics != 21 || st.Accepted != 22 || st.RefusedPerIP != 0 {
@@ -84,7 +85,7 @@ func TestPanicInAccept(t *testing.T) {
 
 // What an Acceptor is told of a connection, in each way that it can come.
 func TestAccepted(t *testing.T) {
-	a := newAuthority(t)
+	a := testutil.NewAuthority(t)
 	secure := tlsFiles(t, a)
 	header := trusting(tcp.ProxyRequired)
 	both := secure
@@ -108,7 +109,7 @@ func TestAccepted(t *testing.T) {
 				cfg := test.cfg
 				cfg.Linger = "7s"
 				srv := &tcp.Server{Config: cfg, Handler: &acceptor{echo(), func(a handler.Accepted) { seen <- a }}}
-				ln := listenTCP(t)
+				ln := testutil.Listen(t, "tcp", "127.0.0.1:0")
 				serve(t.Context(), t, srv, ln)
 				client := dial(t, "tcp", ln.Addr().String())
 				wantLocal, wantRemote := ln.Addr().String(), client.LocalAddr().String()
@@ -116,17 +117,17 @@ func TestAccepted(t *testing.T) {
 					text := formatted(t, 1, from4, to4)
 					if test.late {
 						send(t, client, text[:10])
-						eventually(t, "it is accepted", func() bool { return srv.Stats().Active == 1 })
+						testutil.Eventually(t, "it is accepted", func() bool { return srv.Stats().Active == 1 })
 						text = text[10:]
 					}
 					send(t, client, text)
 					wantLocal, wantRemote = to4.String(), from4.String()
 				}
 				if test.tls {
-					client = tls.Client(client, a.client("first"))
+					client = tls.Client(client, a.Client("first"))
 					go client.(*tls.Conn).Handshake()
 				}
-				got := mustReceive(t, "the connection", seen)
+				got := testutil.Await(t, "the connection", seen)
 				defer got.Done()
 				if fd, ok := -1, false; taken {
 					fd, ok = got.Socket()

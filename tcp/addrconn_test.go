@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -38,7 +39,7 @@ func TestHijackKeepsTheHeadersAddresses(t *testing.T) {
 				t.Cleanup(s.Close)
 				client := dial(t, "tcp", ln.Addr().String())
 				send(t, client, header+"x\n")
-				conn := mustReceive(t, "the connection", hijacked)
+				conn := testutil.Await(t, "the connection", hijacked)
 				defer conn.Close()
 				if want == nil {
 					want = []string{ln.Addr().String(), client.LocalAddr().String()}

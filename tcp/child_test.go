@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"wireline/internal/testutil"
 	"wireline/tcp"
 )
 
@@ -246,6 +247,6 @@ func (c *child) signal(sig os.Signal) {
 // exitCode waits for the child's end.
 func (c *child) exitCode() int {
 	c.t.Helper()
-	mustReceive(c.t, "the child's end", c.exited)
+	testutil.Await(c.t, "the child's end", c.exited)
 	return c.cmd.ProcessState.ExitCode()
 }

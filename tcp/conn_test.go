@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/nettest"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -45,9 +46,9 @@ var forms = []form{
 		}
 	}, true},
 	{"TLS", func(t *testing.T) (tcp.Config, func(net.Conn) net.Conn) {
-		a := newAuthority(t)
+		a := testutil.NewAuthority(t)
 		return tlsFiles(t, a), func(conn net.Conn) net.Conn {
-			secure := tls.Client(conn, a.client("first"))
+			secure := tls.Client(conn, a.Client("first"))
 			if err := secure.Handshake(); err != nil {
 				t.Error(err)
 			}
@@ -93,7 +94,7 @@ func (h rawContext) Close() error { return nil }
 // pipe returns both ends of a new connection.
 func (h *handed) pipe() (client, server net.Conn) {
 	client = h.begin(h.Dial())
-	return client, mustReceive(h.t, "the connection", h.conns)
+	return client, testutil.Await(h.t, "the connection", h.conns)
 }
 
 // What handlers get is a net.Conn in every respect.

@@ -1,9 +1,12 @@
 // Package tcp owns the listener: it accepts connections, bounds how many are
 // admitted, gives them to a handler.Handler and stops in good order.
 //
-// ListenAndServe is a whole program's life, with its signals:
+// ListenAndServe is a whole program's life, with its signals. It returns nil after a clean
+// stop:
 //
-//	err := tcp.ListenAndServe(&tcp.Config{Address: ":8000"}, h)
+//	if err := tcp.ListenAndServe(&tcp.Config{Address: ":8000"}, h); err != nil {
+//		log.Fatal(err)
+//	}
 //
 // Server is the same for those who have a listener, or a life-cycle, of their
 // own. Its words are those of net/http.Server:

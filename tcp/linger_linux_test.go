@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 )
 
@@ -50,7 +51,7 @@ func TestServerLinger(t *testing.T) {
 					ln := listen(&cfg)
 					serve(t.Context(), t, &tcp.Server{Config: cfg, Handler: h}, ln)
 					send(t, dial(t, "tcp", ln.Addr().String()), "x\n")
-					if seconds := mustReceive(t, "a connection", got); seconds != want {
+					if seconds := testutil.Await(t, "a connection", got); seconds != want {
 						t.Errorf("%T: SO_LINGER is %d, want %d", h, seconds, want)
 					}
 				}
@@ -92,7 +93,7 @@ func TestListenersLingerComesFirst(t *testing.T) {
 	h := raw(func(conn net.Conn) { got <- lingerOf(t, conn) })
 	serve(t.Context(), t, &tcp.Server{Config: tcp.Config{Linger: "reset"}, Handler: h}, ln)
 	dial(t, "tcp", ln.Addr().String())
-	if seconds := mustReceive(t, "a connection", got); seconds != 7 {
+	if seconds := testutil.Await(t, "a connection", got); seconds != 7 {
 		t.Errorf("SO_LINGER is %d, want 7", seconds)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/lib/field"
 	"wireline/tcp"
 )
@@ -175,9 +176,9 @@ func TestSocketOptions(t *testing.T) {
 				serve(t.Context(), t, srv, ln)
 				client := dial(t, "tcp", ln.Addr().String())
 				send(t, client, "x")
-				expect(what, mustReceive(t, "a connection", seen), test.accepted)
+				expect(what, testutil.Await(t, "a connection", seen), test.accepted)
 				if what == "socket" {
-					expect("connection made of it", mustReceive(t, "a connection", seen), test.accepted)
+					expect("connection made of it", testutil.Await(t, "a connection", seen), test.accepted)
 				}
 				client.Close()
 				expect("listener, served", optionsIn(t, ln, test.listener), test.listener)
@@ -202,7 +203,7 @@ func TestHijackKeepsSocketOptions(t *testing.T) {
 	}}
 	s := start(t, tcp.Config{Nagle: true, Linger: "7s", KeepAlive: tcp.KeepAlive{Idle: 41 * time.Second, Count: 2}}, h)
 	send(t, dial(t, "tcp", s.Addr), "x\n")
-	if diff := cmp.Diff(want, mustReceive(t, "a connection", got)); diff != "" {
+	if diff := cmp.Diff(want, testutil.Await(t, "a connection", got)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
@@ -378,7 +379,7 @@ func TestDeferAccept(t *testing.T) {
 		t.Error("accepted before it has sent anything")
 	}
 	send(t, conn, "x\n")
-	mustReceive(t, "the client", accepted)
+	testutil.Await(t, "the client", accepted)
 	receive(t, conn, "x\n")
 }
 

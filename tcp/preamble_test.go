@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -26,7 +27,7 @@ type opening struct {
 
 func openings(t *testing.T) []opening {
 	t.Helper()
-	a := newAuthority(t)
+	a := testutil.NewAuthority(t)
 	required := trusting(tcp.ProxyRequired)
 	required.ProxyProtocolTrusted = []string{"0.0.0.0/0", "::/0"} // in memory clients are 192.0.2.0/24 or the like
 	both := tlsFiles(t, a)
@@ -35,7 +36,7 @@ func openings(t *testing.T) []opening {
 		io.WriteString(conn, formatted(t, 1, from4, to4))
 		return conn
 	}
-	client, now := a.client("first"), time.Now()
+	client, now := a.Client("first"), time.Now()
 	client.Time = func() time.Time { return now } // a bubble's is long before the certificate's
 	secure := func(conn net.Conn) net.Conn { return tls.Client(conn, client) }
 	return []opening{
@@ -227,7 +228,7 @@ func stopInPreamble(t *testing.T, o opening, queued bool) (served bool, late tim
 	}
 	served = true
 	for range many {
-		if text := mustReceive(t, "the client's end", got); text != `"welcome\n", <nil>` {
+		if text := testutil.Await(t, "the client's end", got); text != `"welcome\n", <nil>` {
 			served = false
 			t.Logf("a client got %s", text)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -282,7 +283,7 @@ func TestBadProxyHeader(t *testing.T) {
 func TestManyBadProxyHeaders(t *testing.T) {
 	s := start(t, trusting(tcp.ProxyRequired), whoami())
 	many := 10_000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || testutil.RaceEnabled {
 		many = 1000
 	}
 	for i := range many {
@@ -397,7 +398,7 @@ func TestProxyHeaderForPlainHandlers(t *testing.T) {
 	client := dial(t, "tcp", s.Addr)
 	send(t, client, formatted(t, 1, from4, to4)+"hello")
 	receive(t, client, "hello")
-	conn := mustReceive(t, "the connection", seen)
+	conn := testutil.Await(t, "the connection", seen)
 	if diff := cmp.Diff([]string{conn.LocalAddr().String(), conn.RemoteAddr().String()}, []string{to4.String(), from4.String()}); diff != "" {
 		t.Error(diff)
 	}

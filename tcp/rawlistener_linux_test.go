@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 )
 
@@ -131,7 +132,7 @@ func TestRawSocketsAreAsNetMakesThem(t *testing.T) {
 			}}}
 			result := serve(t.Context(), t, srv, ln)
 			for _, which := range []string{"that waited", "that comes then"} {
-				if got := mustReceive(t, "the socket", found); got != want {
+				if got := testutil.Await(t, "the socket", found); got != want {
 					t.Errorf("one %s has the options %+v, want %+v", which, got, want)
 				}
 				if which == "that waited" {
@@ -168,7 +169,7 @@ func TestAcceptedAddresses(t *testing.T) {
 				address = net.JoinHostPort(test.dial, port)
 			}
 			conn := dial(t, test.network, address)
-			a := mustReceive(t, "the connection", all)
+			a := testutil.Await(t, "the connection", all)
 			if got, want := a.LocalAddr(), ln.Addr(); got.String() != want.String() || got.Network() != want.Network() {
 				t.Errorf("LocalAddr is %v, want the listener's %v", got, want)
 			}
@@ -225,7 +226,7 @@ func TestConnOfASocket(t *testing.T) {
 				for range clients {
 					conn := dial(t, network, ln.Addr().String())
 					exchange(t, conn, "hello\n")
-					if got := mustReceive(t, "the connection", types); got != network+" "+network {
+					if got := testutil.Await(t, "the connection", types); got != network+" "+network {
 						t.Errorf("its addresses are of %s", got)
 					}
 					conn.Close()
@@ -457,7 +458,7 @@ func TestStopWhileClientsCome(t *testing.T) {
 
 // The descriptors of a server that was stopped are free, whatever its clients did.
 func TestRawDescriptors(t *testing.T) {
-	before := openFiles(t)
+	before := testutil.OpenFiles(t)
 	for _, network := range []string{"tcp", "unix"} {
 		var j journal
 		ln := listening(t, network, "127.0.0.1:0", true)
@@ -473,5 +474,5 @@ func TestRawDescriptors(t *testing.T) {
 		shutdown(t, srv)
 		result()
 	}
-	eventually(t, "the descriptors", func() bool { return openFiles(t) <= before })
+	eventually(t, "the descriptors", func() bool { return testutil.OpenFiles(t) <= before })
 }

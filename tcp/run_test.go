@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/lib/field"
 	"wireline/lib/frame"
 	"wireline/tcp"
@@ -193,7 +194,7 @@ func TestIgnoredHangup(t *testing.T) {
 }
 
 func TestUnixSocketOfAProcess(t *testing.T) {
-	path := socketPath(t)
+	path := testutil.SocketPath(t)
 	spec := childSpec{Server: "wireline", Network: "unix", Address: path}
 	killed := startChild(t, spec)
 	exchange(t, killed.dial(), "a\n")

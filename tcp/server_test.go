@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -204,12 +205,12 @@ func TestCloseResets(t *testing.T) {
 	idle, busy := dial(t, "tcp", s.Addr), dial(t, "tcp", s.Addr)
 	exchange(t, idle, "a\n")
 	send(t, busy, "hold\n")
-	mustReceive(t, "the line", g.holding)
+	testutil.Await(t, "the line", g.holding)
 	closed := make(chan error, 1)
 	go func() { closed <- s.TCP.Close() }()
 	receiveReset(t, busy)
 	g.open()
-	if err := mustReceive(t, "the end of Close", closed); err != nil {
+	if err := testutil.Await(t, "the end of Close", closed); err != nil {
 		t.Errorf("close: %v", err)
 	}
 	// The idle one had its FIN, or its reset, whichever was first.

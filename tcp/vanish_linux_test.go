@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 )
 
@@ -170,7 +171,7 @@ func (n *namespaces) loseClient(t *testing.T, cfg tcp.Config, goroutine, pushes 
 	n.vanish(conn)
 	began := time.Now()
 	if pushes {
-		mustReceive(t, "the client", clients).WriteFrame([]byte("are you there?"))
+		testutil.Await(t, "the client", clients).WriteFrame([]byte("are you there?"))
 	}
 	select {
 	case r := <-records:

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"wireline/internal/testutil"
 	"wireline/tcptest"
 )
 
@@ -366,32 +367,14 @@ func playInMemory(t *testing.T, transcript []string) (got, errs []string) {
 // segment that is on its way to the other end has come there.
 func playOverLoopback(t *testing.T, transcript []string) (got, errs []string) {
 	for _, pause := range []time.Duration{5, 50, 500} {
-		a, b := loopback(t)
+		a, b := testutil.Pair(t)
 		settle := func() { time.Sleep(pause * time.Millisecond) }
-		got, errs = play(a, b, settle, transcript)
+		got, errs = play(a.(*net.TCPConn), b.(*net.TCPConn), settle, transcript)
 		if cmp.Equal(transcript, got) {
 			break
 		}
 	}
 	return got, errs
-}
-
-func loopback(t *testing.T) (a, b *net.TCPConn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client.(*net.TCPConn), server.(*net.TCPConn)
 }
 
 // lines takes a transcript apart.

@@ -66,9 +66,11 @@ type Conn interface {
 	SetTimer(due int64)
 
 	// WatchOut arranges for Writable to be called when more can be sent. It is called
-	// once, after the first Write that could not take everything, and holds for all
-	// later ones.
-	WatchOut() error
+	// after each Write that could not take everything. returning tells that the caller
+	// is the serving goroutine and about to return from Ready: where a write has to
+	// wait, that goroutine carries it out then, which saves another one. Otherwise the
+	// write is carried out at once, also while Ready runs and waits for it.
+	WatchOut(returning bool) error
 
 	// Read reads what has arrived, without waiting. p is not empty. drained tells that
 	// nothing is left to be read for now, so that the next input is a new event; with

@@ -1,7 +1,6 @@
 package eventloop
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -12,9 +11,6 @@ import (
 
 	"wireline/lib/sync/wait"
 )
-
-// ErrClosed is what Add returns after Stop.
-var ErrClosed = errors.New("eventloop: closed")
 
 // Group is a set of loops, with goroutines of their own, that share what is
 // learnt about their handlers. Make one with New; end it with Stop.
@@ -79,7 +75,8 @@ func (g *Group) add(l *loop, s *Socket, fd int, h Handler) error {
 		l.leave()
 		return ErrClosed
 	}
-	s.fd, s.handler, s.loop = int32(fd), h, l
+	s.fd.Store(int32(fd) | kindOf(fd))
+	s.handler, s.loop = h, l
 	s.state.Store(running)
 	if !g.table.set(fd, s) {
 		l.leave()

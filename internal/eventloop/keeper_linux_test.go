@@ -3,6 +3,8 @@ package eventloop_test
 import (
 	"testing"
 	"time"
+
+	"wireline/internal/testutil"
 )
 
 // While nothing happens, nothing wakes the process.
@@ -61,13 +63,13 @@ func TestKeeperWakesForATimer(t *testing.T) {
 				eventually(t, "the keeper waits for the timer", func() bool {
 					return g.Keeper() == "once" || g.Now() > due
 				})
-				if at := await(t, "the timer", fired); at < due {
+				if at := testutil.Await(t, "the timer", fired); at < due {
 					t.Errorf("it fires %v early", time.Duration(due-at))
 				}
 			}
 			// It also looks after the loop again.
 			m.send("w")
-			await(t, "a Ready that blocks", s.began)
+			testutil.Await(t, "a Ready that blocks", s.began)
 			other.ping("a")
 			close(s.gate)
 			m.receive("w")
@@ -86,5 +88,5 @@ func TestKeeperWakesForAnEarlierTimer(t *testing.T) {
 	m.SetTimer(g.Now() + int64(time.Hour))
 	eventually(t, "the keeper waits for the timer", func() bool { return g.Keeper() == "once" })
 	other.SetTimer(g.Now() + int64(30*time.Millisecond))
-	await(t, "the earlier timer", fired)
+	testutil.Await(t, "the earlier timer", fired)
 }

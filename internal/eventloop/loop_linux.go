@@ -105,8 +105,9 @@ func (l *loop) close() {
 }
 
 func (l *loop) control(op int, s *Socket, mask uint32) error {
-	e := unix.EpollEvent{Events: mask, Fd: s.fd}
-	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(l.epoll), uintptr(op), uintptr(s.fd), uintptr(unsafe.Pointer(&e)), 0, 0)
+	fd := s.FD()
+	e := unix.EpollEvent{Events: mask, Fd: int32(fd)}
+	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(l.epoll), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(&e)), 0, 0)
 	if errno != 0 {
 		return os.NewSyscallError("epoll_ctl", errno)
 	}

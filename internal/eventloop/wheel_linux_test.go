@@ -57,7 +57,7 @@ type bothWheels struct {
 func newBothWheels(t testing.TB, sockets int) *bothWheels {
 	b := &bothWheels{t: t, model: wheelModel{ends: make(map[*Socket]int64)}}
 	for i := range sockets {
-		b.sockets = append(b.sockets, &Socket{fd: int32(i)})
+		b.sockets = append(b.sockets, numbered(i))
 	}
 	return b
 }
@@ -94,7 +94,7 @@ func (b *bothWheels) checkNext() {
 
 func numbers(sockets []*Socket) (list []int) {
 	for _, s := range sockets {
-		list = append(list, int(s.fd))
+		list = append(list, s.FD())
 	}
 	slices.Sort(list)
 	return list

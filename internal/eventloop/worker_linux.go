@@ -2,30 +2,15 @@ package eventloop
 
 import "go.uber.org/atomic"
 
-// Worker is a goroutine that calls Ready: the owner of a loop, or one with a
-// single socket.
-type Worker struct {
-	// Local is for what handlers keep from one call to the next, such as a
-	// buffer. It is used by the goroutine that Ready is called in only.
-	Local any
-
-	inLoop bool
-	now    int64 // of the last look at the kernel's events
-
-	// Of a worker that keeps its socket.
+// keeping is what a Worker has that keeps its socket: it waits for the next event,
+// rather than end.
+type keeping struct {
 	socket *Socket
 	wake   chan bool     // the next event is there; false to end
 	turns  atomic.Uint32 // calls of Ready
 	swept  uint32        // turns at the keeper's last look
 	ended  bool          // the keeper has ended it; of the keeper
 }
-
-// InLoop reports whether the worker owns a loop, so that others wait while Ready
-// runs. It may lose the loop at any time; see Handler.Slow.
-func (w *Worker) InLoop() bool { return w.inLoop }
-
-// Now returns when the turn began, by Group.Now, for a worker that owns a loop.
-func (w *Worker) Now() int64 { return w.now }
 
 // spawn serves s, which the caller has claimed, in a goroutine of its own.
 func (g *Group) spawn(s *Socket, ev Event) {

@@ -10,25 +10,14 @@ import (
 	"time"
 
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/tcptest"
 )
 
-// pair is a connection over the loopback interface.
-func pair(t *testing.T, network, address string) (client, server net.Conn) {
+// pair is a connection over the loopback interface, with deadlines.
+func pair(t *testing.T) (client, server net.Conn) {
 	t.Helper()
-	ln, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	client, err = net.Dial(network, ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if server, err = ln.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close(); server.Close() })
+	client, server = testutil.Pair(t)
 	client.SetDeadline(time.Now().Add(10 * time.Second))
 	server.SetDeadline(time.Now().Add(10 * time.Second))
 	return client, server
@@ -50,7 +39,7 @@ func TestReset(t *testing.T) {
 		"under TLS":     func(c net.Conn) net.Conn { return tls.Server(c, &tls.Config{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			client, server := pair(t, "tcp", "127.0.0.1:0")
+			client, server := pair(t)
 			if err := netconn.Reset(wrap(server)); err != nil {
 				t.Errorf("Reset: %v", err)
 			}
@@ -62,7 +51,7 @@ func TestReset(t *testing.T) {
 }
 
 func TestResetWhereThereIsNone(t *testing.T) {
-	client, server := pair(t, "tcp", "127.0.0.1:0")
+	client, server := pair(t)
 	netconn.Reset(sealed{server})
 	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("the peer reads %v, want the end", err)
@@ -70,7 +59,7 @@ func TestResetWhereThereIsNone(t *testing.T) {
 }
 
 func TestCloseWrite(t *testing.T) {
-	client, server := pair(t, "tcp", "127.0.0.1:0")
+	client, server := pair(t)
 	if err := netconn.CloseWrite(server); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +82,7 @@ func TestBroken(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("nothing tells")
 	}
-	client, server := pair(t, "tcp", "127.0.0.1:0")
+	client, server := pair(t)
 	client.Write([]byte("x"))
 	netconn.CloseWrite(client)
 	if err := netconn.Broken(server); err != nil {
@@ -123,7 +112,7 @@ func TestBroken(t *testing.T) {
 // What was written before arrives, although the peer reads it later.
 func TestResetWhenSent(t *testing.T) {
 	for range 20 {
-		client, server := pair(t, "tcp", "127.0.0.1:0")
+		client, server := pair(t)
 		text := make([]byte, 200<<10)
 		go func() {
 			server.Write(text)
@@ -141,7 +130,7 @@ func TestResetWhenSentToASlowReader(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("what is sent cannot be told")
 	}
-	client, server := pair(t, "tcp", "127.0.0.1:0")
+	client, server := pair(t)
 	server.SetWriteDeadline(time.Now().Add(time.Second))
 	var sent int64
 	for text := make([]byte, 64<<10); ; {
@@ -167,7 +156,7 @@ func TestResetWhenSentToASlowReader(t *testing.T) {
 
 // A peer that does not read is not waited for.
 func TestResetWhenSentEnds(t *testing.T) {
-	client, server := pair(t, "tcp", "127.0.0.1:0")
+	client, server := pair(t)
 	server.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 	for {
 		if _, err := server.Write(make([]byte, 1<<20)); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"wireline/internal/testutil"
 	"wireline/lib/frame"
 )
 
@@ -143,7 +144,7 @@ func TestAppendToNothing(t *testing.T) {
 
 // The frames of a stream cost no memory of their own, nor do those written.
 func TestNoAllocations(t *testing.T) {
-	if raceEnabled {
+	if testutil.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	for _, test := range codecs {

@@ -1,0 +1,113 @@
+package outq_test
+
+import (
+	"bytes"
+	"testing"
+
+	"wireline/internal/outq"
+)
+
+// A queue gives out what went in, in order, in whatever pieces it is asked for and
+// whatever way it came.
+func FuzzQueue(f *testing.F) {
+	f.Add([]byte{0, 10, 1, 4, 2, 0, 3, 20, 1, 255, 4, 0, 5, 0})
+	f.Add([]byte{3, 200, 0, 3, 3, 9, 1, 1, 1, 1, 1, 1, 2, 2, 2})
+	f.Fuzz(func(t *testing.T, steps []byte) {
+		var q outq.Queue
+		var in, out []byte // since Reset
+		marked := 0
+		next := byte(0)
+		make := func(n byte) []byte {
+			p := bytes.Repeat([]byte{0}, int(n))
+			for i := range p {
+				next++
+				p[i] = next
+			}
+			return p
+		}
+		for ; len(steps) >= 2; steps = steps[2:] {
+			n := steps[1]
+			switch steps[0] % 6 {
+			case 0:
+				p := make(n)
+				in = append(in, p...)
+				q.Add(p)
+				clear(p) // the queue has a copy
+			case 1:
+				head := q.Head()
+				k := min(int(n), len(head))
+				out = append(out, head[:k]...)
+				if again := q.Head(); !bytes.Equal(again, head) {
+					t.Fatal("Head changes by itself")
+				}
+				q.Take(k)
+			case 2:
+				p := make(n)
+				in = append(in, p...)
+				if got := q.Grown(append(q.Tail(), p...)); got != len(p) {
+					t.Fatalf("Grown by %d bytes, want %d", got, len(p))
+				}
+			case 3:
+				p, tail := make(n), make(n/3)
+				if !q.Single() {
+					q.Add(p)
+					q.Add(tail)
+					in = append(append(in, p...), tail...)
+					break
+				}
+				head := q.Head()
+				whole := bytes.Join([][]byte{head, p, tail}, nil)
+				k := len(whole) * int(n) / 255
+				out = append(out, whole[:k]...)
+				in = append(append(in, p...), tail...)
+				q.Through(k, p, tail)
+				clear(p)
+				clear(tail)
+			case 4:
+				q.Mark()
+				marked = len(in)
+			case 5:
+				q.Reset()
+				in, out, marked = nil, nil, 0
+			}
+			if !bytes.HasPrefix(in, out) {
+				t.Fatalf("in %v, out %v", in, out)
+			}
+			if q.Size() != len(in)-len(out) || q.Added() != int64(len(in)) || q.Sent() != int64(len(out)) {
+				t.Fatalf("size %d, added %d, sent %d; want %d in, %d out", q.Size(), q.Added(), q.Sent(), len(in), len(out))
+			}
+			if q.Marked() != (len(out) >= marked) {
+				t.Fatalf("marked %t with %d of %d out", q.Marked(), len(out), marked)
+			}
+			if head := q.Head(); (len(head) == 0) != (q.Size() == 0) || !bytes.HasPrefix(in[len(out):], head) {
+				t.Fatalf("head %v of %v", head, in[len(out):])
+			}
+		}
+	})
+}
+
+// Reset keeps a buffer of ordinary size, so that a pool of queues is of use, and drops a
+// large one.
+func TestResetKeepsSmallBuffers(t *testing.T) {
+	for _, c := range []struct{ size, keeps int }{{1000, 1000}, {1 << 20, 0}} {
+		var q outq.Queue
+		q.Add(make([]byte, c.size))
+		q.Head()
+		q.Reset()
+		q.Head() // swaps the two
+		if got := cap(q.Tail()); got < c.keeps || c.keeps == 0 && got != 0 {
+			t.Errorf("after %d bytes a buffer of %d is kept", c.size, got)
+		}
+	}
+}
+
+func BenchmarkAddAndTake(b *testing.B) {
+	var q outq.Queue
+	p := make([]byte, 64)
+	b.ReportAllocs()
+	b.SetBytes(64)
+	for b.Loop() {
+		q.Add(p)
+		q.Take(len(q.Head()))
+	}
+}

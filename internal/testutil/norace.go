@@ -1,0 +1,10 @@
+//go:build !race
+
+package testutil
+
+// RaceEnabled reports whether the race detector is on. It is slow, allocates, and takes memory
+// of its own.
+const RaceEnabled = false
+
+// RaceFactor is how much longer things take under the race detector.
+const RaceFactor = 1
