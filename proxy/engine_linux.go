@@ -36,7 +36,7 @@ func (x *Proxy) acceptSocket(a handler.Accepted) bool {
 		netconn.RawClose(fd)
 		return true
 	}
-	if seconds, ok := a.CloseMode().Linger(); ok && seconds > 0 {
+	if a.CloseMode().Limit() > 0 {
 		// close(2) would hold up the loop; see netconn.CloseWithin.
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, new(unix.Linger))
 	}

@@ -138,7 +138,7 @@ func (x *Proxy) acceptConn(a handler.Accepted) {
 		a.Done()
 		return
 	}
-	if seconds, ok := a.CloseMode().Linger(); ok && seconds > 0 {
+	if a.CloseMode().Limit() > 0 {
 		netconn.SetLinger(conn, -1) // close(2) would wait
 	}
 	r := newRelay(x, conn)

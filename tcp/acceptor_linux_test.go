@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -87,7 +88,7 @@ func TestPanicInAccept(t *testing.T) {
 func TestAccepted(t *testing.T) {
 	a := testutil.NewAuthority(t)
 	secure := tlsFiles(t, a)
-	header := trusting(tcp.ProxyRequired)
+	header := trusting(tcp.ProxyProtocolRequired)
 	both := secure
 	both.ProxyProtocol, both.ProxyProtocolTrusted = header.ProxyProtocol, header.ProxyProtocolTrusted
 	for name, test := range map[string]struct {
@@ -107,7 +108,7 @@ func TestAccepted(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				seen := make(chan handler.Accepted, 1)
 				cfg := test.cfg
-				cfg.Linger = "7s"
+				cfg.Linger = handler.CloseWithin(7 * time.Second)
 				srv := &tcp.Server{Config: cfg, Handler: &acceptor{echo(), func(a handler.Accepted) { seen <- a }}}
 				ln := testutil.Listen(t, "tcp", "127.0.0.1:0")
 				serve(t.Context(), t, srv, ln)
@@ -157,7 +158,7 @@ func TestAccepted(t *testing.T) {
 				if state := tcp.TLSState(got.Context()); test.tls != (state != nil) || state != nil && !state.HandshakeComplete {
 					t.Errorf("the context has the TLS state %v", state)
 				}
-				if got.CloseMode() != handler.CloseBounded(7e9) {
+				if got.CloseMode() != cfg.Linger {
 					t.Errorf("the mode is %v", got.CloseMode())
 				}
 				if !test.tls {

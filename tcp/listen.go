@@ -23,10 +23,10 @@ func Listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Backlog > 0 {
-		if err := changeBacklog(ln, cfg.Backlog); err != nil {
+	if cfg.Socket.Backlog > 0 {
+		if err := changeBacklog(ln, cfg.Socket.Backlog); err != nil {
 			ln.Close()
-			return nil, fmt.Errorf("tcp: listen %s: tcp.backlog %d: %w", ln.Addr(), cfg.Backlog, err)
+			return nil, fmt.Errorf("tcp: listen %s: tcp.backlog %d: %w", ln.Addr(), cfg.Socket.Backlog, err)
 		}
 	}
 	return ln, nil
@@ -41,7 +41,7 @@ func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 			return err
 		},
 		KeepAlive:       -1, // else package net's own, where the one below is off
-		KeepAliveConfig: cfg.keepAliveOf(),
+		KeepAliveConfig: cfg.netKeepAlive(),
 	}
 	// Go's default is a listener for multipath TCP where the system has it. It
 	// refuses some of TCP's socket options, the filter of blockSYN among them
@@ -53,7 +53,7 @@ func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	}
 	ln, err := lc.Listen(ctx, network, address)
 	if tcp, ok := ln.(*net.TCPListener); ok && cfg.wantsListener() {
-		return &tunedListener{tcp, cfg.Nagle, cfg.closeMode()}, err
+		return &tunedListener{tcp, !cfg.Socket.NoDelay.On(), cfg.Linger}, err
 	}
 	return ln, err
 }
