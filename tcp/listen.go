@@ -19,6 +19,11 @@ func Listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("tcp: %w", err)
 	}
+	return listenAs(ctx, cfg)
+}
+
+// listenAs is Listen for a configuration that is valid.
+func listenAs(ctx context.Context, cfg *Config) (net.Listener, error) {
 	ln, err := listen(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -53,10 +53,6 @@ func (c *Config) headerPolicy() headerPolicy {
 	return p
 }
 
-func (p *headerPolicy) known() bool {
-	return p.mode == ProxyProtocolOff || p.mode == ProxyProtocolOptional || p.mode == ProxyProtocolRequired
-}
-
 // validateProxyProtocol adds what is wrong with the settings to e.
 func (c *Config) validateProxyProtocol(e *field.Errors) {
 	switch c.ProxyProtocol {

@@ -148,10 +148,6 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 		return s.TLSConfig, nil
 	}
 	c := &s.Config.TLS
-	var e field.Errors
-	if c.check(&e); e.Err() != nil {
-		return nil, fmt.Errorf("tcp: %w", e.Err())
-	}
 	if !c.enabled() {
 		return nil, nil
 	}
