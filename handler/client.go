@@ -15,10 +15,10 @@ var (
 	// with what ended it if that was an error.
 	ErrClosed = errors.New("handler: client closed")
 
-	// ErrClose, returned by a frame function, closes the client in good
+	// ErrQuit, returned by a frame function, closes the client in good
 	// order: what was written is sent, then a FIN. It is no error in the
 	// record.
-	ErrClose = errors.New("handler: close this client")
+	ErrQuit = errors.New("handler: close this client")
 )
 
 // Client is one connection as a frame handler sees it. It hides how the connection is
@@ -138,7 +138,7 @@ func (c *Client) Busy() bool {
 // further frame is begun, what is written is sent, then comes a FIN; CloseWith has
 // other ways. It returns nil.
 func (c *Client) Close() error {
-	c.end(ByServer, Closed, nil)
+	c.end(ByServer, ReasonClosed, nil)
 	c.wake()
 	return nil
 }
@@ -148,10 +148,10 @@ func (c *Client) Close() error {
 // is about to be closed in another way. The others change nothing if the client has its
 // end already. It returns nil, at once.
 func (c *Client) CloseWith(mode CloseMode) error {
-	end := &ending{by: ByServer, reason: Closed, mode: mode, asked: true}
+	end := &ending{by: ByServer, reason: ReasonClosed, mode: mode, asked: true}
 	c.ending.CompareAndSwap(nil, end)
 	if mode == CloseReset {
-		c.abort(ByServer, Closed, nil)
+		c.abort(ByServer, ReasonClosed, nil)
 	} else {
 		c.wake()
 	}
@@ -205,6 +205,6 @@ func (m *clientMember) Cut() bool {
 	if !m.endCut() {
 		return false
 	}
-	(*Client)(m).abort(ByServer, Cut, nil)
+	(*Client)(m).abort(ByServer, ReasonCut, nil)
 	return true
 }
