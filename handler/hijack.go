@@ -22,6 +22,9 @@ var ErrHijacked = errors.New("handler: connection hijacked")
 // Hijack may be called from Serve and OnOpen only. The Client is of no more use
 // then but for Value and Record; Serve is not called again, OnClose is, when
 // the function that called Hijack has returned.
+//
+// A Handler of the user's own that wraps a Frames must be an Acceptor for this, and pass
+// Accept on. With Handle alone, the server closes the connection when Handle returns.
 func (c *Client) Hijack() (conn net.Conn, buffered []byte, err error) {
 	conn, err = c.accepted.Conn()
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 	"wireline/tcptest"
 )
 
-// What a handler takes over has the addresses that were announced, however it was held,
+// What a handler takes over has the addresses that a header has named, however it was held,
 // and the methods of the connection underneath.
-func TestHijackKeepsAnnouncedAddresses(t *testing.T) {
+func TestHijackKeepsTheHeadersAddresses(t *testing.T) {
 	for name, listen := range map[string]func(net.Listener) net.Listener{
 		"loop":      func(ln net.Listener) net.Listener { return ln },
 		"goroutine": func(ln net.Listener) net.Listener { return hide{ln} },
@@ -33,7 +33,7 @@ func TestHijackKeepsAnnouncedAddresses(t *testing.T) {
 					}
 					return err
 				}})
-				s.TCP.Config = announcing(tcp.ProxyRequired)
+				s.TCP.Config = trusting(tcp.ProxyRequired)
 				ln := listenTCP(t)
 				s.Serve(listen(ln))
 				t.Cleanup(s.Close)

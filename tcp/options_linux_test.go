@@ -303,7 +303,7 @@ func TestOptionsOverTheSystemsLimits(t *testing.T) {
 // A header is peeked at in the kernel's buffer, so all of the longest one must fit there,
 // however it arrives.
 func TestReceiveBufferTakesProxyHeaders(t *testing.T) {
-	cfg := announcing(tcp.ProxyRequired)
+	cfg := trusting(tcp.ProxyRequired)
 	cfg.Address = "127.0.0.1:0"
 	cfg.ReceiveBuffer = 8<<10 - 1
 	want := "ReceiveBuffer 8191: must be 8192 at least with the PROXY protocol"

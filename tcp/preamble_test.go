@@ -28,7 +28,7 @@ type opening struct {
 func openings(t *testing.T) []opening {
 	t.Helper()
 	a := testutil.NewAuthority(t)
-	required := announcing(tcp.ProxyRequired)
+	required := trusting(tcp.ProxyRequired)
 	required.ProxyProtocolTrusted = []string{"0.0.0.0/0", "::/0"} // in memory clients are 192.0.2.0/24 or the like
 	both := tlsFiles(t, a)
 	both.ProxyProtocol, both.ProxyProtocolTrusted = required.ProxyProtocol, required.ProxyProtocolTrusted
@@ -74,7 +74,7 @@ func inMemory(t *testing.T, test func(t *testing.T, o opening, s *tcptest.Server
 
 // A client that had come before the stop, and is about to send its header or to shake
 // hands, is served as any other who came then.
-func TestShutdownServesWhoIsGreeting(t *testing.T) {
+func TestShutdownServesPreambles(t *testing.T) {
 	inMemory(t, func(t *testing.T, o opening, s *tcptest.Server) {
 		conn := s.Dial()
 		defer conn.Close()
@@ -97,7 +97,7 @@ func TestShutdownServesWhoIsGreeting(t *testing.T) {
 }
 
 // One that says nothing is waited for a moment, once for all of them.
-func TestShutdownEndsWhoIsSilent(t *testing.T) {
+func TestShutdownEndsSilentPreambles(t *testing.T) {
 	inMemory(t, func(t *testing.T, o opening, s *tcptest.Server) {
 		for range 5 {
 			conn := s.Dial()
@@ -117,7 +117,7 @@ func TestShutdownEndsWhoIsSilent(t *testing.T) {
 }
 
 // The moment for those is within the time that the drain has.
-func TestShutdownWhileGreetingIsBounded(t *testing.T) {
+func TestShutdownBoundsPreambles(t *testing.T) {
 	for _, bound := range []time.Duration{0, 50 * time.Millisecond} {
 		inMemory(t, func(t *testing.T, o opening, s *tcptest.Server) {
 			conn := s.Dial()
@@ -135,8 +135,8 @@ func TestShutdownWhileGreetingIsBounded(t *testing.T) {
 	}
 }
 
-// Where nobody is greeting there is no such moment.
-func TestShutdownWithoutGreetings(t *testing.T) {
+// Without a preamble in progress there is no such moment.
+func TestShutdownWithoutPreambles(t *testing.T) {
 	took := func(cfg tcp.Config, begin func(net.Conn) net.Conn) (took time.Duration) {
 		synctest.Test(t, func(t *testing.T) {
 			s := tcptest.NewUnstartedServer(greeting())
@@ -166,13 +166,13 @@ func TestShutdownWithoutGreetings(t *testing.T) {
 
 // The same over sockets, with the event loop, and for clients that are still in the
 // kernel's queue when the server stops.
-func TestShutdownServesWhoIsGreetingOverSockets(t *testing.T) {
+func TestShutdownServesPreamblesOverSockets(t *testing.T) {
 	for _, o := range openings(t) {
 		for _, queued := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s queued %v", o.name, queued), func(t *testing.T) {
 				// What the clients have for that is no long time, and the machine may be busy.
 				for range 20 {
-					served, late := stopWhileGreeting(t, o, queued)
+					served, late := stopInPreamble(t, o, queued)
 					if served {
 						return
 					}
@@ -186,10 +186,10 @@ func TestShutdownServesWhoIsGreetingOverSockets(t *testing.T) {
 	}
 }
 
-// stopWhileGreeting stops a server whose clients have connected, and send nothing
+// stopInPreamble stops a server whose clients have connected, and send nothing
 // before it has left its accept loop. It reports whether all were served, and how long
 // after the beginning of the stop they had sent all.
-func stopWhileGreeting(t *testing.T, o opening, queued bool) (served bool, late time.Duration) {
+func stopInPreamble(t *testing.T, o opening, queued bool) (served bool, late time.Duration) {
 	t.Helper()
 	const many = 4
 	accepting := make(chan struct{})

@@ -38,8 +38,8 @@ func whoami() *handler.Frames {
 	return h
 }
 
-// announcing is a configuration that reads headers of everybody on this machine.
-func announcing(mode tcp.ProxyProtocol) tcp.Config {
+// trusting is a configuration that reads headers of everybody on this machine.
+func trusting(mode tcp.ProxyProtocol) tcp.Config {
 	return tcp.Config{ProxyProtocol: mode, ProxyProtocolTrusted: []string{"127.0.0.0/8"}}
 }
 
@@ -50,8 +50,8 @@ func (l hide) SetDeadline(t time.Time) error {
 	return l.Listener.(interface{ SetDeadline(time.Time) error }).SetDeadline(t)
 }
 
-// announcedOver runs test with a server for each way to hold its connections.
-func announcedOver(t *testing.T, cfg tcp.Config, test func(t *testing.T, dial func() net.Conn, s *tcptest.Server)) {
+// overConns runs test with a server for each way to hold its connections.
+func overConns(t *testing.T, cfg tcp.Config, test func(t *testing.T, dial func() net.Conn, s *tcptest.Server)) {
 	for name, listen := range map[string]func(t *testing.T) (net.Listener, func() net.Conn){
 		"loop": func(t *testing.T) (net.Listener, func() net.Conn) {
 			ln := listenTCP(t)
@@ -105,7 +105,7 @@ func formatted(t testing.TB, version byte, from, to net.Addr, tlvs ...proxyproto
 // behind it are the first of the client's.
 func TestProxyHeader(t *testing.T) {
 	tlv := proxyproto.TLV{Type: proxyproto.PP2_TYPE_AUTHORITY, Value: []byte("example.org")}
-	announcedOver(t, announcing(tcp.ProxyRequired), func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
+	overConns(t, trusting(tcp.ProxyRequired), func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
 		for _, test := range []struct{ header, want string }{
 			{formatted(t, 1, from4, to4), "192.0.2.1:4711 to 192.0.2.2:80, 0 TLVs\n"},
 			{formatted(t, 1, from6, to6), "[2001:db8::1]:4711 to [2001:db8::2]:80, 0 TLVs\n"},
@@ -144,7 +144,7 @@ func TestProxyHeaderLocal(t *testing.T) {
 		formatted(t, 2, nil, nil),
 		"PROXY UNKNOWN 1.2.3.4 5.6.7.8 9 10\r\n",
 	} {
-		announcedOver(t, announcing(tcp.ProxyRequired), func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
+		overConns(t, trusting(tcp.ProxyRequired), func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
 			conn := dial()
 			send(t, conn, header+"hello\n")
 			receive(t, conn, fmt.Sprintf("%s to %s, 0 TLVs\nhello\n", conn.LocalAddr(), conn.RemoteAddr()))
@@ -154,9 +154,9 @@ func TestProxyHeaderLocal(t *testing.T) {
 
 // Where it is optional, a connection may begin as it likes.
 func TestProxyHeaderOptional(t *testing.T) {
-	cfg := announcing(tcp.ProxyOptional)
+	cfg := trusting(tcp.ProxyOptional)
 	cfg.ProxyHeaderTimeout = 500 * time.Millisecond // for what could still become a header
-	announcedOver(t, cfg, func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
+	overConns(t, cfg, func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
 		for _, first := range []string{"hello", "P", "PING", "\r", "\r\n\r", "", "PROXYING is a word", "PROXY"} {
 			conn := dial()
 			line := first + "\n"
@@ -175,9 +175,9 @@ func TestProxyHeaderOptional(t *testing.T) {
 // not the client's.
 func TestProxyHeaderTimeout(t *testing.T) {
 	for _, mode := range []tcp.ProxyProtocol{tcp.ProxyRequired, tcp.ProxyOptional} {
-		cfg := announcing(mode)
+		cfg := trusting(mode)
 		cfg.ProxyHeaderTimeout = 300 * time.Millisecond
-		announcedOver(t, cfg, func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
+		overConns(t, cfg, func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
 			binary := string(proxyproto.SIGV2)
 			begun := []string{"PROXY ", "PROXY TCP4 ", binary, formatted(t, 2, from4, to4)[:20]}
 			none := []string{"", "P", "PROXY", binary[:11]}
@@ -213,9 +213,9 @@ func TestProxyHeaderTimeout(t *testing.T) {
 
 // A client that begins as a header does and has no more to say is not waited for.
 func TestProxyHeaderCutShort(t *testing.T) {
-	cfg := announcing(tcp.ProxyOptional)
+	cfg := trusting(tcp.ProxyOptional)
 	cfg.ProxyHeaderTimeout = time.Hour
-	announcedOver(t, cfg, func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
+	overConns(t, cfg, func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
 		conn := dial()
 		send(t, conn, "P")
 		endWriting(t, conn)
@@ -253,7 +253,7 @@ var badHeaders = []string{
 
 // What a header about the balancer's own connection has in it is skipped, whatever it is.
 func TestLocalProxyHeaderIsSkipped(t *testing.T) {
-	s := start(t, announcing(tcp.ProxyRequired), whoami())
+	s := start(t, trusting(tcp.ProxyRequired), whoami())
 	for _, rest := range []string{"\x00\x00\x03abc", "\x11\x00\x03abc", "\x11\x00\x0d1.2.3.4.ABCD\x04"} {
 		conn := dial(t, "tcp", s.Addr)
 		send(t, conn, string(proxyproto.SIGV2)+"\x20"+rest+"hello\n")
@@ -263,7 +263,7 @@ func TestLocalProxyHeaderIsSkipped(t *testing.T) {
 
 // Bad headers are refused and counted, and nobody else notices.
 func TestBadProxyHeader(t *testing.T) {
-	announcedOver(t, announcing(tcp.ProxyRequired), func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
+	overConns(t, trusting(tcp.ProxyRequired), func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
 		other := dial()
 		send(t, other, formatted(t, 2, from4, to4))
 		receive(t, other, "192.0.2.1:4711 to 192.0.2.2:80, 0 TLVs\n")
@@ -281,7 +281,7 @@ func TestBadProxyHeader(t *testing.T) {
 
 // Bad clients, ten thousand of them, do not stop the accept loop.
 func TestManyBadProxyHeaders(t *testing.T) {
-	s := start(t, announcing(tcp.ProxyRequired), whoami())
+	s := start(t, trusting(tcp.ProxyRequired), whoami())
 	many := 10_000
 	if testing.Short() || testutil.RaceEnabled {
 		many = 1000
@@ -342,16 +342,16 @@ func TestProxyHeaderOnUnixSocket(t *testing.T) {
 	send(t, conn, formatted(t, 2, from6, to6)+"hello\n")
 	receive(t, conn, "[2001:db8::1]:4711 to [2001:db8::2]:80, 0 TLVs\nhello\n")
 
-	conn = dial(t, "unix", s.Addr) // announced as one on a unix socket itself
+	conn = dial(t, "unix", s.Addr) // named as one on a unix socket itself
 	send(t, conn, formatted(t, 2, &net.UnixAddr{Name: "/a", Net: "unix"}, &net.UnixAddr{Name: "/b", Net: "unix"})+"hello\n")
 	receive(t, conn, "/a to /b, 0 TLVs\nhello\n")
 }
 
-// The limit for one address counts the one that was announced.
+// The limit for one address counts the one that the header names.
 func TestProxyHeaderAndMaxClientsPerIP(t *testing.T) {
-	cfg := announcing(tcp.ProxyRequired)
+	cfg := trusting(tcp.ProxyRequired)
 	cfg.MaxClientsPerIP = 1
-	announcedOver(t, cfg, func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
+	overConns(t, cfg, func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
 		first := dial()
 		send(t, first, formatted(t, 1, from4, to4)+"hello\n")
 		receive(t, first, "192.0.2.1:4711 to 192.0.2.2:80, 0 TLVs\nhello\n")
@@ -371,9 +371,9 @@ func TestProxyHeaderAndMaxClientsPerIP(t *testing.T) {
 
 // A server that stops does not wait for headers.
 func TestShutdownWhileAwaitingHeader(t *testing.T) {
-	cfg := announcing(tcp.ProxyRequired)
+	cfg := trusting(tcp.ProxyRequired)
 	cfg.ProxyHeaderTimeout = time.Hour
-	announcedOver(t, cfg, func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
+	overConns(t, cfg, func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
 		conn := dial()
 		send(t, conn, "PROXY")
 		eventually(t, "it is accepted", func() bool { return s.TCP.Stats().Active == 1 })
@@ -394,7 +394,7 @@ func TestProxyHeaderForPlainHandlers(t *testing.T) {
 		io.Copy(conn, conn) // by splice, where the system has it
 		conn.Close()
 	})
-	s := start(t, announcing(tcp.ProxyRequired), h)
+	s := start(t, trusting(tcp.ProxyRequired), h)
 	client := dial(t, "tcp", s.Addr)
 	send(t, client, formatted(t, 1, from4, to4)+"hello")
 	receive(t, client, "hello")
