@@ -74,11 +74,11 @@ func wirelineHandler(w work) *handler.Frames {
 	})
 	if w == framing {
 		h.Codec = frame.Length{Max: maxFrame}
-		h.Serve = func(c *handler.Client, payload []byte) error { return c.WriteFrame(payload) }
+		h.OnFrame = func(c *handler.Client, payload []byte) error { return c.WriteFrame(payload) }
 	}
 	if w.sleeps() {
 		h.OnOpen = func(c *handler.Client) error { c.Value = new(int); return nil }
-		h.Serve = func(c *handler.Client, line []byte) error {
+		h.OnFrame = func(c *handler.Client, line []byte) error {
 			seen := c.Value.(*int)
 			*seen++
 			w.pause(line, *seen)

@@ -58,7 +58,7 @@ func TestNoUpstream(t *testing.T) {
 			t.Errorf("the client sees %v, want a reset", err)
 		}
 		r := s.records.Next(t)
-		if r.Reason != handler.NoUpstream || r.By != handler.ByServer || !slices.Contains(dead, r.Upstream) ||
+		if r.Reason != handler.ReasonNoUpstream || r.By != handler.ByServer || !slices.Contains(dead, r.Upstream) ||
 			!errors.Is(r.Err, syscall.ECONNREFUSED) || strings.Count(r.Err.Error(), "refused") != 2 {
 			t.Errorf("record %+v", r)
 		}

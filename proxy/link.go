@@ -57,16 +57,16 @@ func newBase(x *Proxy) base {
 // after that is a consequence. But a FIN ends one direction only, and the other may
 // yet come to a worse end.
 func (b *base) end(by handler.Party, why handler.Reason, err error) {
-	if b.by == "" || b.reason == handler.FIN && why != handler.FIN {
+	if b.by == "" || b.reason == handler.ReasonFIN && why != handler.ReasonFIN {
 		b.by, b.reason, b.err = by, why, err
 	}
 }
 
 // endIO notes the end that a failed read from, or write to, a side is.
 func (b *base) endIO(by handler.Party, err error) {
-	why := handler.IOError
+	why := handler.ReasonIOError
 	if netconn.IsReset(err) {
-		why = handler.Reset
+		why = handler.ReasonReset
 	}
 	b.end(by, why, err)
 }
@@ -82,13 +82,13 @@ func (b *base) fail(r reached, err error) {
 	if r.upstream != nil {
 		b.tried = r.upstream.name
 	}
-	b.end(handler.ByServer, handler.NoUpstream, err)
+	b.end(handler.ByServer, handler.ReasonNoUpstream, err)
 }
 
 // record is the link's record; bytes are counted as the client sees them.
 func (b *base) record(peer net.Addr, in, out int64) handler.Record {
 	if b.by == "" {
-		b.end(handler.ByServer, handler.Closed, nil)
+		b.end(handler.ByServer, handler.ReasonClosed, nil)
 	}
 	r := handler.Record{
 		ID:       b.id,

@@ -128,7 +128,7 @@ func (p *pair) join(conn net.Conn) error {
 	}
 	conn.Close()
 	if err != nil {
-		p.end(handler.ByServer, handler.IOError, err)
+		p.end(handler.ByServer, handler.ReasonIOError, err)
 		return err
 	}
 	return p.start(fd, p.group.Add(&p.client.Socket, p.clientFD, &p.client))
@@ -144,7 +144,7 @@ func (p *pair) start(fd int, err error) error {
 	}
 	if err != nil {
 		netconn.RawClose(fd)
-		p.end(handler.ByServer, handler.IOError, err)
+		p.end(handler.ByServer, handler.ReasonIOError, err)
 		return err
 	}
 	p.phase = relaying
@@ -358,7 +358,7 @@ func (p *pair) giveBack(fd int) {
 // connection can be used again, as the last word was its own: that is to rest.
 func (e *end) shut(now int64) {
 	p := e.pair
-	p.end(e.other().party(), handler.FIN, nil)
+	p.end(e.other().party(), handler.ReasonFIN, nil)
 	if e == &p.upstream && p.proxy.cfg.Pool.Reuse && p.lastUp && !e.eof && !p.draining {
 		if p.resting == 0 {
 			p.resting = now
@@ -375,7 +375,7 @@ func (p *pair) checkTime(now int64) {
 	case relaying:
 		switch at, why := p.due(); {
 		case at == 0 || now < at || p.stalled(now, why):
-		case why == handler.FIN:
+		case why == handler.ReasonFIN:
 			p.upstream.keep = true
 			p.phase = closing
 		default:
@@ -411,16 +411,16 @@ func (p *pair) due() (at int64, why handler.Reason) {
 		if p.sampled > p.activity {
 			end = p.sampled + limit/16
 		}
-		earlier(end, handler.IdleTimeout)
+		earlier(end, handler.ReasonIdleTimeout)
 	}
 	if limit := int64(p.proxy.cfg.HalfCloseTimeout); limit > 0 && p.half != 0 {
-		earlier(p.half+limit, handler.HalfCloseTimeout)
+		earlier(p.half+limit, handler.ReasonHalfCloseTimeout)
 	}
 	if p.resting != 0 && !p.upstream.eof && !p.upstream.flow.pending() {
-		earlier(max(p.resting, p.activity)+int64(p.proxy.cfg.Pool.rest()), handler.FIN)
+		earlier(max(p.resting, p.activity)+int64(p.proxy.cfg.Pool.rest()), handler.ReasonFIN)
 	}
 	if p.draining && !p.client.flow.pending() && !p.upstream.flow.pending() {
-		earlier(p.activity+int64(p.proxy.cfg.drainQuiet()), handler.Drain)
+		earlier(p.activity+int64(p.proxy.cfg.drainQuiet()), handler.ReasonDrain)
 	}
 	return at, why
 }
@@ -430,7 +430,7 @@ func (p *pair) due() (at int64, why handler.Reason) {
 // not delivered. It reports whether that is reason to wait. Where nothing is
 // delivered, it is for a sixteenth of the time.
 func (p *pair) stalled(now int64, why handler.Reason) bool {
-	if why != handler.IdleTimeout {
+	if why != handler.ReasonIdleTimeout {
 		return false
 	}
 	unsent := netconn.Unsent(p.client.FD()) + netconn.Unsent(p.upstream.FD())
@@ -450,7 +450,7 @@ func (p *pair) stalled(now int64, why handler.Reason) bool {
 // Where bytes are still to be delivered, no FIN may say that they were.
 func (p *pair) part(now int64, why handler.Reason) {
 	c, u := &p.client, &p.upstream
-	if c.flow.pending() || u.flow.pending() || why == handler.HalfCloseTimeout {
+	if c.flow.pending() || u.flow.pending() || why == handler.ReasonHalfCloseTimeout {
 		c.reset, u.reset = true, true
 		p.phase = closing
 		return
@@ -521,7 +521,7 @@ func (p *pair) Cut() bool {
 		return false
 	}
 	p.by = "" // a drain may have ended it, in vain
-	p.end(handler.ByServer, handler.Cut, nil)
+	p.end(handler.ByServer, handler.ReasonCut, nil)
 	p.client.reset, p.upstream.reset = true, true
 	p.client.keep, p.upstream.keep = false, false
 	began := p.phase != connecting

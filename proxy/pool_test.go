@@ -160,7 +160,7 @@ func TestReuse(t *testing.T) {
 			receive(t, client, reply)
 			closeWrite(t, client)
 			receiveAll(t, client, "")
-			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.FIN {
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonFIN {
 				t.Errorf("by %s, %s", r.By, r.Reason)
 			}
 			// Used ones have a rest.
@@ -187,7 +187,7 @@ func TestReuseOfASlowReader(t *testing.T) {
 		if got, err := io.Copy(io.Discard, client); got != n || err != nil {
 			t.Errorf("the client gets %d of %d bytes, then %v", got, n, err)
 		}
-		if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.FIN {
+		if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonFIN {
 			t.Errorf("by %s, %s", r.By, r.Reason)
 		}
 	})

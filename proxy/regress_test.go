@@ -58,7 +58,7 @@ func TestFINThenRST(t *testing.T) {
 		closeWrite(t, client)
 		receiveAll(t, upstream, "")
 		netconn.Reset(client)
-		if r := s.records.Next(t); r.Reason != handler.Reset || r.By != handler.ByClient {
+		if r := s.records.Next(t); r.Reason != handler.ReasonReset || r.By != handler.ByClient {
 			t.Errorf("by %s, %s; want the client's reset", r.By, r.Reason)
 		}
 		_, err := io.WriteString(upstream, "x")
@@ -250,7 +250,7 @@ func TestResetOfAFlooder(t *testing.T) {
 		client, upstream := s.pair()
 		fill(t, client)
 		netconn.Reset(client)
-		if r := s.records.Next(t); r.Reason != handler.Reset || r.By != handler.ByClient {
+		if r := s.records.Next(t); r.Reason != handler.ReasonReset || r.By != handler.ByClient {
 			t.Errorf("by %s, %s; want the client's reset", r.By, r.Reason)
 		}
 		if err := writeUntilBroken(upstream); !isReset(err) {
@@ -270,7 +270,7 @@ func TestResetOfAFloodingUpstream(t *testing.T) {
 		fill(t, client)
 		fill(t, upstream)
 		netconn.Reset(upstream)
-		if r := s.records.Next(t); r.Reason != handler.Reset || r.By != handler.ByUpstream {
+		if r := s.records.Next(t); r.Reason != handler.ReasonReset || r.By != handler.ByUpstream {
 			t.Errorf("by %s, %s; want the upstream's reset", r.By, r.Reason)
 		}
 		client.SetDeadline(time.Now().Add(patience))

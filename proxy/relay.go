@@ -230,7 +230,7 @@ func (r *relay) closeWrite(dst, src *side) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.end(src.party, handler.FIN, nil)
+	r.end(src.party, handler.ReasonFIN, nil)
 	r.halfClosed()
 	if errors.Is(err, errors.ErrUnsupported) {
 		r.stopLocked()
@@ -246,7 +246,7 @@ func (r *relay) keep() bool {
 	if !r.proxy.cfg.Pool.Reuse || r.stopped || r.draining || r.upstream.ended.Load() || !r.lastUp.Load() {
 		return false
 	}
-	r.end(handler.ByClient, handler.FIN, nil)
+	r.end(handler.ByClient, handler.ReasonFIN, nil)
 	r.resting = time.Now()
 	r.halfClosed()
 	r.armLocked()
@@ -328,10 +328,10 @@ func (r *relay) due(writing bool) (at time.Time, why handler.Reason) {
 		}
 	}
 	if limit := r.proxy.cfg.IdleTimeout; limit > 0 {
-		earlier(limit, last, handler.IdleTimeout)
+		earlier(limit, last, handler.ReasonIdleTimeout)
 	}
 	if limit := r.proxy.cfg.HalfCloseTimeout; limit > 0 && !r.half.IsZero() {
-		earlier(limit, r.half, handler.HalfCloseTimeout)
+		earlier(limit, r.half, handler.ReasonHalfCloseTimeout)
 	}
 	resting := !r.resting.IsZero() && !r.upstream.ended.Load()
 	if writing { // nobody tells when that is over, or that the one who sent it is gone
@@ -343,14 +343,14 @@ func (r *relay) due(writing bool) (at time.Time, why handler.Reason) {
 		return at, why
 	}
 	if r.draining {
-		earlier(r.proxy.cfg.drainQuiet(), last, handler.Drain)
+		earlier(r.proxy.cfg.drainQuiet(), last, handler.ReasonDrain)
 	}
 	if resting {
 		since := r.resting
 		if last.After(since) {
 			since = last
 		}
-		earlier(r.proxy.cfg.Pool.rest(), since, handler.FIN)
+		earlier(r.proxy.cfg.Pool.rest(), since, handler.ReasonFIN)
 	}
 	return at, why
 }
@@ -400,16 +400,16 @@ func (r *relay) check() {
 		return
 	}
 	if at, why := r.due(r.writing()); why != "" && time.Until(at) <= 0 {
-		if (why == handler.FIN || why == handler.Drain) && r.unread() {
+		if (why == handler.ReasonFIN || why == handler.ReasonDrain) && r.unread() {
 			r.timer.Reset(lookAgain) // it is the machine that is slow
 			return
 		}
-		if why == handler.FIN {
+		if why == handler.ReasonFIN {
 			r.restedLocked()
 			return
 		}
 		r.end(handler.ByServer, why, nil)
-		r.cut = r.cut || why == handler.HalfCloseTimeout
+		r.cut = r.cut || why == handler.ReasonHalfCloseTimeout
 		r.stopLocked()
 		return
 	}
@@ -489,7 +489,7 @@ func (r *relay) Cut() bool {
 		return false
 	}
 	r.by = "" // a drain may have ended it, in vain
-	r.end(handler.ByServer, handler.Cut, nil)
+	r.end(handler.ByServer, handler.ReasonCut, nil)
 	r.cut, r.stopped = true, true
 	r.giveUp()
 	netconn.Reset(r.client.conn)

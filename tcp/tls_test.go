@@ -144,7 +144,7 @@ func TestMutualTLS(t *testing.T) {
 		"func": handler.Func(look),
 		"frames": &handler.Frames{OnOpen: func(c *handler.Client) error {
 			seen <- tcp.TLSState(c.Context())
-			return handler.ErrClose
+			return handler.ErrQuit
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
