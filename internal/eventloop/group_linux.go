@@ -61,21 +61,28 @@ func newOwner() *Worker { return &Worker{inLoop: true} }
 // Add puts the non-blocking socket fd on a loop, with h to serve it. The caller
 // counts as who serves it until s.Start; s and fd must stay as they are until
 // s.Remove.
-func (g *Group) Add(s *Socket, fd int, h Handler) error { return g.add(g.choose(), s, fd, h) }
+func (g *Group) Add(s *Socket, fd int, h Handler) error {
+	return g.add(g.choose(), s, fd, kindOf(fd), h)
+}
+
+// AddTCP is Add for a socket that is known to be TCP. Add has to ask the system.
+func (g *Group) AddTCP(s *Socket, fd int, h Handler) error {
+	return g.add(g.choose(), s, fd, 0, h)
+}
 
 // AddBeside is Add on the loop that has other: so a socket can be served in the turn
 // of another without going to another processor.
 func (g *Group) AddBeside(other, s *Socket, fd int, h Handler) error {
-	return g.add(other.loop, s, fd, h)
+	return g.add(other.loop, s, fd, kindOf(fd), h)
 }
 
-func (g *Group) add(l *loop, s *Socket, fd int, h Handler) error {
+func (g *Group) add(l *loop, s *Socket, fd int, kind int32, h Handler) error {
 	l.sockets.Add(1) // before closing is looked at; see fetch
 	if g.closing.Load() {
 		l.leave()
 		return ErrClosed
 	}
-	s.fd.Store(int32(fd) | kindOf(fd))
+	s.fd.Store(int32(fd) | kind)
 	s.handler, s.loop = h, l
 	s.state.Store(running)
 	if !g.table.set(fd, s) {
