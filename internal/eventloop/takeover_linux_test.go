@@ -138,8 +138,8 @@ func TestInLoop(t *testing.T) {
 	})
 }
 
-// Many sockets are to be served when the first of them blocks: the others are,
-// the goroutine that has the rest of the work of the loop.
+// Many sockets are ready when the first of them blocks. The others are served,
+// by the goroutine that has the rest of the work of the loop.
 func TestRestOfABatchIsServed(t *testing.T) {
 	for name, stir := range map[string]func(*member){
 		"events": func(m *member) { m.peer.Write([]byte("a")) },
