@@ -22,7 +22,7 @@ type choice struct {
 // difference.
 func (x *Proxy) choose(client func() net.Addr) choice {
 	c := choice{proxy: x, left: slices.Clone(x.upstreams), now: time.Now()}
-	if x.cfg.Balance == SourceHash {
+	if x.Config.Balance == BalanceSourceHash {
 		c.client = ipOf(client())
 	}
 	return c
@@ -65,10 +65,10 @@ func (c *choice) pick(list []*upstream) int {
 	if n == 1 {
 		return 0
 	}
-	switch c.proxy.cfg.Balance {
-	case LeastConn:
+	switch c.proxy.Config.Balance {
+	case BalanceLeastConn:
 		return leastOf(list, int(c.proxy.turn.Add(1)%uint64(n)))
-	case Random:
+	case BalanceRandom:
 		a, b := rand.IntN(n), rand.IntN(n-1)
 		if b >= a {
 			b++
@@ -77,7 +77,7 @@ func (c *choice) pick(list []*upstream) int {
 			return b
 		}
 		return a
-	case SourceHash:
+	case BalanceSourceHash:
 		return highestOf(list, c.client)
 	}
 	return inTurn(list, c.proxy.turn.Add(1))

@@ -25,7 +25,7 @@ func (h *health) isUp() bool {
 }
 
 // checked reports whether checks decide when an upstream is up again.
-func (h *health) checked() bool { return h.upstream.proxy.cfg.Health.Interval > 0 }
+func (h *health) checked() bool { return h.upstream.proxy.Config.Health.Interval > 0 }
 
 // usable reports whether a client may be sent there: it is up, or it is time to see
 // whether it is.
@@ -41,7 +41,7 @@ func (h *health) claim(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.down {
-		h.retry = now.Add(h.upstream.proxy.cfg.Health.retry())
+		h.retry = now.Add(h.upstream.proxy.Config.Health.retry())
 	}
 }
 
@@ -62,7 +62,7 @@ func (h *health) failed(now time.Time, err error) {
 	defer h.mu.Unlock()
 	h.successes = 0
 	h.fails++
-	cfg := &h.upstream.proxy.cfg.Health
+	cfg := &h.upstream.proxy.Config.Health
 	if !h.down && h.fails >= cfg.fall() {
 		h.down = true
 		h.retry = now.Add(cfg.retry())
@@ -78,7 +78,7 @@ func (h *health) risen() {
 	if !h.down {
 		return
 	}
-	if h.successes++; h.successes >= h.upstream.proxy.cfg.Health.rise() {
+	if h.successes++; h.successes >= h.upstream.proxy.Config.Health.rise() {
 		h.risesLocked()
 	}
 }
@@ -90,7 +90,7 @@ func (h *health) risesLocked() {
 
 // check looks at the upstream now and then, until ctx ends.
 func (h *health) check(ctx context.Context) {
-	cfg := &h.upstream.proxy.cfg.Health
+	cfg := &h.upstream.proxy.Config.Health
 	ticker := time.NewTicker(cfg.Interval)
 	defer ticker.Stop()
 	for {

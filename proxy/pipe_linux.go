@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"wireline/internal/eventloop"
 )
 
 const (
@@ -33,11 +36,24 @@ func (p *pipe) readFrom(fd int) (int, unix.Errno) {
 	return n, errno
 }
 
-// writeTo splices from the pipe, which is not empty, into a socket.
-func (p *pipe) writeTo(fd int) (int, unix.Errno) {
-	n, errno := splice(p.r, fd, p.size)
-	p.size -= n
-	return n, errno
+// writeTo splices from the pipe, which is not empty, into a socket, as far as that takes
+// it.
+func (p *pipe) writeTo(s *eventloop.Socket) (n int, err error) {
+	for p.size > 0 {
+		m, errno := splice(p.r, s.FD(), p.size)
+		p.size -= m
+		n += m
+		switch {
+		case errno == unix.EAGAIN:
+			return n, nil
+		case m == 0 && errno == 0:
+			errno = unix.EPIPE // it does not happen, and would go on for ever
+			fallthrough
+		case errno != 0:
+			return n, os.NewSyscallError("write", errno)
+		}
+	}
+	return n, nil
 }
 
 // splice is splice(2) without waiting. SPLICE_F_MORE is left out: the kernel would

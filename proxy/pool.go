@@ -59,7 +59,7 @@ func (p *pool) init(u *upstream) {
 	p.taken = make(chan struct{}, 1)
 }
 
-func (p *pool) cfg() *PoolConfig { return &p.upstream.proxy.cfg.Pool }
+func (p *pool) cfg() *PoolConfig { return &p.upstream.proxy.Config.Pool }
 
 // get returns a connection that is alive as far as can be seen without sending
 // anything; nil if there is none.
@@ -150,7 +150,7 @@ func (p *pool) fill(ctx context.Context) {
 			}
 			if p.cfg().Reuse {
 				returning = true
-				timer.Reset(min(2*p.cfg().rest(), longestReturn))
+				timer.Reset(min(2*p.cfg().reuseQuiet(), longestReturn))
 				continue
 			}
 		}
@@ -186,7 +186,7 @@ func (p *pool) top(ctx context.Context, failing bool) bool {
 		room = min(room, 1)
 	}
 	for range room {
-		conn, err := p.upstream.dial(ctx, p.upstream.proxy.cfg.connectTimeout())
+		conn, err := p.upstream.dial(ctx, p.upstream.proxy.Config.connectTimeout())
 		if err != nil {
 			return false
 		}

@@ -171,7 +171,7 @@ func TestHalfCloseTimeoutWithReuse(t *testing.T) {
 		const limit = time.Second
 		s := tr.serve(t, proxy.Config{
 			HalfCloseTimeout: limit,
-			Pool:             proxy.PoolConfig{Size: 1, Reuse: true, Rest: time.Minute},
+			Pool:             proxy.PoolConfig{Size: 1, Reuse: true, ReuseQuiet: time.Minute},
 		})
 		upstream := s.accept()
 		s.awaitPool(1)
