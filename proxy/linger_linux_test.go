@@ -45,6 +45,8 @@ type byGoroutine struct {
 	done chan struct{}
 }
 
+func (b *byGoroutine) LocalAddr() net.Addr          { return b.conn.LocalAddr() }
+func (b *byGoroutine) RemoteAddr() net.Addr         { return b.conn.RemoteAddr() }
 func (b *byGoroutine) CloseMode() handler.CloseMode { return b.mode }
 func (b *byGoroutine) Socket() (fd int, ok bool)    { return -1, false }
 func (b *byGoroutine) Conn() (net.Conn, error)      { return b.conn, nil }

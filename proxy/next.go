@@ -64,7 +64,7 @@ func (x *wire) nextTimeout(s sideID, now int64) action {
 	case at == 0 || now < at || why == handler.HalfCloseTimeout:
 	case !x.paused(s) && !x.sides[s].has(looked):
 		return actLook
-	case why == handler.IdleTimeout && x.silent():
+	case why == handler.IdleTimeout && x.silent(now-at):
 		return actAskUnsent
 	}
 	return actWait
@@ -121,8 +121,12 @@ func (x *wire) errInterval() int64 {
 	return int64(sentTime)
 }
 
-// silent reports whether both sides have been looked at, as far as they are read from.
-func (x *wire) silent() bool {
+// silent reports whether both sides have been looked at, as far as they are read from, since
+// a timeout has expired. That was late ago.
+func (x *wire) silent(late int64) bool {
+	if late >= int64(stuckTime) {
+		return true
+	}
 	for s, f := range x.sides {
 		if !x.paused(sideID(s)) && (f.has(unread) || !f.has(looked)) {
 			return false
@@ -169,12 +173,17 @@ func (x *wire) tick(now int64) bool {
 		if at == 0 || now < at || why == handler.IdleTimeout { // see askedUnsent
 			return false
 		}
-		if why == handler.HalfCloseTimeout || x.silent() {
+		if why == handler.HalfCloseTimeout || x.silent(now-at) {
 			x.expire(why, now)
 		}
 	case parting:
 		if now >= x.until {
-			x.phase = closing
+			x.close(now)
+		}
+	case closing:
+		if !x.reset && now >= x.until {
+			x.reset = true // ends what a serving goroutine waits for
+			return true
 		}
 	}
 	return x.phase != before
@@ -184,7 +193,8 @@ func (x *wire) tick(now int64) bool {
 func (x *wire) expire(why handler.Reason, now int64) {
 	switch why {
 	case handler.FIN:
-		x.reuse, x.phase = true, closing
+		x.reuse = true
+		x.close(now)
 	case handler.HalfCloseTimeout:
 		x.noteEnd(handler.ByServer, why, nil)
 		x.reset, x.phase = true, closing
@@ -205,6 +215,9 @@ func (x *wire) part(now int64) {
 	x.phase, x.until = parting, now+int64(lingerTime)
 }
 
+// close ends the pair with a FIN both ways.
+func (x *wire) close(now int64) { x.phase, x.until = closing, now+int64(stuckTime) }
+
 // timer returns when next is to be asked again at the latest, which is after now; zero if
 // no time is awaited.
 func (x *wire) timer(now int64) (at int64) {
@@ -220,6 +233,11 @@ func (x *wire) timer(now int64) (at int64) {
 		at = x.askAt
 	case parting:
 		return max(x.until, now+1)
+	case closing:
+		if !x.reset && (x.sides[clientSide] | x.sides[upstreamSide]).has(polled) {
+			at = max(x.until, now+1)
+		}
+		return at
 	default:
 		return 0
 	}

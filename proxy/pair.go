@@ -43,6 +43,7 @@ type side struct {
 	flow   flow             // what is read here, to the other side
 
 	scheduled bool // Ready is called anyway
+	wasReset  bool // Reset was called
 }
 
 func newPair(x *Proxy, a handler.Accepted) *pair {
@@ -242,11 +243,6 @@ func (p *pair) Cut() bool {
 			p.dialing.Wake()
 		}
 		return true
-	}
-	for _, s := range []*side{&p.client, &p.upstream} {
-		if !p.wire.sides[s.id].has(gone) && !s.onLoop() {
-			s.conn.Reset() // its goroutine may be waiting in CloseWrite
-		}
 	}
 	p.settle(p.client.conn.Now())
 	return true

@@ -79,6 +79,9 @@ func (s *side) help(now int64) (acted bool) {
 			s.actAnywhere(a, now)
 		case a == actSendFIN && s.onLoop():
 			s.sendFIN(now)
+		case a == actReset && !s.onLoop():
+			s.resetNow()
+			return acted
 		default:
 			s.wake()
 			return acted
@@ -135,6 +138,15 @@ func (s *side) wake() {
 	if !s.scheduled {
 		s.scheduled = true
 		s.conn.Wake()
+	}
+}
+
+// resetNow resets a connection whose serving goroutine may be waiting in a call of its own.
+// That goroutine still has to close it.
+func (s *side) resetNow() {
+	if !s.wasReset {
+		s.wasReset, s.scheduled = true, true
+		s.conn.Reset()
 	}
 }
 

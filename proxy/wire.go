@@ -23,6 +23,10 @@ const (
 	// no event tells.
 	unsentEvery = 5 * time.Millisecond
 
+	// stuckTime is how long a serving goroutine may take to do what it has to do for a
+	// timeout or a close. Under TLS it may wait in a Read that has to answer the peer.
+	stuckTime = time.Second
+
 	// lingerTime is how long the sides of a pair that the proxy has closed are read from,
 	// so that what a side is sending at that moment does not turn its FIN into a RST.
 	lingerTime = 500 * time.Millisecond
@@ -97,7 +101,7 @@ type wire struct {
 	activity   int64    // the last byte either way
 	halfClosed int64    // when the first FIN was passed on, or would have been; or zero
 	quietSince int64    // when the client has left an upstream that is to be reused; or zero
-	until      int64    // when parting is over, or resetting if nothing is taken
+	until      int64    // when parting or closing is over, or resetting if nothing is taken
 	askErrAt   [2]int64 // when a polled side is asked
 	askAt      int64    // when resetting asks for the unsent bytes
 
@@ -336,7 +340,7 @@ func (x *wire) conclude(now int64) {
 func (x *wire) concludeFINs(now int64) {
 	c, u := x.sides[clientSide], x.sides[upstreamSide]
 	if c&u&finSent != 0 {
-		x.phase = closing
+		x.close(now)
 		return
 	}
 	for s, f := range x.sides {
