@@ -11,7 +11,7 @@ import (
 	"wireline/lib/field"
 )
 
-// Balance says which upstream gets the next client.
+// Balance is how the upstream for a client is chosen.
 type Balance string
 
 const (
@@ -28,8 +28,8 @@ const (
 	BalanceSourceHash Balance = "source_hash"
 )
 
-// SendProxy says whether the upstream is told who the client is, by a header before
-// the first byte (the PROXY protocol, haproxy.org/download/2.9/doc/proxy-protocol.txt).
+// SendProxy says whether a header before the first byte tells the upstream the client's
+// address (the PROXY protocol, haproxy.org/download/2.9/doc/proxy-protocol.txt).
 type SendProxy string
 
 const (
@@ -41,8 +41,8 @@ const (
 	SendProxyV2 SendProxy = "v2"
 )
 
-// Config is where a proxy relays to, and how. The zero value is valid but for
-// Upstreams, which a proxy needs. It must not change while a proxy uses it.
+// Config says where a proxy relays to, and how. Upstreams must be set; everything else has
+// defaults. It must not change while a proxy uses it.
 type Config struct {
 	// Upstreams are the servers behind the proxy, each host:port or unix:PATH. A
 	// name is resolved anew for each connection. An upstream that is named twice gets
@@ -81,12 +81,12 @@ type Config struct {
 	SendProxy SendProxy `config:"send_proxy" default:"off" help:"PROXY protocol to the upstream: off, v1 or v2"`
 }
 
-// PoolConfig is how many connections to each upstream wait for clients. The zero
-// value is no pool.
+// PoolConfig says how many connections to each upstream are kept ready for clients. The
+// zero value is no pool.
 type PoolConfig struct {
-	// Size is how many connections to each upstream are made ahead, so that a
-	// client does not wait for the handshake. Zero means none.
-	Size int `config:"size" default:"0" help:"connections to each upstream that are made ahead"`
+	// Size is how many connections to each upstream are made in advance, so that a client
+	// does not wait for the handshake. Zero means none.
+	Size int `config:"size" default:"0" help:"connections to each upstream that are made in advance"`
 
 	// MaxIdle is how long a connection waits at most. Choose it shorter than the
 	// upstream's own idle timeout. Zero means 60 seconds.

@@ -64,7 +64,7 @@ func (c *choice) tryNext(ctx context.Context, failed dialResult, err error, h he
 	return r, nil
 }
 
-// header is what the upstream is told of the client before its first byte.
+// header tells the upstream the client's address, before the client's first byte.
 type header struct {
 	version       SendProxy
 	client, local net.Addr

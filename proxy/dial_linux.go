@@ -13,9 +13,9 @@ import (
 	"wireline/internal/netconn"
 )
 
-// dialing is a connect that an event loop waits for: it needs no goroutine, and leaves
-// less behind than package net. It is for the first upstream of a client, if that has
-// an address and no name and needs no header; the next ones are tried as everywhere.
+// dialing is a connect for which an event loop waits. It needs no goroutine, and allocates
+// less than package net. It is used for the first upstream that is tried, if that is given by
+// its address, not by a name, and gets no PROXY header.
 type dialing struct {
 	eventloop.Socket
 	group  *eventloop.Group
@@ -25,7 +25,8 @@ type dialing struct {
 	until  int64 // by the loop's clock
 }
 
-// dial begins to connect p to an upstream. It reports false where that is not for it.
+// dial begins to connect p to an upstream. It reports false if an event loop cannot do
+// that.
 func (p *pair) dial(c choice, to *upstream) bool {
 	g := p.proxy.loops.Group()
 	if g == nil || !to.literal.IsValid() || p.proxy.Config.sendsProxy() {
@@ -133,7 +134,7 @@ func (d *dialing) Slow() {}
 // Expired implements eventloop.Handler.
 func (d *dialing) Expired() { d.Wake() }
 
-// beginConnect returns a socket as package net would make it.
+// beginConnect returns a socket like those of package net, whose connect has begun.
 func beginConnect(to netip.AddrPort) (fd int, err error) {
 	family := unix.AF_INET6
 	if to.Addr().Is4() {
@@ -165,16 +166,16 @@ var dialOptions = []struct{ level, name, value int }{
 	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9},
 }
 
-// connected returns EALREADY as long as it is not known whether the connect succeeds.
-// An event may also be of a file that had the same number before; a second connect(2)
-// cannot be misled by that.
+// connected returns EALREADY while the connect is under way, nil when it has succeeded. It
+// asks with a second connect(2), as the event may be that of an earlier file with the same
+// number.
 func connected(fd int, to netip.AddrPort) error {
 	switch err := unix.Connect(fd, sockaddr(to)); err {
 	case nil, unix.EISCONN:
 		if local, err := unix.Getsockname(fd); err == nil && addrPort(local) == to {
-			// Nobody listens, and the kernel has chosen the same port for this
-			// end: then they are connected with each other. net.Dialer sees to
-			// that too.
+			// Nobody listens, and the kernel has chosen the upstream's port for this
+			// socket, which is now connected to itself. net.Dialer checks for that
+			// too.
 			return os.NewSyscallError("connect", unix.ECONNREFUSED)
 		}
 		return nil
