@@ -54,22 +54,22 @@ type Config struct {
 
 	// ConnectTimeout bounds the connect to one upstream; then the next is tried. That a
 	// client has left is noticed after the connect. Zero means 5 seconds.
-	ConnectTimeout time.Duration `config:"connect_timeout" default:"5s" help:"bound of the connect to one upstream, then the next is tried"`
+	ConnectTimeout time.Duration `config:"connect_timeout" default:"5s" help:"bound of the connect to one upstream; then the next is tried"`
 
 	// IdleTimeout closes a pair on which no byte has moved in either direction for that
 	// time. It is exact to a tenth, or 50 ms. Zero means never.
-	IdleTimeout time.Duration `config:"idle_timeout" default:"1h" help:"close after so long without a byte either way, 0s = never"`
+	IdleTimeout time.Duration `config:"idle_timeout" default:"1h" help:"close a pair on which no byte has moved for that time, 0s = never"`
 
 	// HalfCloseTimeout resets a pair when one side has closed its direction and the
 	// other has not done so within that time. Zero means never.
-	HalfCloseTimeout time.Duration `config:"half_close_timeout" default:"0s" help:"reset so long after one direction has ended and the other has not, 0s = never"`
+	HalfCloseTimeout time.Duration `config:"half_close_timeout" default:"0s" help:"reset a pair whose one direction has ended for that time and the other has not, 0s = never"`
 
 	// DrainQuiet is the time without a byte in either direction after which a drain
 	// closes a pair. Choose it longer than upstreams take to begin a reply: a reply that
 	// begins later is lost. Choose it shorter than the bound of the drain
 	// (tcp.Config.DrainTimeout), which resets the pairs that are left. Zero means
 	// 100 milliseconds.
-	DrainQuiet time.Duration `config:"drain_quiet" default:"100ms" help:"in a drain, a pair without a byte for so long is closed; less than tcp.drain_timeout"`
+	DrainQuiet time.Duration `config:"drain_quiet" default:"100ms" help:"in a drain, close a pair on which no byte has moved for that time; less than tcp.drain_timeout"`
 
 	// Pool keeps connections ready.
 	Pool PoolConfig `config:"pool"`
@@ -90,7 +90,7 @@ type PoolConfig struct {
 
 	// MaxIdle is how long a connection waits at most. Choose it shorter than the
 	// upstream's own idle timeout. Zero means 60 seconds.
-	MaxIdle time.Duration `config:"max_idle" default:"60s" help:"a connection that waits for so long is replaced"`
+	MaxIdle time.Duration `config:"max_idle" default:"60s" help:"replace a connection that has waited for that time"`
 
 	// Reuse gives a connection back to the pool when its client has sent a FIN, if the
 	// last bytes were the upstream's and it has been silent for ReuseQuiet since. It is
@@ -101,12 +101,12 @@ type PoolConfig struct {
 	// for longer in the middle of a reply. It is not for clients that send requests
 	// without waiting for the replies (pipelining) and then a FIN, unless every reply
 	// begins within ReuseQuiet.
-	Reuse bool `config:"reuse" default:"false" help:"give connections back after use; for stateless request-reply protocols without pipelining only"`
+	Reuse bool `config:"reuse" default:"false" help:"give connections back after use; only for stateless request-reply protocols without pipelining"`
 
 	// ReuseQuiet is how long an upstream must have been silent after its client's FIN,
 	// with Reuse. Choose it longer than the upstream may pause. Zero means 20
 	// milliseconds.
-	ReuseQuiet time.Duration `config:"reuse_quiet" default:"20ms" help:"with reuse, a connection goes back after so long without a byte from the upstream"`
+	ReuseQuiet time.Duration `config:"reuse_quiet" default:"20ms" help:"with reuse, give a connection back when the upstream has been silent for that time"`
 }
 
 // HealthConfig says when an upstream counts as down. With the zero value only failed
@@ -114,22 +114,22 @@ type PoolConfig struct {
 type HealthConfig struct {
 	// Interval is the time between two checks: connects that only find out whether the
 	// upstream is up. Zero means no checks.
-	Interval time.Duration `config:"interval" default:"0s" help:"time between two connects to look at an upstream, 0s = only those of clients count"`
+	Interval time.Duration `config:"interval" default:"0s" help:"time between two checks of an upstream (connects), 0s = only connects for clients count"`
 
 	// Timeout bounds the connect of a check. Zero means 2 seconds.
-	Timeout time.Duration `config:"timeout" default:"2s" help:"bound of such a connect"`
+	Timeout time.Duration `config:"timeout" default:"2s" help:"bound of the connect of a check"`
 
 	// Rise is how many checks must succeed in a row for the upstream to be up again.
 	// Zero means 2.
-	Rise int `config:"rise" default:"2" help:"successes in a row to be up again"`
+	Rise int `config:"rise" default:"2" help:"checks that succeed in a row until an upstream is up again"`
 
 	// Fall is how many connects of any kind must fail in a row for the upstream to be
 	// down. Zero means 3.
-	Fall int `config:"fall" default:"3" help:"failures in a row to be down"`
+	Fall int `config:"fall" default:"3" help:"connects that fail in a row until an upstream is down"`
 
 	// Retry is the time after which one client tries an upstream that is down, where
 	// there are no checks. Zero means 10 seconds.
-	Retry time.Duration `config:"retry" default:"10s" help:"after so long a client tries one that is down, where interval is 0s"`
+	Retry time.Duration `config:"retry" default:"10s" help:"time after which a client tries an upstream that is down, where interval is 0s"`
 }
 
 // Validate reports every field that is out of range, each as a *field.Error in one
