@@ -496,11 +496,7 @@ func TestConnResetWhileAWriteWaits(t *testing.T) {
 		s := tr.start(t, reports(got))
 		s.write(bytesOf(8<<20), false)
 		s.Reset()
-		if r := await(t, "Woken", got); r.ev&eventloop.Woken == 0 {
-			r = await(t, "Woken", got)
-			if r.ev&eventloop.Woken == 0 {
-				t.Errorf("after Reset: %+v", r)
-			}
+		for await(t, "Woken", got).ev&eventloop.Woken == 0 { // Hup may come before
 		}
 		s.flush(false)
 		if tr.portable() {
@@ -809,5 +805,52 @@ func TestConnPingPongAllocatesNothing(t *testing.T) {
 		}); n != 0 {
 			t.Errorf("%v allocations for a message", n)
 		}
+	})
+}
+
+// A reset is told also to a handler that has left input unread, once. More input is not.
+func TestConnBreaksUnread(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		got := make(chan eventloop.Event, 100)
+		var tells atomic.Bool
+		s := tr.start(t, func(s *served, _ *eventloop.Worker, ev eventloop.Event) bool {
+			if p, ok := s.Conn.(*eventloop.Portable); ok {
+				tells.Store(p.TellsBreak())
+			} else {
+				tells.Store(true)
+			}
+			got <- ev
+			return false
+		})
+		s.send("a")
+		if ev := await(t, "In", got); ev != eventloop.In {
+			t.Fatalf("after a byte: %v", ev)
+		}
+		if !tells.Load() || !tr.resets {
+			t.Skip("nothing tells")
+		}
+		for range 3 {
+			if s.send("b"); tr.portable() { // epoll may tell
+				time.Sleep(10 * time.Millisecond)
+			}
+			s.Wake()
+			if ev := await(t, "Woken", got); ev&eventloop.Woken == 0 && tr.portable() {
+				t.Errorf("after more input: %v", ev)
+			}
+		}
+		netconn.Reset(s.peer)
+		for ev := eventloop.Event(0); ev&eventloop.Hup == 0; {
+			ev = await(t, "Hup", got)
+		}
+		if err := s.Err(); !netconn.IsReset(err) {
+			t.Errorf("Err: %v", err)
+		}
+		calls := s.calls.Load()
+		time.Sleep(50 * time.Millisecond)
+		if n := s.calls.Load() - calls; n > 1 {
+			t.Errorf("%d calls of Ready after that", n)
+		}
+		s.Wake()
+		await(t, "Woken", got)
 	})
 }
