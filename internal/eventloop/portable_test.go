@@ -519,6 +519,39 @@ func TestConnResetWhileAWriteWaits(t *testing.T) {
 	})
 }
 
+// Discard reads no end of the stream, and brings no event for it again and again.
+func TestConnDiscardDoesNotSpinAtTheEnd(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		seen := make(chan eventloop.Event, 10)
+		s := tr.start(t, func(s *served, _ *eventloop.Worker, ev eventloop.Event) bool {
+			s.Discard(1000)
+			seen <- ev
+			return false
+		})
+		s.send("a")
+		await(t, "In", seen)
+		s.send("b")
+		await(t, "In after all was discarded", seen)
+		s.peer.Close()
+		await(t, "the end", seen)
+		quiet(t, s, seen, "after the end")
+	})
+}
+
+// A socket that has room already when WatchOut is called gets its Writable.
+func TestConnWatchOutWithRoom(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		if tr.waits {
+			t.Skip("there is no such room")
+		}
+		s := tr.start(t, echoes)
+		if err := s.WatchOut(false); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "Writable", func() bool { return s.outs.Load() > 0 })
+	})
+}
+
 func TestConnCloseWrite(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
 		got := make(chan report, 10)
@@ -572,7 +605,13 @@ func TestPortableRemove(t *testing.T) {
 				var p [2]byte
 				n, _, _ := s.Read(p[:])
 				s.closed = true
-				removed <- string(p[:n]) + string(s.Remove())
+				rest := s.Remove()
+				select {
+				case <-s.over:
+					t.Error("it has ended before Ready")
+				default:
+				}
+				removed <- string(p[:n]) + string(rest)
 				return false
 			})
 			s.Start()
@@ -630,10 +669,11 @@ func TestPortableRemoveWhileAWriteWaits(t *testing.T) {
 		s.Start()
 		text := bytesOf(8 << 20)
 		s.write(text, false)
+		s.receive(text[:1000]) // the write is under way, more than the connection holds
 		s.Wake()
 		await(t, "the end of the goroutines", s.over)
 		go conn.Write([]byte("the end"))
-		got := []byte{}
+		got := bytesOf(1000)
 		p := make([]byte, 64<<10)
 		for !bytes.HasSuffix(got, []byte("the end")) {
 			n, err := peer.Read(p)
