@@ -10,16 +10,18 @@ import (
 	"wireline/lib/frame"
 )
 
-var (
-	// ErrClosed is what a Client's methods return once it has ended, joined
-	// with what ended it if that was an error.
-	ErrClosed = errors.New("handler: client closed")
+// ErrQuit, returned by a frame function, closes the client in good order: what was
+// written is sent, then a FIN. It is no error in the record.
+var ErrQuit = errors.New("handler: close this client")
 
-	// ErrQuit, returned by a frame function, closes the client in good
-	// order: what was written is sent, then a FIN. It is no error in the
-	// record.
-	ErrQuit = errors.New("handler: close this client")
-)
+// ErrClosed is what a Client's methods return once it has ended, joined with what ended it
+// if that was an error. net.ErrClosed matches it (errors.Is).
+var ErrClosed error = closedError{}
+
+type closedError struct{}
+
+func (closedError) Error() string        { return "handler: client closed" }
+func (closedError) Is(target error) bool { return target == net.ErrClosed }
 
 // Client is one connection as a frame handler sees it. It hides how the connection is
 // held and read. All methods are safe for concurrent use, but for Hijack and SetCodec.

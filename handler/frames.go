@@ -138,7 +138,7 @@ func (h *Frames) Accept(a Accepted) {
 func (c *Client) attach() error {
 	h, a := c.frames, c.accepted
 	if fd, ok := a.Socket(); ok {
-		if g := h.loops.Group(); g != nil && g.Add(&c.socket, fd, (*poller)(c)) == nil {
+		if g := h.loops.Group(); g != nil && c.addTo(g, fd) == nil {
 			c.conn = &c.socket
 			return nil
 		}
@@ -151,6 +151,13 @@ func (c *Client) attach() error {
 	h.portables.Add(1)
 	c.conn = eventloop.NewPortable(conn, (*poller)(c), h.portables.Done)
 	return nil
+}
+
+func (c *Client) addTo(g *eventloop.Group, fd int) error {
+	if c.accepted.Network() == "tcp" {
+		return g.AddTCP(&c.socket, fd, (*poller)(c))
+	}
+	return g.Add(&c.socket, fd, (*poller)(c))
 }
 
 // Validate reports what the codec says of itself, where it can be set up wrongly;

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -69,6 +70,17 @@ func (l *life) Context() context.Context { return l.accepted.Context() }
 
 // RemoteAddr returns the client's end of the connection.
 func (l *life) RemoteAddr() net.Addr { return l.accepted.RemoteAddr() }
+
+// TLS returns what was agreed on in the TLS handshake; nil without TLS. It is the caller's
+// own copy, but for the certificates, which must not be changed.
+func (l *life) TLS() *tls.ConnectionState {
+	conn := l.accepted.TLS()
+	if conn == nil {
+		return nil
+	}
+	state := conn.ConnectionState()
+	return &state
+}
 
 // end notes who ended the connection and why, if nobody did before.
 func (l *life) end(by Party, reason Reason, err error) {

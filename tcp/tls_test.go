@@ -143,7 +143,7 @@ func TestMutualTLS(t *testing.T) {
 		"own":  rawContext(look),
 		"func": handler.Func(look),
 		"frames": &handler.Frames{OnOpen: func(c *handler.Client) error {
-			seen <- tcp.TLSState(c.Context())
+			seen <- c.TLS()
 			return handler.ErrQuit
 		}},
 	} {
