@@ -353,7 +353,7 @@ func writeUntilBroken(conn net.Conn) (err error) {
 func TestRandomEnds(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
 		s := tr.serve(t, proxy.Config{})
-		const links = 60
+		const pairs = 60
 		go func() {
 			for {
 				conn, err := s.upstream.Accept()
@@ -366,7 +366,7 @@ func TestRandomEnds(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 6 {
 			wg.Go(func() {
-				for range links / 6 {
+				for range pairs / 6 {
 					conn, err := s.dial()
 					if isReset(err) {
 						continue // its upstream was faster
@@ -380,7 +380,7 @@ func TestRandomEnds(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		for range links {
+		for range pairs {
 			s.records.Next(t)
 		}
 		eventually(t, "the pair's end", func() bool { return s.proxy.Upstreams()[0].Active == 0 })
