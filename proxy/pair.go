@@ -29,9 +29,9 @@ type pair struct {
 
 	target  *upstream // nil until there is one
 	tried   *upstream // the last that was tried, where there is none
-	conn    net.Conn  // of the upstream, for its pool; nil if it is on an event loop
+	conn    net.Conn  // the upstream's; nil if it is on an event loop
 	dialing *dialing  // not nil while an event loop waits for the upstream
-	open    int       // sides that are not closed
+	open    int       // sides that relay and are not closed
 	armed   int64     // when Expired is called; zero for never
 }
 
@@ -224,18 +224,19 @@ func (p *pair) Drain() (busy bool) {
 func (p *pair) Wake() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.settle(p.client.conn.Now())
+	if p.open > 0 {
+		p.settle(p.client.conn.Now())
+	}
 }
 
 // Cut implements drain.Member.
 func (p *pair) Cut() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	began := p.wire.phase != connecting
 	if !p.wire.cut() {
 		return false
 	}
-	if !began {
+	if p.open == 0 { // it is still connecting
 		p.proxy.stop() // ends the connects, as everything is being cut
 		if p.dialing != nil {
 			p.dialing.Wake()

@@ -149,8 +149,9 @@ func (m *model) check(last int64, reset [2]int64) {
 			m.errorf("the %s's reset arrives after %d of %d bytes", r.By, to.got, from.sent)
 		}
 	}
-	if r.Reason == handler.FIN && !c.held && !c.oneWay && (u.got != c.sent || c.got != u.sent) {
-		m.errorf("ended with FINs, after %d of %d and %d of %d bytes", u.got, c.sent, c.got, u.sent)
+	toUpstream, toClient := u.got+u.buffered, c.got+c.buffered
+	if r.Reason == handler.FIN && !c.held && !c.oneWay && (toUpstream != c.sent || toClient != u.sent) {
+		m.errorf("ended with FINs, after %d of %d and %d of %d bytes", toUpstream, c.sent, toClient, u.sent)
 	}
 	if m.pair.client.flow.waits() || m.pair.upstream.flow.waits() {
 		m.errorf("a buffer is kept")
