@@ -6,29 +6,29 @@ import (
 	"wireline/lib/frame"
 )
 
-// A batch looks at the clock after firstLook frames of one client, after twice as many
-// then, and so on. The step is bounded, for the next frames may take longer.
+// A batch checks the clock after firstClockCheck frames of one client. The interval
+// doubles after each check, up to maxClockStep frames: later frames may take longer.
 const (
-	firstLook = 16
-	maxStep   = 64
+	firstClockCheck = 16
+	maxClockStep    = 64
 )
 
-// outcome is how a batch has ended.
+// outcome says how a batch ended.
 type outcome int
 
 const (
-	drained outcome = iota // no whole frame is left
-	early                  // it stopped early: whole frames may be left
-	over                   // the client has ended
+	batchDrained outcome = iota // no whole frame is left
+	batchStopped                // it stopped early; whole frames may be left
+	batchEnded                  // the client has ended
 )
 
-// serveBatch serves the whole frames that are there, and writes their replies at once.
-// It stops early at the time until, if that is not zero.
+// serveBatch serves the whole frames in the buffer and then sends their replies. If
+// until is not zero, it stops early at that time.
 func (c *Client) serveBatch(until int64) outcome {
 	if c.in == nil {
-		return drained
+		return batchDrained
 	}
-	c.restartFrame() // before what was read counts as activity
+	c.restartAfterPause() // before touch changes lastActivity
 	began := c.frameBegan
 	b, ok, err := c.in.Next(c.codec().Codec, c.input.has(eof))
 	if ok || err != nil {
@@ -37,60 +37,61 @@ func (c *Client) serveBatch(until int64) outcome {
 		out := c.serveFrames(b, ok, err, until)
 		c.endBatch()
 		c.touch()
-		if out != drained {
+		if out != batchDrained {
 			return out
 		}
 	} else {
 		c.touch()
 	}
-	c.noteFrame(began)
-	return drained
+	c.noteFrameBegan(began)
+	return batchDrained
 }
 
-// serveFrames serves the frame b, if ok says that there is one, and those after it.
-// err is what the codec says of what comes then.
+// serveFrames serves frames, beginning with the result b, ok, err of the first call of
+// Next.
 func (c *Client) serveFrames(b []byte, ok bool, err error, until int64) outcome {
-	look := firstLook
+	nextCheck := firstClockCheck
 	for n := 1; ; n++ {
 		switch {
 		case ok:
 			c.framesIn++
 			if err := c.serveFrame(b); err != nil {
-				c.accepts(err)
+				c.continueAfter(err)
 			}
 		case err == nil:
-			return c.endFrames(drained)
+			return c.endFrames(batchDrained)
 		case !c.skip(err):
 			c.endInput(ReasonFrameError, err)
-			return over
+			return batchEnded
 		}
 		if c.stopping() || c.flags.has(paused) {
-			return c.endFrames(early)
+			return c.endFrames(batchStopped)
 		}
-		if n >= look && c.in.Len() > 0 {
+		if n >= nextCheck && c.in.Len() > 0 {
 			if until != 0 && c.conn.Now() > until {
-				return c.endFrames(early)
+				return c.endFrames(batchStopped)
 			}
-			look += min(look, maxStep)
+			nextCheck += min(nextCheck, maxClockStep)
 		}
 		b, ok, err = c.in.Next(c.codec().Codec, c.input.has(eof))
 	}
 }
 
-// endFrames is the end of a batch. In a drain it is the client's end too, unless
-// something is still to be answered that came before its own.
+// endFrames ends serveFrames with out. In a drain it also ends the client, unless the
+// client has sent its FIN and everything before it was served: then the client has
+// ended by itself.
 func (c *Client) endFrames(out outcome) outcome {
 	if c.flags.has(draining) && (!c.input.has(eof) || c.in.Len() > 0) {
 		c.end(ByServer, ReasonDrain, nil)
 	}
 	if c.ended() {
-		return over
+		return batchEnded
 	}
 	return out
 }
 
-// skip passes over a frame that is too long, if that is what the handler wants
-// and the codec can, and reports whether it does.
+// skip discards a frame that is too long, if TooLong says so and the codec can. It
+// reports whether it did.
 func (c *Client) skip(err error) bool {
 	if c.frames.TooLong != TooLongDiscard || !errors.Is(err, frame.ErrTooLong) || !c.in.Discard(c.codec().Codec) {
 		return false
@@ -108,14 +109,14 @@ func (c *Client) serveFrame(b []byte) error {
 	return nil
 }
 
-// accepts ends the client if the handler's error says so, and reports whether it
-// does not.
-func (c *Client) accepts(err error) bool {
+// continueAfter reports whether the client goes on after a frame function or OnOpen has
+// returned err. If not, it ends the client.
+func (c *Client) continueAfter(err error) bool {
 	switch {
 	case err == nil:
 		return true
 	case errors.Is(err, ErrSlowReader) && c.frames.WhenSlow == SlowDrop:
-		return true // a reply was dropped, as was asked for
+		return true // the message was dropped, as WhenSlow demands
 	case errors.Is(err, ErrQuit):
 		c.end(ByServer, ReasonClosed, nil)
 	default:
@@ -124,8 +125,8 @@ func (c *Client) accepts(err error) bool {
 	return false
 }
 
-// endInput ends the client because of what it sent or did not send, after the
-// handler's last words, which endBatch sends.
+// endInput ends the client because of what it has sent, or has not sent in time. It
+// calls OnError first; endBatch sends what OnError writes.
 func (c *Client) endInput(reason Reason, err error) {
 	if c.frames.OnError != nil {
 		c.frames.OnError(c, err)

@@ -8,31 +8,33 @@ import (
 )
 
 const (
-	// pooledSize is the size of the smallest buffer in buffers: so much is read at once.
+	// pooledSize is the size of the smallest buffer in buffers, and so the size of one
+	// read.
 	pooledSize = 16 << 10
 
 	// loopBuffer is the size of the buffer that a loop reads into. A client that does
-	// not take its replies keeps one, with the frames that are still to be served.
+	// not accept its replies keeps such a buffer with the frames that are not served
+	// yet.
 	loopBuffer = 32 << 10
 
-	// maxLoopBuffer is how large it may become for long frames.
+	// maxLoopBuffer is how large the buffer of a loop may grow for long frames.
 	maxLoopBuffer = 4 << 20
 
-	// maxRest is how much of a frame that has begun is kept in a buffer of just
-	// its size, so that the loop's own is free for others.
-	maxRest = 4 << 10
+	// maxPartial is the longest partial frame that is moved to a buffer of exactly its
+	// size, so that the large buffer is free for others.
+	maxPartial = 4 << 10
 )
 
-// buffers holds the frame.Buffers of clients that have nothing to split.
+// buffers holds empty buffers.
 var buffers = sync.Pool{New: func() any { return frame.NewBuffer(pooledSize) }}
 
-// takeBuffer gives c a buffer to read into, the worker's own if it has one. What
-// was left of the last read is in it.
+// takeBuffer gives c a buffer to read into: the one of the worker if it has one. It
+// moves the partial frame of the last read into that buffer.
 func (c *Client) takeBuffer(w *eventloop.Worker) {
-	if c.in != nil && c.in.Cap() > maxRest {
+	if c.in != nil && c.in.Cap() > maxPartial {
 		return
 	}
-	rest := c.in
+	partial := c.in
 	if in, ok := w.Local.(*frame.Buffer); ok && in != nil {
 		w.Local = (*frame.Buffer)(nil)
 		c.in = in
@@ -41,32 +43,32 @@ func (c *Client) takeBuffer(w *eventloop.Worker) {
 	} else {
 		c.in = buffers.Get().(*frame.Buffer)
 	}
-	if rest != nil {
-		rest.MoveTo(c.in)
+	if partial != nil {
+		partial.MoveTo(c.in)
 	}
 }
 
-// holds reports whether the buffer is needed while nothing is read: a part of a
-// frame is in it, or of one that is thrown away.
-func (c *Client) holds() bool {
+// holdsInput reports whether the buffer must be kept: it holds a partial frame, or is
+// discarding one.
+func (c *Client) holdsInput() bool {
 	return c.in != nil && (c.in.Len() > 0 || c.in.Discarding())
 }
 
-// leaveBuffer gives the buffer back, but for what is left in it. A loop keeps it,
-// also a large one: the next frames may be as long.
+// leaveBuffer gives the buffer back, except for the input that is left in it. A loop
+// keeps even a large buffer, because the next frames may be as long.
 func (c *Client) leaveBuffer(w *eventloop.Worker) {
 	in := c.in
 	switch {
 	case in == nil:
 		return
-	case !c.holds():
+	case !c.holdsInput():
 		c.in = nil
-	case in.Cap() <= maxRest || fits(in.Cap(), in.Len()):
+	case in.Cap() <= maxPartial || fitsPartial(in.Cap(), in.Len()):
 		return
 	default:
 		size := in.Len()
-		if size > maxRest {
-			size *= 2 // it is read into
+		if size > maxPartial {
+			size *= 2 // the client reads into this buffer
 		}
 		c.in = frame.NewBuffer(size)
 		in.MoveTo(c.in)
@@ -74,31 +76,31 @@ func (c *Client) leaveBuffer(w *eventloop.Worker) {
 	in.Reset()
 	own, _ := w.Local.(*frame.Buffer)
 	switch {
-	case in.Cap() < pooledSize: // too small for others
-	case own == nil && keeps(w, in.Cap()):
+	case in.Cap() < pooledSize: // too small for other clients
+	case own == nil && workerKeeps(w, in.Cap()):
 		w.Local = in
 	case in.Cap() <= maxPooled:
 		buffers.Put(in)
 	}
 }
 
-// fits reports whether a buffer of that size suits what is left in it. A large one,
-// which has grown for a long frame, may be eight times as large, for a loop that is
-// faster than the client comes here again and again, and would copy the frame each time
-// that it has grown.
-func fits(size, rest int) bool {
-	return rest > maxRest && (size <= 2*rest || size > loopBuffer && size <= 8*rest)
+// fitsPartial reports whether a buffer of the given size suits a partial frame of n
+// bytes. A large buffer, which has grown for a long frame, may be eight times as large
+// as the frame: a loop that is faster than the client comes here again and again, and
+// would otherwise copy the frame each time it has grown.
+func fitsPartial(size, n int) bool {
+	return n > maxPartial && (size <= 2*n || size > loopBuffer && size <= 8*n)
 }
 
-// keeps reports whether w should keep a buffer of that size for its next call.
-func keeps(w *eventloop.Worker, size int) bool {
+// workerKeeps reports whether w keeps a buffer of the given size for its next call.
+func workerKeeps(w *eventloop.Worker, size int) bool {
 	if w.InLoop() {
 		return size >= loopBuffer && size <= maxLoopBuffer
 	}
 	return w.Keeps() && size <= maxPooled
 }
 
-// dropBuffer gives the buffer back with all that is in it.
+// dropBuffer gives the buffer back and discards the input in it.
 func (c *Client) dropBuffer(w *eventloop.Worker) {
 	if c.in != nil {
 		c.in.Reset()

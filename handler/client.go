@@ -10,12 +10,12 @@ import (
 	"wireline/lib/frame"
 )
 
-// ErrQuit, returned by a frame function, closes the client in good order: what was
-// written is sent, then a FIN. It is no error in the record.
+// ErrQuit is returned by a frame function or OnOpen to close the client: pending output
+// is sent, then a FIN. The record does not report it as an error.
 var ErrQuit = errors.New("handler: close this client")
 
-// ErrClosed is what a Client's methods return once it has ended, joined with what ended it
-// if that was an error. net.ErrClosed matches it (errors.Is).
+// ErrClosed is returned by the methods of a Client that has ended. If an error ended
+// the client, the two are joined. errors.Is(ErrClosed, net.ErrClosed) is true.
 var ErrClosed error = closedError{}
 
 type closedError struct{}
@@ -23,102 +23,106 @@ type closedError struct{}
 func (closedError) Error() string        { return "handler: client closed" }
 func (closedError) Is(target error) bool { return target == net.ErrClosed }
 
-// Client is one connection as a frame handler sees it. It hides how the connection is
-// held and read. All methods are safe for concurrent use, but for Hijack and SetCodec.
+// Client is one connection of a Frames handler. Frames creates it, and passes it to its
+// functions; a Client may be kept and used after they return, until the connection is
+// closed.
+//
+// All methods are safe for concurrent use, except Hijack and SetCodec.
 type Client struct {
-	// Value is the user's own, for what belongs to this client. Set it in OnOpen;
-	// after that it may be read from anywhere, and a change needs a lock of the
-	// user's.
+	// Value is for the application's own data about this client. Set it in OnOpen.
+	// After that any goroutine may read it, and changing it needs a lock of the
+	// application's own.
 	Value any
 
 	life
 	frames *Frames
 	conn   eventloop.Conn   // &socket, or a portable one
-	socket eventloop.Socket // where an event loop serves the connection
+	socket eventloop.Socket // used if an event loop serves the connection
 
 	// Owned by the serving goroutine.
 	phase             phase
 	input             input
-	in                *frame.Buffer // what was read and not served; nil while that is nothing
-	bytesIn, framesIn int64         // what the counters do not have yet
-	frameBegan        int64         // when the frame that is not whole began; zero if there is none
+	in                *frame.Buffer // input that is not served yet; nil while there is none
+	bytesIn, framesIn int64         // not added to life.count yet
+	frameBegan        int64         // when the partial frame in the buffer began; zero if there is none
 
-	lastActivity stdatomic.Int64 // the last byte either way
-	timer        stdatomic.Int64 // when Expired is called, zero for never; written under mu
-	rest         *ended          // what a client needs near its end only; made under mu
+	lastActivity stdatomic.Int64 // when the last byte was read or written
+	timerDue     stdatomic.Int64 // when Expired will be called; zero for never; written under mu
+	endState     *endState       // nil until it is needed; created under mu
 
 	// Under mu.
 	sending  sending
-	override *clientCodec // the codec, if it is not the handler's
-	out      *output      // nil while nothing is to be sent
+	override *clientCodec // set by SetCodec; nil for the codec of the handler
+	out      *output      // nil while no output is pending
 }
 
-// phase is how far a client has come. The serving goroutine moves it.
+// phase is the stage of a client's life. Only the serving goroutine changes it.
 //
 //	opening --> serving --> closing --> closed
 //
-// Package closing has the steps of closing.
+// Package closing has the steps of the closing phase.
 type phase uint8
 
 const (
-	opening      phase = iota // OnOpen is still to be called
-	serving                   // frames are served
-	closingPhase              // the client has ended; what was written is sent
-	closed                    // the connection is closed, or has a new owner
+	phaseOpening phase = iota // OnOpen has not been called yet
+	phaseServing              // frames are being served
+	phaseClosing              // the client has ended; pending output is being sent
+	phaseClosed               // the connection is closed, or has a new owner
 )
 
-// input is what the serving goroutine knows of the input.
+// input is a set of facts that the serving goroutine knows about the input.
 type input uint8
 
 const (
-	unread   input = 1 << iota // there may be something to read
-	hangup                     // the end of the stream, or an error, is there to be read
-	eof                        // it was read
-	buffered                   // there may be whole frames in the buffer
-	unsent                     // replies of the last batch may wait to be sent: nothing is read until then
-	idled                      // the client was paused
+	unread   input = 1 << iota // the connection may have input to read
+	hangup                     // the end of the stream, or an error, has arrived and can be read
+	eof                        // the end of the stream was read
+	buffered                   // the buffer may hold whole frames
+	unsent                     // replies of the last batch may be pending; nothing is read until they are sent
+	idled                      // the client was paused when it was last served
 )
 
 func (i input) has(bit input) bool { return i&bit != 0 }
 func (i *input) set(bit input)     { *i |= bit }
 func (i *input) clear(bit input)   { *i &^= bit }
 
-// ended is what a client has near its end only.
-type ended struct {
-	closing  closing.Closing
-	lookEnds int64    // end of the last look of a drain
-	local    net.Addr // under mu
-	fail     error    // why nothing can be written any more; under mu
+// endState is the state that a client needs only when it ends. It is allocated on
+// demand to keep an idle client small.
+type endState struct {
+	closing       closing.Closing
+	drainReadEnds int64    // when a drain stops reading frames that have arrived
+	localAddr     net.Addr // saved before the connection is closed; under mu
+	writeErr      error    // why output failed; nil for ErrClosed; under mu
 }
 
-// tail returns what c has near its end. The caller has mu, or is the serving goroutine
-// and knows that it was made.
-func (c *Client) tailLocked() *ended {
-	if c.rest == nil {
-		c.rest = new(ended)
+// endStateLocked returns c.endState, and creates it if necessary. The caller holds mu.
+func (c *Client) endStateLocked() *endState {
+	if c.endState == nil {
+		c.endState = new(endState)
 	}
-	return c.rest
+	return c.endState
 }
 
-func (c *Client) tail() *ended {
+// getEndState is endStateLocked for a caller that does not hold mu.
+func (c *Client) getEndState() *endState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.tailLocked()
+	return c.endStateLocked()
 }
 
-// LocalAddr returns the server's end of the connection. Once the connection is closed, and
-// OnClose is not set, that is the listener's address.
+// LocalAddr returns the local address of the connection. After the connection is closed
+// it is the listener's address, unless OnClose is set.
 func (c *Client) LocalAddr() net.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.localAddrLocked()
 }
 
-// localAddrLocked asks the system while it can, since the listener's address may be that
-// of any host.
+// localAddrLocked asks the system while the connection is open, because the listener's
+// address may be unspecified (0.0.0.0).
 func (c *Client) localAddrLocked() net.Addr {
-	if c.rest != nil && c.rest.local != nil {
-		return c.rest.local
+	if c.endState != nil && c.endState.localAddr != nil {
+		return c.endState.localAddr
 	}
 	known := c.accepted.LocalAddr()
 	if c.sending.has(gone) {
@@ -127,28 +131,27 @@ func (c *Client) localAddrLocked() net.Addr {
 	return c.conn.LocalAddr(known)
 }
 
-// Busy reports whether a frame of the client is being served, or a reply or
-// another message to it is not yet written. Half a frame that has come does not
-// make it busy.
+// Busy reports whether a frame of the client is being served, or output to it is
+// pending. A partial frame does not make a client busy.
 func (c *Client) Busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.sending.has(busy) || c.out != nil && c.out.Size() > 0
 }
 
-// Close asks for the client's end in good order and returns at once: no
-// further frame is begun, what is written is sent, then comes a FIN; CloseWith has
-// other ways. It returns nil.
+// Close begins to close the client and returns at once: no further frame is served,
+// pending output is sent, then a FIN. See CloseWith for other ways. It always returns
+// nil.
 func (c *Client) Close() error {
 	c.end(ByServer, ReasonClosed, nil)
 	c.wake()
 	return nil
 }
 
-// CloseWith is Close with a mode of its own for this client, in the place of the
-// server's. CloseReset does not wait for what was written, and also ends a client that
-// is about to be closed in another way. The others change nothing if the client has its
-// end already. It returns nil, at once.
+// CloseWith is like Close, but uses mode instead of the server's close mode. CloseReset
+// discards pending output, and also takes effect if the client is already closing. The
+// other modes have no effect if the client has already ended. It returns at once, and
+// always returns nil.
 func (c *Client) CloseWith(mode CloseMode) error {
 	end := &ending{by: ByServer, reason: ReasonClosed, mode: mode, asked: true}
 	c.ending.CompareAndSwap(nil, end)
@@ -160,9 +163,9 @@ func (c *Client) CloseWith(mode CloseMode) error {
 	return nil
 }
 
-// wake has the serving goroutine look at the client's state. It also looks after a
-// function that waits in a Write to a client which has ended, and so has a timeout in any
-// case.
+// wake makes the serving goroutine check the state of the client. For a client that has
+// ended it also checks for a stall: a frame function may be waiting in Write, and from
+// now on that wait has a timeout.
 func (c *Client) wake() {
 	if c.ended() {
 		c.checkStall()
@@ -178,8 +181,8 @@ func (c *Client) abort(by Party, reason Reason, err error) {
 	c.abortLocked()
 }
 
-// abortLocked has writes fail, then sends the RST: the serving goroutine would wait for
-// what is unsent.
+// abortLocked fails the output, then sends the RST. Without the failure the serving
+// goroutine would wait for the pending output.
 func (c *Client) abortLocked() {
 	c.failLocked(ErrClosed)
 	if !c.sending.has(gone) {
@@ -188,12 +191,12 @@ func (c *Client) abortLocked() {
 	}
 }
 
-// clientMember is a Client in its set.
+// clientMember is a Client as a member of its set.
 type clientMember Client
 
 func (m *clientMember) shared() *life { return &m.life }
 
-// Drain implements drain.Member: an idle client gets its FIN when it is woken.
+// Drain implements drain.Member. An idle client sends its FIN when it is woken.
 func (m *clientMember) Drain() (busy bool) {
 	m.flags.set(draining)
 	return (*Client)(m).Busy()

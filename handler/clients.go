@@ -12,26 +12,27 @@ import (
 )
 
 var (
-	// ErrDraining is what a connection gets that comes or reads when its handler is
-	// shutting down.
+	// ErrDraining is returned by Conn.Read while the handler is shutting down, and by
+	// Conns.Add for a new connection.
 	ErrDraining = errors.New("handler: draining")
 
-	// ErrCut is what Shutdown returns when connections were cut.
+	// ErrCut is returned by Shutdown when connections were cut.
 	ErrCut = drain.ErrCut
 )
 
-// closeTimeout is the bound of Close.
+// closeTimeout is how long Close drains.
 const closeTimeout = 10 * time.Second
 
-// DrainStats counts what a drain did with the connections that there were.
+// DrainStats counts what a drain did with the connections.
 type DrainStats = drain.Stats
 
-// Clients is the set of the clients that a Frames serves. All methods are safe for
+// Clients is the set of clients that a Frames handler serves. All methods are safe for
 // concurrent use.
 type Clients struct{ set[*clientMember] }
 
-// All returns the clients that there are now. Those that come or go during the iteration
-// may be seen or not; one whose OnOpen has not returned yet is not.
+// All returns an iterator over the current clients. A client that comes or goes during
+// the iteration may or may not be included. A client is not included before its OnOpen
+// has returned.
 func (s *Clients) All() iter.Seq[*Client] {
 	return func(yield func(*Client) bool) {
 		s.members.Range(func(m *clientMember) bool {
@@ -40,30 +41,31 @@ func (s *Clients) All() iter.Seq[*Client] {
 	}
 }
 
-// set is a set of connections that a handler serves. The zero value is empty and ready.
+// set is the set of connections that a handler serves. The zero value is empty and
+// ready to use.
 type set[M member] struct {
-	// OnRecord is called once for each connection, when it has ended, and from
-	// any goroutine; it must not panic. LogRecords makes one that writes a log line.
-	// Nil is LogFailures on slog.Default(). Set it before the first connection.
+	// OnRecord is called once for each connection, after it has ended. It may be called
+	// from any goroutine, and must not panic. Nil means LogFailures(slog.Default());
+	// LogRecords logs every record. Set it before the first connection.
 	OnRecord func(Record)
 
 	members drain.Set[M]
 	lastID  atomic.Uint64
 }
 
-// member is a connection in its set.
+// member is a connection as a member of its set.
 type member interface {
 	drain.Member
 	shared() *life
 }
 
-// add reports whether m is in the set: not when it is closing.
+// add adds m and reports whether it did. It does not once the set is shutting down.
 func (s *set[M]) add(m M) bool {
 	m.shared().id = s.lastID.Add(1)
 	return s.members.Add(m)
 }
 
-// remove takes m out of the set and writes its record, once.
+// remove removes m and writes its record. A second call for the same m does nothing.
 func (s *set[M]) remove(m M) {
 	s.members.Remove(m, func() {
 		l := m.shared()
@@ -76,29 +78,30 @@ func (s *set[M]) remove(m M) {
 	})
 }
 
-// Len returns how many connections there are at this moment.
+// Len returns the current number of connections.
 func (s *set[M]) Len() int { return s.members.Len() }
 
-// Shutdown drains all connections at the same time. New ones are refused from now on,
-// idle ones get their FIN at once, busy ones finish the frame that they are in and get its
-// reply. What is left when ctx ends is reset, and the error says how many that were; it is
-// ErrCut and ctx's cause. It waits for the frames: a frame function must not call it with
-// a ctx that does not end.
+// Shutdown drains all connections at the same time. New connections are refused from
+// now on. Idle connections get a FIN at once; busy ones finish their frame and send its
+// reply first. When ctx ends, Shutdown resets the connections that are left. Then its
+// error wraps ErrCut and the cause of ctx, and says how many they were. A frame
+// function must not call Shutdown with a ctx that does not end, because Shutdown waits
+// for that function.
 func (s *set[M]) Shutdown(ctx context.Context) error {
 	err := s.members.Shutdown(ctx)
-	s.members.Range(func(m M) bool { // their record, before the process ends
+	s.members.Range(func(m M) bool { // write their records before the process ends
 		s.remove(m)
 		return true
 	})
 	return err
 }
 
-// Close is Shutdown with a bound of 10 seconds.
+// Close is Shutdown with a timeout of 10 seconds.
 func (s *set[M]) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	return s.Shutdown(ctx)
 }
 
-// Drained returns what Shutdown did with the connections, so far.
+// Drained returns what Shutdown has done with the connections so far.
 func (s *set[M]) Drained() DrainStats { return s.members.Stats() }

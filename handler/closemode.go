@@ -9,34 +9,36 @@ import (
 	"wireline/lib/field"
 )
 
-// CloseMode is how a connection is closed. docs/closing.md shows what each mode looks
-// like from the other side.
+// CloseMode says how a connection is closed. The zero value is CloseDefault;
+// CloseWithin returns further modes. docs/closing.md shows what the peer sees in each
+// mode.
 type CloseMode int32
 
 const (
-	// CloseDefault is a plain close: the kernel sends what is left, then a FIN,
-	// and nobody waits for it. If input was not read, a RST takes its place, and
-	// may destroy the last reply on its way.
+	// CloseDefault is a plain close: the kernel sends pending output and a FIN in the
+	// background. If there was unread input, the kernel sends a RST instead, which may
+	// destroy the last reply before the client has read it.
 	CloseDefault CloseMode = 0
 
-	// CloseReset is a RST at once: what the client does not have yet is thrown
-	// away, and no TIME_WAIT stays behind. Where there is none, as on unix
-	// sockets, it is a plain close.
+	// CloseReset sends a RST at once. Output that the client does not have yet is lost,
+	// and no TIME_WAIT state remains. A connection that has no RST, such as a unix
+	// socket, is closed plainly.
 	CloseReset CloseMode = -1
 
-	// CloseLingering sends the FIN, reads and discards until the client's FIN,
-	// for two seconds and some MiB at most, and closes then: the last reply
-	// survives unread input.
+	// CloseLingering sends a FIN, then discards input until the client's FIN, for at
+	// most two seconds and a few MiB, and then closes. So the last reply survives
+	// unread input.
 	CloseLingering CloseMode = -2
 )
 
 // maxLimit is the largest time that SO_LINGER takes on every system.
 const maxLimit = math.MaxUint16 * time.Second
 
-// CloseWithin is a close that waits until the client has acknowledged all that was
-// written, and the FIN, but no longer than limit: SO_LINGER with a time. On Linux what the
-// client sends meanwhile is discarded, some MiB at most. The connection counts, and holds
-// up a drain, until then. SO_LINGER has whole seconds: a part of one counts as one.
+// CloseWithin returns the mode of a close that waits until the client has acknowledged
+// all output and the FIN, but not longer than limit, as SO_LINGER with a timeout does.
+// Meanwhile it discards input, on Linux only, and at most a few MiB. The connection
+// counts as open during the wait, and a drain waits for it too. Like SO_LINGER, limit
+// is in whole seconds: it is rounded up, to between 1 and 65535 seconds.
 func CloseWithin(limit time.Duration) CloseMode {
 	limit = min(max(limit, 1), maxLimit)
 	return CloseMode((limit + time.Second - 1) / time.Second)
@@ -98,8 +100,8 @@ func closeModeError(value any) error {
 	return &field.Error{Field: "CloseMode", Value: value, Reason: "must be default, reset, lingering, or whole seconds from 1s to 18h"}
 }
 
-// closeMode is how the connection is to be closed. asked tells that CloseWith says so,
-// and not the server for all.
+// closeMode returns the close mode of the connection. asked reports that CloseWith has
+// set it; otherwise it is the mode of the server.
 func (l *life) closeMode() (mode CloseMode, asked bool) {
 	if e := l.ending.Load(); e != nil && e.asked {
 		return e.mode, true
@@ -107,15 +109,16 @@ func (l *life) closeMode() (mode CloseMode, asked bool) {
 	return l.accepted.CloseMode(), false
 }
 
-// howToClose is what the end of the connection, and the close mode, demand when all that
-// was written is sent. bound is the wait for the client's acknowledgement, zero for none.
+// howToClose returns how to close the connection after all output is sent, according to
+// the close mode and the reason. bound limits the wait for the acknowledgement; zero
+// means no wait.
 func (l *life) howToClose() (how closing.How, bound time.Duration) {
 	mode, asked := l.closeMode()
 	bound = mode.Limit()
 	switch why := l.reason(); {
 	case why == ReasonCut, why == ReasonSlowReader, why == ReasonWriteTimeout:
 		return closing.Reset, bound
-	case why == ReasonReset, why == ReasonIOError: // broken: nothing arrives any more
+	case why == ReasonReset, why == ReasonIOError: // the connection is broken: nothing more arrives
 		return closing.FIN, bound
 	case mode == CloseReset:
 		return closing.Reset, bound

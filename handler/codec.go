@@ -2,10 +2,12 @@ package handler
 
 import "wireline/lib/frame"
 
-// SetCodec changes the codec of the client from its next frame on, for both
-// directions: SMTP's DATA, or the data block after memcached's set. What has
-// arrived already is split by the new one; nothing is lost. It may be called
-// from Serve, OnOpen and OnError only. Nil is the handler's own codec.
+// SetCodec changes the codec of the client in both directions, from the next frame on:
+// for example for the message after DATA in SMTP, or the data block after set in
+// memcached. Input that has already arrived is split by the new codec. Nil restores the
+// codec of the handler.
+//
+// SetCodec may be called only in OnFrame, OnOpen and OnError.
 func (c *Client) SetCodec(codec frame.Codec) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -15,26 +17,26 @@ func (c *Client) SetCodec(codec frame.Codec) {
 	}
 }
 
-// codec is for the serving goroutine, and for whoever holds mu.
+// codec returns the current codec. The caller is the serving goroutine, or holds mu.
 func (c *Client) codec() *clientCodec {
 	if c.override != nil {
 		return c.override
 	}
-	return c.frames.own
+	return c.frames.ownCodec
 }
 
-// clientCodec is a codec, and what is asked about it for each frame.
+// clientCodec is a codec with a property that is needed for each frame.
 type clientCodec struct {
 	frame.Codec
 
-	// quick tells that it encodes a small payload about as fast as that is copied,
-	// so that it may do so under the client's mu.
+	// quick reports that the codec encodes a small payload about as fast as it can be
+	// copied, so that it may do so under the client's mu.
 	quick bool
 }
 
 func newClientCodec(codec frame.Codec) *clientCodec {
 	quick := false
-	switch codec.(type) { // one that has one of these embedded is another one
+	switch codec.(type) { // not a type that embeds one of these
 	case frame.Line, frame.Delimiter, frame.Fixed, frame.Length, frame.Netstring, frame.JSONLines:
 		quick = true
 	}

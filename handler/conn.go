@@ -17,36 +17,39 @@ import (
 	"wireline/lib/sync/wait"
 )
 
-// past is a deadline that interrupts a Read in progress and every later one.
+// past is a deadline in the past. It interrupts the current Read and makes every later
+// one fail.
 var past = time.Unix(1, 0)
 
-// Conn is a connection that a plain handler reads and writes for itself. It is
-// a net.Conn that counts its bytes, and that a drain can interrupt: a client is
-// idle while a Read waits, and busy from then to the next Read.
+// Conn is a connection that a handler reads and writes itself. It is a net.Conn that
+// counts its bytes, and whose Read a drain can interrupt. A Conn is idle while Read
+// waits, and busy from the end of a Read to the next call. It also starts busy.
+//
+// All methods are safe for concurrent use. Func and Conns make Conns.
 type Conn struct {
-	// Value is the user's own, for what belongs to this connection.
+	// Value is for the application's own data about this connection.
 	Value any
 
 	life
 	conn     net.Conn
 	owner    *Conns
-	inflight wait.Wait // writes
-	busy     bool      // under life's mu
+	inflight wait.Wait // writes in progress
+	busy     bool      // under mu of life
 
-	deadlines sync.Mutex    // orders SetReadDeadline and wake, and guards what is below
-	lingered  chan struct{} // closed when a lingering close is over; nil before it
-	lingerEnd time.Time     // its end; nobody is to be woken
+	deadlines sync.Mutex    // orders SetReadDeadline and wake; guards the fields below
+	lingered  chan struct{} // nil until the connection lingers; closed when that is over
+	lingerEnd time.Time     // when lingering ends at the latest; zero until the connection lingers
 	eof       atomic.Bool   // the client has sent its FIN
 }
 
 func newConn(a Accepted, conn net.Conn, owner *Conns) *Conn {
 	c := &Conn{conn: conn, owner: owner}
 	c.accepted, c.begin = a, now()
-	c.busy = true // until it reads: it may greet first
+	c.busy = true // it may send a greeting before it reads
 	return c
 }
 
-// serve calls f, and closes the connection. Whoever calls it deals with a panic.
+// serve calls f, then closes the connection. The caller recovers panics.
 func (c *Conn) serve(f func(ctx context.Context, c *Conn)) {
 	returned := false
 	defer func() {
@@ -59,8 +62,8 @@ func (c *Conn) serve(f func(ctx context.Context, c *Conn)) {
 	returned = true
 }
 
-// NetConn returns the connection underneath. What is read and written there is
-// not counted.
+// NetConn returns the underlying connection. Bytes read and written there are not
+// counted.
 func (c *Conn) NetConn() net.Conn { return c.conn }
 
 func (c *Conn) setBusy(busy bool) {
@@ -69,22 +72,24 @@ func (c *Conn) setBusy(busy bool) {
 	c.mu.Unlock()
 }
 
-// Busy reports whether the handler is between two reads, and not waiting for the client.
+// Busy reports whether the handler is working for the client. It is not while a Read
+// waits.
 func (c *Conn) Busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.busy
 }
 
-// Quit asks for the connection's end and returns at once: Read returns net.ErrClosed from
-// now on, and the connection is closed when the handler's function has returned.
+// Quit begins to close the connection and returns at once: Read returns net.ErrClosed
+// from now on, and the connection is closed when the handler function has returned.
 func (c *Conn) Quit() {
 	c.end(ByServer, ReasonClosed, nil)
 	c.wake()
 }
 
-// CloseWith is Quit with a mode of its own for this connection, in the place of the
-// server's. CloseReset does not wait for the function: the connection is reset at once.
+// CloseWith is like Quit, but uses mode instead of the server's close mode. CloseReset
+// does not wait for the handler function: it resets the connection at once. It always
+// returns nil.
 func (c *Conn) CloseWith(mode CloseMode) error {
 	c.ending.CompareAndSwap(nil, &ending{by: ByServer, reason: ReasonClosed, mode: mode, asked: true})
 	if mode == CloseReset {
@@ -95,8 +100,8 @@ func (c *Conn) CloseWith(mode CloseMode) error {
 	return nil
 }
 
-// Read implements net.Conn. In a drain it returns ErrDraining, after
-// Client.Close it returns net.ErrClosed.
+// Read implements net.Conn. During a drain it returns ErrDraining, and after Quit or
+// CloseWith it returns net.ErrClosed.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.setBusy(false)
 	if err := c.stopped(); err != nil {
@@ -121,7 +126,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// stopped returns why no more is to be read, if so.
+// stopped returns why Read must not continue, or nil.
 func (c *Conn) stopped() error {
 	switch {
 	case c.flags.has(draining):
@@ -147,9 +152,9 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close implements net.Conn. It also takes the connection out of its set and writes its
-// record. It closes as CloseWith has said, or else as the server does; it may wait for
-// that.
+// Close implements net.Conn. It closes the connection by the mode of CloseWith or the
+// server, and may wait as that mode demands. It also removes the connection from its
+// set and writes its record.
 func (c *Conn) Close() error {
 	c.noteEnd()
 	err := c.close()
@@ -157,8 +162,8 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// close closes the connection as its end demands. Where the handler closes it for
-// itself, it lingers only if that is how connections are to be closed.
+// close closes the connection as its close mode and reason demand. When the handler
+// function itself has called Close, it lingers only if the mode is CloseLingering.
 func (c *Conn) close() error {
 	mode, _ := c.closeMode()
 	how, bound := c.howToClose()
@@ -168,7 +173,7 @@ func (c *Conn) close() error {
 	case how == closing.Linger && mode == CloseLingering:
 		c.awaitFIN(closing.LongLinger)
 	case how == closing.Quiet:
-		c.CloseWrite() // so that a FIN comes first, if the close makes a RST
+		c.CloseWrite() // so that a FIN comes first, even if close(2) sends a RST
 	}
 	if bound > 0 {
 		return netconn.CloseWithin(c.conn, bound)
@@ -179,17 +184,17 @@ func (c *Conn) close() error {
 	return c.conn.Close()
 }
 
-// awaitFIN sends the FIN, then reads and discards until the client's, within limit. A
-// second call waits for the first.
+// awaitFIN sends a FIN, then discards input until the FIN of the client, for at most
+// limit. A second call waits for the first.
 func (c *Conn) awaitFIN(limit time.Duration) {
 	c.deadlines.Lock()
-	others := c.lingered
-	if others == nil {
+	inProgress := c.lingered
+	if inProgress == nil {
 		c.lingered = make(chan struct{})
 	}
 	c.deadlines.Unlock()
-	if others != nil {
-		<-others
+	if inProgress != nil {
+		<-inProgress
 		return
 	}
 	defer close(c.lingered)
@@ -203,8 +208,8 @@ func (c *Conn) awaitFIN(limit time.Duration) {
 	netconn.AwaitFIN(c.conn)
 }
 
-// boundLingering, under the lock deadlines, sets the deadline of a lingering close: its end, which a
-// drain brings nearer.
+// boundLingering sets the read deadline of a lingering close to lingerEnd. A drain
+// shortens that. The caller holds deadlines.
 func (c *Conn) boundLingering() {
 	if soon := time.Now().Add(closing.ShortLinger); c.flags.has(draining) && soon.Before(c.lingerEnd) {
 		c.lingerEnd = soon
@@ -212,7 +217,7 @@ func (c *Conn) boundLingering() {
 	c.conn.SetReadDeadline(c.lingerEnd)
 }
 
-// noteEnd notes why a connection ends that nothing happened to.
+// noteEnd sets the reason for the end of the connection if there is none yet.
 func (c *Conn) noteEnd() {
 	switch {
 	case c.eof.Load():
@@ -224,12 +229,12 @@ func (c *Conn) noteEnd() {
 	}
 }
 
-// CloseWrite sends a FIN and leaves the other direction open. A connection that
-// cannot do so returns errors.ErrUnsupported.
+// CloseWrite sends a FIN and leaves the other direction open. It returns
+// errors.ErrUnsupported if the connection cannot do that.
 func (c *Conn) CloseWrite() error { return netconn.CloseWrite(c.conn) }
 
-// CloseRead discards what comes from now on. A connection that cannot do so returns
-// errors.ErrUnsupported.
+// CloseRead discards further input. It returns errors.ErrUnsupported if the connection
+// cannot do that.
 func (c *Conn) CloseRead() error {
 	if half, ok := c.conn.(interface{ CloseRead() error }); ok {
 		return half.CloseRead()
@@ -237,9 +242,9 @@ func (c *Conn) CloseRead() error {
 	return errors.ErrUnsupported
 }
 
-// SyscallConn implements syscall.Conn. A connection without a file descriptor whose
-// bytes are its own, as under TLS, returns errors.ErrUnsupported. What is read and
-// written there is not counted.
+// SyscallConn implements syscall.Conn. It returns errors.ErrUnsupported if the
+// connection has no file descriptor that carries its bytes, as under TLS. Bytes read
+// and written there are not counted.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := c.conn.(syscall.Conn); ok {
 		return sc.SyscallConn()
@@ -252,12 +257,13 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetReadDeadline implements net.Conn.
+// SetReadDeadline implements net.Conn. It has no effect during a drain and after Quit
+// or CloseWith.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.deadlines.Lock()
 	defer c.deadlines.Unlock()
 	if c.stopped() != nil {
-		return nil // the drain's own deadline stays
+		return nil // keep the deadline that wake has set
 	}
 	return c.conn.SetReadDeadline(t)
 }
@@ -265,8 +271,8 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 // SetWriteDeadline implements net.Conn.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
 
-// finish closes the connection when its function has returned: once the writes of
-// other goroutines are done, and so that the last of them arrives although the
+// finish closes the connection after the handler function has returned. It waits for
+// writes of other goroutines, and lingers so that the last write arrives even if the
 // client is still sending.
 func (c *Conn) finish() {
 	if c.inflight.WaitWithTimeout(flushTimeout) {
@@ -291,8 +297,8 @@ func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
 // RemoteAddr implements net.Conn.
 func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
 
-// wake interrupts a Read in progress and every later one, so that it looks at the
-// connection's state.
+// wake interrupts the current Read and every later one, so that Read checks the state
+// of the connection.
 func (c *Conn) wake() {
 	c.deadlines.Lock()
 	defer c.deadlines.Unlock()
@@ -303,7 +309,7 @@ func (c *Conn) wake() {
 	}
 }
 
-// connMember is a Conn in its set.
+// connMember is a Conn as a member of its set.
 type connMember Conn
 
 func (m *connMember) shared() *life { return &m.life }

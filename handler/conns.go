@@ -6,22 +6,22 @@ import (
 	"net"
 )
 
-// Conns is the set of the connections that a plain handler serves. The zero value is empty
-// and ready. All methods are safe for concurrent use. A handler that embeds it has its
-// Close and Shutdown.
+// Conns is a set of connections that a handler reads and writes itself. A handler that
+// embeds Conns has its Close and Shutdown methods. The zero value is empty and ready to
+// use. All methods are safe for concurrent use.
 type Conns struct{ set[*connMember] }
 
-// All returns the connections that there are now. Those that come or go during the
-// iteration may be seen or not.
+// All returns an iterator over the current connections. A connection that comes or goes
+// during the iteration may or may not be included.
 func (s *Conns) All() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
 		s.members.Range(func(m *connMember) bool { return yield((*Conn)(m)) })
 	}
 }
 
-// Serve calls f with the connection in a goroutine of its own, and closes it when f has
-// returned. It is how a handler that embeds Conns implements Acceptor. While the set is
-// closing, the connection is closed at once.
+// Serve calls f with the connection in a new goroutine, and closes the connection when
+// f has returned. A handler that embeds Conns calls it in its Accept method. If the set
+// is shutting down, Serve closes the connection at once.
 func (s *Conns) Serve(a Accepted, f func(ctx context.Context, c *Conn)) {
 	conn, err := a.Conn()
 	if err != nil {
@@ -37,8 +37,9 @@ func (s *Conns) Serve(a Accepted, f func(ctx context.Context, c *Conn)) {
 	go serveAccepted(a, func() { c.serve(f) })
 }
 
-// Add takes conn into the set and returns it as a handler that has only Handle is to use
-// it. When the set is closing it closes conn and returns ErrDraining.
+// Add adds conn to the set and returns it as a Conn, for a handler that has only
+// Handle. The handler must close the Conn. If the set is shutting down, Add closes conn
+// and returns ErrDraining.
 func (s *Conns) Add(ctx context.Context, conn net.Conn) (*Conn, error) {
 	c := newConn(&direct{ctx: ctx, conn: conn, done: make(chan struct{})}, conn, s)
 	if !s.add((*connMember)(c)) {
@@ -48,16 +49,17 @@ func (s *Conns) Add(ctx context.Context, conn net.Conn) (*Conn, error) {
 	return c, nil
 }
 
-// Func returns a Handler that calls f for each connection. f reads and writes
-// conn as it likes; conn is a *Conn, and is closed when f returns. In a drain, a client
-// whose f waits in Read is idle, so its Read fails with ErrDraining; another one is
-// busy and goes on until its next Read. Set OnRecord of the result for a record
-// of each connection.
+// Func returns a Handler that calls f for each connection. f may read and write conn as
+// it likes; conn is a *Conn and is closed when f returns. In a drain, a client is idle
+// if f waits in Read: that Read returns ErrDraining. Other clients are busy until their
+// next Read.
+//
+// Set OnRecord of the result to receive a record of each connection.
 func Func(f func(ctx context.Context, conn net.Conn)) *Plain {
 	return &Plain{serve: f}
 }
 
-// Plain is the Handler that Func returns.
+// Plain is the Handler that Func returns. The zero value is not usable.
 type Plain struct {
 	Conns
 	serve func(ctx context.Context, conn net.Conn)

@@ -9,16 +9,16 @@ import (
 	"wireline/internal/netconn"
 )
 
-// ReadFrom implements io.ReaderFrom. From a socket to a socket it is as package net
-// has it, by splice(2) on Linux: then the bytes are counted when it returns, and a
-// handler that returns meanwhile does not wait for it.
+// ReadFrom implements io.ReaderFrom. From a socket to a socket it copies as package net
+// does, with splice(2) on Linux. Then the bytes are counted when ReadFrom returns, and
+// the end of the handler function does not wait for it.
 func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
-	to, ok := bare(c.conn).(io.ReaderFrom)
-	if !ok || !isSocket(r) && !isHandedOn(r) || !isSocket(c.conn) {
+	to, ok := unwrap(c.conn).(io.ReaderFrom)
+	if !ok || !isSocket(r) && !isForwardedTCP(r) || !isSocket(c.conn) {
 		return io.Copy(struct{ io.Writer }{c}, r)
 	}
-	n, err := to.ReadFrom(bare(r))
-	c.noteBreak(err, "write")
+	n, err := to.ReadFrom(unwrap(r))
+	c.noteCopyError(err, "write")
 	c.mu.Lock()
 	c.count.bytesOut += n
 	c.count.framesOut++
@@ -26,8 +26,9 @@ func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 	return n, err
 }
 
-// WriteTo implements io.WriterTo, in the same way. Between two sockets the client counts
-// as idle meanwhile: a drain ends it between two reads, with ErrDraining.
+// WriteTo implements io.WriterTo, in the same way as ReadFrom. While it copies between
+// two sockets, the client counts as idle: a drain ends the copy between two reads, and
+// WriteTo returns ErrDraining.
 func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	if !isSocket(w) || !isSocket(c.conn) {
 		return io.Copy(w, struct{ io.Reader }{c})
@@ -36,14 +37,14 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	if err := c.stopped(); err != nil {
 		return 0, err
 	}
-	n, err := io.Copy(bare(w), bare(c.conn))
+	n, err := io.Copy(unwrap(w), unwrap(c.conn))
 	switch stopped := c.stopped(); {
 	case err == nil:
 		c.eof.Store(true)
 	case errors.Is(err, os.ErrDeadlineExceeded) && stopped != nil:
 		err = stopped
 	default:
-		c.noteBreak(err, "read")
+		c.noteCopyError(err, "read")
 	}
 	c.mu.Lock()
 	c.busy = true
@@ -52,10 +53,11 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	return n, err
 }
 
-// noteBreak notes an end that a copy between two sockets tells of, if it was this
-// connection that broke. On Linux only the system knows which of the two it was;
-// elsewhere err names what has failed, op if it was this one.
-func (c *Conn) noteBreak(err error, op string) {
+// noteCopyError ends the connection if a copy between two sockets has failed with err
+// because of this connection. On Linux, only the system knows which of the two sockets
+// failed. On other systems err names the failed operation; op is the one that belongs
+// to this connection.
+func (c *Conn) noteCopyError(err error, op string) {
 	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		return
 	}
@@ -64,7 +66,8 @@ func (c *Conn) noteBreak(err error, op string) {
 	}
 }
 
-// failedOp is the innermost operation of package net that err is of.
+// failedOp returns the operation of the innermost net.OpError in err, or "" if there is
+// none.
 func failedOp(err error) (name string) {
 	for op := (*net.OpError)(nil); errors.As(err, &op); err = op.Err {
 		name = op.Op
@@ -72,10 +75,10 @@ func failedOp(err error) (name string) {
 	return name
 }
 
-// bare is conn, or the socket of package net's in it where that is the same but for its
-// addresses, as a server has them that was told others. Package net looks into no
-// wrapper.
-func bare[T any](conn T) T {
+// unwrap returns the socket inside conn if conn only changes its addresses, as a server
+// does after a PROXY header. Otherwise it returns conn. Package net does not look
+// inside wrappers.
+func unwrap[T any](conn T) T {
 	if in, ok := any(conn).(interface{ Socket() net.Conn }); ok {
 		if s, ok := in.Socket().(T); ok {
 			return s
@@ -84,9 +87,10 @@ func bare[T any](conn T) T {
 	return conn
 }
 
-// isSocket reports whether v is a socket as package net has it, or a Conn on one.
+// isSocket reports whether v is a TCP or unix connection of package net, or a Conn on
+// one.
 func isSocket(v any) bool {
-	switch v := bare(v).(type) {
+	switch v := unwrap(v).(type) {
 	case *net.TCPConn, *net.UnixConn:
 		return true
 	case *Conn:
@@ -95,9 +99,10 @@ func isSocket(v any) bool {
 	return false
 }
 
-// isHandedOn reports whether r is a *net.TCPConn in the type, package net's own, in which
-// its WriteTo hands it on: that is how io.Copy comes with it.
-func isHandedOn(r io.Reader) bool {
+// isForwardedTCP reports whether r is the unexported type in which the WriteTo method
+// of *net.TCPConn passes the connection on (tcpConnWithoutWriteTo in net/tcpsock.go).
+// That is how io.Copy calls ReadFrom.
+func isForwardedTCP(r io.Reader) bool {
 	_, ok := r.(interface{ MultipathTCP() (bool, error) })
 	return ok
 }

@@ -7,29 +7,29 @@ import (
 	"go.uber.org/atomic"
 )
 
-// flushDelay is how long output waits at most for the end of the frame that is
-// being served.
+// flushDelay is how long output may wait for the end of the frame that is being served.
 const flushDelay = 5 * time.Millisecond
 
-// delayedFlush has the clients that hold output back until the frames they are in
-// are served. When that takes long, the output is sent all the same. One timer serves
-// all clients, and a client is entered once in flushDelay at most, so that a
-// frame that does not take long costs next to nothing.
+// delayedFlush lists the clients that hold back output until the frame that they serve
+// is done. If that takes longer than flushDelay, it sends the output anyway. One timer
+// serves all clients, and a client is added at most once in flushDelay, so a quick
+// frame costs almost nothing.
 type delayedFlush struct {
-	n       atomic.Int32 // len(clients), to be read without the lock
+	n       atomic.Int32 // len(clients), readable without mu
 	mu      sync.Mutex
 	clients []*Client
-	spare   []*Client // the slice that was in use before
+	spare   []*Client // an empty slice to reuse
 	timer   *time.Timer
 
-	// dropped is the client that dropOnly took out last. When the next to come
-	// is another one, several are active: then the list is kept until it is
-	// flushed, or each frame of theirs would set and stop the timer.
+	// dropped is the ID of the client that dropOnly removed last. If the next client to
+	// be added is a different one, several clients are active: then the list is kept
+	// until it is flushed. Otherwise each of their frames would start and stop the
+	// timer.
 	dropped uint64
 	several atomic.Bool
 }
 
-// add enters c, whose sending has delayed set.
+// add adds c, which has set the flag delayed.
 func (l *delayedFlush) add(c *Client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,9 +45,9 @@ func (l *delayedFlush) add(c *Client) {
 	}
 }
 
-// dropOnly takes c out again if it is the only one, and reports whether it did.
-// Then no timer runs while the process has nothing to do: each sleep with a near
-// timeout costs about as much as the frame.
+// dropOnly removes c if it is the only client, and reports whether it did. This stops
+// the timer while the process is idle: a sleep with a near timeout costs about as much
+// as serving the frame.
 func (l *delayedFlush) dropOnly(c *Client) bool {
 	if l.n.Load() != 1 || l.several.Load() {
 		return false
@@ -65,7 +65,7 @@ func (l *delayedFlush) dropOnly(c *Client) bool {
 	return true
 }
 
-// flush sends what the clients in the list still hold.
+// flush sends the output that the listed clients still hold back.
 func (l *delayedFlush) flush() {
 	l.mu.Lock()
 	clients := l.clients

@@ -10,17 +10,18 @@ import (
 	"sync"
 )
 
-// ServeConn gives conn to h as a server does, and returns when h is done with it. It is
-// how an Acceptor implements Handle. The connection's context is ctx, and its close mode
-// is CloseDefault. A panic of the handler is written to slog.Default() and ends the
-// connection.
+// ServeConn passes conn to h as a server does, and returns when h is done with it. Use
+// it to implement the Handle method of an Acceptor. The context of the connection is
+// ctx, and its close mode is CloseDefault. A panic in the handler ends the connection
+// and is logged to slog.Default().
 func ServeConn(ctx context.Context, conn net.Conn, h Acceptor) {
 	d := &direct{ctx: ctx, conn: conn, done: make(chan struct{})}
 	h.Accept(d)
 	<-d.done
 }
 
-// direct is a connection that no server has accepted: it was passed to Handle.
+// direct is the Accepted of a connection that was passed to Handle, not accepted by a
+// server.
 type direct struct {
 	ctx  context.Context
 	conn net.Conn
@@ -62,8 +63,8 @@ func (d *direct) Panicked(v any) {
 
 func (d *direct) Done() { d.once.Do(func() { close(d.done) }) }
 
-// serveAccepted calls serve, which serves a and closes its connection, and then a.Done.
-// A panic, or runtime.Goexit, costs this connection only.
+// serveAccepted calls serve, which serves a and closes its connection, and then calls
+// a.Done. A panic or runtime.Goexit ends this connection only.
 func serveAccepted(a Accepted, serve func()) {
 	defer a.Done()
 	returned := false

@@ -5,56 +5,56 @@ import (
 	"wireline/internal/eventloop"
 )
 
-// finish closes a client that has ended: what was written is sent, then the connection
-// is closed as the end demands. It reports whether it is to be called again when others
-// had their turn; otherwise an event does that.
-func (c *Client) finish(w *eventloop.Worker) (more bool) {
+// finish closes a client that has ended: it sends pending output, then closes the
+// connection as the close mode and the reason demand. It returns true to be called
+// again after others had a turn. Otherwise it is called again at the next event.
+func (c *Client) finish(w *eventloop.Worker) (again bool) {
 	switch {
-	case c.phase == closed: // OnClose has panicked
+	case c.phase == phaseClosed: // OnClose has panicked
 		return false
-	case c.phase < closingPhase:
-		c.phase = closingPhase
+	case c.phase < phaseClosing:
+		c.phase = phaseClosing
 		c.shutOutput()
 	}
 	if c.isTakenOver() {
 		c.leave(w)
 		return false
 	}
-	m := &c.tail().closing
+	steps := &c.getEndState().closing
 	if c.input.has(unread) {
-		m.Arrived()
+		steps.Arrived()
 	}
 	for reads := 0; ; {
 		now := c.conn.Now()
 		if c.flags.has(draining) {
-			m.Shorten(now)
+			steps.Shorten(now)
 		}
-		switch m.Next(now) {
+		switch steps.Next(now) {
 		case closing.WaitOutput:
 			if !c.awaitOutput() {
-				c.checkStall() // there is a bound now in any case
+				c.checkStall() // a client that has ended always has a write limit
 				return false
 			}
 			how, bound := c.howToClose()
-			m.Flushed(!c.hasFailed(), how, bound)
+			steps.Flushed(!c.hasFailed(), how, bound)
 		case closing.SendFIN:
-			m.FINSent(c.conn.CloseWrite(), c.holds(), now)
+			steps.FINSent(c.conn.CloseWrite(), c.holdsInput(), now)
 		case closing.Look:
-			n, over := c.discard(w, c.conn.Look)
-			m.Input(n, !c.input.has(unread), over, now)
+			n, ended := c.discard(w, c.conn.Look)
+			steps.Input(n, !c.input.has(unread), ended, now)
 		case closing.Discard:
-			if reads == readsPerTurn {
+			if reads == readsPerCall {
 				return true
 			}
 			reads++
-			n, over := c.discard(w, c.conn.Read)
-			m.Input(n, !c.input.has(unread), over, now)
+			n, ended := c.discard(w, c.conn.Read)
+			steps.Input(n, !c.input.has(unread), ended, now)
 		case closing.Ask:
-			n := c.conn.Discard(m.Room())
-			m.Acknowledged(n, c.conn.Acknowledged(), now)
+			n := c.conn.Discard(steps.Room())
+			steps.Acknowledged(n, c.conn.Acknowledged(), now)
 		case closing.WaitInput, closing.WaitTimer:
 			c.dropBuffer(w)
-			c.arm(m.Timer())
+			c.arm(steps.Timer())
 			return false
 		case closing.CloseReset:
 			c.close(w, true)
@@ -72,15 +72,16 @@ func (c *Client) isTakenOver() bool {
 	return c.sending.has(takenOver)
 }
 
-// hasFailed reports whether something that was written could not be sent.
+// hasFailed reports whether the output has failed.
 func (c *Client) hasFailed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.sending.has(failed)
 }
 
-// discard reads once, by read, and throws that away. over tells that nothing more comes.
-func (c *Client) discard(w *eventloop.Worker, read reader) (n int, over bool) {
+// discard calls read once and throws the input away. ended reports that no more input
+// follows.
+func (c *Client) discard(w *eventloop.Worker, read reader) (n int, ended bool) {
 	c.takeBuffer(w)
 	c.in.Reset()
 	n, isDrained, err := read(c.in.Space())
@@ -93,11 +94,11 @@ func (c *Client) discard(w *eventloop.Worker, read reader) (n int, over bool) {
 	return n, err != nil
 }
 
-// close closes the connection, with a RST if reset is set.
+// close closes the connection; if reset is set, with a RST.
 func (c *Client) close(w *eventloop.Worker, reset bool) {
 	c.mu.Lock()
 	if c.frames.OnClose != nil {
-		c.tailLocked().local = c.localAddrLocked() // it may ask
+		c.endStateLocked().localAddr = c.localAddrLocked() // for OnClose
 	}
 	c.failLocked(ErrClosed)
 	c.sending.set(gone)
@@ -112,9 +113,10 @@ func (c *Client) close(w *eventloop.Worker, reset bool) {
 	c.leave(w)
 }
 
-// leave is the end of a client whose connection is closed or has a new owner.
+// leave removes a client whose connection is closed or has a new owner, and calls
+// OnClose.
 func (c *Client) leave(w *eventloop.Worker) {
-	c.phase = closed
+	c.phase = phaseClosed
 	c.dropBuffer(w)
 	c.mu.Lock()
 	c.releaseLocked()

@@ -8,29 +8,27 @@ import (
 	"wireline/internal/eventloop"
 )
 
-// ErrHijacked is what a client's methods return once its connection was taken
-// over.
+// ErrHijacked is returned by the methods of a client after Hijack.
 var ErrHijacked = errors.New("handler: connection hijacked")
 
-// Hijack takes the connection out of the handler's hands. It returns it, with
-// no deadlines set, and the bytes that were read from it and not yet served;
-// what was written before is sent. The caller owns the connection from now on:
-// no timeout, limit or drain, of the handler or of the server, counts or touches
-// it any more, and its record is written. On an error the connection stays with
-// the handler.
+// Hijack takes the connection over from the handler. It sends pending output, then
+// returns the connection, without deadlines, and the bytes that were read from it but
+// not served. The caller owns both from then on. The handler and the server no longer
+// count the connection, and their timeouts, limits and drains do not affect it. Its
+// record is written. On error, the connection stays with the handler.
 //
-// Hijack may be called from Serve and OnOpen only. The Client is of no more use
-// then but for Value and Record; Serve is not called again, OnClose is, when
-// the function that called Hijack has returned.
+// Hijack may be called only in OnFrame and OnOpen. Afterwards only Value and Record of
+// the Client may be used. OnFrame is not called again. OnClose is called after the
+// function that called Hijack has returned.
 //
-// A Handler of the user's own that wraps a Frames must be an Acceptor for this, and pass
-// Accept on. With Handle alone, the server closes the connection when Handle returns.
+// A Handler that wraps a Frames must implement Acceptor and pass Accept on, or Hijack
+// does not work: the server closes a connection when Handle returns.
 func (c *Client) Hijack() (conn net.Conn, buffered []byte, err error) {
 	conn, err = c.accepted.Conn()
 	if err != nil {
 		return nil, nil, err
 	}
-	_, onLoop := c.conn.(*eventloop.Socket) // then conn has a descriptor of its own
+	_, onLoop := c.conn.(*eventloop.Socket) // then conn is a duplicate with its own descriptor
 	if err := c.handOver(); err != nil {
 		if onLoop {
 			conn.Close()
@@ -50,12 +48,12 @@ func (c *Client) Hijack() (conn net.Conn, buffered []byte, err error) {
 	return conn, buffered, nil
 }
 
-// handOver sends what is pending and cuts the connection's ties to the client.
+// handOver sends pending output, and detaches the connection from the client.
 func (c *Client) handOver() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	was := c.sending & shut
-	c.sending.set(shut) // or a message could come in half before its new owner's bytes
+	c.sending.set(shut) // otherwise part of a message could be sent after the new owner's bytes
 	for c.out != nil && c.out.Size() > 0 && !c.sending.has(failed) {
 		if c.sending.has(blocked) {
 			c.out.wait()
@@ -69,7 +67,7 @@ func (c *Client) handOver() error {
 	}
 	c.end(ByServer, ReasonHijacked, nil)
 	if c.reason() != ReasonHijacked {
-		return ErrClosed // it had ended already
+		return ErrClosed // it had already ended
 	}
 	c.failLocked(ErrHijacked)
 	c.sending.set(takenOver | gone)

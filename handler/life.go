@@ -12,67 +12,68 @@ import (
 	"wireline/internal/netconn"
 )
 
-// life is what a Client and a Conn have in common: who they are, what they have counted,
-// and why they ended.
+// life is the common part of Client and Conn: identity, counters, and how the
+// connection ended.
 type life struct {
 	accepted Accepted
 	id       uint64
 	begin    timestamp
 	ending   stdatomic.Pointer[ending]
 
-	// Of the standard library: go.uber.org/atomic aligns each to eight bytes, and an
-	// idle client has little else.
+	// sync/atomic instead of go.uber.org/atomic, which aligns each value to eight
+	// bytes: an idle client consists of little else.
 	flags flags
 
 	mu    sync.Mutex
 	count counters // under mu
 }
 
-// counters are the figures of a Record.
+// counters are the byte and frame counts of a Record.
 type counters struct {
 	bytesIn, bytesOut, framesIn, framesOut int64
 }
 
-// flags are what other goroutines ask of the serving goroutine, and what it tells them.
+// flags are requests to the serving goroutine, and facts that it tells other
+// goroutines.
 type flags struct{ stdatomic.Uint32 }
 
 const (
-	visible  uint32 = 1 << iota // OnOpen has set Value: others may see the client
-	draining                    // the server stops: no further frame
-	paused                      // Pause was called: read no more
-	resumed                     // a pause has ended: timeouts run afresh
-	inLoop                      // other clients wait while a frame is served
+	visible  uint32 = 1 << iota // OnOpen has returned: Value is set, and other goroutines may see the client
+	draining                    // the server is shutting down: serve no further frame
+	paused                      // Pause was called: read nothing
+	resumed                     // a pause has ended: restart the timeouts
+	inLoop                      // the client is served on an event loop: other clients wait while a frame is served
 )
 
 func (f *flags) has(bit uint32) bool { return f.Load()&bit != 0 }
 func (f *flags) set(bit uint32)      { f.Or(bit) }
 
-// clear reports whether bit was set before.
+// clear clears bit and reports whether it was set.
 func (f *flags) clear(bit uint32) bool { return f.And(^bit)&bit != 0 }
 
-// ending is who ended a connection and why. The first to say so is right: what fails
-// after that is a consequence.
+// ending says who ended a connection and why. Only the first one counts: later failures
+// are consequences of it.
 type ending struct {
 	by     Party
 	reason Reason
 	err    error
-	took   stdatomic.Int64 // a Duration: from begin until the connection was closed; zero until then
-	mode   CloseMode       // if asked
+	took   stdatomic.Int64 // time.Duration from begin until the connection was closed; zero until then
+	mode   CloseMode       // valid if asked is set
 	asked  bool            // CloseWith was called
 }
 
-// ID returns the connection's number: those of a handler count from 1.
+// ID returns the number of the connection. A handler numbers its connections from 1.
 func (l *life) ID() uint64 { return l.id }
 
-// Context returns the connection's context. It ends when the server cuts its
-// connections.
+// Context returns the context of the connection. It ends when the server cuts its
+// connections or has stopped.
 func (l *life) Context() context.Context { return l.accepted.Context() }
 
-// RemoteAddr returns the client's end of the connection.
+// RemoteAddr returns the address of the client.
 func (l *life) RemoteAddr() net.Addr { return l.accepted.RemoteAddr() }
 
-// TLS returns what was agreed on in the TLS handshake; nil without TLS. It is the caller's
-// own copy, but for the certificates, which must not be changed.
+// TLS returns the state of the TLS connection after its handshake, or nil without TLS.
+// The caller owns the result, but must not change the certificates.
 func (l *life) TLS() *tls.ConnectionState {
 	conn := l.accepted.TLS()
 	if conn == nil {
@@ -82,20 +83,21 @@ func (l *life) TLS() *tls.ConnectionState {
 	return &state
 }
 
-// end notes who ended the connection and why, if nobody did before.
+// end records who ended the connection and why. It does nothing if the connection has
+// already ended.
 func (l *life) end(by Party, reason Reason, err error) {
 	if l.ending.Load() == nil {
 		l.ending.CompareAndSwap(nil, &ending{by: by, reason: reason, err: err})
 	}
 }
 
-// ended reports whether the connection has come to its end.
+// ended reports whether the connection has ended.
 func (l *life) ended() bool { return l.ending.Load() != nil }
 
-// stopping reports whether no further frame is to be begun.
+// stopping reports whether no further frame may be served.
 func (l *life) stopping() bool { return l.flags.has(draining) || l.ended() }
 
-// reason returns why the connection has ended; empty until then.
+// reason returns why the connection ended, or "" if it has not.
 func (l *life) reason() Reason {
 	if e := l.ending.Load(); e != nil {
 		return e.reason
@@ -103,7 +105,7 @@ func (l *life) reason() Reason {
 	return ""
 }
 
-// endIO notes an end that a failed read or write tells of.
+// endIO ends the connection because a read or write failed with err.
 func (l *life) endIO(err error) {
 	switch {
 	case errors.Is(err, errWriteTimeout):
@@ -111,7 +113,7 @@ func (l *life) endIO(err error) {
 	case errors.Is(err, errIdleTimeout):
 		l.end(ByServer, ReasonIdleTimeout, err)
 	case errors.Is(err, net.ErrClosed) && l.Context().Err() != nil:
-		l.end(ByServer, ReasonCut, nil) // by the server, which does not know the client
+		l.end(ByServer, ReasonCut, nil) // the server closed the connection itself
 	case errors.Is(err, net.ErrClosed):
 		l.end(ByServer, ReasonClosed, nil)
 	case netconn.IsReset(err):
@@ -121,9 +123,10 @@ func (l *life) endIO(err error) {
 	}
 }
 
-// endCut notes that a drain took too long, also if the drain has ended the connection
-// already and its last reply is still on its way. It reports false if the connection has a
-// new owner, so that there is nothing to cut.
+// endCut ends the connection because the drain timeout has expired. It also replaces
+// the reason of a connection that the drain has ended but whose last reply is still
+// pending. It reports false if the connection was hijacked, so that there is nothing to
+// cut.
 func (l *life) endCut() bool {
 	e := l.ending.Load()
 	switch {
@@ -137,8 +140,8 @@ func (l *life) endCut() bool {
 	return true
 }
 
-// Record returns the connection's record as it is now. Until it has ended, By and Reason
-// are empty.
+// Record returns the current record of the connection. Until the connection has ended,
+// By and Reason are empty.
 func (l *life) Record() Record {
 	end := l.ending.Load()
 	took := time.Duration(0)
@@ -168,8 +171,8 @@ func (l *life) Record() Record {
 	}
 }
 
-// seal fixes the record of a connection that is closed.
+// seal fixes the end and the duration in the record of a closed connection.
 func (l *life) seal() {
-	l.end(ByServer, ReasonClosed, nil) // if nobody has said more
+	l.end(ByServer, ReasonClosed, nil) // no effect if there is a reason already
 	l.ending.Load().took.Store(int64(l.begin.elapsed()))
 }

@@ -1,19 +1,21 @@
 package handler
 
-// Pause stops reading from the client: back-pressure from the application. No
-// further frame is begun until Resume; the one in progress is finished, and
-// what has arrived stays. A client is not cut for being silent meanwhile: Resume has
-// IdleTimeout, and FrameTimeout of a frame that has begun, run afresh. Its FIN or RST
-// is seen after Resume, too. A drain ends a paused client without
-// another frame.
+// Pause stops reading from the client, so that the application can slow down the
+// sender. No further frame is served until Resume; the current one is finished. Input
+// that has already arrived is kept. Calls do not nest: one Resume ends any number of
+// calls of Pause.
+//
+// During the pause, the read timeouts do not run: Resume restarts IdleTimeout, and
+// FrameTimeout if a frame has begun. A FIN or RST of the client is only noticed after
+// Resume. A drain ends a paused client without serving another frame.
 func (c *Client) Pause() { c.flags.set(paused) }
 
-// Resume goes on reading after Pause.
+// Resume continues reading after Pause. It does nothing if the client is not paused.
 func (c *Client) Resume() {
 	if !c.flags.has(paused) {
 		return
 	}
-	// Before the pause ends: a timeout may be looked at right after that.
+	// Do this first: as soon as the pause ends, a timeout may be checked.
 	c.touch()
 	c.flags.set(resumed)
 	if c.flags.clear(paused) {
@@ -21,8 +23,8 @@ func (c *Client) Resume() {
 	}
 }
 
-// restartFrame has the time of a frame that has begun run afresh, if there was a pause.
-func (c *Client) restartFrame() {
+// restartAfterPause restarts the timeout of a partial frame after a pause.
+func (c *Client) restartAfterPause() {
 	if c.flags.has(resumed) {
 		c.flags.clear(resumed)
 		if c.frameBegan != 0 {

@@ -8,55 +8,58 @@ import (
 )
 
 const (
-	// readsPerTurn bounds how often a client is read from in one call of Ready, so that
-	// one that never stops sending does not hold up the others.
-	readsPerTurn = 16
+	// readsPerCall bounds how often one call of Ready reads from a client, so that a
+	// client that never stops sending does not delay the others.
+	readsPerCall = 16
 
-	// timeSlice is how long the frames of one client are served while others wait.
+	// timeSlice is how long the frames of one client are served while other clients
+	// wait.
 	timeSlice = time.Millisecond
 
-	// lookTime bounds what a drain still reads of a frame that has arrived.
-	lookTime = 100 * time.Millisecond
+	// drainReadTime bounds how long a drain still reads frames that have arrived.
+	drainReadTime = 100 * time.Millisecond
 )
 
-// poller is a Client as its poller sees it. It implements eventloop.Handler.
-type poller Client
+// pollerHandler is the eventloop.Handler of a Client.
+type pollerHandler Client
 
-// Ready implements eventloop.Handler. A panic ends the client; the next call finishes it,
-// where OnClose may panic too.
-func (p *poller) Ready(w *eventloop.Worker, ev eventloop.Event) (more bool) {
+// Ready implements eventloop.Handler. A panic ends the client and asks for another
+// call, which closes the connection. OnClose may panic in that call; then no further
+// call follows.
+func (p *pollerHandler) Ready(w *eventloop.Worker, ev eventloop.Event) (again bool) {
 	c, returned := (*Client)(p), false
 	defer func() {
 		if !returned { // a panic or runtime.Goexit
 			c.accepted.Panicked(recover())
 			c.end(ByServer, ReasonPanic, nil)
-			more = true
+			again = true
 		}
 	}()
-	more = c.step(w, ev)
+	again = c.step(w, ev)
 	returned = true
-	return more
+	return again
 }
 
 // Writable implements eventloop.Handler.
-func (p *poller) Writable() { (*Client)(p).resumeOutput() }
+func (p *pollerHandler) Writable() { (*Client)(p).resumeOutput() }
 
 // Slow implements eventloop.Handler.
-func (p *poller) Slow() {
-	p.flags.clear(inLoop) // for the batches that follow
-	(*Client)(p).spread()
+func (p *pollerHandler) Slow() {
+	p.flags.clear(inLoop) // for the next batches
+	(*Client)(p).stopBatching()
 }
 
 // Expired implements eventloop.Handler.
-func (p *poller) Expired() {
+func (p *pollerHandler) Expired() {
 	c := (*Client)(p)
-	c.timer.Store(0)
+	c.timerDue.Store(0)
 	c.checkStall()
 	c.conn.Wake()
 }
 
-// step does what ev allows, and reports whether it stopped because others wait.
-func (c *Client) step(w *eventloop.Worker, ev eventloop.Event) (more bool) {
+// step handles ev. It reports whether it stopped early, so that others get their turn,
+// and has to be called again.
+func (c *Client) step(w *eventloop.Worker, ev eventloop.Event) (again bool) {
 	if w.InLoop() != c.flags.has(inLoop) {
 		if w.InLoop() {
 			c.flags.set(inLoop)
@@ -70,25 +73,25 @@ func (c *Client) step(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 	if ev&eventloop.Hup != 0 {
 		c.input.set(unread | hangup)
 	}
-	if c.phase == opening {
-		c.phase = serving
+	if c.phase == phaseOpening {
+		c.phase = phaseServing
 		c.open()
 	}
-	if c.phase == serving {
-		if more, goesOn := c.serve(w, ev&eventloop.Woken != 0); goesOn {
+	if c.phase == phaseServing {
+		if again, alive := c.serve(w, ev&eventloop.Woken != 0); alive {
 			c.settle(w)
-			return more
+			return again
 		}
 	}
 	return c.finish(w)
 }
 
-// open calls OnOpen. A client that it refuses stays invisible to others.
+// open calls OnOpen. If OnOpen fails, the client never becomes visible to others.
 func (c *Client) open() {
 	ok := true
 	if c.frames.OnOpen != nil {
 		c.beginBatch()
-		ok = c.accepts(c.frames.OnOpen(c))
+		ok = c.continueAfter(c.frames.OnOpen(c))
 		c.endBatch()
 		c.touch()
 	}
@@ -97,21 +100,22 @@ func (c *Client) open() {
 	}
 }
 
-// serve reads and serves what there is. It reports whether the client goes on,
-// and whether that is to be soon. woken tells that a timeout may have expired.
-func (c *Client) serve(w *eventloop.Worker, woken bool) (more, goesOn bool) {
-	until := int64(0) // where nobody waits
+// serve reads and serves input until there is none. again reports that it stopped early
+// and has to be called again; alive is false if the client has ended. woken means that
+// a timeout may have expired.
+func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
+	until := int64(0) // no time limit if no other client waits
 	if c.flags.has(inLoop) {
 		until = w.Now() + int64(timeSlice)
 	}
-	looked := false
+	probed := false
 	for reads := 0; ; {
 		switch {
 		case c.ended():
 			return false, false
 		case c.input.has(unsent):
 			if !c.awaitOutput() {
-				return false, true // until all is sent, or fails
+				return false, true // wait until it is sent or fails
 			}
 			c.input.clear(unsent)
 			c.restartTimeouts()
@@ -126,11 +130,11 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (more, goesOn bool) {
 			c.input.clear(idled)
 		case c.input.has(buffered):
 			switch c.serveBatch(until) {
-			case drained:
+			case batchDrained:
 				c.input.clear(buffered)
-			case over:
+			case batchEnded:
 				return false, false
-			case early:
+			case batchStopped:
 				if until != 0 && c.conn.Now() > until {
 					return true, true
 				}
@@ -139,19 +143,19 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (more, goesOn bool) {
 			c.end(ByClient, ReasonFIN, nil)
 			return false, false
 		case c.flags.has(draining):
-			c.lastLook(w)
-		case woken && c.late() != "":
-			// The process may have been stopped while something arrived: a client
-			// is late only if there is nothing to be read.
-			if looked {
-				c.endLate()
+			c.drainRead(w)
+		case woken && c.expiredTimeout() != "":
+			// If the process was stopped (SIGSTOP) for a while, input may have
+			// arrived in time. Read once before the timeout ends the client.
+			if probed {
+				c.endTimedOut()
 				return false, false
 			}
-			looked = true
+			probed = true
 			c.receive(w, c.conn.Look)
 		case !c.input.has(unread):
 			return false, true
-		case reads == readsPerTurn:
+		case reads == readsPerCall:
 			return true, true
 		default:
 			reads++
@@ -160,15 +164,15 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (more, goesOn bool) {
 	}
 }
 
-// reader is Read or Look of an eventloop.Conn.
+// reader is the Read or Look method of an eventloop.Conn.
 type reader = func(p []byte) (n int, drained bool, err error)
 
-// receive reads once, by read.
+// receive calls read once and adds the result to the buffer.
 func (c *Client) receive(w *eventloop.Worker, read reader) {
 	c.takeBuffer(w)
 	n, isDrained, err := read(c.in.Space())
-	// An event of its own has told of the end of the stream, or of an error: it is
-	// there to be read, and no event will come again.
+	// After a hangup event no further event comes. So the input stays readable until a
+	// read returns nothing: the end of the stream or the error is still to be read.
 	if isDrained && (n == 0 || !c.input.has(hangup)) {
 		c.input.clear(unread)
 	}
@@ -184,15 +188,15 @@ func (c *Client) receive(w *eventloop.Worker, read reader) {
 	}
 }
 
-// lastLook is what a drain leaves of reading: a client that is idle gets its
-// FIN, unless a frame of its has arrived that was not read yet.
-func (c *Client) lastLook(w *eventloop.Worker) {
+// drainRead is the last step of reading in a drain: it ends an idle client, unless a
+// frame has arrived that was not read yet.
+func (c *Client) drainRead(w *eventloop.Worker) {
 	now := c.conn.Now()
-	t := c.tail()
-	if t.lookEnds == 0 {
-		t.lookEnds = now + int64(lookTime)
+	end := c.getEndState()
+	if end.drainReadEnds == 0 {
+		end.drainReadEnds = now + int64(drainReadTime)
 	}
-	if now <= t.lookEnds {
+	if now <= end.drainReadEnds {
 		c.receive(w, c.conn.Look)
 	}
 	if !c.input.has(buffered) {
@@ -200,11 +204,11 @@ func (c *Client) lastLook(w *eventloop.Worker) {
 	}
 }
 
-// settle gives back what a client that goes on does not need while nothing happens, and
-// sees to the timeouts.
+// settle prepares a live client to wait for its next event: it gives back the buffer
+// and arms the timeouts.
 func (c *Client) settle(w *eventloop.Worker) {
 	c.leaveBuffer(w)
-	if !c.input.has(idled | unsent) { // else nothing is read, so no timeout for reading runs
+	if !c.input.has(idled | unsent) { // otherwise nothing is read, so no read timeout runs
 		c.arm(c.nextDue())
 	}
 }

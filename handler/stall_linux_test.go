@@ -42,7 +42,7 @@ func TestStallThatEndsWhileItIsJudged(t *testing.T) {
 	if !c.sending.has(blocked) {
 		t.Error("it takes everything")
 	}
-	c.out.stalled, c.out.left, c.out.looks = c.conn.Now()-int64(2*time.Hour), 0, firstLooks
+	c.out.stalled, c.out.unsent, c.out.checks = c.conn.Now()-int64(2*time.Hour), 0, earlyChecks
 	judged := make(chan struct{})
 	go func() {
 		c.checkStall()

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// flushTimeout bounds the wait for output to a client that has ended, where no write
-// timeout does.
+// flushTimeout bounds the wait for pending output of a client that has ended, if there
+// is no WriteTimeout.
 const flushTimeout = 10 * time.Second
 
 var (
@@ -15,13 +15,14 @@ var (
 	errIdleTimeout  = errors.New("idle timeout while writing")
 )
 
-// touch notes that a byte was read or written.
+// touch records that a byte was read or written now.
 func (c *Client) touch() { c.lastActivity.Store(c.conn.Now()) }
 
-// noteFrame notes since when a part of a frame is waiting.
-func (c *Client) noteFrame(began int64) {
+// noteFrameBegan sets when the partial frame in the buffer began: at began, or at the
+// last activity if began is zero.
+func (c *Client) noteFrameBegan(began int64) {
 	switch {
-	case !c.holds():
+	case !c.holdsInput():
 		c.frameBegan = 0
 	case began == 0:
 		c.frameBegan = c.lastActivity.Load()
@@ -30,8 +31,8 @@ func (c *Client) noteFrame(began int64) {
 	}
 }
 
-// restartTimeouts has the timeouts for reading run afresh, as the client was not read
-// from.
+// restartTimeouts restarts the read timeouts, because the handler has not read from the
+// client for a while.
 func (c *Client) restartTimeouts() {
 	c.touch()
 	if c.frameBegan != 0 {
@@ -39,10 +40,10 @@ func (c *Client) restartTimeouts() {
 	}
 }
 
-// nextDue returns when the first timeout for reading expires, by the connection's clock;
+// nextDue returns when the first read timeout expires, by the clock of the connection;
 // zero if none runs.
 func (c *Client) nextDue() (due int64) {
-	c.restartFrame()
+	c.restartAfterPause()
 	if idle := c.frames.IdleTimeout; idle > 0 {
 		due = c.lastActivity.Load() + int64(idle)
 	}
@@ -54,8 +55,9 @@ func (c *Client) nextDue() (due int64) {
 	return due
 }
 
-// late returns the timeout for reading that has expired; empty if none has.
-func (c *Client) late() Reason {
+// expiredTimeout returns the reason for the read timeout that has expired, or "" if
+// none has.
+func (c *Client) expiredTimeout() Reason {
 	due := c.nextDue()
 	if due == 0 {
 		return ""
@@ -70,20 +72,20 @@ func (c *Client) late() Reason {
 	return ReasonIdleTimeout
 }
 
-// endLate ends the client because of the timeout that has expired, after the handler's
-// last words.
-func (c *Client) endLate() {
-	why := c.late()
+// endTimedOut ends the client because a read timeout has expired. It calls OnError
+// first.
+func (c *Client) endTimedOut() {
+	why := c.expiredTimeout()
 	c.beginBatch()
 	c.endInput(why, os.ErrDeadlineExceeded)
 	c.endBatch()
 	c.touch()
 }
 
-// arm has Expired called at due, zero for never. A timer that expires before is left as it
-// is: Expired arms the next.
+// arm arranges for Expired to be called at due; zero means never. A timer that expires
+// earlier is not changed: Expired arms the next one.
 func (c *Client) arm(due int64) {
-	if at := c.timer.Load(); due == 0 || at != 0 && at <= due {
+	if at := c.timerDue.Load(); due == 0 || at != 0 && at <= due {
 		return
 	}
 	c.mu.Lock()
@@ -92,65 +94,66 @@ func (c *Client) arm(due int64) {
 }
 
 func (c *Client) armLocked(due int64) {
-	if at := c.timer.Load(); c.sending.has(gone) || at != 0 && at <= due {
+	if at := c.timerDue.Load(); c.sending.has(gone) || at != 0 && at <= due {
 		return
 	}
-	c.timer.Store(due)
+	c.timerDue.Store(due)
 	c.conn.SetTimer(due)
 }
 
-// writeLimit returns for how long the client may take nothing of what is written,
-// zero for ever, and the error when it is over. A client that has ended is not
-// waited for without a bound.
-func (c *Client) writeLimit() (limit time.Duration, late error) {
-	limit, late = c.frames.WriteTimeout, errWriteTimeout
+// writeLimit returns for how long the client may accept nothing of the pending output,
+// and the error when that expires. Zero means no limit. A client that has ended always
+// has a limit.
+func (c *Client) writeLimit() (limit time.Duration, timeoutErr error) {
+	limit, timeoutErr = c.frames.WriteTimeout, errWriteTimeout
 	if limit == 0 && c.ended() {
 		limit = flushTimeout
 	}
 	if idle := c.frames.IdleTimeout; idle > 0 && (limit == 0 || idle < limit) {
-		limit, late = idle, errIdleTimeout
+		limit, timeoutErr = idle, errIdleTimeout
 	}
-	return limit, late
+	return limit, timeoutErr
 }
 
-// firstLooks is how many times a client that takes nothing is looked at soon: the first
-// look finds out how much is unsent, and where only an interrupted write can tell, the
+// earlyChecks is how many of the first checks of a stalled client happen soon. The
+// first check finds out how much is unsent. If only an interrupted write can tell, the
 // second one does.
-const firstLooks = 2
+const earlyChecks = 2
 
-// nextLook returns after how long to look again whether the client takes something.
-func (o *output) nextLook(limit time.Duration) int64 {
-	every := min(max(limit/16, 10*time.Millisecond), time.Second)
-	if o.looks < firstLooks {
-		every = min(every, 20*time.Millisecond)
+// checkInterval returns how long to wait until the next check for progress.
+func (o *output) checkInterval(limit time.Duration) int64 {
+	interval := min(max(limit/16, 10*time.Millisecond), time.Second)
+	if o.checks < earlyChecks {
+		interval = min(interval, 20*time.Millisecond)
 	}
-	return int64(every)
+	return int64(interval)
 }
 
-// checkStall resets a client that takes nothing for too long. It may be called
-// while a frame of the client is being served, which may wait for just that.
+// checkStall resets a client that has accepted no output for too long. It may run while
+// a frame of the client is being served; the frame function may be waiting in Write for
+// this client.
 func (c *Client) checkStall() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	limit, late := c.writeLimit()
+	limit, timeoutErr := c.writeLimit()
 	if !c.sending.has(blocked) || c.sending.has(gone|failed) || limit == 0 {
 		return
 	}
 	o, now := c.out, c.conn.Now()
-	// Of a little progress no event tells: for that, a good part of the socket's buffer
-	// has to come free.
-	switch left := c.conn.Unsent(); {
-	case o.looks < firstLooks:
-		o.looks++
-		o.left, o.stalled = left, now
-	case left < o.left:
-		o.left, o.stalled = left, now
+	// A little progress causes no event: the socket becomes writable only when a good
+	// part of its buffer is free. So compare how much is unsent.
+	switch unsent := c.conn.Unsent(); {
+	case o.checks < earlyChecks:
+		o.checks++
+		o.unsent, o.stalled = unsent, now
+	case unsent < o.unsent:
+		o.unsent, o.stalled = unsent, now
 		c.touch()
 	}
 	if due := o.stalled + int64(limit); now < due {
-		c.armLocked(min(due, now+o.nextLook(limit)))
+		c.armLocked(min(due, now+o.checkInterval(limit)))
 		return
 	}
-	c.breakLocked(late)
+	c.writeFailedLocked(timeoutErr)
 	c.abortLocked()
 }

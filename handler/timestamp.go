@@ -2,14 +2,14 @@ package handler
 
 import "time"
 
-// timestamp is a point in time with both clocks, as time.Time has, but in two words: an
-// idle client has little more than its Client.
+// timestamp is a time on both clocks, like time.Time, in two words instead of three: an
+// idle client consists of little else.
 type timestamp struct {
 	wall int64 // Unix time in nanoseconds
-	mono int64 // nanoseconds since epoch
+	mono int64 // monotonic nanoseconds since epoch
 }
 
-// epoch is what monotonic time is counted from.
+// epoch is the origin of monotonic times.
 var epoch = time.Now()
 
 func now() timestamp {

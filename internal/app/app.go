@@ -1,5 +1,5 @@
-// Package app is the program wireline: it reads the configuration, serves with the handler
-// that the configuration names, and picks the exit code.
+// Package app is the wireline program: it reads the configuration, runs the server with
+// the handler that the configuration names, and chooses the exit code.
 package app
 
 import (
@@ -20,21 +20,21 @@ import (
 	"wireline/tcp"
 )
 
-// The exit codes.
+// Exit codes.
 const (
 	exitOK     = 0 // a clean stop
-	exitFailed = 1 // could not serve, or connections had to be cut
-	exitUsage  = 2 // bad usage or configuration
+	exitFailed = 1 // the server could not serve, or connections were cut
+	exitUsage  = 2 // the command line or the configuration is wrong
 )
 
-// Main runs the program with the arguments and the environment of the process, and ends the
-// process. An empty version stands for what the build information says.
+// Main runs the program with the arguments and the environment of the process, and
+// exits. If version is empty, the version comes from the build information.
 func Main(version string) {
 	p := program{version: version, stdout: os.Stdout, stderr: os.Stderr}
 	os.Exit(p.run(os.Args[1:], os.Environ()))
 }
 
-// program is what does not depend on the configuration.
+// program is the part of the program that does not depend on the configuration.
 type program struct {
 	version        string
 	stdout, stderr io.Writer
@@ -62,7 +62,7 @@ func (p *program) run(args, environ []string) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, tcp.ErrCut): // the log's last line says so
+	case errors.Is(err, tcp.ErrCut): // the last line of the log says so
 	default:
 		p.report(err)
 	}
@@ -83,7 +83,7 @@ func (p *program) serve(cfg *config.Config) error {
 	return tcp.ListenAndServe(&cfg.TCP, newHandler(cfg, log, record))
 }
 
-// newHandler makes the handler that the configuration names.
+// newHandler returns the handler that the configuration names.
 func newHandler(cfg *config.Config, log *slog.Logger, record func(handler.Record)) handler.Handler {
 	if cfg.Handler == "proxy" {
 		return &proxy.Proxy{Config: cfg.Proxy, Log: log, OnRecord: record}
@@ -93,7 +93,8 @@ func newHandler(cfg *config.Config, log *slog.Logger, record func(handler.Record
 	return h
 }
 
-// report writes each line of err: errors.Join puts one error on each.
+// report writes each line of err with a prefix. errors.Join puts each error on its own
+// line.
 func (p *program) report(err error) {
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintf(p.stderr, "wireline: %s\n", strings.TrimSuffix(line, "\n"))

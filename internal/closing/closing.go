@@ -1,112 +1,116 @@
-// Package closing decides how a connection is closed: it is the state machine from the
-// last byte written to the closed socket. It does no I/O. Its driver asks Next what to
-// do, does that, and tells the outcome.
+// Package closing decides how a connection is closed. It is a state machine from the
+// last byte written to the closed socket. It does no I/O: its driver calls Next to
+// learn what to do, does that, and reports the result.
 //
 //	            Flushed                    Input: the end
 //	flushing ------------> lingering ----------------------> acknowledging --> over
 //	    |                                                         ^
 //	    +---------------------------------------------------------+
 //
-// Lingering: the FIN is sent, and what the peer still sends is discarded until its own
-// FIN. A close with unread input would make the kernel send a RST (RFC 1122, 4.2.2.13),
-// which destroys the last reply on its way.
+// Lingering: the FIN is sent, and input is discarded until the FIN of the peer. A close
+// with unread input would make the kernel send a RST (RFC 1122, 4.2.2.13), which can
+// destroy the last reply before the peer has read it.
 //
 // Acknowledging: the close waits until the peer has acknowledged everything.
 package closing
 
 import "time"
 
-// How is what becomes of a connection when everything that was written is sent.
+// How says how to close a connection after all output is sent.
 type How uint8
 
 const (
-	// FIN closes it.
+	// FIN closes the connection.
 	FIN How = iota
 	// Reset sends a RST.
 	Reset
-	// Quiet is for a peer that is silent: it gets the FIN in any case, also if it
-	// begins to send at this very moment. If it is sending, the close lingers for
+	// Quiet sends a FIN to a peer that is expected to be silent, even if the peer
+	// begins to send at that moment. If the peer is sending, the close lingers for
 	// ShortLinger.
 	Quiet
-	// Linger discards what the peer sends until its FIN, for LongLinger at most.
+	// Linger sends a FIN, then discards input until the FIN of the peer, for at most
+	// LongLinger.
 	Linger
 )
 
 const (
-	// LongLinger bounds a lingering close: so long a peer that is still sending has
-	// to read our last words.
+	// LongLinger bounds a lingering close: a peer that is still sending has this long
+	// to read our last reply.
 	LongLinger = 2 * time.Second
 
-	// ShortLinger bounds it during a drain.
+	// ShortLinger bounds a lingering close during a drain.
 	ShortLinger = 500 * time.Millisecond
 
-	// FullSpeed is how many bytes are discarded at full speed, enough for a peer that
-	// sends everything before it reads. After that there is a pause of slowPause
-	// between two reads, so that a peer that sends for ever costs next to nothing.
+	// FullSpeed is how many bytes are discarded at full speed. It is enough for a peer
+	// that sends everything before it reads. After that there is a pause of slowPause
+	// between two reads, so that a peer that never stops sending costs almost nothing.
 	FullSpeed = 4 << 20
 	slowPause = 10 * time.Millisecond
 
-	// The kernel is asked whether the peer has acknowledged everything after
-	// firstAsk, then less and less often, up to lastAsk.
+	// The driver asks the kernel whether the peer has acknowledged everything: the
+	// second time after firstAsk, then at growing intervals of up to lastAsk.
 	firstAsk = 10 * time.Millisecond
 	lastAsk  = 200 * time.Millisecond
 )
 
-// Action is what the driver is to do next.
+// Action says what the driver has to do next.
 type Action uint8
 
 const (
-	// WaitOutput waits until Flushed can be called.
+	// WaitOutput: wait until the output is sent or has failed, then call Flushed.
 	WaitOutput Action = iota
-	// SendFIN closes the direction to the peer, and calls FINSent.
+	// SendFIN: close the connection for writing, then call FINSent.
 	SendFIN
-	// Discard reads once, throws that away, and calls Input.
+	// Discard: read once, throw the input away, then call Input.
 	Discard
-	// Look is Discard that asks the connection itself, although no event has told of
+	// Look: like Discard, but read from the connection even if no event has announced
 	// input.
 	Look
-	// WaitInput waits for input, or for the timer.
+	// WaitInput: wait for input or for the timer.
 	WaitInput
-	// WaitTimer waits for the timer.
+	// WaitTimer: wait for the timer.
 	WaitTimer
-	// Ask discards what has arrived, up to Room bytes, asks whether everything is
-	// acknowledged, and calls Acknowledged.
+	// Ask: discard up to Room bytes of input, find out whether everything is
+	// acknowledged, then call Acknowledged.
 	Ask
-	// CloseFIN closes the connection.
+	// CloseFIN: close the connection.
 	CloseFIN
-	// CloseReset closes it with a RST.
+	// CloseReset: close the connection with a RST.
 	CloseReset
 )
 
+// phase is the stage of the close.
 type phase uint8
 
 const (
-	flushing phase = iota
-	parting        // everything is sent, the FIN is not
-	lingering
-	concluding // the FIN is still to be sent, if the close waits for its acknowledgement
-	acknowledging
-	over
+	flushing      phase = iota // output is pending
+	parting                    // all output is sent, the FIN is not
+	lingering                  // the FIN is sent, input is discarded
+	concluding                 // the FIN is sent, even if it was before, to wait for its acknowledgement
+	acknowledging              // the FIN is sent, its acknowledgement is awaited
+	over                       // the connection can be closed
 )
 
-// Closing is the end of one connection. The zero value waits for output.
+// Closing is the close of one connection. The zero value is in use before Flushed: it
+// waits for output. It is not safe for concurrent use. Times are nanoseconds on any
+// clock that does not jump.
 type Closing struct {
 	phase phase
 	how   How
-	reset bool // nothing is to be waited for: a RST
-	quiet bool // the first look at a peer that should be silent
-	empty bool // the last read found nothing, and no event has come since
+	reset bool // close with a RST, without waiting
+	quiet bool // the next read is the first one from a peer that should be silent
+	empty bool // the last read found nothing more, and no event has come since
 
-	bound     time.Duration // of the wait for the acknowledgement; zero for none
-	end       int64         // of lingering or acknowledging
-	at        int64         // when to read or to ask again
-	pause     time.Duration // until the next Ask
-	discarded int
+	bound     time.Duration // limit of the wait for the acknowledgement; zero for no wait
+	end       int64         // when lingering or acknowledging ends at the latest
+	at        int64         // when to read or ask again
+	pause     time.Duration // interval until the Ask after the next one
+	discarded int           // bytes discarded so far
 }
 
-// Flushed tells that everything that was written is sent, or, with ok false, that it
-// cannot be: then no FIN may say that it was. how and bound say how the connection is to
-// be closed; bound is the wait for the acknowledgement, zero for none.
+// Flushed reports that all output is sent. With ok false it reports that some output
+// could not be sent; then no FIN may pretend that it was. how says how to close the
+// connection, and bound limits the wait for the acknowledgement; zero means no wait.
 func (c *Closing) Flushed(ok bool, how How, bound time.Duration) {
 	c.how, c.bound, c.phase = how, bound, parting
 	switch {
@@ -117,7 +121,7 @@ func (c *Closing) Flushed(ok bool, how How, bound time.Duration) {
 	}
 }
 
-// conclude ends lingering, or leaves it out.
+// conclude ends lingering, or skips it.
 func (c *Closing) conclude() {
 	c.phase = over
 	if c.bound > 0 {
@@ -125,8 +129,8 @@ func (c *Closing) conclude() {
 	}
 }
 
-// FINSent tells the outcome of SendFIN. unread reports that the peer has sent something
-// that was read and not served.
+// FINSent reports the result of SendFIN. unread means that input was read but not
+// served.
 func (c *Closing) FINSent(err error, unread bool, now int64) {
 	switch {
 	case c.phase == concluding && err != nil:
@@ -134,7 +138,7 @@ func (c *Closing) FINSent(err error, unread bool, now int64) {
 	case c.phase == concluding:
 		c.phase, c.discarded = acknowledging, 0
 		c.end, c.at, c.pause = now+int64(c.bound), now, firstAsk
-	case err != nil: // no half-close, or broken already
+	case err != nil: // the connection is broken, or cannot be half-closed
 		c.conclude()
 	case c.how == Quiet:
 		c.phase, c.quiet = lingering, !unread
@@ -145,8 +149,8 @@ func (c *Closing) FINSent(err error, unread bool, now int64) {
 	}
 }
 
-// Input tells the outcome of Discard or Look: n bytes were thrown away, drained tells that
-// nothing more is there, ended that nothing more comes.
+// Input reports the result of Discard or Look: n bytes were discarded. drained means
+// that there is no more input for now, ended that no more input will come.
 func (c *Closing) Input(n int, drained, ended bool, now int64) {
 	c.discarded += n
 	c.empty = drained
@@ -159,10 +163,11 @@ func (c *Closing) Input(n int, drained, ended bool, now int64) {
 	c.quiet = false
 }
 
-// Arrived tells that there may be input again.
+// Arrived reports that there may be input again.
 func (c *Closing) Arrived() { c.empty = false }
 
-// Acknowledged tells the outcome of Ask.
+// Acknowledged reports the result of Ask: n bytes were discarded, and all says whether
+// everything is acknowledged.
 func (c *Closing) Acknowledged(n int, all bool, now int64) {
 	c.discarded += n
 	if all || now >= c.end {
@@ -173,17 +178,17 @@ func (c *Closing) Acknowledged(n int, all bool, now int64) {
 	c.pause = min(2*c.pause, lastAsk)
 }
 
-// Room is how many bytes Ask may discard.
+// Room returns how many bytes Ask may discard.
 func (c *Closing) Room() int { return FullSpeed - c.discarded }
 
-// Shorten bounds lingering by ShortLinger from now on: a drain waits for it.
+// Shorten limits lingering to ShortLinger from now on, because a drain waits for it.
 func (c *Closing) Shorten(now int64) {
 	if c.phase == lingering {
 		c.end = min(c.end, now+int64(ShortLinger))
 	}
 }
 
-// Next says what to do now. It changes nothing; for the same outcome it says the same.
+// Next returns what to do now. It changes nothing, so a repeated call returns the same.
 func (c *Closing) Next(now int64) Action {
 	switch c.phase {
 	case flushing:
@@ -213,7 +218,8 @@ func (c *Closing) Next(now int64) Action {
 	return CloseFIN
 }
 
-// Timer is when Next has to be asked again at the latest; zero if no time is awaited.
+// Timer returns when Next has to be called again at the latest, or zero if that does
+// not depend on time.
 func (c *Closing) Timer() int64 {
 	switch {
 	case c.phase == lingering && !c.empty && c.at > 0:

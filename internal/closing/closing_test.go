@@ -8,29 +8,29 @@ import (
 	"wireline/internal/closing"
 )
 
-// peer is the connection and the other side, as far as a close meets them.
+// peer simulates the connection and its peer.
 type peer struct {
 	now    int64
-	sends  int  // bytes that it is still to send, or has sent and nobody has read
-	rate   int  // how many of them arrive with each read; zero for none until more time has gone by
-	fin    bool // its FIN follows
-	acks   bool // it acknowledges
-	noFIN  bool // the connection cannot be closed in one direction
-	failed bool // not everything could be sent
-	unread bool // a part of a frame was read and not served
+	sends  int  // bytes that the peer has sent or will send, and that are not read yet
+	rate   int  // how many of them each read returns; zero for none
+	fin    bool // the FIN of the peer follows
+	acks   bool // the peer acknowledges
+	noFIN  bool // the connection cannot be half-closed
+	failed bool // some output could not be sent
+	unread bool // a partial frame was read and not served
 
 	sentFIN, read int
 }
 
 var errNoHalf = errors.New("no half-close")
 
-// drive brings a close to its end and returns the last action. Whatever the peer does, it
-// takes a bounded number of steps and a bounded time.
+// drive runs a close to its end and returns the last action. Whatever the peer does,
+// the number of steps and the time are bounded.
 func (p *peer) drive(t *testing.T, how closing.How, bound time.Duration) closing.Action {
 	t.Helper()
 	var c closing.Closing
 	if c.Next(p.now) != closing.WaitOutput {
-		t.Fatal("it does not wait for output first")
+		t.Fatal("the first action is not WaitOutput")
 	}
 	c.Flushed(!p.failed, how, bound)
 	for range 100_000 {
@@ -54,16 +54,16 @@ func (p *peer) drive(t *testing.T, how closing.How, bound time.Duration) closing
 			c.Acknowledged(n, p.acks, p.now)
 		case closing.WaitInput, closing.WaitTimer:
 			if c.Timer() <= p.now {
-				t.Fatalf("it waits for %d at %d", c.Timer(), p.now)
+				t.Fatalf("the timer is %d at time %d, want a later time", c.Timer(), p.now)
 			}
 			p.now = c.Timer()
 		case closing.CloseFIN, closing.CloseReset:
 			return a
 		default:
-			t.Fatalf("action %d", a)
+			t.Fatalf("unexpected action %d", a)
 		}
 	}
-	t.Fatal("it does not end")
+	t.Fatal("the close does not end")
 	return 0
 }
 
@@ -96,47 +96,48 @@ func TestClosing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := c.peer
 			if got := p.drive(t, c.how, c.bound); got != c.want {
-				t.Errorf("ends with %d, want %d", got, c.want)
+				t.Errorf("the last action is %d, want %d", got, c.want)
 			}
 			if p.sentFIN != c.sentFIN {
-				t.Errorf("sends %d FINs, want %d", p.sentFIN, c.sentFIN)
+				t.Errorf("sent %d FINs, want %d", p.sentFIN, c.sentFIN)
 			}
 			if p.now < c.took[0] || p.now > c.took[1] {
 				t.Errorf("took %v, want %v", time.Duration(p.now), time.Duration(c.took[0]))
 			}
 			if most := 2*closing.FullSpeed + 300*(64<<10); p.read > most {
-				t.Errorf("reads %d bytes of a peer that never stops, want %d at most", p.read, most)
+				t.Errorf("discarded %d bytes from a peer that never stops sending, want at most %d", p.read, most)
 			}
 		})
 	}
 }
 
-// Input that arrives later wakes a lingering close, and a drain shortens it.
-func TestLingeringIsWoken(t *testing.T) {
+// Input wakes a lingering close, and a drain shortens it.
+func TestInputWakesLingering(t *testing.T) {
 	var c closing.Closing
 	c.Flushed(true, closing.Linger, 0)
 	c.FINSent(nil, false, 0)
 	c.Input(0, true, false, 0)
 	if c.Next(0) != closing.WaitInput {
-		t.Fatal("it does not wait")
+		t.Fatal("a close without input does not wait for input")
 	}
 	c.Arrived()
 	if c.Next(1) != closing.Discard {
-		t.Error("it does not read what has arrived")
+		t.Error("the new input is not discarded")
 	}
 	c.Input(5, true, false, 1)
 	c.Shorten(10)
 	if got, want := c.Timer(), 10+int64(closing.ShortLinger); got != want {
-		t.Errorf("it ends at %d, want %d", got, want)
+		t.Errorf("after Shorten the timer is %d, want %d", got, want)
 	}
 	c.Shorten(20)
 	if got, want := c.Timer(), 10+int64(closing.ShortLinger); got != want {
-		t.Errorf("a second call moves the end to %d, want %d", got, want)
+		t.Errorf("after a second Shorten the timer is %d, want %d", got, want)
 	}
 }
 
-// Whatever comes in whatever order, the end comes once its time is over, it is a RST only
-// if that was asked for or something was not sent, and a FIN is never sent twice in a row.
+// FuzzClosing checks that any sequence of results ends the close within its time limit.
+// The close ends with a RST only if that was asked for or output has failed, and never
+// sends two FINs in a row.
 func FuzzClosing(f *testing.F) {
 	f.Add(uint8(3), uint8(0), true, []byte{0, 1, 2, 3, 4, 5})
 	f.Add(uint8(2), uint8(9), true, []byte{5, 5, 0, 2, 200, 7, 7, 7, 1})
@@ -158,7 +159,7 @@ func FuzzClosing(f *testing.F) {
 		for range 100_000 {
 			a := c.Next(now)
 			if b := c.Next(now); b != a {
-				t.Fatalf("Next says %d, then %d", a, b)
+				t.Fatalf("Next returned %d, then %d", a, b)
 			}
 			switch a {
 			case closing.SendFIN:
@@ -175,12 +176,12 @@ func FuzzClosing(f *testing.F) {
 				c.Input(n, next()%2 == 0, next()%9 == 0, now)
 			case closing.Ask:
 				if c.Room() < 0 {
-					t.Fatalf("room for %d bytes", c.Room())
+					t.Fatalf("Room is %d", c.Room())
 				}
 				c.Acknowledged(min(int(next())<<12, c.Room()), next()%7 == 0, now)
 			case closing.WaitInput, closing.WaitTimer:
 				if c.Timer() <= now {
-					t.Fatalf("waits for %d at %d", c.Timer(), now)
+					t.Fatalf("the timer is %d at time %d, want a later time", c.Timer(), now)
 				}
 				switch next() % 3 {
 				case 0:
@@ -192,18 +193,18 @@ func FuzzClosing(f *testing.F) {
 				}
 			case closing.CloseFIN, closing.CloseReset:
 				if reset := h == closing.Reset || !ok; reset != (a == closing.CloseReset) {
-					t.Fatalf("ends with action %d", a)
+					t.Fatalf("the last action is %d", a)
 				}
 				return
 			default:
-				t.Fatalf("action %d", a)
+				t.Fatalf("unexpected action %d", a)
 			}
 			last = a
 			now += int64(next()) * int64(time.Millisecond)
 			if now > end {
-				t.Fatalf("not over after %v", time.Duration(now))
+				t.Fatalf("the close has not ended after %v", time.Duration(now))
 			}
 		}
-		t.Fatal("does not end")
+		t.Fatal("the close does not end")
 	})
 }

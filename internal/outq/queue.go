@@ -1,30 +1,30 @@
-// Package outq has the bytes that wait to be sent on one connection. It does no I/O and
-// has no lock: whoever owns the connection calls it.
+// Package outq holds the bytes that wait to be sent on one connection. It does no I/O
+// and takes no lock: its caller must prevent concurrent use.
 package outq
 
-// keep is the largest buffer, in bytes, that Reset keeps.
-const keep = 64 << 10
+// maxKept is the largest buffer, in bytes, that Reset keeps.
+const maxKept = 64 << 10
 
-// Queue is a queue of bytes with counts of what went in and out. The zero value is empty
-// and ready.
+// Queue is a first-in, first-out queue of bytes that counts what was added and sent.
+// The zero value is empty and ready to use. It is not safe for concurrent use.
 //
-// It has two buffers: one is being sent while messages join the other.
+// It has two buffers: one is being sent while messages are added to the other.
 type Queue struct {
-	pending []byte // to be sent after sending
-	sending []byte // being sent, from done on
+	pending []byte // sent after sending
+	sending []byte // being sent; the first done bytes are sent
 	done    int
 
-	added, sent int64 // since Reset
-	mark        int64 // added when Mark was called last
+	added, sent int64 // bytes since Reset
+	mark        int64 // value of added at the last call of Mark
 }
 
-// Size is how many bytes are to be sent.
+// Size returns how many bytes are waiting to be sent.
 func (q *Queue) Size() int { return int(q.added - q.sent) }
 
-// Added is how many bytes were added since Reset.
+// Added returns how many bytes were added since Reset.
 func (q *Queue) Added() int64 { return q.added }
 
-// Sent is how many bytes were sent since Reset.
+// Sent returns how many bytes were sent since Reset.
 func (q *Queue) Sent() int64 { return q.sent }
 
 // Add appends a copy of p.
@@ -33,12 +33,12 @@ func (q *Queue) Add(p []byte) {
 	q.added += int64(len(p))
 }
 
-// Tail returns the buffer that messages are appended to, for a caller that appends to
-// it by itself and hands the result to Grown.
+// Tail returns the buffer that messages are appended to. The caller may append to it
+// and must then pass the result to Grown.
 func (q *Queue) Tail() []byte { return q.pending }
 
-// Grown takes the slice that came of appending to Tail, and returns how many bytes that
-// were.
+// Grown takes the result of appending to Tail, and returns how many bytes were
+// appended.
 func (q *Queue) Grown(tail []byte) (n int) {
 	n = len(tail) - len(q.pending)
 	q.pending = tail
@@ -46,9 +46,9 @@ func (q *Queue) Grown(tail []byte) (n int) {
 	return n
 }
 
-// Head returns the bytes that are to be sent next; empty if there are none. They stay
-// the same, in order, until they are sent. The slice is valid until the next call of
-// Take, Through or Reset.
+// Head returns the bytes to send next, or an empty slice if there are none. Until they
+// are sent, further calls return the same bytes in the same order. The slice is valid
+// until the next call of Take, Through or Reset.
 func (q *Queue) Head() []byte {
 	if q.done == len(q.sending) {
 		q.sending, q.pending, q.done = q.pending, q.sending[:0], 0
@@ -56,15 +56,16 @@ func (q *Queue) Head() []byte {
 	return q.sending[q.done:]
 }
 
-// Take notes that n bytes of Head were sent.
+// Take records that the first n bytes of Head were sent.
 func (q *Queue) Take(n int) {
 	q.done += n
 	q.sent += int64(n)
 }
 
-// Through sends a message behind Head without copying it: Through notes that n bytes of
-// Head and the parts together were sent, and copies what is left of the parts. The queue
-// must hold nothing but Head.
+// Through adds the message p, tail that the caller has sent directly after Head,
+// without copying it first. n is how many bytes of Head, p and tail together were sent.
+// Through copies the rest of p and tail. The queue must hold nothing but Head; see
+// Single.
 func (q *Queue) Through(n int, p, tail []byte) {
 	rest := q.sending[q.done:]
 	head := min(n, len(rest))
@@ -76,8 +77,8 @@ func (q *Queue) Through(n int, p, tail []byte) {
 	q.pending = append(append(q.pending, p[fromP:]...), tail[n-fromP:]...)
 }
 
-// Single reports whether the queue holds nothing but Head, so that Through may be used.
-// It calls Head.
+// Single reports whether the queue holds nothing but Head, so that Through may be
+// called. It calls Head.
 func (q *Queue) Single() bool {
 	if q.done < len(q.sending) {
 		return len(q.pending) == 0
@@ -86,20 +87,20 @@ func (q *Queue) Single() bool {
 	return true
 }
 
-// Mark notes the end of what has been added so far.
+// Mark marks the current end of the queue.
 func (q *Queue) Mark() { q.mark = q.added }
 
-// Marked reports whether everything before Mark is sent. What was added later does not
-// count: a steady feed would hold up whoever waits for his own.
+// Marked reports whether everything before the mark is sent. Bytes added later do not
+// count: otherwise a steady feed would delay a caller that waits for its own bytes.
 func (q *Queue) Marked() bool { return q.sent >= q.mark }
 
-// Reset empties the queue, and drops buffers that have grown large.
+// Reset empties the queue, and drops large buffers.
 func (q *Queue) Reset() {
 	pending, sending := q.pending[:0], q.sending[:0]
-	if cap(pending) > keep {
+	if cap(pending) > maxKept {
 		pending = nil
 	}
-	if cap(sending) > keep {
+	if cap(sending) > maxKept {
 		sending = nil
 	}
 	*q = Queue{pending: pending, sending: sending}

@@ -7,8 +7,8 @@ import (
 	"wireline/internal/outq"
 )
 
-// A queue gives out what went in, in order, in whatever pieces it is asked for and
-// whatever way it came.
+// FuzzQueue checks that a queue returns the bytes that were added, in order, whichever
+// methods added them and in whatever pieces they are taken.
 func FuzzQueue(f *testing.F) {
 	f.Add([]byte{0, 10, 1, 4, 2, 0, 3, 20, 1, 255, 4, 0, 5, 0})
 	f.Add([]byte{3, 200, 0, 3, 3, 9, 1, 1, 1, 1, 1, 1, 2, 2, 2})
@@ -38,14 +38,14 @@ func FuzzQueue(f *testing.F) {
 				k := min(int(n), len(head))
 				out = append(out, head[:k]...)
 				if again := q.Head(); !bytes.Equal(again, head) {
-					t.Fatal("Head changes by itself")
+					t.Fatal("a second call of Head returned other bytes")
 				}
 				q.Take(k)
 			case 2:
 				p := make(n)
 				in = append(in, p...)
 				if got := q.Grown(append(q.Tail(), p...)); got != len(p) {
-					t.Fatalf("Grown by %d bytes, want %d", got, len(p))
+					t.Fatalf("Grown returned %d, want %d", got, len(p))
 				}
 			case 3:
 				p, tail := make(n), make(n/3)
@@ -71,22 +71,22 @@ func FuzzQueue(f *testing.F) {
 				in, out, marked = nil, nil, 0
 			}
 			if !bytes.HasPrefix(in, out) {
-				t.Fatalf("in %v, out %v", in, out)
+				t.Fatalf("added %v, sent %v", in, out)
 			}
 			if q.Size() != len(in)-len(out) || q.Added() != int64(len(in)) || q.Sent() != int64(len(out)) {
-				t.Fatalf("size %d, added %d, sent %d; want %d in, %d out", q.Size(), q.Added(), q.Sent(), len(in), len(out))
+				t.Fatalf("Size is %d, Added %d, Sent %d; %d bytes were added, %d sent", q.Size(), q.Added(), q.Sent(), len(in), len(out))
 			}
 			if q.Marked() != (len(out) >= marked) {
-				t.Fatalf("marked %t with %d of %d out", q.Marked(), len(out), marked)
+				t.Fatalf("Marked is %t after %d bytes; the mark is at %d", q.Marked(), len(out), marked)
 			}
 			if head := q.Head(); (len(head) == 0) != (q.Size() == 0) || !bytes.HasPrefix(in[len(out):], head) {
-				t.Fatalf("head %v of %v", head, in[len(out):])
+				t.Fatalf("Head is %v, the queue holds %v", head, in[len(out):])
 			}
 		}
 	})
 }
 
-// Reset keeps a buffer of ordinary size, so that a pool of queues is of use, and drops a
+// Reset keeps a buffer of ordinary size, so that queues can be pooled, and drops a
 // large one.
 func TestResetKeepsSmallBuffers(t *testing.T) {
 	for _, c := range []struct{ size, keeps int }{{1000, 1000}, {1 << 20, 0}} {
@@ -94,9 +94,9 @@ func TestResetKeepsSmallBuffers(t *testing.T) {
 		q.Add(make([]byte, c.size))
 		q.Head()
 		q.Reset()
-		q.Head() // swaps the two
+		q.Head() // swaps the two buffers
 		if got := cap(q.Tail()); got < c.keeps || c.keeps == 0 && got != 0 {
-			t.Errorf("after %d bytes a buffer of %d is kept", c.size, got)
+			t.Errorf("after %d bytes, Reset keeps a buffer of %d", c.size, got)
 		}
 	}
 }

@@ -1,9 +1,9 @@
-// Command rename gives the module another path, for whoever publishes it:
+// Command rename changes the path of the module, for publishing it under another path:
 //
 //	go run ./internal/rename github.com/you/wireline
 //
-// It runs in the root of the repository, and rewrites the go.mod files of all modules in it,
-// and the import paths in the Go files and in the documents.
+// Run it in the root of the repository. It rewrites the go.mod files of all modules in
+// the repository, and the import paths in Go files and documents.
 package main
 
 import (

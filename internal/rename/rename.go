@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// modulePath is what a module's path looks like.
+// modulePath matches a valid module path.
 var modulePath = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9._~-]+)*$`)
 
-// renameModule renames the module in folder, and those below it, to path. It returns how many
-// files it has changed. It changes none if one of them cannot be read.
+// renameModule renames the module in folder, and the modules below it, to path. It
+// returns how many files it has changed. If a file cannot be read, it changes none.
 func renameModule(folder, path string) (changed int, err error) {
 	if !modulePath.MatchString(path) {
-		return 0, fmt.Errorf("%q is no path of a module", path)
+		return 0, fmt.Errorf("%q is not a valid module path", path)
 	}
 	mod, err := os.ReadFile(filepath.Join(folder, "go.mod"))
 	if err != nil {
@@ -26,14 +26,14 @@ func renameModule(folder, path string) (changed int, err error) {
 	}
 	declared := regexp.MustCompile(`(?m)^module (\S+)$`).FindSubmatch(mod)
 	if declared == nil {
-		return 0, errors.New("go.mod does not begin with the module's path")
+		return 0, errors.New("go.mod has no module directive")
 	}
 	texts, err := rewriteFiles(folder, newRewriter(string(declared[1]), path))
 	if err != nil {
 		return 0, err
 	}
 	for name, text := range texts {
-		if err := os.WriteFile(name, text, 0o666); err != nil { // which keeps the mode
+		if err := os.WriteFile(name, text, 0o666); err != nil { // keeps the mode of the file
 			return changed, err
 		}
 		changed++
@@ -41,7 +41,7 @@ func renameModule(folder, path string) (changed int, err error) {
 	return changed, nil
 }
 
-// rewriteFiles returns the new texts of the files that change.
+// rewriteFiles returns the new texts of the files that change, by name.
 func rewriteFiles(folder string, r rewriter) (texts map[string][]byte, err error) {
 	texts = map[string][]byte{}
 	err = filepath.WalkDir(folder, func(name string, d fs.DirEntry, err error) error {
@@ -69,16 +69,16 @@ func rewriteFiles(folder string, r rewriter) (texts map[string][]byte, err error
 	return texts, err
 }
 
-// rewriter replaces one path by another.
+// rewriter replaces one module path by another.
 type rewriter struct {
-	directive *regexp.Regexp // where the old path stands in a go.mod file
-	quoted    *regexp.Regexp // where import paths begin with it, in Go and in documents
-	command   *regexp.Regexp // where commands in documents have it
-	template  []byte
+	directive *regexp.Regexp // the old path in a go.mod file
+	quoted    *regexp.Regexp // an import path that begins with it, in Go files and documents
+	command   *regexp.Regexp // the old path in commands in documents
+	template  []byte         // the replacement, for Regexp.ReplaceAll
 }
 
-// newRewriter returns a rewriter from the path old. Each pattern finds what stands before the
-// path, the path, and what stands behind it.
+// newRewriter returns a rewriter from the path old to path. Each pattern has three
+// groups: the text before the path, the path, and the text after it.
 func newRewriter(old, path string) rewriter {
 	old = regexp.QuoteMeta(old)
 	return rewriter{
@@ -89,7 +89,8 @@ func newRewriter(old, path string) rewriter {
 	}
 }
 
-// forFile returns what rewrites a file of that name, or nil if it stays as it is.
+// forFile returns the function that rewrites a file with the given name, or nil if the
+// file stays as it is.
 func (r rewriter) forFile(name string) func(text []byte) []byte {
 	switch {
 	case name == "go.mod":

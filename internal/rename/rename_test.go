@@ -17,10 +17,10 @@ import (
 
 const newPath = "github.com/you/wireline"
 
-// The command renames a copy of this tree. All its modules build then, and nothing has the
-// old path. Renamed back it is as before.
+// The command renames the module in a copy of this repository. Then all its modules
+// build, and the old path is gone. Renaming back restores every file.
 func TestRenameThisTree(t *testing.T) {
-	if testing.Short() || testutil.RaceEnabled { // there is no concurrency to watch
+	if testing.Short() || testutil.RaceEnabled { // rename has no concurrency
 		t.Skip("takes a few seconds")
 	}
 	folder := t.TempDir()
@@ -37,13 +37,13 @@ func TestRenameThisTree(t *testing.T) {
 	after := readTree(t, folder)
 	for _, name := range []string{"go.mod", "README.md", "main.go", "bench/go.mod", "examples/kv/go.mod", "examples/kv/main.go"} {
 		if after[name] == before[name] {
-			t.Errorf("%s has not changed", name)
+			t.Errorf("%s did not change", name)
 		}
 	}
 	left := regexp.MustCompile(`(?m)^.*(["` + "`" + `]` + quoted + `/|^module ` + quoted + `|[\t ]` + quoted + ` v0|=` + quoted + `[@=]).*$`)
 	for name, text := range after {
 		if line := left.FindString(text); line != "" && !strings.HasPrefix(name, "internal/rename/") {
-			t.Errorf("%s has still %s", name, line)
+			t.Errorf("%s still has %s", name, line)
 		}
 	}
 	if out, err := exec.Command("gofmt", "-l", folder).CombinedOutput(); err != nil || len(out) > 0 {
@@ -51,7 +51,7 @@ func TestRenameThisTree(t *testing.T) {
 	}
 	for _, module := range []string{".", "examples/kv", "bench"} {
 		if out, err := runGo(filepath.Join("../..", module), "list", "-test", "-deps", "./..."); err != nil {
-			t.Logf("%s is left out, since the module cache does not have all that it needs: %v\n%s", module, err, out)
+			t.Logf("%s is skipped, because the module cache lacks a dependency: %v\n%s", module, err, out)
 			if module == "." || os.Getenv("WIRELINE_TEST_INTEROP") == "required" {
 				t.Fail()
 			}
@@ -68,11 +68,11 @@ func TestRenameThisTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(before, readTree(t, folder)); diff != "" {
-		t.Errorf("renamed to and fro (-want +got):\n%s", diff)
+		t.Errorf("after renaming back (-want +got):\n%s", diff)
 	}
 }
 
-// runGo runs the go tool without the network.
+// runGo runs the go command without network access.
 func runGo(folder string, args ...string) (printed string, err error) {
 	cmd := exec.Command("go", args...)
 	cmd.Dir, cmd.Env = folder, append(os.Environ(), "GOPROXY=off", "GOWORK=off")
@@ -80,7 +80,7 @@ func runGo(folder string, args ...string) (printed string, err error) {
 	return string(out), err
 }
 
-// copyTree copies the regular files below from.
+// copyTree copies the regular files below from to to.
 func copyTree(to, from string) error {
 	return filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -108,7 +108,7 @@ func copyTree(to, from string) error {
 	})
 }
 
-// readTree reads the files below folder.
+// readTree returns the texts of the files below folder, by name.
 func readTree(t *testing.T, folder string) map[string]string {
 	t.Helper()
 	texts := map[string]string{}
@@ -126,12 +126,12 @@ func readTree(t *testing.T, folder string) map[string]string {
 	return texts
 }
 
-// pathOf is the path that a go.mod file declares.
+// pathOf returns the module path in the text of a go.mod file.
 func pathOf(t *testing.T, mod string) string {
 	t.Helper()
 	path, found := strings.CutPrefix(strings.SplitN(mod, "\n", 2)[0], "module ")
 	if !found {
-		t.Fatalf("go.mod does not begin with the path:\n%s", mod)
+		t.Fatalf("go.mod does not begin with the module directive:\n%s", mod)
 	}
 	return path
 }
@@ -160,11 +160,11 @@ func TestRewrite(t *testing.T) {
 		}
 	}
 	if r.forFile("go.sum") != nil || r.forFile("x.svg") != nil {
-		t.Error("files of other kinds are rewritten")
+		t.Error("files of other types are rewritten")
 	}
 }
 
-// What cannot be done changes nothing.
+// If renaming is not possible, no file changes.
 func TestRenameRefuses(t *testing.T) {
 	for _, test := range []struct{ mod, path string }{
 		{"module a\n", ""}, {"module a\n", "two words"}, {"module a\n", "/b"}, {"module a\n", "b/"},
@@ -184,6 +184,6 @@ func TestRenameRefuses(t *testing.T) {
 		}
 	}
 	if _, err := renameModule(t.TempDir(), "b"); err == nil {
-		t.Error("renamed where there is no module")
+		t.Error("no error in a folder without a module")
 	}
 }

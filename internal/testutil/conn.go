@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Listen listens until the end of the test.
+// Listen listens on address. The listener is closed at the end of the test.
 func Listen(t testing.TB, network, address string) net.Listener {
 	t.Helper()
 	ln, err := net.Listen(network, address)
@@ -19,8 +19,8 @@ func Listen(t testing.TB, network, address string) net.Listener {
 	return ln
 }
 
-// Dial connects to address until the end of the test. Nothing waits on the connection for
-// longer than Patience.
+// Dial connects to address. The connection is closed at the end of the test, and has a
+// deadline after Patience.
 func Dial(t testing.TB, network, address string) net.Conn {
 	t.Helper()
 	conn, err := net.DialTimeout(network, address, Patience)
@@ -32,8 +32,8 @@ func Dial(t testing.TB, network, address string) net.Conn {
 	return conn
 }
 
-// Pair returns both ends of a connection over the loopback interface, until the end of the
-// test.
+// Pair returns both ends of a connection over the loopback interface. They are closed
+// at the end of the test.
 func Pair(t testing.TB) (client, server net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -51,8 +51,8 @@ func Pair(t testing.TB) (client, server net.Conn) {
 	return client, server
 }
 
-// SocketPath returns a path for a unix socket. It is short: systems allow about a hundred
-// bytes.
+// SocketPath returns a path for a unix socket, in a folder that is removed at the end
+// of the test. The path is short: systems limit it to about a hundred bytes.
 func SocketPath(t testing.TB) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "w")
@@ -63,19 +63,19 @@ func SocketPath(t testing.TB) string {
 	return filepath.Join(folder, "s")
 }
 
-// SetDeadline sets the deadline of a listener that has one.
+// SetDeadline sets the deadline of a listener. It panics if the listener has none.
 func SetDeadline(ln net.Listener, t time.Time) error {
 	return ln.(interface{ SetDeadline(time.Time) error }).SetDeadline(t)
 }
 
-// PlainListener hides what a listener is, so that a server cannot accept raw sockets from it:
-// goroutines serve its connections, not the event loops.
+// PlainListener hides the type of a listener, so that a server cannot accept bare
+// sockets from it: its connections are served by goroutines instead of event loops.
 type PlainListener struct{ net.Listener }
 
-// SetDeadline is that of the listener inside.
+// SetDeadline sets the deadline of the underlying listener.
 func (l PlainListener) SetDeadline(t time.Time) error { return SetDeadline(l.Listener, t) }
 
-// WrappingListener wraps its connections.
+// WrappingListener is a listener that wraps its connections in a WrappedConn.
 type WrappingListener struct{ net.Listener }
 
 // Accept returns a *WrappedConn.
@@ -87,13 +87,15 @@ func (l WrappingListener) Accept() (net.Conn, error) {
 	return &WrappedConn{conn}, nil
 }
 
-// WrappedConn hides what a connection is, as TLS does: it is served through net.Conn alone.
+// WrappedConn hides the type of a connection, as TLS does: only the methods of net.Conn
+// can be used.
 type WrappedConn struct{ net.Conn }
 
-// NetConn returns the connection inside.
+// NetConn returns the underlying connection.
 func (w *WrappedConn) NetConn() net.Conn { return w.Conn }
 
-// CloseWrite is that of the connection inside.
+// CloseWrite closes the underlying connection for writing. It panics if that is not
+// possible.
 func (w *WrappedConn) CloseWrite() error {
 	return w.Conn.(interface{ CloseWrite() error }).CloseWrite()
 }

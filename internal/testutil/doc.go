@@ -1,3 +1,4 @@
-// Package testutil holds what the tests of several packages share. Only tests import it. It
-// imports no other package of the module, so that tests inside any package can use it.
+// Package testutil has helpers that tests of several packages share. Only tests import it.
+// It imports no other package of the module, so that the tests of every package can
+// import it.
 package testutil

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// OpenFiles counts the open files of this process.
+// OpenFiles returns the number of open files of the process.
 func OpenFiles(t testing.TB) int {
 	t.Helper()
 	files, err := os.ReadDir("/proc/self/fd")

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// SilenceLog keeps what a test provokes out of the log, until its end.
+// SilenceLog discards the output of slog.Default() until the end of the test. Use it in
+// tests that cause log lines on purpose.
 func SilenceLog(t testing.TB) {
 	old := slog.Default()
 	slog.SetDefault(slog.New(slog.DiscardHandler))

@@ -2,9 +2,9 @@
 
 package testutil
 
-// RaceEnabled reports whether the race detector is on. It is slow, allocates, and takes memory
-// of its own.
+// RaceEnabled reports whether the race detector is enabled. It is slow, and it
+// allocates memory of its own.
 const RaceEnabled = false
 
-// RaceFactor is how much longer things take under the race detector.
+// RaceFactor is how many times longer code takes than without the race detector.
 const RaceFactor = 1

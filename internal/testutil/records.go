@@ -5,16 +5,19 @@ import (
 	"time"
 )
 
-// Records collects records as they are written, such as those of handler.Frames.OnRecord.
+// Records collects records, such as those of handler.Frames.OnRecord. It is safe for
+// concurrent use.
 type Records[T any] struct{ All chan T }
 
-// NewRecords returns an empty Records. It has room for as many as any test writes.
+// NewRecords returns an empty Records. It has room for more records than any test
+// writes.
 func NewRecords[T any]() *Records[T] { return &Records[T]{make(chan T, 1<<16)} }
 
 // Add adds a record.
 func (r *Records[T]) Add(record T) { r.All <- record }
 
-// Next waits for the next record, in the order in which they were written.
+// Next waits for the next record. Records come in the order in which they were added.
+// It ends the test if none comes within Patience.
 func (r *Records[T]) Next(t testing.TB) T {
 	t.Helper()
 	select {
@@ -26,10 +29,10 @@ func (r *Records[T]) Next(t testing.TB) T {
 	}
 }
 
-// None demands that no record is waiting.
+// None ends the test if a record is waiting.
 func (r *Records[T]) None(t testing.TB) {
 	t.Helper()
 	if len(r.All) > 0 {
-		t.Fatalf("a record was written: %+v", <-r.All)
+		t.Fatalf("unexpected record: %+v", <-r.All)
 	}
 }

@@ -15,15 +15,15 @@ import (
 	"time"
 )
 
-// Authority signs certificates.
+// Authority is a certificate authority.
 type Authority struct {
-	PEM []byte // its own certificate, as files have it
+	PEM []byte // its own certificate, PEM-encoded
 
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// NewAuthority returns an authority that has signed its own certificate.
+// NewAuthority returns an authority with a new self-signed certificate.
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{}
@@ -33,7 +33,8 @@ func NewAuthority(t testing.TB) *Authority {
 
 var serial atomic.Int64
 
-// sign makes a certificate for name. An authority without a certificate signs its own.
+// sign returns a new certificate for name, signed by the authority. An authority
+// without a certificate makes a self-signed one.
 func (a *Authority) sign(t testing.TB, name string) (cert *x509.Certificate, key *ecdsa.PrivateKey, text []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -60,7 +61,7 @@ func (a *Authority) sign(t testing.TB, name string) (cert *x509.Certificate, key
 	return cert, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// Issue returns a certificate for name and its key, as files have them.
+// Issue returns a new certificate for name and its key, both PEM-encoded.
 func (a *Authority) Issue(t testing.TB, name string) (cert, key []byte) {
 	t.Helper()
 	_, private, cert := a.sign(t, name)
@@ -71,22 +72,23 @@ func (a *Authority) Issue(t testing.TB, name string) (cert, key []byte) {
 	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// Client is a configuration for a client that trusts the authority. It connects to name.
+// Client returns the configuration of a client that trusts the authority and connects
+// to the server name.
 func (a *Authority) Client(name string) *tls.Config {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
 	return &tls.Config{RootCAs: pool, ServerName: name}
 }
 
-// SelfSigned returns a certificate for clients that check nothing.
+// SelfSigned returns a certificate for servers whose clients do not verify it.
 func SelfSigned(t testing.TB) tls.Certificate {
 	t.Helper()
 	a := NewAuthority(t)
 	return tls.Certificate{Certificate: [][]byte{a.cert.Raw}, PrivateKey: a.key}
 }
 
-// ReplaceFile writes a file as careful programs replace it: readers see the old text or the
-// new one.
+// ReplaceFile replaces a file atomically: readers see either the old text or the new
+// one.
 func ReplaceFile(t testing.TB, file string, text []byte) {
 	t.Helper()
 	if err := os.WriteFile(file+".new", text, 0o600); err != nil {

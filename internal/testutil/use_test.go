@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// The package is for tests: nothing that users build imports it, and it imports nothing of
-// the module, or tests inside those packages could not use it.
+// Only tests import the package. It imports nothing of the module: otherwise tests
+// inside the imported packages could not import it.
 func TestOnlyTestsImport(t *testing.T) {
 	const root, self = "../..", "wireline/internal/testutil"
 	read := 0
@@ -28,14 +28,14 @@ func TestOnlyTestsImport(t *testing.T) {
 		for _, spec := range file.Imports {
 			switch name, _ := strconv.Unquote(spec.Path.Value); {
 			case name == self && !isTest:
-				t.Errorf("%s imports %s, and is no test", path, name)
+				t.Errorf("%s imports %s, but is not a test", path, name)
 			case strings.HasPrefix(name, "wireline/") && isOwn:
-				t.Errorf("%s imports %s", path, name)
+				t.Errorf("%s imports %s, but must not import a package of the module", path, name)
 			}
 		}
 		return nil
 	})
 	if err != nil || read < 100 {
-		t.Errorf("read %d files, %v", read, err)
+		t.Errorf("read only %d files, error %v", read, err)
 	}
 }
