@@ -92,7 +92,7 @@ var pairStates = diagram{
 		{[]point{{200, 85}, {200, 138}}, point{208, 116}, []string{"start: an upstream"}},
 		{[]point{{80, 62}, {14, 62}, {14, 650}, {80, 650}}, point{18, 56}, []string{"refuse"}},
 		{[]point{{110, 183}, {110, 300}}, point{118, 232}, []string{"a side", "is broken"}},
-		{[]point{{300, 183}, {300, 300}}, point{308, 216}, []string{"idle, quiet", "in a drain,", "no half-close"}},
+		{[]point{{300, 183}, {300, 300}}, point{308, 216}, []string{"idle, quiet", "in a drain,", "or one-way"}},
 		{[]point{{204, 183}, {204, 494}}, point{116, 396}, []string{"both FINs are passed on,", "both sides are broken,", "the half-close timeout,", "or the upstream is reused"}},
 		{[]point{{100, 362}, {100, 494}}, point{18, 474}, []string{"delivered,", "or stuck"}},
 		{[]point{{310, 362}, {310, 494}}, point{318, 488}, []string{"0.5 s"}},
