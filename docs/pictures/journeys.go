@@ -135,6 +135,6 @@ var configJourney = journey{
 		{who: program, file: "internal/app/app.go", calls: "serve, newHandler",
 			text: "gives each package its Config"},
 		{who: program, file: "tcp/admission.go", calls: "init",
-			text: "the package uses the field; zero means its default"},
+			text: "the package uses the field; zero means no limit"},
 	},
 }
