@@ -39,11 +39,11 @@ func relayWireline(ctx context.Context, ln net.Listener, upstream netip.AddrPort
 	if err != nil {
 		return err
 	}
-	x := proxy.New(proxy.Config{
+	x := &proxy.Proxy{Config: proxy.Config{
 		Upstreams:      []string{upstream.String()},
 		ConnectTimeout: 5 * time.Second,
 		IdleTimeout:    time.Hour,
-	})
+	}}
 	x.Log, x.OnRecord = log, handler.LogRecords(log)
 	return serveHandler(ctx, ln, x, log)
 }

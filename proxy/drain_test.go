@@ -142,7 +142,7 @@ func TestDrainWhileConnecting(t *testing.T) {
 
 // A handler that is used without a server refuses after its end.
 func TestHandleAfterClose(t *testing.T) {
-	x := proxy.New(proxy.Config{Upstreams: []string{"127.0.0.1:1"}})
+	x := &proxy.Proxy{Config: proxy.Config{Upstreams: []string{"127.0.0.1:1"}}}
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
 	}

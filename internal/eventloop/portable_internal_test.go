@@ -61,3 +61,47 @@ func TestTimerThatFiresTooLate(t *testing.T) {
 		t.Error("Close has not stopped the timer")
 	}
 }
+
+// closer is a Handler that closes its connection when something happens.
+type closer struct {
+	silent
+	*Portable
+}
+
+func (c *closer) Ready(*Worker, Event) bool {
+	c.Close()
+	return false
+}
+
+// reading is a net.Conn whose Read notes the deadline that is in force.
+type reading struct {
+	deadlined
+	deadlines chan time.Time
+}
+
+func (r *reading) Read(p []byte) (int, error) {
+	r.deadlines <- r.at
+	return r.Conn.Read(p)
+}
+
+// Look's deadline is cleared before the connection waits for input again.
+func TestLookLeavesNoDeadline(t *testing.T) {
+	conn, peer := net.Pipe()
+	ended := make(chan bool)
+	r := &reading{deadlined{Conn: conn}, make(chan time.Time, 10)}
+	h := new(closer)
+	h.Portable = NewPortable(r, h, func() { close(ended) })
+	p := h.Portable
+	go peer.Write([]byte("a"))
+	p.Look(make([]byte, 10))
+	if at := <-r.deadlines; at.IsZero() {
+		t.Error("Look has no deadline")
+	}
+	p.Read(make([]byte, 1))
+	p.Start()
+	if at := <-r.deadlines; !at.IsZero() {
+		t.Errorf("the wait for input has the deadline %v", at)
+	}
+	peer.Close()
+	<-ended
+}

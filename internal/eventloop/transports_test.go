@@ -57,7 +57,6 @@ type announced struct{ net.Conn }
 
 func (a announced) Socket() net.Conn     { return a.Conn }
 func (a announced) CloseWrite() error    { return a.Conn.(*net.TCPConn).CloseWrite() }
-func (a announced) NetConn() net.Conn    { return a.Conn }
 func (a announced) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1} }
 
 // opaque is a connection of which nothing is known, but what is in it.
@@ -148,7 +147,8 @@ type served struct {
 	over   chan struct{} // the poller has done with it
 	inside atomic.Int32  // calls of Ready at this moment
 	calls  atomic.Int32  // of Ready
-	vain   atomic.Int32  // calls of Writable that led to nothing
+	outs   atomic.Int32  // calls of Writable
+	vain   atomic.Int32  // of those that led to nothing
 	quit   atomic.Bool   // Ready is to close
 	closed bool          // of Ready
 
@@ -227,6 +227,7 @@ func (s *served) Slow()    {}
 func (s *served) Expired() { call(s.expired) }
 
 func (s *served) Writable() {
+	s.outs.Add(1)
 	if tried, n := s.flush(false); tried && n == 0 {
 		s.vain.Add(1)
 	}
