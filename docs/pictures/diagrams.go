@@ -23,7 +23,7 @@ func clientDiagram() diagram {
 	)
 	nodes := []node{
 		{y: 40, name: "opening", text: []string{"OnOpen is still to be called"}, color: early},
-		{y: 142, name: "serving", text: []string{"frames are read and served"}, color: open},
+		{y: 138, name: "serving", text: []string{"frames are read and served"}, color: open},
 		{y: 298, name: "flushing", text: []string{"what was written is sent"}, color: late},
 		{y: 384, name: "parting", text: []string{"the FIN is to be sent"}, color: late},
 		{y: 470, name: "lingering", text: []string{"input is discarded"}, color: late},
@@ -55,7 +55,7 @@ func clientDiagram() diagram {
 		name:   "architecture-client",
 		title:  "A client's phases, and those of its close",
 		height: 930,
-		frames: []frame{{margin, 268, width - 2*margin, 556, "closing (steps of internal/closing)"}},
+		frames: []frame{{margin, 270, width - 2*margin, 554, "closing: the steps of internal/closing", 82}},
 		nodes:  nodes,
 		ways: []way{
 			down(0, "the first Ready"),

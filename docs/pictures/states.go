@@ -22,6 +22,7 @@ type node struct {
 type frame struct {
 	x, y, w, h float64
 	text       string
+	indent     float64 // of the text
 }
 
 // way is a transition: an arrow through the points, and its cause at a place.
@@ -40,7 +41,7 @@ func (d diagram) draw() []byte {
 	c.lines(margin, margin+textSize, bold, wrap(d.title, bold.fits(width-2*margin)*9/10))
 	for _, f := range d.frames {
 		c.box(f.x, f.y, f.w, f.h, "#f6f8fa", true)
-		c.text(f.x+8, f.y+textSize+4, small, f.text)
+		c.text(f.x+f.indent, f.y+textSize+4, small, f.text)
 	}
 	for _, n := range d.nodes {
 		c.box(n.x, n.y, n.w, n.height(), n.color, false)
