@@ -24,7 +24,7 @@ func (r *reading) check(c *Config) {
 	if c.Handler == "proxy" && len(c.Proxy.Upstreams) == 0 {
 		r.refuse("", &field.Error{Field: "Proxy.Upstreams", Value: "", Reason: "must name at least one for the handler proxy"})
 	}
-	if c.Handler == "proxy" && c.TCP.Linger == handler.CloseLingering.String() {
+	if c.Handler == "proxy" && c.TCP.Linger == handler.CloseLingering {
 		r.refuse("", &field.Error{Field: "TCP.Linger", Value: c.TCP.Linger, Reason: "is not for the handler proxy, which closes as the other side does"})
 	}
 	r.checkSections(reflect.ValueOf(c).Elem(), "")

@@ -25,7 +25,12 @@
 // WIRELINE_TCP_MAX_CLIENTS and the command line as --tcp.max_clients. Its
 // default, its lines in --help and in --print-config follow from the tags too.
 // The option size, as in `config:"max_line,size"`, makes an int a number of
-// bytes; the name "-" leaves a field out.
+// bytes; the name "-" leaves a field out. The keys of a struct that is tagged
+// `config:",inline"` are keys of the section that it is in.
+//
+// A type with MarshalText and UnmarshalText reads and writes its own values. Its
+// option is the kind that --help shows, string if there is none; an error of
+// UnmarshalText that is a *field.Error is shown by its Reason.
 //
 // # Values
 //

@@ -50,7 +50,8 @@ func walk(t reflect.Type) *schema {
 	return s
 }
 
-// section adds the fields of t, a struct that is found at parent.
+// section adds the fields of t, a struct that is found at parent. The keys of an inline
+// struct are keys of the section that it is in.
 func (s *schema) section(t reflect.Type, parent key) {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -58,6 +59,7 @@ func (s *schema) section(t reflect.Type, parent key) {
 		switch {
 		case name == "-" || !f.IsExported():
 			continue
+		case option == "inline" && name == "" && f.Type.Kind() == reflect.Struct:
 		case name == "":
 			panic(fmt.Sprintf("config: %v.%s has no config tag", t, f.Name))
 		}
@@ -69,7 +71,12 @@ func (s *schema) section(t reflect.Type, parent key) {
 			def:   f.Tag.Get("default"),
 			help:  f.Tag.Get("help"),
 		}
-		if f.Type.Kind() == reflect.Struct {
+		if name == "" {
+			k.name = parent.name
+			s.section(f.Type, k)
+			continue
+		}
+		if f.Type.Kind() == reflect.Struct && !isText(f.Type) {
 			s.sections[k.name] = true
 			s.section(f.Type, k)
 			continue

@@ -48,14 +48,13 @@ func settle(c *Config) {
 	if c.TCP.DrainTimeout == 0 { // "cut at once", for which tcp has negative values
 		c.TCP.DrainTimeout = -1
 	}
-	c.TCP.Nagle = !c.TCP.Nagle // the keys say what is on
-	c.TCP.KeepAlive.Off = !c.TCP.KeepAlive.Off
-	for _, d := range []*time.Duration{&c.TCP.KeepAlive.Idle, &c.TCP.KeepAlive.Interval} {
+	keepAlive := &c.TCP.Socket.KeepAlive
+	for _, d := range []*time.Duration{&keepAlive.Idle, &keepAlive.Interval} {
 		if *d == 0 { // not the default, but out of range
 			*d = -1
 		}
 	}
-	if c.TCP.KeepAlive.Count == 0 {
-		c.TCP.KeepAlive.Count = -1
+	if keepAlive.Count == 0 {
+		keepAlive.Count = -1
 	}
 }

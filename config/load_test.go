@@ -14,6 +14,7 @@ import (
 
 	"wireline/config"
 	"wireline/echo"
+	"wireline/handler"
 	"wireline/lib/field"
 	"wireline/lib/logger"
 	"wireline/proxy"
@@ -25,10 +26,10 @@ func defaults() config.Config {
 	return config.Config{
 		Handler: "echo",
 		TCP: tcp.Config{
-			Network: "tcp", Address: ":8000", WhenFull: tcp.Wait, DrainTimeout: 10 * time.Second, Linger: "default",
-			TLS: tcp.TLSConfig{MinVersion: "1.2"}, HandshakeTimeout: 10 * time.Second,
-			ProxyProtocol: tcp.ProxyOff, ProxyHeaderTimeout: 5 * time.Second,
-			KeepAlive: tcp.KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9},
+			Network: "tcp", Address: ":8000", WhenFull: tcp.FullWait, DrainTimeout: 10 * time.Second,
+			TLS: tcp.TLSFiles{MinVersion: "1.2"}, HandshakeTimeout: 10 * time.Second,
+			ProxyProtocol: tcp.ProxyProtocolOff, ProxyHeaderTimeout: 5 * time.Second,
+			Socket: tcp.Socket{KeepAlive: tcp.KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9}},
 		},
 		Echo: echo.Config{MaxLine: 64 << 10, WriteTimeout: 30 * time.Second},
 		Proxy: proxy.Config{
@@ -112,14 +113,16 @@ func TestLoad(t *testing.T) {
 			change: func(c *config.Config) { c.TCP.DrainTimeout = -1 },
 		},
 		{
-			name: "what is on in the configuration is off in tcp.Config", args: "--tcp.no_delay=false --tcp.keepalive.enable=false",
-			change: func(c *config.Config) { c.TCP.Nagle, c.TCP.KeepAlive.Off = true, true },
+			name: "what is on by default", args: "--tcp.no_delay=false --tcp.keepalive.enable=false",
+			change: func(c *config.Config) {
+				c.TCP.Socket.NoDelay, c.TCP.Socket.KeepAlive.Enable = tcp.SwitchOff, tcp.SwitchOff
+			},
 		},
 		{
 			name: "socket options", args: "--tcp.linger=5s --tcp.keepalive.idle=1m --tcp.user_timeout=1500ms --tcp.send_buffer=64KiB",
 			change: func(c *config.Config) {
-				c.TCP.Linger, c.TCP.KeepAlive.Idle = "5s", time.Minute
-				c.TCP.UserTimeout, c.TCP.SendBuffer = 1500*time.Millisecond, 64<<10
+				c.TCP.Linger, c.TCP.Socket.KeepAlive.Idle = handler.CloseWithin(5*time.Second), time.Minute
+				c.TCP.Socket.UserTimeout, c.TCP.Socket.SendBuffer = 1500*time.Millisecond, 64<<10
 			},
 		},
 		{

@@ -1,13 +1,18 @@
 package config
 
 import (
+	"cmp"
+	"encoding"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"wireline/lib/field"
 )
 
 // kind is how a sort of values is written: parse reads one, and complains in
@@ -33,6 +38,8 @@ var (
 // nil when there is none.
 func kindOf(t reflect.Type, option string) *kind {
 	switch {
+	case isText(t):
+		return textKind(t, cmp.Or(option, stringKind.name))
 	case option == "size" && t.Kind() == reflect.Int:
 		return sizeKind
 	case option != "":
@@ -53,6 +60,33 @@ func kindOf(t reflect.Type, option string) *kind {
 		return numberKind
 	}
 	return nil
+}
+
+// isText reports whether values of t read and write themselves.
+func isText(t reflect.Type) bool {
+	return t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) &&
+		reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// textKind is the kind of such a type; name is what --help calls it.
+func textKind(t reflect.Type, name string) *kind {
+	parse := func(text string) (any, error) {
+		v := reflect.New(t)
+		err := v.Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(text))
+		var bad *field.Error
+		if errors.As(err, &bad) {
+			err = errors.New(bad.Reason)
+		}
+		return v.Elem().Interface(), err
+	}
+	format := func(value any) string {
+		text, err := value.(encoding.TextMarshaler).MarshalText()
+		if err != nil { // it was parsed
+			panic(fmt.Sprintf("config: %v: %v", t, err))
+		}
+		return string(text)
+	}
+	return &kind{name, parse, format}
 }
 
 var (

@@ -56,16 +56,17 @@ func split(name string) (parent, last string) {
 // valueNode is a value with its comment. Only text can need quotes.
 func valueNode(set *setting) *yaml.Node {
 	var node *yaml.Node
-	switch value := set.value.(type) {
-	case string:
-		node = textNode(value)
-	case []string:
+	list, isList := set.value.([]string)
+	switch {
+	case isList:
 		node = &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
-		for _, item := range value {
+		for _, item := range list {
 			node.Content = append(node.Content, textNode(item))
 		}
+	case set.key.kind.name == stringKind.name:
+		node = textNode(set.key.kind.format(set.value))
 	default:
-		node = &yaml.Node{Kind: yaml.ScalarNode, Value: set.key.kind.format(value)}
+		node = &yaml.Node{Kind: yaml.ScalarNode, Value: set.key.kind.format(set.value)}
 	}
 	node.LineComment = "# " + set.source
 	return node

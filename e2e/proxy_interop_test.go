@@ -664,7 +664,7 @@ func TestProxyDrainTimeoutCuts(t *testing.T) {
 		t.Errorf("exit code %d, want %d", code, exitFailed)
 	}
 	wantDrained(t, p, entry{"level": "WARN", "idle": "0", "finished": "0", "cut": "1",
-		"err": "clients were cut: 1 of 1: drain time-out"})
+		"err": "clients were cut: 1 of 1: drain timeout"})
 }
 
 // A proxy without upstreams is an error of the configuration, with and without

@@ -36,7 +36,7 @@ func relay() {
 	h.OnRecord = handler.LogRecords(log)
 	cfg := tcp.Config{Address: "127.0.0.1:0", Log: log}
 	if len(os.Args) > 2 {
-		cfg.ProxyProtocol, cfg.ProxyProtocolTrusted = tcp.ProxyRequired, []string{"127.0.0.1"}
+		cfg.ProxyProtocol, cfg.ProxyProtocolTrusted = tcp.ProxyProtocolRequired, []string{"127.0.0.1"}
 	}
 	if err := tcp.ListenAndServe(&cfg, h); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -109,7 +109,7 @@ func TestDrainTimeoutCuts(t *testing.T) {
 	}
 	wantReset(t, busy)
 	wantDrained(t, p, entry{"level": "WARN", "idle": "1", "finished": "0", "cut": "1",
-		"err": "clients were cut: 1 of 2: drain time-out"})
+		"err": "clients were cut: 1 of 2: drain timeout"})
 	if took, _ := time.ParseDuration(p.find("msg", "drained")[0]["took"]); took < time.Second {
 		t.Errorf("took %v, want at least the time-out", took)
 	}

@@ -1,12 +1,12 @@
 package handler
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"time"
 
 	"wireline/internal/closing"
+	"wireline/lib/field"
 )
 
 // CloseMode is how a connection is closed. docs/closing.md shows what each mode looks
@@ -30,66 +30,73 @@ const (
 	CloseLingering CloseMode = -2
 )
 
-// maxBound is the largest time that SO_LINGER takes on every system.
-const maxBound = math.MaxUint16 * time.Second
+// maxLimit is the largest time that SO_LINGER takes on every system.
+const maxLimit = math.MaxUint16 * time.Second
 
-// CloseBounded is a close that waits until the client has acknowledged all that was
-// written, and the FIN, but no longer than limit: SO_LINGER with a time. What the
-// client sends meanwhile is discarded, some MiB at most, where the system is Linux. A
-// connection counts, and holds up a drain, until then. Like SO_LINGER it knows whole
-// seconds: a part of one counts as one.
-func CloseBounded(limit time.Duration) CloseMode {
-	limit = min(max(limit, 1), maxBound)
+// CloseWithin is a close that waits until the client has acknowledged all that was
+// written, and the FIN, but no longer than limit: SO_LINGER with a time. On Linux what the
+// client sends meanwhile is discarded, some MiB at most. The connection counts, and holds
+// up a drain, until then. SO_LINGER has whole seconds: a part of one counts as one.
+func CloseWithin(limit time.Duration) CloseMode {
+	limit = min(max(limit, 1), maxLimit)
 	return CloseMode((limit + time.Second - 1) / time.Second)
 }
 
-// ParseCloseMode reads a mode as configurations have it: default, reset, lingering, or
-// the whole seconds of CloseBounded, as 5s. Empty is default.
-func ParseCloseMode(text string) (CloseMode, error) {
-	switch text {
-	case "", "default":
-		return CloseDefault, nil
-	case "reset":
-		return CloseReset, nil
-	case "lingering":
-		return CloseLingering, nil
-	}
-	limit, err := time.ParseDuration(text)
-	if err != nil || limit < time.Second || limit > maxBound || limit%time.Second != 0 {
-		return CloseDefault, fmt.Errorf("handler: close mode %q: %w", text, errCloseMode)
-	}
-	return CloseBounded(limit), nil
-}
+// Limit returns the time of CloseWithin; zero for the other modes.
+func (m CloseMode) Limit() time.Duration { return max(time.Duration(m), 0) * time.Second }
 
-var errCloseMode = errors.New("is not default, reset, lingering, or whole seconds")
+// setsLinger reports whether the server sets SO_LINGER for the mode.
+func (m CloseMode) setsLinger() bool { return m == CloseReset || m > 0 }
 
-// String is the inverse of ParseCloseMode.
+// String returns the mode as configurations write it: default, reset, lingering, or the
+// time of CloseWithin, as 5s.
 func (m CloseMode) String() string {
 	switch {
+	case m == CloseDefault:
+		return "default"
 	case m == CloseReset:
 		return "reset"
 	case m == CloseLingering:
 		return "lingering"
 	case m > 0:
-		return m.bound().String()
+		return m.Limit().String()
 	}
-	return "default"
+	return fmt.Sprintf("CloseMode(%d)", int32(m))
 }
 
-// Linger is what the socket option SO_LINGER is to be for the mode: seconds, 0 for a
-// RST. ok is false where the option has no part in it.
-func (m CloseMode) Linger() (seconds int, ok bool) {
-	switch {
-	case m == CloseReset:
-		return 0, true
-	case m > 0:
-		return int(m), true
+// MarshalText implements encoding.TextMarshaler. The text is String's. A value that is no
+// mode is an error.
+func (m CloseMode) MarshalText() ([]byte, error) {
+	if m < CloseLingering || m.Limit() > maxLimit {
+		return nil, closeModeError(m)
 	}
-	return 0, false
+	return []byte(m.String()), nil
 }
 
-// bound is the time of CloseBounded, zero for the other modes.
-func (m CloseMode) bound() time.Duration { return max(time.Duration(m), 0) * time.Second }
+// UnmarshalText implements encoding.TextUnmarshaler. The empty text is CloseDefault.
+func (m *CloseMode) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "", "default":
+		*m = CloseDefault
+		return nil
+	case "reset":
+		*m = CloseReset
+		return nil
+	case "lingering":
+		*m = CloseLingering
+		return nil
+	}
+	limit, err := time.ParseDuration(string(text))
+	if err != nil || limit < time.Second || limit > maxLimit || limit%time.Second != 0 {
+		return closeModeError(string(text))
+	}
+	*m = CloseWithin(limit)
+	return nil
+}
+
+func closeModeError(value any) error {
+	return &field.Error{Field: "CloseMode", Value: value, Reason: "must be default, reset, lingering, or whole seconds from 1s to 18h"}
+}
 
 // closeMode is how the connection is to be closed. asked tells that CloseWith says so,
 // and not the server for all.
@@ -104,7 +111,7 @@ func (l *life) closeMode() (mode CloseMode, asked bool) {
 // was written is sent. bound is the wait for the client's acknowledgement, zero for none.
 func (l *life) howToClose() (how closing.How, bound time.Duration) {
 	mode, asked := l.closeMode()
-	bound = mode.bound()
+	bound = mode.Limit()
 	switch why := l.reason(); {
 	case why == ReasonCut, why == ReasonSlowReader, why == ReasonWriteTimeout:
 		return closing.Reset, bound

@@ -144,10 +144,10 @@ var holders = []struct {
 const sendBuffer = 200 << 10
 
 // serveClosing starts a server for h whose connections are closed as linger says.
-func serveClosing(t *testing.T, h handler.Handler, linger string, goroutine bool) *tcptest.Server {
+func serveClosing(t *testing.T, h handler.Handler, linger handler.CloseMode, goroutine bool) *tcptest.Server {
 	t.Helper()
 	s := tcptest.NewUnstartedServer(h)
-	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Linger: linger, SendBuffer: sendBuffer})
+	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Linger: linger, Socket: tcp.Socket{SendBuffer: sendBuffer}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,14 +176,11 @@ func dialSmall(t *testing.T, addr string) net.Conn {
 }
 
 // how the modes are asked for: by CloseWith, or for all connections of a server.
-var modes = []struct {
-	mode   handler.CloseMode
-	linger string
-}{
-	{handler.CloseDefault, "default"},
-	{handler.CloseBounded(30 * time.Second), "30s"},
-	{handler.CloseReset, "reset"},
-	{handler.CloseLingering, "lingering"},
+var modes = []handler.CloseMode{
+	handler.CloseDefault,
+	handler.CloseWithin(30 * time.Second),
+	handler.CloseReset,
+	handler.CloseLingering,
 }
 
 // overModes runs test for each holder and mode, each asked for in both ways.
@@ -191,14 +188,17 @@ func overModes(t *testing.T, reply []byte, test func(t *testing.T, c *closer, s 
 	for _, holder := range holders {
 		for _, m := range modes {
 			for _, way := range []string{"CloseWith", "tcp.linger"} {
-				t.Run(holder.name+"/"+m.mode.String()+"/"+way, func(t *testing.T) {
+				t.Run(holder.name+"/"+m.String()+"/"+way, func(t *testing.T) {
 					c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
-					linger := m.linger
+					linger := m
 					if way == "CloseWith" {
-						c.with = func(client closable) { client.CloseWith(m.mode) }
-						linger = map[string]string{"default": "reset", "reset": "30s"}[m.linger] // another one, which must not count
+						c.with = func(client closable) { client.CloseWith(m) }
+						linger = map[handler.CloseMode]handler.CloseMode{ // another one, which must not count
+							handler.CloseDefault: handler.CloseReset,
+							handler.CloseReset:   handler.CloseWithin(30 * time.Second),
+						}[m]
 					}
-					test(t, c, serveClosing(t, holder.handler(c), linger, holder.goroutine), holder.frames, m.mode)
+					test(t, c, serveClosing(t, holder.handler(c), linger, holder.goroutine), holder.frames, m)
 				})
 			}
 		}
@@ -270,7 +270,7 @@ func TestCloseModesWithUnreadInput(t *testing.T) {
 
 // A client that acknowledges nothing is waited for as long as was said, and the kernel
 // goes on with it after that: also if the server has not read all that it has sent.
-func TestCloseBoundedWaits(t *testing.T) {
+func TestCloseWithinWaits(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	for _, holder := range holders {
 		for name, unread := range map[string]string{"all read": "", "unread input": strings.Repeat("more\n", 20<<10)} {
@@ -278,10 +278,10 @@ func TestCloseBoundedWaits(t *testing.T) {
 				t.Run(holder.name+"/"+name+"/"+way, func(t *testing.T) {
 					t.Parallel()
 					c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
-					linger := "1s"
+					linger := handler.CloseWithin(time.Second)
 					if way == "CloseWith" {
-						c.with = func(client closable) { client.CloseWith(handler.CloseBounded(time.Second)) }
-						linger = "3600s" // what the socket has does not count
+						c.with = func(client closable) { client.CloseWith(handler.CloseWithin(time.Second)) }
+						linger = handler.CloseWithin(time.Hour) // what the socket has does not count
 					}
 					s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
 					conn := dialSmall(t, s.Addr)
@@ -303,13 +303,13 @@ func TestCloseBoundedWaits(t *testing.T) {
 }
 
 // Who goes on sending while he is waited for does not lose the reply by it.
-func TestCloseBoundedDiscards(t *testing.T) {
+func TestCloseWithinDiscards(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	for _, holder := range holders {
 		t.Run(holder.name, func(t *testing.T) {
 			c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
-			c.with = func(client closable) { client.CloseWith(handler.CloseBounded(time.Hour)) }
-			s := serveClosing(t, holder.handler(c), "", holder.goroutine)
+			c.with = func(client closable) { client.CloseWith(handler.CloseWithin(time.Hour)) }
+			s := serveClosing(t, holder.handler(c), handler.CloseDefault, holder.goroutine)
 			close(c.proceed)
 			conn := dialSmall(t, s.Addr)
 			send(t, conn, "go\n")
@@ -326,14 +326,14 @@ func TestCloseBoundedDiscards(t *testing.T) {
 }
 
 // Once all is acknowledged, nobody is waited for any longer.
-func TestCloseBoundedEndsWithTheAcknowledgement(t *testing.T) {
+func TestCloseWithinEndsWithTheAcknowledgement(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	for _, holder := range holders {
-		for _, linger := range []string{"", "3600s"} {
-			t.Run(holder.name+"/"+linger, func(t *testing.T) {
+		for _, linger := range []handler.CloseMode{handler.CloseDefault, handler.CloseWithin(time.Hour)} {
+			t.Run(holder.name+"/"+linger.String(), func(t *testing.T) {
 				c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
-				if linger == "" {
-					c.with = func(client closable) { client.CloseWith(handler.CloseBounded(time.Hour)) }
+				if linger == handler.CloseDefault {
+					c.with = func(client closable) { client.CloseWith(handler.CloseWithin(time.Hour)) }
 				}
 				s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
 				conn := dialSmall(t, s.Addr)
@@ -355,14 +355,14 @@ func TestCloseBoundedEndsWithTheAcknowledgement(t *testing.T) {
 
 // While many closes wait, the loops serve the others, and a drain's end cuts the wait
 // short.
-func TestCloseBoundedHoldsUpNobody(t *testing.T) {
+func TestCloseWithinHoldsUpNobody(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
-	for _, linger := range []string{"", "3600s"} {
+	for _, linger := range []handler.CloseMode{handler.CloseDefault, handler.CloseWithin(time.Hour)} {
 		for _, holder := range holders[:2] {
-			t.Run(holder.name+"/"+linger, func(t *testing.T) {
+			t.Run(holder.name+"/"+linger.String(), func(t *testing.T) {
 				c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
-				if linger == "" {
-					c.with = func(client closable) { client.CloseWith(handler.CloseBounded(time.Hour)) }
+				if linger == handler.CloseDefault {
+					c.with = func(client closable) { client.CloseWith(handler.CloseWithin(time.Hour)) }
 				}
 				s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
 				close(c.proceed)
@@ -399,10 +399,10 @@ func TestCloseBoundedHoldsUpNobody(t *testing.T) {
 func TestCloseWithOfAnIdleClient(t *testing.T) {
 	for _, holder := range holders {
 		for _, m := range modes {
-			t.Run(holder.name+"/"+m.mode.String(), func(t *testing.T) {
+			t.Run(holder.name+"/"+m.String(), func(t *testing.T) {
 				c := &closer{records: newRecords()}
 				h := holder.handler(c)
-				s := serveClosing(t, h, "", holder.goroutine)
+				s := serveClosing(t, h, handler.CloseDefault, holder.goroutine)
 				conn := s.Dial()
 				defer conn.Close()
 				conn.SetDeadline(time.Now().Add(patience))
@@ -410,12 +410,12 @@ func TestCloseWithOfAnIdleClient(t *testing.T) {
 				for end := time.Now().Add(patience); closed == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
 					for _, client := range clientsOf(h) {
 						closed++
-						client.CloseWith(m.mode)
-						client.CloseWith(handler.CloseBounded(time.Hour)) // it has its end already
+						client.CloseWith(m)
+						client.CloseWith(handler.CloseWithin(time.Hour)) // it has its end already
 					}
 				}
 				_, err := io.ReadAll(conn)
-				if reset := errors.Is(err, syscall.ECONNRESET); reset != (m.mode == handler.CloseReset) || !reset && err != nil {
+				if reset := errors.Is(err, syscall.ECONNRESET); reset != (m == handler.CloseReset) || !reset && err != nil {
 					t.Errorf("the stream ended with %v", err)
 				}
 				conn.Close()
@@ -445,19 +445,19 @@ func clientsOf(h handler.Handler) (all []closable) {
 func TestCloseResetWhileClosing(t *testing.T) {
 	for _, holder := range holders {
 		for _, m := range modes[1:] {
-			t.Run(holder.name+"/"+m.mode.String(), func(t *testing.T) {
+			t.Run(holder.name+"/"+m.String(), func(t *testing.T) {
 				c := &closer{reply: bytes.Repeat([]byte("reply\n"), 20<<10), proceed: make(chan struct{}), records: newRecords()}
 				clients := make(chan closable, 1)
 				c.with = func(client closable) {
-					client.CloseWith(m.mode)
+					client.CloseWith(m)
 					clients <- client
 				}
-				s := serveClosing(t, holder.handler(c), "", holder.goroutine)
+				s := serveClosing(t, holder.handler(c), handler.CloseDefault, holder.goroutine)
 				close(c.proceed)
 				conn := dialSmall(t, s.Addr)
 				send(t, conn, "go\n")
 				client := <-clients
-				if m.mode != handler.CloseReset {
+				if m != handler.CloseReset {
 					expectState(t, conn, "FIN_WAIT1")
 				}
 				client.CloseWith(handler.CloseReset)
@@ -472,9 +472,9 @@ func TestCloseResetWhileClosing(t *testing.T) {
 func TestDrainWithCloseModes(t *testing.T) {
 	for _, holder := range holders[:2] {
 		for _, m := range modes {
-			t.Run(holder.name+"/"+m.linger, func(t *testing.T) {
+			t.Run(holder.name+"/"+m.String(), func(t *testing.T) {
 				c := &closer{records: newRecords()}
-				s := serveClosing(t, holder.handler(c), m.linger, holder.goroutine)
+				s := serveClosing(t, holder.handler(c), m, holder.goroutine)
 				conn := s.Dial()
 				defer conn.Close()
 				conn.SetDeadline(time.Now().Add(patience))
@@ -485,7 +485,7 @@ func TestDrainWithCloseModes(t *testing.T) {
 				if err := s.Shutdown(ctx); err != nil {
 					t.Error(err)
 				}
-				if m.mode == handler.CloseReset {
+				if m == handler.CloseReset {
 					receiveReset(t, conn)
 				} else {
 					receiveAll(t, conn, "")
@@ -500,15 +500,15 @@ func TestDrainWithCloseModes(t *testing.T) {
 func TestCloseModesUnderTLS(t *testing.T) {
 	cert := testutil.SelfSigned(t)
 	for _, m := range modes {
-		t.Run(m.linger, func(t *testing.T) {
+		t.Run(m.String(), func(t *testing.T) {
 			c := &closer{reply: []byte("bye\n"), proceed: make(chan struct{}), records: newRecords()}
 			close(c.proceed)
-			ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Linger: m.linger})
+			ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Linger: m})
 			if err != nil {
 				t.Fatal(err)
 			}
 			s := tcptest.NewUnstartedServer(c.frames())
-			s.TCP.Linger = m.linger
+			s.TCP.Linger = m
 			s.Serve(tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}}))
 			t.Cleanup(s.Close)
 			conn, err := tls.Dial("tcp", s.Addr, &tls.Config{InsecureSkipVerify: true})
@@ -519,7 +519,7 @@ func TestCloseModesUnderTLS(t *testing.T) {
 			conn.SetDeadline(time.Now().Add(patience))
 			send(t, conn, "go\n")
 			got, err := io.ReadAll(conn)
-			reset := m.mode == handler.CloseReset
+			reset := m == handler.CloseReset
 			if string(got) != "bye\n" || errors.Is(err, syscall.ECONNRESET) != reset || !reset && err != nil {
 				t.Errorf("read %q, %v", got, err)
 			}

@@ -173,7 +173,7 @@ func (c *Conn) close() error {
 	if bound > 0 {
 		return netconn.CloseWithin(c.conn, bound)
 	}
-	if _, lingers := c.accepted.CloseMode().Linger(); lingers {
+	if c.accepted.CloseMode().setsLinger() {
 		netconn.SetLinger(c.conn, -1)
 	}
 	return c.conn.Close()

@@ -102,11 +102,10 @@ func (c *Client) close(w *eventloop.Worker, reset bool) {
 	c.failLocked(ErrClosed)
 	c.sending.set(gone)
 	c.mu.Unlock()
-	_, lingers := c.accepted.CloseMode().Linger()
 	switch {
 	case reset:
 		c.conn.SetLinger(0)
-	case lingers: // with a time, close(2) would hold up the loop
+	case c.accepted.CloseMode().setsLinger(): // with a time, close(2) would hold up the loop
 		c.conn.SetLinger(-1)
 	}
 	c.conn.Close()

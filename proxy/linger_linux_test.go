@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"net"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -55,7 +56,7 @@ func (b *byGoroutine) Done()                        { close(b.done) }
 // A socket that would wait in close(2), as its listener says, would hold up a loop. The
 // reset does not, and stays.
 func TestSocketsDoNotWaitInClose(t *testing.T) {
-	for linger, want := range map[string]unix.Linger{"5s": {}, "reset": {Onoff: 1}} {
+	for linger, want := range map[handler.CloseMode]unix.Linger{handler.CloseWithin(5 * time.Second): {}, handler.CloseReset: {Onoff: 1}} {
 		_, upstream := newUpstream(t, "tcp")
 		s := &spy{&proxy.Proxy{Config: proxy.Config{Upstreams: []string{upstream}}}, make(chan unix.Linger, 1)}
 		server := tcptest.NewUnstartedServer(s)
@@ -72,7 +73,7 @@ func TestSocketsDoNotWaitInClose(t *testing.T) {
 
 // Nor does a connection's goroutine, where there is no loop, as under TLS.
 func TestConnectionsDoNotWaitInClose(t *testing.T) {
-	for linger, want := range map[string]unix.Linger{"5s": {}, "reset": {Onoff: 1}} {
+	for linger, want := range map[handler.CloseMode]unix.Linger{handler.CloseWithin(5 * time.Second): {}, handler.CloseReset: {Onoff: 1}} {
 		_, upstream := newUpstream(t, "tcp")
 		ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Linger: linger})
 		if err != nil {
@@ -87,9 +88,8 @@ func TestConnectionsDoNotWaitInClose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		mode, _ := handler.ParseCloseMode(linger)
 		x := &proxy.Proxy{Config: proxy.Config{Upstreams: []string{upstream}}}
-		a := &byGoroutine{conn: conn, mode: mode, done: make(chan struct{})}
+		a := &byGoroutine{conn: conn, mode: linger, done: make(chan struct{})}
 		x.Accept(a)
 		raw, _ := conn.(*net.TCPConn).SyscallConn()
 		raw.Control(func(fd uintptr) {

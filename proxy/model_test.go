@@ -63,7 +63,7 @@ type modelConn struct {
 	resetNow      bool
 	linger        int
 	closed        bool
-	everStalled   bool
+	tooSlow       bool // time has passed while the peer took nothing
 }
 
 // modelRoom is how much a connection takes of what a stalled peer is sent.
@@ -149,6 +149,9 @@ func (c *modelConn) turn() (did bool) {
 
 // pass lets time go by, and calls what expires.
 func (m *model) pass(d time.Duration) {
+	for _, c := range m.ends {
+		c.tooSlow = c.tooSlow || c.stalled
+	}
 	for end := m.now + int64(d); ; m.run() {
 		c := m.nextTimer()
 		if c == nil || c.timer > end {
@@ -189,7 +192,6 @@ func (c *modelConn) resets() {
 
 func (c *modelConn) setStalled(stalled bool) {
 	c.stalled = stalled
-	c.everStalled = c.everStalled || stalled
 	if !stalled {
 		c.got += c.buffered
 		c.buffered = 0

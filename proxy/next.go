@@ -34,7 +34,7 @@ func (x *wire) next(s sideID, now int64) action {
 	case x.phase == closing:
 		return x.howToClose(s)
 	case x.phase == parting:
-		return x.nextParting(s, now)
+		return x.nextParting(s)
 	}
 	isPaused := x.paused(s)
 	switch {
@@ -80,11 +80,11 @@ func (x *wire) howToClose(s sideID) action {
 	return actClose
 }
 
-func (x *wire) nextParting(s sideID, now int64) action {
+func (x *wire) nextParting(s sideID) action {
 	switch me := x.sides[s]; {
 	case !me.has(finSent | broken):
 		return actSendFIN
-	case me.has(oneWay|ended|broken) || now >= x.until:
+	case me.has(oneWay | ended | broken):
 		return actClose
 	case me.has(unread):
 		return actDiscard

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"net"
 	"sync"
 	"time"
@@ -27,21 +28,21 @@ type pair struct {
 	upstream side
 
 	target  *upstream // nil until there is one
-	tried   string    // the last that was tried, where there is none
-	conn    net.Conn  // of the upstream, for its pool; nil if it is on an event loop
+	tried   *upstream // the last that was tried, where there is none
+	conn    net.Conn  // the upstream's; nil if it is on an event loop
 	dialing *dialing  // not nil while an event loop waits for the upstream
-	open    int       // sides that are not closed
+	open    int       // sides that relay and are not closed
 	armed   int64     // when Expired is called; zero for never
 }
 
 // side is one connection of a pair. It implements eventloop.Handler.
 type side struct {
 	pair   *pair
-	id     sideID
 	conn   eventloop.Conn
 	socket eventloop.Socket // conn, if the connection is on an event loop
 	flow   flow             // what is read here, to the other side
 
+	id        sideID
 	scheduled bool // Ready is called anyway
 	wasReset  bool // Reset was called
 }
@@ -83,7 +84,7 @@ func (p *pair) accept() error {
 		}
 		s.usePortable(conn)
 	}
-	if seconds, ok := a.CloseMode().Linger(); ok && seconds > 0 {
+	if a.CloseMode().Limit() > 0 {
 		s.conn.SetLinger(-1) // close(2) would wait
 	}
 	return nil
@@ -115,9 +116,7 @@ func (p *pair) attach(to dialResult, err error) {
 	p.mu.Lock()
 	switch {
 	case err != nil:
-		if to.upstream != nil {
-			p.tried = to.upstream.name
-		}
+		p.tried = to.upstream
 		p.wire.noteEnd(handler.ByServer, handler.ReasonNoUpstream, err)
 	case p.reach(to.upstream):
 		if !p.useLoop(to.conn) {
@@ -189,13 +188,12 @@ func (p *pair) record() handler.Record {
 		Duration: time.Since(p.begin),
 		BytesIn:  p.client.flow.read,
 		BytesOut: p.upstream.flow.written,
-		Upstream: p.tried,
 		By:       p.wire.by,
 		Reason:   p.wire.reason,
 		Err:      p.wire.err,
 	}
-	if p.target != nil {
-		r.Upstream = p.target.name
+	if u := cmp.Or(p.target, p.tried); u != nil {
+		r.Upstream = u.name
 	}
 	return r
 }
@@ -226,18 +224,19 @@ func (p *pair) Drain() (busy bool) {
 func (p *pair) Wake() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.settle(p.client.conn.Now())
+	if p.open > 0 {
+		p.settle(p.client.conn.Now())
+	}
 }
 
 // Cut implements drain.Member.
 func (p *pair) Cut() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	began := p.wire.phase != connecting
 	if !p.wire.cut() {
 		return false
 	}
-	if !began {
+	if p.open == 0 { // it is still connecting
 		p.proxy.stop() // ends the connects, as everything is being cut
 		if p.dialing != nil {
 			p.dialing.Wake()

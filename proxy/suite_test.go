@@ -210,7 +210,7 @@ func acceptFrom(t *testing.T, ln net.Listener) net.Conn {
 	return conn
 }
 
-// pair returns both ends of a link that has relayed a byte each way.
+// pair returns the client and the upstream of a pair that has relayed a byte each way.
 func (s *served) pair() (client, upstream net.Conn) {
 	s.t.Helper()
 	client = s.connect()

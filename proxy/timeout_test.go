@@ -28,7 +28,7 @@ func TestIdleTimeout(t *testing.T) {
 				t.Errorf("closed after %v, want %v", took, limit)
 			}
 			if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonIdleTimeout {
-				t.Errorf("by %s, %s; want the server's idle time-out", r.By, r.Reason)
+				t.Errorf("by %s, %s; want the server's idle timeout", r.By, r.Reason)
 			}
 			if best = min(best, took); best <= limit*11/10 {
 				return
@@ -93,7 +93,7 @@ func TestIdleTimeoutOfAStalledReader(t *testing.T) {
 			t.Errorf("the writer sees %v after %d bytes, want a reset", err, n)
 		}
 		if r := s.records.Next(t); r.Reason != handler.ReasonIdleTimeout {
-			t.Errorf("reason %s, want the idle time-out", r.Reason)
+			t.Errorf("reason %s, want the idle timeout", r.Reason)
 		}
 	})
 }
@@ -149,7 +149,7 @@ func TestHalfCloseTimeout(t *testing.T) {
 }
 
 // expectHalfCloseTimeout reads from the client, whose FIN was sent when it began, to the
-// end by the time-out.
+// end by the timeout.
 func (s *served) expectHalfCloseTimeout(tr transport, client net.Conn, began time.Time, limit time.Duration) {
 	t := s.t
 	t.Helper()
@@ -161,7 +161,7 @@ func (s *served) expectHalfCloseTimeout(tr transport, client net.Conn, began tim
 		t.Errorf("the client sees %v, want a reset", err)
 	}
 	if r := s.records.Next(t); r.Reason != handler.ReasonHalfCloseTimeout || r.By != handler.ByServer {
-		t.Errorf("by %s, %s; want the half-close time-out", r.By, r.Reason)
+		t.Errorf("by %s, %s; want the half-close timeout", r.By, r.Reason)
 	}
 }
 

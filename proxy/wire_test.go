@@ -50,7 +50,7 @@ func (m *model) apply(e modelEvent) bool {
 		if of.fin || of.rst {
 			return false
 		}
-		of.sends(10)
+		of.sends(3)
 	case clientFIN, upstreamFIN:
 		if of.fin || of.rst {
 			return false
@@ -136,21 +136,22 @@ func (m *model) check(last int64, reset [2]int64) {
 	}
 	for id, from := range m.ends {
 		to := from.other()
+		if took := time.Duration(m.closedAt - max(last, reset[id])); from.rst && !c.held && took > modelBound {
+			m.errorf("%v from the %s's reset to the end", took, sideID(id).party())
+		}
 		if r.Reason != handler.ReasonReset || r.By != sideID(id).party() || c.held {
 			continue
 		}
 		if !to.gotRST {
 			m.errorf("the %s's reset does not arrive", r.By)
 		}
-		if !to.everStalled && !to.rst && to.got != from.sent {
+		if !to.tooSlow && !to.rst && to.got != from.sent {
 			m.errorf("the %s's reset arrives after %d of %d bytes", r.By, to.got, from.sent)
 		}
-		if took := time.Duration(m.closedAt - max(last, reset[id])); took > modelBound {
-			m.errorf("the %s's reset took %v", r.By, took)
-		}
 	}
-	if r.Reason == handler.ReasonFIN && !c.held && !c.oneWay && (u.got != c.sent || c.got != u.sent) {
-		m.errorf("ended with FINs, after %d of %d and %d of %d bytes", u.got, c.sent, c.got, u.sent)
+	toUpstream, toClient := u.got+u.buffered, c.got+c.buffered
+	if r.Reason == handler.ReasonFIN && !c.held && !c.oneWay && (toUpstream != c.sent || toClient != u.sent) {
+		m.errorf("ended with FINs, after %d of %d and %d of %d bytes", toUpstream, c.sent, toClient, u.sent)
 	}
 	if m.pair.client.flow.waits() || m.pair.upstream.flow.waits() {
 		m.errorf("a buffer is kept")

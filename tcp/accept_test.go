@@ -102,7 +102,7 @@ func milliseconds(list ...int) (durations []time.Duration) {
 func TestAcceptBacksOff(t *testing.T) {
 	// Both ways to have room for a client: a place taken before the accept,
 	// and one taken after it.
-	for _, whenFull := range []tcp.WhenFull{tcp.Wait, tcp.Refuse} {
+	for _, whenFull := range []tcp.WhenFull{tcp.FullWait, tcp.FullRefuse} {
 		t.Run(string(whenFull), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client, server := tcptest.Pipe()
@@ -268,7 +268,7 @@ func TestAcceptErrorsThatDoNotPass(t *testing.T) {
 // When a connection ends a descriptor comes free, and there is no reason to
 // wait for the rest of the pause.
 func TestAcceptTriesAgainWhenAConnectionEnds(t *testing.T) {
-	for _, whenFull := range []tcp.WhenFull{tcp.Wait, tcp.Refuse} {
+	for _, whenFull := range []tcp.WhenFull{tcp.FullWait, tcp.FullRefuse} {
 		t.Run(string(whenFull), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client, server := tcptest.Pipe()

@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -52,10 +53,10 @@ func TestPanicInAccept(t *testing.T) {
 			before := 0
 			for i := range 21 {
 				if i == 1 { // the server has opened its own
-					eventually(t, "the first end", func() bool { return s.TCP.Stats().Active == 0 })
+					testutil.Eventually(t, "the first end", func() bool { return s.TCP.Stats().Active == 0 })
 					before = testutil.OpenFiles(t)
 				}
-				conn := dial(t, "tcp", s.Addr)
+				conn := testutil.Dial(t, "tcp", s.Addr)
 				if test.tls {
 					conn = tls.Client(conn, a.Client("first"))
 				}
@@ -64,10 +65,10 @@ func TestPanicInAccept(t *testing.T) {
 				}
 				conn.Close()
 			}
-			eventually(t, "the ends", func() bool { return s.TCP.Stats().Active == 0 })
-			eventually(t, "the descriptors", func() bool { return testutil.OpenFiles(t) <= before })
+			testutil.Eventually(t, "the ends", func() bool { return s.TCP.Stats().Active == 0 })
+			testutil.Eventually(t, "the descriptors", func() bool { return testutil.OpenFiles(t) <= before })
 			calm.Store(true)
-			conn := dial(t, "tcp", s.Addr)
+			conn := testutil.Dial(t, "tcp", s.Addr)
 			if test.tls {
 				conn = tls.Client(conn, a.Client("first"))
 			}
@@ -87,7 +88,7 @@ func TestPanicInAccept(t *testing.T) {
 func TestAccepted(t *testing.T) {
 	a := testutil.NewAuthority(t)
 	secure := tlsFiles(t, a)
-	header := trusting(tcp.ProxyRequired)
+	header := trusting(tcp.ProxyProtocolRequired)
 	both := secure
 	both.ProxyProtocol, both.ProxyProtocolTrusted = header.ProxyProtocol, header.ProxyProtocolTrusted
 	for name, test := range map[string]struct {
@@ -107,9 +108,9 @@ func TestAccepted(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				seen := make(chan handler.Accepted, 1)
 				cfg := test.cfg
-				cfg.Linger = "7s"
+				cfg.Linger = handler.CloseWithin(7 * time.Second)
 				srv := &tcp.Server{Config: cfg, Handler: &acceptor{echo(), func(a handler.Accepted) { seen <- a }}}
-				ln := listenTCP(t)
+				ln := testutil.Listen(t, "tcp", "127.0.0.1:0")
 				serve(t.Context(), t, srv, ln)
 				client := dial(t, "tcp", ln.Addr().String())
 				wantLocal, wantRemote := ln.Addr().String(), client.LocalAddr().String()
@@ -117,7 +118,7 @@ func TestAccepted(t *testing.T) {
 					text := formatted(t, 1, from4, to4)
 					if test.late {
 						send(t, client, text[:10])
-						eventually(t, "it is accepted", func() bool { return srv.Stats().Active == 1 })
+						testutil.Eventually(t, "it is accepted", func() bool { return srv.Stats().Active == 1 })
 						text = text[10:]
 					}
 					send(t, client, text)
@@ -157,7 +158,7 @@ func TestAccepted(t *testing.T) {
 				if state := tcp.TLSState(got.Context()); test.tls != (state != nil) || state != nil && !state.HandshakeComplete {
 					t.Errorf("the context has the TLS state %v", state)
 				}
-				if got.CloseMode() != handler.CloseBounded(7e9) {
+				if got.CloseMode() != cfg.Linger {
 					t.Errorf("the mode is %v", got.CloseMode())
 				}
 				if !test.tls {

@@ -33,7 +33,7 @@ func TestHijackKeepsTheHeadersAddresses(t *testing.T) {
 					}
 					return err
 				}})
-				s.TCP.Config = trusting(tcp.ProxyRequired)
+				s.TCP.Config = trusting(tcp.ProxyProtocolRequired)
 				ln := listenTCP(t)
 				s.Serve(listen(ln))
 				t.Cleanup(s.Close)

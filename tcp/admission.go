@@ -23,7 +23,7 @@ type admission struct {
 
 func (a *admission) init(cfg *Config) {
 	a.max, a.maxPerIP = cfg.MaxClients, cfg.MaxClientsPerIP
-	a.refuse = cfg.WhenFull == Refuse
+	a.refuse = cfg.WhenFull == FullRefuse
 	a.perIP = make(map[netip.Addr]int)
 	if cfg.AcceptRate > 0 {
 		// A hundredth of a second's worth may come at once: finer than that

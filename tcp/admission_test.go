@@ -73,7 +73,7 @@ func TestMaxClientsWait(t *testing.T) {
 func TestMaxClientsRefuse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ln := tcptest.Listen()
-		srv := &tcp.Server{Handler: greeting(), Config: tcp.Config{MaxClients: 2, WhenFull: tcp.Refuse}}
+		srv := &tcp.Server{Handler: greeting(), Config: tcp.Config{MaxClients: 2, WhenFull: tcp.FullRefuse}}
 		result := serve(t.Context(), t, srv, ln)
 		one, two := join(t, ln), join(t, ln)
 		receive(t, one, "welcome\n")
@@ -95,7 +95,7 @@ func TestMaxClientsRefuse(t *testing.T) {
 
 // A listener on which nobody comes takes no place from the others.
 func TestMaxClientsOverTwoListeners(t *testing.T) {
-	for _, whenFull := range []tcp.WhenFull{tcp.Wait, tcp.Refuse} {
+	for _, whenFull := range []tcp.WhenFull{tcp.FullWait, tcp.FullRefuse} {
 		t.Run(string(whenFull), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				one, two := tcptest.Listen(), tcptest.Listen()

@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"wireline/handler"
 	"wireline/lib/field"
 )
 
@@ -13,11 +14,11 @@ import (
 type WhenFull string
 
 const (
-	// Wait stops accepting: the kernel's queue (the backlog) holds the clients
+	// FullWait stops accepting: the kernel's queue (the backlog) holds the clients
 	// until one leaves. It is what the empty string means.
-	Wait WhenFull = "wait"
-	// Refuse accepts the client and resets it, so that it learns at once.
-	Refuse WhenFull = "refuse"
+	FullWait WhenFull = "wait"
+	// FullRefuse accepts the client and resets it, so that it learns at once.
+	FullRefuse WhenFull = "refuse"
 )
 
 // defaultDrainTimeout bounds a graceful stop when Config.DrainTimeout is zero.
@@ -46,7 +47,7 @@ type Config struct {
 	// counted.
 	MaxClientsPerIP int `config:"max_clients_per_ip" default:"0" help:"clients of one address, 0 = no limit; one more is reset"`
 
-	// WhenFull is the answer to a client over MaxClients. Empty means Wait.
+	// WhenFull is the answer to a client over MaxClients. Empty means FullWait.
 	WhenFull WhenFull `config:"when_full" default:"wait" help:"wait: stop accepting, the kernel queues; refuse: accept and reset"`
 
 	// AcceptRate bounds new connections, in connections per second. What comes
@@ -54,13 +55,13 @@ type Config struct {
 	AcceptRate float64 `config:"accept_rate" default:"0" help:"new connections per second, 0 = no limit"`
 
 	// TLS has the server speak TLS, on every listener.
-	TLS TLSConfig `config:"tls"`
+	TLS TLSFiles `config:"tls"`
 
 	// HandshakeTimeout bounds a TLS handshake. Zero means 10 seconds.
 	HandshakeTimeout time.Duration `config:"handshake_timeout" default:"10s" help:"bound of a TLS handshake"`
 
 	// ProxyProtocol says whether connections begin with a header of the PROXY
-	// protocol. Empty means ProxyOff.
+	// protocol. Empty means ProxyProtocolOff.
 	ProxyProtocol ProxyProtocol `config:"proxy_protocol" default:"off" help:"PROXY protocol header from trusted peers: off, optional or required"`
 
 	// ProxyProtocolTrusted are the networks and addresses whose header is believed,
@@ -77,52 +78,15 @@ type Config struct {
 	// GraceDelay is how long the server goes on as before after it was told to
 	// stop, so that a balancer in front of it can take it out of its list.
 	// Zero means not at all.
-	GraceDelay time.Duration `config:"grace_delay" default:"0s" help:"still accepting for so long before the drain starts"`
+	GraceDelay time.Duration `config:"grace_delay" default:"0s" help:"time to go on as before after the signal, before the drain starts"`
 
-	// Linger is how a connection is closed in an ordinary way; see
-	// handler.CloseMode. "default" or empty: the kernel sends what is left.
-	// Whole seconds, as "5s": the close waits at most that long until the client
-	// has acknowledged all. "reset": a RST. "lingering": what the client still
-	// sends is discarded for a moment, so that the last reply arrives.
-	Linger string `config:"linger" default:"default" help:"how a connection is closed: default, a time as 5s to wait for the acknowledgement, reset, or lingering"`
+	// Linger is how connections are closed in an ordinary way. The zero value is
+	// handler.CloseDefault: the kernel sends what is left.
+	Linger handler.CloseMode `config:"linger" default:"default" help:"how a connection is closed: default, a time as 5s to wait for the acknowledgement, reset, or lingering"`
 
-	// Nagle leaves Nagle's algorithm on (RFC 896): small writes wait for the
-	// acknowledgement of the one before. False sets TCP_NODELAY.
-	Nagle bool `config:"no_delay" default:"true" help:"send small writes at once (TCP_NODELAY)"`
-
-	// KeepAlive notices clients that have vanished while nothing is sent.
-	KeepAlive KeepAlive `config:"keepalive"`
-
-	// UserTimeout is how long what was sent may stay unacknowledged before the
-	// connection is broken (RFC 5482). It also bounds the unanswered probes of
-	// KeepAlive, in the place of its Count. Zero means the system's: on Linux some
-	// 15 minutes, after 15 attempts.
-	UserTimeout time.Duration `config:"user_timeout" default:"0s" help:"break a connection whose peer does not acknowledge for so long (TCP_USER_TIMEOUT), 0s = the system's time"`
-
-	// Backlog is the length of the kernel's queue of connections that nobody has
-	// accepted yet. Zero means the system's maximum.
-	Backlog int `config:"backlog" default:"0" help:"length of the kernel's queue, 0 = the system's maximum"`
-
-	// ReusePort lets several sockets listen on the address (SO_REUSEPORT). On
-	// Linux each gets its share of the connections.
-	ReusePort bool `config:"reuse_port" default:"false" help:"several processes may listen on the address (SO_REUSEPORT)"`
-
-	// FastOpen is how many clients that have sent data with their SYN may wait
-	// for their handshake (RFC 7413). Zero turns that off. Such data can come
-	// twice, so the protocol must not mind.
-	FastOpen int `config:"fast_open" default:"0" help:"queue for data that comes with the SYN (TCP_FASTOPEN), 0 = off"`
-
-	// DeferAccept keeps a client that has not sent anything in the kernel's
-	// queue, in whole seconds; Linux rounds up to its retransmissions: 1, 3, 7,
-	// 15 and so on. It does not suit protocols where the server speaks first.
-	// Zero turns that off.
-	DeferAccept time.Duration `config:"defer_accept" default:"0s" help:"accept a client when it has sent something, or after so long (TCP_DEFER_ACCEPT), 0s = at once"`
-
-	// ReceiveBuffer and SendBuffer are the kernel's buffers for each connection,
-	// in bytes, in the place of those that it sizes by need. Zero means the
-	// system's.
-	ReceiveBuffer int `config:"receive_buffer,size" default:"0" help:"kernel's buffer for what a client sends (SO_RCVBUF), 0 = sized by the system"`
-	SendBuffer    int `config:"send_buffer,size" default:"0" help:"kernel's buffer for what is sent to a client (SO_SNDBUF), 0 = sized by the system"`
+	// Socket has the socket options. Its keys are those of the server: tcp.no_delay, not
+	// tcp.socket.no_delay.
+	Socket Socket `config:",inline"`
 
 	// Log gets what the server has to say. Nil means slog.Default().
 	Log *slog.Logger `config:"-"`
@@ -142,7 +106,7 @@ func (c *Config) Validate() error {
 	}
 	e.Check(c.MaxClients >= 0, "MaxClients", c.MaxClients, "must not be negative")
 	e.Check(c.MaxClientsPerIP >= 0, "MaxClientsPerIP", c.MaxClientsPerIP, "must not be negative")
-	e.Check(c.WhenFull == "" || c.WhenFull == Wait || c.WhenFull == Refuse,
+	e.Check(c.WhenFull == "" || c.WhenFull == FullWait || c.WhenFull == FullRefuse,
 		"WhenFull", c.WhenFull, "must be wait or refuse")
 	e.Check(c.AcceptRate >= 0 && !math.IsInf(c.AcceptRate, 1),
 		"AcceptRate", c.AcceptRate, "must be a number that is not negative") // NaN too
@@ -150,7 +114,9 @@ func (c *Config) Validate() error {
 	e.Check(c.HandshakeTimeout >= 0, "HandshakeTimeout", c.HandshakeTimeout, "must not be negative")
 	c.validateProxyProtocol(&e)
 	e.Check(c.GraceDelay >= 0, "GraceDelay", c.GraceDelay, "must not be negative")
-	c.validateOptions(&e)
+	_, err := c.Linger.MarshalText()
+	e.Check(err == nil, "Linger", c.Linger, "must be a mode of package handler")
+	c.validateSocket(&e)
 	return e.Err()
 }
 

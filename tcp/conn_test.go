@@ -40,7 +40,7 @@ var forms = []form{
 		return tcp.Config{Network: "unix", Address: filepath.Join(t.TempDir(), "s")}, func(conn net.Conn) net.Conn { return conn }
 	}, true},
 	{"PROXY", func(t *testing.T) (tcp.Config, func(net.Conn) net.Conn) {
-		return trusting(tcp.ProxyRequired), func(conn net.Conn) net.Conn {
+		return trusting(tcp.ProxyProtocolRequired), func(conn net.Conn) net.Conn {
 			io.WriteString(conn, formatted(t, 2, from4, to4))
 			return conn
 		}

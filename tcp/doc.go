@@ -8,8 +8,16 @@
 //		log.Fatal(err)
 //	}
 //
-// Server is the same for those who have a listener, or a life-cycle, of their
-// own. Its words are those of net/http.Server:
+// Group is the same for several servers in one process, which come and go while it runs:
+//
+//	g := tcp.Group{Servers: []*tcp.Server{
+//		{Name: "chat", Config: chatConfig, Handler: chat},
+//		{Name: "mail", Config: mailConfig, Handler: mail},
+//	}}
+//	err := g.Run(ctx)
+//
+// Server is for programs that have a listener, or a life-cycle, of their own. Its words
+// are those of net/http.Server:
 //
 //	srv := &tcp.Server{Handler: h}
 //	go srv.Serve(ctx, ln)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -60,12 +61,20 @@ func (d *drain) init() {
 // A listener without SetDeadline, as crypto/tls makes them, is closed without a
 // look into its queue.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.beginDrain()
 	s.stop()
 	unwatch := context.AfterFunc(ctx, func() { s.drain.stop(context.Cause(ctx)) })
 	defer unwatch()
 	s.drain.once.Do(func() { go s.runDrain() })
 	<-s.drain.done // bounded by ctx
 	return s.drain.err
+}
+
+// beginDrain calls OnDrain, once.
+func (s *Server) beginDrain() {
+	if s.OnDrain != nil {
+		s.onDrain.Do(s.OnDrain)
+	}
 }
 
 // Close stops the server at once: connections are reset.
@@ -207,4 +216,22 @@ func (s *Server) noteDrain(open int) {
 	} else {
 		d.stats.DrainStats = handler.DrainStats{Finished: open - d.cuts, Cut: d.cuts}
 	}
+}
+
+// logDrained tells the log what the drain did, whose error is err.
+func (s *Server) logDrained(err error) {
+	level, d := slog.LevelInfo, s.Drained()
+	if err != nil {
+		level = slog.LevelWarn
+	}
+	attrs := []slog.Attr{
+		slog.Int("idle", d.Idle),
+		slog.Int("finished", d.Finished),
+		slog.Int("cut", d.Cut),
+		slog.Duration("took", d.Took.Round(time.Millisecond)),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("err", err.Error()))
+	}
+	s.log().LogAttrs(context.Background(), level, "drained", attrs...)
 }

@@ -59,7 +59,7 @@ func (strangeAddr) String() string  { return "from afar" }
 func (strange) RemoteAddr() net.Addr { return strangeAddr{} }
 
 func TestTrust(t *testing.T) {
-	cfg := Config{ProxyProtocol: ProxyRequired, ProxyProtocolTrusted: []string{"10.0.0.0/8", "192.0.2.7", "fe80::/10", "::ffff:172.16.0.0/108"}}
+	cfg := Config{ProxyProtocol: ProxyProtocolRequired, ProxyProtocolTrusted: []string{"10.0.0.0/8", "192.0.2.7", "fe80::/10", "::ffff:172.16.0.0/108"}}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}

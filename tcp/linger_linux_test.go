@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"wireline/handler"
 	"wireline/internal/testutil"
@@ -29,9 +30,11 @@ func foreign(t *testing.T) map[string]func(*tcp.Config) net.Listener {
 // The connections of any listener have SO_LINGER as the server is told: for a handler of
 // the user's own, and for who takes one over from an event loop.
 func TestServerLinger(t *testing.T) {
-	for linger, want := range map[string]int{"default": -1, "5s": 5, "reset": 0, "lingering": -1} {
+	for linger, want := range map[handler.CloseMode]int{
+		handler.CloseDefault: -1, handler.CloseWithin(5 * time.Second): 5, handler.CloseReset: 0, handler.CloseLingering: -1,
+	} {
 		for name, listen := range foreign(t) {
-			t.Run(linger+"/"+name, func(t *testing.T) {
+			t.Run(linger.String()+"/"+name, func(t *testing.T) {
 				got := make(chan int, 1)
 				for _, h := range []handler.Handler{
 					raw(func(conn net.Conn) {
@@ -69,7 +72,7 @@ func lingerOf(t *testing.T, conn net.Conn) int {
 func TestServerLingerReset(t *testing.T) {
 	for name, listen := range foreign(t) {
 		t.Run(name, func(t *testing.T) {
-			cfg := tcp.Config{Linger: "reset"}
+			cfg := tcp.Config{Linger: handler.CloseReset}
 			ln := listen(&cfg)
 			h := raw(func(conn net.Conn) {
 				io.ReadFull(conn, make([]byte, 1))
@@ -85,13 +88,13 @@ func TestServerLingerReset(t *testing.T) {
 
 // What the listener has itself comes first, and is not undone.
 func TestListenersLingerComesFirst(t *testing.T) {
-	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Linger: "7s"})
+	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Linger: handler.CloseWithin(7 * time.Second)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan int, 1)
 	h := raw(func(conn net.Conn) { got <- lingerOf(t, conn) })
-	serve(t.Context(), t, &tcp.Server{Config: tcp.Config{Linger: "reset"}, Handler: h}, ln)
+	serve(t.Context(), t, &tcp.Server{Config: tcp.Config{Linger: handler.CloseReset}, Handler: h}, ln)
 	dial(t, "tcp", ln.Addr().String())
 	if seconds := testutil.Await(t, "a connection", got); seconds != 7 {
 		t.Errorf("SO_LINGER is %d, want 7", seconds)

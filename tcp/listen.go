@@ -19,14 +19,19 @@ func Listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("tcp: %w", err)
 	}
+	return listenAs(ctx, cfg)
+}
+
+// listenAs is Listen for a configuration that is valid.
+func listenAs(ctx context.Context, cfg *Config) (net.Listener, error) {
 	ln, err := listen(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Backlog > 0 {
-		if err := changeBacklog(ln, cfg.Backlog); err != nil {
+	if cfg.Socket.Backlog > 0 {
+		if err := changeBacklog(ln, cfg.Socket.Backlog); err != nil {
 			ln.Close()
-			return nil, fmt.Errorf("tcp: listen %s: tcp.backlog %d: %w", ln.Addr(), cfg.Backlog, err)
+			return nil, fmt.Errorf("tcp: listen %s: tcp.backlog %d: %w", ln.Addr(), cfg.Socket.Backlog, err)
 		}
 	}
 	return ln, nil
@@ -41,7 +46,7 @@ func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 			return err
 		},
 		KeepAlive:       -1, // else package net's own, where the one below is off
-		KeepAliveConfig: cfg.keepAliveOf(),
+		KeepAliveConfig: cfg.netKeepAlive(),
 	}
 	// Go's default is a listener for multipath TCP where the system has it. It
 	// refuses some of TCP's socket options, the filter of blockSYN among them
@@ -53,7 +58,7 @@ func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	}
 	ln, err := lc.Listen(ctx, network, address)
 	if tcp, ok := ln.(*net.TCPListener); ok && cfg.wantsListener() {
-		return &tunedListener{tcp, cfg.Nagle, cfg.closeMode()}, err
+		return &tunedListener{tcp, !cfg.Socket.NoDelay.On(), cfg.Linger}, err
 	}
 	return ln, err
 }

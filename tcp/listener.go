@@ -30,8 +30,8 @@ func (s *Server) newListener(ctx context.Context, ln net.Listener) *listener {
 	if own, ok := ln.(*tunedListener); ok {
 		mode = own.mode
 	} else if err != nil || mode == handler.CloseDefault {
-		mode = s.Config.closeMode()
-		l.linger, l.lingers = mode.Linger()
+		mode = s.Linger
+		l.linger, l.lingers = soLinger(mode)
 	}
 	l.mode = mode
 	return l

@@ -175,7 +175,7 @@ type journal struct {
 func (j *journal) logger() *slog.Logger { return slog.New(j) }
 
 func (j *journal) Enabled(context.Context, slog.Level) bool { return true }
-func (j *journal) WithAttrs([]slog.Attr) slog.Handler       { return j }
+func (j *journal) WithAttrs(attrs []slog.Attr) slog.Handler { return &journalWith{j, attrs} }
 func (j *journal) WithGroup(string) slog.Handler            { return j }
 
 func (j *journal) Handle(_ context.Context, r slog.Record) error {
@@ -183,6 +183,17 @@ func (j *journal) Handle(_ context.Context, r slog.Record) error {
 	defer j.mu.Unlock()
 	j.records = append(j.records, r)
 	return nil
+}
+
+// journalWith adds attributes to each record.
+type journalWith struct {
+	*journal
+	attrs []slog.Attr
+}
+
+func (j *journalWith) Handle(ctx context.Context, r slog.Record) error {
+	r.AddAttrs(j.attrs...)
+	return j.journal.Handle(ctx, r)
 }
 
 // find returns the attributes of all records of msg.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -141,7 +142,7 @@ func modeOf(ln net.Listener) (mode handler.CloseMode, err error) {
 		if l, err = unix.GetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER); err == nil && l.Onoff != 0 {
 			mode = handler.CloseReset
 			if l.Linger > 0 {
-				mode = handler.CloseMode(l.Linger)
+				mode = handler.CloseWithin(time.Duration(l.Linger) * time.Second)
 			}
 		}
 	})

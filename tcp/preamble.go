@@ -82,11 +82,11 @@ func (s *Server) preamble(a *accepted, awaitHeader bool) (serve func()) {
 // that the client is to be refused.
 func (s *Server) findHeader(a *accepted) (found bool, err error) {
 	p := &s.proxyproto
-	if p.mode == ProxyOff {
+	if p.mode == ProxyProtocolOff {
 		return true, nil
 	}
 	if !p.trusts(a) {
-		if p.mode == ProxyRequired {
+		if p.mode == ProxyProtocolRequired {
 			return false, errUntrusted
 		}
 		return true, nil
@@ -97,7 +97,7 @@ func (s *Server) findHeader(a *accepted) (found bool, err error) {
 		err = a.takeHeader(h)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return false, nil
-	case errors.Is(err, errNoHeader) && p.mode == ProxyOptional:
+	case errors.Is(err, errNoHeader) && p.mode == ProxyProtocolOptional:
 		err = nil
 	}
 	return err == nil, err
@@ -134,7 +134,7 @@ func (s *Server) readHeader(a *accepted) error {
 	switch {
 	case err == nil:
 		return a.takeHeader(h)
-	case s.proxyproto.mode == ProxyOptional && (silent || errors.Is(err, errNoHeader)):
+	case s.proxyproto.mode == ProxyProtocolOptional && (silent || errors.Is(err, errNoHeader)):
 		return nil
 	case silent:
 		return errNoHeader

@@ -28,7 +28,7 @@ type opening struct {
 func openings(t *testing.T) []opening {
 	t.Helper()
 	a := testutil.NewAuthority(t)
-	required := trusting(tcp.ProxyRequired)
+	required := trusting(tcp.ProxyProtocolRequired)
 	required.ProxyProtocolTrusted = []string{"0.0.0.0/0", "::/0"} // in memory clients are 192.0.2.0/24 or the like
 	both := tlsFiles(t, a)
 	both.ProxyProtocol, both.ProxyProtocolTrusted = required.ProxyProtocol, required.ProxyProtocolTrusted

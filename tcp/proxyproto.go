@@ -15,14 +15,14 @@ import (
 type ProxyProtocol string
 
 const (
-	// ProxyOff takes every first byte for the client's. It is what the empty
+	// ProxyProtocolOff takes every first byte for the client's. It is what the empty
 	// string means.
-	ProxyOff ProxyProtocol = "off"
-	// ProxyOptional reads a header of a trusted peer's if there is one.
-	ProxyOptional ProxyProtocol = "optional"
-	// ProxyRequired resets every connection that does not begin with a trusted
+	ProxyProtocolOff ProxyProtocol = "off"
+	// ProxyProtocolOptional reads a header of a trusted peer's if there is one.
+	ProxyProtocolOptional ProxyProtocol = "optional"
+	// ProxyProtocolRequired resets every connection that does not begin with a trusted
 	// peer's header.
-	ProxyRequired ProxyProtocol = "required"
+	ProxyProtocolRequired ProxyProtocol = "required"
 )
 
 // defaultHeaderTimeout bounds the wait for a header when Config.ProxyHeaderTimeout is
@@ -42,7 +42,7 @@ type headerPolicy struct {
 
 func (c *Config) headerPolicy() headerPolicy {
 	p := headerPolicy{
-		mode:    cmp.Or(c.ProxyProtocol, ProxyOff),
+		mode:    cmp.Or(c.ProxyProtocol, ProxyProtocolOff),
 		timeout: cmp.Or(c.ProxyHeaderTimeout, defaultHeaderTimeout),
 	}
 	for _, text := range c.ProxyProtocolTrusted {
@@ -53,18 +53,14 @@ func (c *Config) headerPolicy() headerPolicy {
 	return p
 }
 
-func (p *headerPolicy) known() bool {
-	return p.mode == ProxyOff || p.mode == ProxyOptional || p.mode == ProxyRequired
-}
-
 // validateProxyProtocol adds what is wrong with the settings to e.
 func (c *Config) validateProxyProtocol(e *field.Errors) {
 	switch c.ProxyProtocol {
-	case "", ProxyOff:
-	case ProxyOptional, ProxyRequired:
+	case "", ProxyProtocolOff:
+	case ProxyProtocolOptional, ProxyProtocolRequired:
 		e.Check(len(c.ProxyProtocolTrusted) > 0 || c.Network == "unix", "ProxyProtocol", c.ProxyProtocol,
 			"needs peers that are trusted: set proxy_protocol_trusted")
-		e.Check(c.ReceiveBuffer <= 0 || c.ReceiveBuffer >= leastBuffer, "ReceiveBuffer", c.ReceiveBuffer,
+		e.Check(c.Socket.ReceiveBuffer <= 0 || c.Socket.ReceiveBuffer >= leastBuffer, "Socket.ReceiveBuffer", c.Socket.ReceiveBuffer,
 			fmt.Sprintf("must be %d at least with the PROXY protocol", leastBuffer))
 	default:
 		e.Check(false, "ProxyProtocol", c.ProxyProtocol, "must be off, optional or required")

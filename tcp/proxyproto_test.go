@@ -105,7 +105,7 @@ func formatted(t testing.TB, version byte, from, to net.Addr, tlvs ...proxyproto
 // behind it are the first of the client's.
 func TestProxyHeader(t *testing.T) {
 	tlv := proxyproto.TLV{Type: proxyproto.PP2_TYPE_AUTHORITY, Value: []byte("example.org")}
-	overConns(t, trusting(tcp.ProxyRequired), func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
+	overConns(t, trusting(tcp.ProxyProtocolRequired), func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
 		for _, test := range []struct{ header, want string }{
 			{formatted(t, 1, from4, to4), "192.0.2.1:4711 to 192.0.2.2:80, 0 TLVs\n"},
 			{formatted(t, 1, from6, to6), "[2001:db8::1]:4711 to [2001:db8::2]:80, 0 TLVs\n"},
@@ -144,7 +144,7 @@ func TestProxyHeaderLocal(t *testing.T) {
 		formatted(t, 2, nil, nil),
 		"PROXY UNKNOWN 1.2.3.4 5.6.7.8 9 10\r\n",
 	} {
-		overConns(t, trusting(tcp.ProxyRequired), func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
+		overConns(t, trusting(tcp.ProxyProtocolRequired), func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
 			conn := dial()
 			send(t, conn, header+"hello\n")
 			receive(t, conn, fmt.Sprintf("%s to %s, 0 TLVs\nhello\n", conn.LocalAddr(), conn.RemoteAddr()))
@@ -154,7 +154,7 @@ func TestProxyHeaderLocal(t *testing.T) {
 
 // Where it is optional, a connection may begin as it likes.
 func TestProxyHeaderOptional(t *testing.T) {
-	cfg := trusting(tcp.ProxyOptional)
+	cfg := trusting(tcp.ProxyProtocolOptional)
 	cfg.ProxyHeaderTimeout = 500 * time.Millisecond // for what could still become a header
 	overConns(t, cfg, func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
 		for _, first := range []string{"hello", "P", "PING", "\r", "\r\n\r", "", "PROXYING is a word", "PROXY"} {
@@ -174,7 +174,7 @@ func TestProxyHeaderOptional(t *testing.T) {
 // is optional the server speaks. A header that has begun is one: what is there of it is
 // not the client's.
 func TestProxyHeaderTimeout(t *testing.T) {
-	for _, mode := range []tcp.ProxyProtocol{tcp.ProxyRequired, tcp.ProxyOptional} {
+	for _, mode := range []tcp.ProxyProtocol{tcp.ProxyProtocolRequired, tcp.ProxyProtocolOptional} {
 		cfg := trusting(mode)
 		cfg.ProxyHeaderTimeout = 300 * time.Millisecond
 		overConns(t, cfg, func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
@@ -188,7 +188,7 @@ func TestProxyHeaderTimeout(t *testing.T) {
 			}
 			for beginning, conn := range conns {
 				switch {
-				case mode == tcp.ProxyOptional && slices.Contains(none, beginning):
+				case mode == tcp.ProxyProtocolOptional && slices.Contains(none, beginning):
 					greeting := fmt.Sprintf("%s to %s, 0 TLVs\n", conn.LocalAddr(), conn.RemoteAddr())
 					receive(t, conn, greeting)
 					send(t, conn, "hello\n")
@@ -201,7 +201,7 @@ func TestProxyHeaderTimeout(t *testing.T) {
 				}
 			}
 			want := uint64(len(begun))
-			if mode == tcp.ProxyRequired {
+			if mode == tcp.ProxyProtocolRequired {
 				want += uint64(len(none))
 			}
 			if n := s.TCP.Stats().RefusedHeader; n != want {
@@ -213,7 +213,7 @@ func TestProxyHeaderTimeout(t *testing.T) {
 
 // A client that begins as a header does and has no more to say is not waited for.
 func TestProxyHeaderCutShort(t *testing.T) {
-	cfg := trusting(tcp.ProxyOptional)
+	cfg := trusting(tcp.ProxyProtocolOptional)
 	cfg.ProxyHeaderTimeout = time.Hour
 	overConns(t, cfg, func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
 		conn := dial()
@@ -253,7 +253,7 @@ var badHeaders = []string{
 
 // What a header about the balancer's own connection has in it is skipped, whatever it is.
 func TestLocalProxyHeaderIsSkipped(t *testing.T) {
-	s := start(t, trusting(tcp.ProxyRequired), whoami())
+	s := start(t, trusting(tcp.ProxyProtocolRequired), whoami())
 	for _, rest := range []string{"\x00\x00\x03abc", "\x11\x00\x03abc", "\x11\x00\x0d1.2.3.4.ABCD\x04"} {
 		conn := dial(t, "tcp", s.Addr)
 		send(t, conn, string(proxyproto.SIGV2)+"\x20"+rest+"hello\n")
@@ -263,7 +263,7 @@ func TestLocalProxyHeaderIsSkipped(t *testing.T) {
 
 // Bad headers are refused and counted, and nobody else notices.
 func TestBadProxyHeader(t *testing.T) {
-	overConns(t, trusting(tcp.ProxyRequired), func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
+	overConns(t, trusting(tcp.ProxyProtocolRequired), func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
 		other := dial()
 		send(t, other, formatted(t, 2, from4, to4))
 		receive(t, other, "192.0.2.1:4711 to 192.0.2.2:80, 0 TLVs\n")
@@ -281,7 +281,7 @@ func TestBadProxyHeader(t *testing.T) {
 
 // Bad clients, ten thousand of them, do not stop the accept loop.
 func TestManyBadProxyHeaders(t *testing.T) {
-	s := start(t, trusting(tcp.ProxyRequired), whoami())
+	s := start(t, trusting(tcp.ProxyProtocolRequired), whoami())
 	many := 10_000
 	if testing.Short() || testutil.RaceEnabled {
 		many = 1000
@@ -304,12 +304,12 @@ func TestManyBadProxyHeaders(t *testing.T) {
 func TestUntrustedProxyHeader(t *testing.T) {
 	header := formatted(t, 1, from4, to4)
 	for mode, check := range map[tcp.ProxyProtocol]func(t testing.TB, conn net.Conn){
-		tcp.ProxyRequired: receiveReset,
-		tcp.ProxyOptional: func(t testing.TB, conn net.Conn) {
+		tcp.ProxyProtocolRequired: receiveReset,
+		tcp.ProxyProtocolOptional: func(t testing.TB, conn net.Conn) {
 			receive(t, conn, fmt.Sprintf("%s to %s, 0 TLVs\n", conn.LocalAddr(), conn.RemoteAddr()))
 			receive(t, conn, strings.TrimSuffix(header, "\r\n")+"\n")
 		},
-		tcp.ProxyOff: func(t testing.TB, conn net.Conn) {
+		tcp.ProxyProtocolOff: func(t testing.TB, conn net.Conn) {
 			receive(t, conn, fmt.Sprintf("%s to %s, 0 TLVs\n", conn.LocalAddr(), conn.RemoteAddr()))
 			receive(t, conn, strings.TrimSuffix(header, "\r\n")+"\n")
 		},
@@ -317,7 +317,7 @@ func TestUntrustedProxyHeader(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			s := start(t, tcp.Config{ProxyProtocol: mode, ProxyProtocolTrusted: []string{"192.0.2.0/24"}}, whoami())
 			conn, err := net.Dial("tcp", s.Addr)
-			if mode == tcp.ProxyRequired && isReset(err) {
+			if mode == tcp.ProxyProtocolRequired && isReset(err) {
 				return // before the connect has returned
 			}
 			if err != nil {
@@ -337,7 +337,7 @@ func TestProxyHeaderOnUnixSocket(t *testing.T) {
 		t.Skip("no unix sockets in tests on Windows")
 	}
 	path := filepath.Join(t.TempDir(), "s")
-	s := start(t, tcp.Config{Network: "unix", Address: path, ProxyProtocol: tcp.ProxyRequired}, whoami())
+	s := start(t, tcp.Config{Network: "unix", Address: path, ProxyProtocol: tcp.ProxyProtocolRequired}, whoami())
 	conn := dial(t, "unix", s.Addr)
 	send(t, conn, formatted(t, 2, from6, to6)+"hello\n")
 	receive(t, conn, "[2001:db8::1]:4711 to [2001:db8::2]:80, 0 TLVs\nhello\n")
@@ -349,7 +349,7 @@ func TestProxyHeaderOnUnixSocket(t *testing.T) {
 
 // The limit for one address counts the one that the header names.
 func TestProxyHeaderAndMaxClientsPerIP(t *testing.T) {
-	cfg := trusting(tcp.ProxyRequired)
+	cfg := trusting(tcp.ProxyProtocolRequired)
 	cfg.MaxClientsPerIP = 1
 	overConns(t, cfg, func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
 		first := dial()
@@ -371,7 +371,7 @@ func TestProxyHeaderAndMaxClientsPerIP(t *testing.T) {
 
 // A server that stops does not wait for headers.
 func TestShutdownWhileAwaitingHeader(t *testing.T) {
-	cfg := trusting(tcp.ProxyRequired)
+	cfg := trusting(tcp.ProxyProtocolRequired)
 	cfg.ProxyHeaderTimeout = time.Hour
 	overConns(t, cfg, func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
 		conn := dial()
@@ -394,7 +394,7 @@ func TestProxyHeaderForPlainHandlers(t *testing.T) {
 		io.Copy(conn, conn) // by splice, where the system has it
 		conn.Close()
 	})
-	s := start(t, trusting(tcp.ProxyRequired), h)
+	s := start(t, trusting(tcp.ProxyProtocolRequired), h)
 	client := dial(t, "tcp", s.Addr)
 	send(t, client, formatted(t, 1, from4, to4)+"hello")
 	receive(t, client, "hello")

@@ -312,7 +312,7 @@ func TestRawPlaces(t *testing.T) {
 			t.Run(network+" "+name, func(t *testing.T) {
 				var j journal
 				ln := listening(t, network, "127.0.0.1:0", true)
-				srv := &tcp.Server{Handler: enders(), Config: tcp.Config{MaxClients: most, MaxClientsPerIP: most, WhenFull: tcp.Refuse, Log: j.logger()}}
+				srv := &tcp.Server{Handler: enders(), Config: tcp.Config{MaxClients: most, MaxClientsPerIP: most, WhenFull: tcp.FullRefuse, Log: j.logger()}}
 				result := serve(t.Context(), t, srv, ln)
 				connect := func() net.Conn { return dial(t, network, ln.Addr().String()) }
 				for range rounds {

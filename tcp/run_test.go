@@ -138,7 +138,7 @@ func TestDrainTimeoutCuts(t *testing.T) {
 	drained := c.wait("drained")
 	demand(t, drained, "cut", 1.0)
 	demand(t, drained, "idle", 1.0)
-	if err := fmt.Sprint(drained["err"]); !strings.Contains(err, "drain time-out") {
+	if err := fmt.Sprint(drained["err"]); !strings.Contains(err, "drain timeout") {
 		t.Errorf("drained with %q", err)
 	}
 }

@@ -42,7 +42,7 @@ func (s *Server) start(a *accepted) {
 // reject turns away a client that finds the server full. Where clients are to wait,
 // it was in the queue of a listener that is about to close, and gets a FIN.
 func (s *Server) reject(a *accepted) {
-	if s.WhenFull == Refuse {
+	if s.WhenFull == FullRefuse {
 		s.stats.refusedFull.Add(1)
 		s.log().Debug("refused", "peer", a.peer(), "max_clients", s.MaxClients)
 		a.reset()

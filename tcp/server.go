@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	stdatomic "sync/atomic"
@@ -32,13 +33,22 @@ type Server struct {
 	// of Listen; Linger is how connections of other listeners are closed, too.
 	Config
 
+	// Name is the name of the service. The lines in the log have it as service.
+	Name string
+
 	// Handler serves the connections. Nil discards what they send.
 	Handler handler.Handler
 
-	// TLSConfig, if set, has the server speak TLS by it, whatever Config.TLS says.
+	// TLSConfig, if set, makes the server speak TLS, in the place of Config.TLS.
 	TLSConfig *tls.Config
 
+	// OnDrain, if set, is called once, when the server begins to stop: at the first
+	// moment of a Group's grace delay, when it still accepts, or else of Shutdown. It
+	// must not block.
+	OnDrain func()
+
 	once    sync.Once
+	onDrain sync.Once
 	ctx     context.Context // of every connection; ends when they are cut
 	cut     context.CancelFunc
 	discard handler.Handler
@@ -107,6 +117,17 @@ func (s *Server) Stats() Stats {
 	}
 }
 
+// Addrs returns the addresses of the listeners that the server serves now.
+func (s *Server) Addrs() []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var addrs []net.Addr
+	for l := range s.listeners {
+		addrs = append(addrs, l.ln.Addr())
+	}
+	return addrs
+}
+
 // init makes what the zero value lacks.
 func (s *Server) init() {
 	s.once.Do(func() {
@@ -114,17 +135,66 @@ func (s *Server) init() {
 		s.stopping, s.halt = context.WithCancel(context.Background())
 		s.stopped = s.stopping.Done()
 		s.preambleCtx, s.endPreambles = context.WithCancel(context.Background())
-		s.listeners = make(map[*listener]struct{})
 		s.drain.init()
 		s.tracked = make(map[*accepted]struct{})
 		s.discard = &handler.Frames{Codec: discard{}}
 		s.admission.init(&s.Config)
 		s.proxyproto = s.Config.headerPolicy()
-		s.tls, s.setupErr = s.tlsConfig()
-		if !s.proxyproto.known() {
-			s.setupErr = fmt.Errorf("tcp: ProxyProtocol %q: must be off, optional or required", s.ProxyProtocol)
+		if s.setupErr = s.validate(); s.setupErr == nil {
+			s.tls, s.setupErr = s.tlsConfig()
 		}
 	})
+}
+
+// validate reports what is wrong with the configuration, and with the handler, if that
+// has a method Validate.
+func (s *Server) validate() error {
+	cfg := s.Config
+	if s.TLSConfig != nil {
+		cfg.TLS = TLSFiles{}
+	}
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("tcp: %w", err)
+	}
+	if v, ok := s.handler().(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			return fmt.Errorf("tcp: handler: %w", err)
+		}
+	}
+	return nil
+}
+
+// setup prepares the server, and reports what is wrong with it.
+func (s *Server) setup() error {
+	s.init()
+	if s.setupErr != nil {
+		return s.named(s.setupErr)
+	}
+	return nil
+}
+
+// named says in err whose error it is, if the server has a name.
+func (s *Server) named(err error) error {
+	if s.Name == "" {
+		return err
+	}
+	return fmt.Errorf("service %s: %w", s.Name, err)
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Name == "" {
+		return s.Config.log()
+	}
+	return s.Config.log().With("service", s.Name)
+}
+
+// logListening writes the line that scripts read: addr comes first.
+func (s *Server) logListening(ln net.Listener) {
+	attrs := []any{"addr", ln.Addr().String()}
+	if s.Name != "" {
+		attrs = append(attrs, "service", s.Name)
+	}
+	s.Config.log().Info("listening", attrs...)
 }
 
 func (s *Server) handler() handler.Handler {
@@ -132,6 +202,26 @@ func (s *Server) handler() handler.Handler {
 		return s.discard
 	}
 	return s.Handler
+}
+
+// ListenAndServe listens as the Config says, and serves until the server stops; see Serve.
+// It does not know signals: a Group does.
+func (s *Server) ListenAndServe(ctx context.Context) error {
+	ln, err := s.listen(ctx)
+	if err != nil {
+		return err
+	}
+	s.logListening(ln)
+	return s.Serve(ctx, ln)
+}
+
+// listen opens the listener of the Config.
+func (s *Server) listen(ctx context.Context) (net.Listener, error) {
+	s.init()
+	if s.setupErr != nil {
+		return nil, s.setupErr
+	}
+	return listenAs(ctx, &s.Config)
 }
 
 // Serve accepts connections from ln and serves them until the server stops. It
@@ -147,7 +237,8 @@ func (s *Server) handler() handler.Handler {
 // connection's context, its end is not: they end when they are cut.
 //
 // The error is never nil: ErrServerClosed after Shutdown, Close or the end of
-// ctx (joined with ErrCut if connections were cut then), or what made ln
+// ctx (joined with ErrCut if connections were cut then), what is wrong with the
+// configuration or, by its method Validate, with the handler, or what made ln
 // unusable. Errors that pass, above all too many open files, do not end Serve:
 // it waits and tries again.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
@@ -166,7 +257,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	drained := make(chan error, 1)
 	unwatch := context.AfterFunc(ctx, func() {
-		bound, cancel := context.WithTimeout(context.Background(), s.drainTimeout())
+		bound, cancel := context.WithTimeoutCause(context.Background(), s.drainTimeout(), errDrainTimeout)
 		defer cancel()
 		drained <- s.Shutdown(bound)
 	})
@@ -193,6 +284,9 @@ func (s *Server) addListener(l *listener) bool {
 	defer s.mu.Unlock()
 	if s.isStopping() {
 		return false
+	}
+	if s.listeners == nil {
+		s.listeners = make(map[*listener]struct{})
 	}
 	s.listeners[l] = struct{}{}
 	s.accepting.Add(1)

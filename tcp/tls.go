@@ -15,8 +15,8 @@ import (
 	"wireline/lib/field"
 )
 
-// TLSConfig has the server speak TLS. The zero value does not.
-type TLSConfig struct {
+// TLSFiles has the server speak TLS. The zero value does not.
+type TLSFiles struct {
 	// Cert is the file with the certificate, and those between it and the root, in
 	// PEM; Key the one with its private key. Both or none are set. They are read
 	// again when they have changed, which touches no connection there is.
@@ -40,10 +40,10 @@ type TLSConfig struct {
 const defaultHandshakeTimeout = 10 * time.Second
 
 // enabled reports whether the server is to speak TLS.
-func (c *TLSConfig) enabled() bool { return c.Cert != "" || c.Key != "" }
+func (c *TLSFiles) enabled() bool { return c.Cert != "" || c.Key != "" }
 
 // check adds what is wrong to e.
-func (c *TLSConfig) check(e *field.Errors) {
+func (c *TLSFiles) check(e *field.Errors) {
 	e.Check(c.MinVersion == "" || c.MinVersion == "1.2" || c.MinVersion == "1.3", "TLS.MinVersion", c.MinVersion, "must be 1.2 or 1.3")
 	switch {
 	case !c.enabled():
@@ -74,7 +74,7 @@ type material struct {
 }
 
 // read reads the files, and adds to e what is in the way of that.
-func (c *TLSConfig) read(e *field.Errors) texts {
+func (c *TLSFiles) read(e *field.Errors) texts {
 	read := func(name, file string) []byte {
 		if file == "" {
 			return nil
@@ -89,7 +89,7 @@ func (c *TLSConfig) read(e *field.Errors) texts {
 }
 
 // parse makes of the texts what handshakes need, and adds to e what is wrong with them.
-func (c *TLSConfig) parse(t texts, e *field.Errors) (m material) {
+func (c *TLSFiles) parse(t texts, e *field.Errors) (m material) {
 	if t.cert != nil {
 		_, err := certificatesIn(t.cert)
 		if !useless(e, "TLS.Cert", c.Cert, err) && t.key != nil {
@@ -148,10 +148,6 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 		return s.TLSConfig, nil
 	}
 	c := &s.Config.TLS
-	var e field.Errors
-	if c.check(&e); e.Err() != nil {
-		return nil, fmt.Errorf("tcp: %w", e.Err())
-	}
 	if !c.enabled() {
 		return nil, nil
 	}
@@ -181,7 +177,7 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 // enough, and no time or size of theirs is a proof that they are as they were.
 const reloadEvery = time.Second
 
-// certificates are those of TLSConfig, as they are in the files now.
+// certificates are those of TLSFiles, as they are in the files now.
 type certificates struct {
 	server *Server
 

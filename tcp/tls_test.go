@@ -21,7 +21,7 @@ import (
 )
 
 // newCertificate puts a certificate for name into the files of cfg.
-func newCertificate(t *testing.T, a *testutil.Authority, cfg *tcp.TLSConfig, name string) {
+func newCertificate(t *testing.T, a *testutil.Authority, cfg *tcp.TLSFiles, name string) {
 	t.Helper()
 	cert, key := a.Issue(t, name)
 	testutil.ReplaceFile(t, cfg.Cert, cert)
@@ -32,7 +32,7 @@ func newCertificate(t *testing.T, a *testutil.Authority, cfg *tcp.TLSConfig, nam
 func tlsFiles(t *testing.T, a *testutil.Authority) tcp.Config {
 	t.Helper()
 	dir := t.TempDir()
-	cfg := tcp.Config{TLS: tcp.TLSConfig{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}}
+	cfg := tcp.Config{TLS: tcp.TLSFiles{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}}
 	newCertificate(t, a, &cfg.TLS, "first")
 	return cfg
 }
@@ -121,7 +121,7 @@ func TestTLSTickets(t *testing.T) {
 }
 
 // withClientCA has the server want certificates of a, and client have one.
-func withClientCA(t *testing.T, a *testutil.Authority, cfg *tcp.TLSConfig, client *tls.Config) {
+func withClientCA(t *testing.T, a *testutil.Authority, cfg *tcp.TLSFiles, client *tls.Config) {
 	t.Helper()
 	cfg.ClientCA = filepath.Join(filepath.Dir(cfg.Cert), "clients.pem")
 	testutil.ReplaceFile(t, cfg.ClientCA, a.PEM)
@@ -165,7 +165,7 @@ func TestMutualTLS(t *testing.T) {
 				t.Errorf("the handler sees the certificates %v", state.PeerCertificates)
 			}
 			foreign := a.Client("first")
-			withClientCA(t, other, &tcp.TLSConfig{Cert: filepath.Join(t.TempDir(), "x")}, foreign)
+			withClientCA(t, other, &tcp.TLSFiles{Cert: filepath.Join(t.TempDir(), "x")}, foreign)
 			for name, client := range map[string]*tls.Config{"none": a.Client("first"), "another's": foreign} {
 				conn, err := dialTLS(t, s.Addr, client)
 				if err == nil { // TLS 1.3: the answer comes after the client's part
@@ -270,7 +270,7 @@ func TestShutdownWithTLS(t *testing.T) {
 func TestTLSBehindProxyHeader(t *testing.T) {
 	a := testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
-	cfg.ProxyProtocol, cfg.ProxyProtocolTrusted = tcp.ProxyRequired, []string{"127.0.0.1"}
+	cfg.ProxyProtocol, cfg.ProxyProtocolTrusted = tcp.ProxyProtocolRequired, []string{"127.0.0.1"}
 	s := start(t, cfg, whoami())
 	plain := dial(t, "tcp", s.Addr)
 	send(t, plain, formatted(t, 2, from4, to4))
@@ -303,22 +303,22 @@ func TestTLSValidate(t *testing.T) {
 	testutil.ReplaceFile(t, junk, []byte("junk"))
 	others := tlsFiles(t, a).TLS.Key
 	for _, test := range []struct {
-		change func(c *tcp.TLSConfig)
+		change func(c *tcp.TLSFiles)
 		want   string
 	}{
-		{func(c *tcp.TLSConfig) { c.Key = "" }, "TLS.Key : must be set"},
-		{func(c *tcp.TLSConfig) { c.Cert = "" }, "TLS.Cert : must be set"},
-		{func(c *tcp.TLSConfig) { c.Cert = junk }, "TLS.Cert " + junk + ": is of no use: no certificate in PEM"},
-		{func(c *tcp.TLSConfig) { c.Cert = "missing" }, "TLS.Cert missing: is of no use: open missing"},
-		{func(c *tcp.TLSConfig) { c.Key = "missing" }, "TLS.Key missing: is of no use: open missing"},
-		{func(c *tcp.TLSConfig) { c.Key = junk }, "TLS.Key " + junk + ": is of no use: tls: failed to find any PEM data"},
-		{func(c *tcp.TLSConfig) { c.Key = c.Cert }, "TLS.Key " + good.Cert + ": is of no use: tls: found a certificate rather than a key"},
-		{func(c *tcp.TLSConfig) { c.Key = others }, "TLS.Key " + others + ": is of no use: tls: private key does not match public key"},
-		{func(c *tcp.TLSConfig) { c.ClientCA = junk }, "TLS.ClientCA " + junk + ": is of no use: no certificate in PEM"},
-		{func(c *tcp.TLSConfig) { *c = tcp.TLSConfig{ClientCA: junk} }, "TLS.ClientCA " + junk + ": needs a certificate of the server's own"},
-		{func(c *tcp.TLSConfig) { *c = tcp.TLSConfig{ALPN: []string{"h2"}} }, "TLS.ALPN [h2]: needs a certificate of the server's own"},
-		{func(c *tcp.TLSConfig) { *c = tcp.TLSConfig{MinVersion: "1.3"} }, "TLS.MinVersion 1.3: needs a certificate of the server's own"},
-		{func(c *tcp.TLSConfig) { c.MinVersion = "1.1" }, "TLS.MinVersion 1.1: must be 1.2 or 1.3"},
+		{func(c *tcp.TLSFiles) { c.Key = "" }, "TLS.Key : must be set"},
+		{func(c *tcp.TLSFiles) { c.Cert = "" }, "TLS.Cert : must be set"},
+		{func(c *tcp.TLSFiles) { c.Cert = junk }, "TLS.Cert " + junk + ": is of no use: no certificate in PEM"},
+		{func(c *tcp.TLSFiles) { c.Cert = "missing" }, "TLS.Cert missing: is of no use: open missing"},
+		{func(c *tcp.TLSFiles) { c.Key = "missing" }, "TLS.Key missing: is of no use: open missing"},
+		{func(c *tcp.TLSFiles) { c.Key = junk }, "TLS.Key " + junk + ": is of no use: tls: failed to find any PEM data"},
+		{func(c *tcp.TLSFiles) { c.Key = c.Cert }, "TLS.Key " + good.Cert + ": is of no use: tls: found a certificate rather than a key"},
+		{func(c *tcp.TLSFiles) { c.Key = others }, "TLS.Key " + others + ": is of no use: tls: private key does not match public key"},
+		{func(c *tcp.TLSFiles) { c.ClientCA = junk }, "TLS.ClientCA " + junk + ": is of no use: no certificate in PEM"},
+		{func(c *tcp.TLSFiles) { *c = tcp.TLSFiles{ClientCA: junk} }, "TLS.ClientCA " + junk + ": needs a certificate of the server's own"},
+		{func(c *tcp.TLSFiles) { *c = tcp.TLSFiles{ALPN: []string{"h2"}} }, "TLS.ALPN [h2]: needs a certificate of the server's own"},
+		{func(c *tcp.TLSFiles) { *c = tcp.TLSFiles{MinVersion: "1.3"} }, "TLS.MinVersion 1.3: needs a certificate of the server's own"},
+		{func(c *tcp.TLSFiles) { c.MinVersion = "1.1" }, "TLS.MinVersion 1.1: must be 1.2 or 1.3"},
 	} {
 		cfg := tcp.Config{Address: "127.0.0.1:0", TLS: good}
 		test.change(&cfg.TLS)
@@ -357,7 +357,7 @@ func TestTLSReloadOfTheSameTimeAndSize(t *testing.T) {
 	mustDialTLS(t, s.Addr, a.Client("first"))
 	for range 1000 { // a signature is a few bytes shorter now and then
 		dir := t.TempDir()
-		next := tcp.TLSConfig{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+		next := tcp.TLSFiles{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 		newCertificate(t, a, &next, "fifth")
 		if sizeOf(t, next.Cert) == before[0] {
 			// In place, so that the file is the same in every respect.

@@ -17,7 +17,7 @@ type tunedListener struct {
 // wantsListener reports whether Listen is to return a tunedListener. In all other
 // cases a *net.TCPListener will do.
 func (c *Config) wantsListener() bool {
-	return c.Nagle || c.KeepAlive.Off || c.closeMode() != handler.CloseDefault
+	return !c.Socket.NoDelay.On() || !c.Socket.KeepAlive.Enable.On() || c.Linger != handler.CloseDefault
 }
 
 // Accept implements net.Listener.
@@ -38,7 +38,7 @@ func (l *tunedListener) AcceptTCP() (*net.TCPConn, error) {
 	if l.nagle {
 		conn.SetNoDelay(false) // package net has set it
 	}
-	if seconds, ok := l.mode.Linger(); ok && !inherited(closeLinger) {
+	if seconds, ok := soLinger(l.mode); ok && !inherited(closeLinger) {
 		conn.SetLinger(seconds)
 	}
 	return conn, nil

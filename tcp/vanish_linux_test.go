@@ -124,8 +124,8 @@ func TestVanishedPeer(t *testing.T) {
 				pushes bool
 				within time.Duration // four times what was configured
 			}{
-				{"idle", tcp.Config{KeepAlive: tcp.KeepAlive{Idle: time.Second, Interval: time.Second, Count: 2}}, false, 12 * time.Second},
-				{"unacknowledged", tcp.Config{UserTimeout: 2 * time.Second}, true, 8 * time.Second},
+				{"idle", tcp.Config{Socket: tcp.Socket{KeepAlive: tcp.KeepAlive{Idle: time.Second, Interval: time.Second, Count: 2}}}, false, 12 * time.Second},
+				{"unacknowledged", tcp.Config{Socket: tcp.Socket{UserTimeout: 2 * time.Second}}, true, 8 * time.Second},
 			} {
 				t.Run(path+"/"+test.name, func(t *testing.T) {
 					t.Parallel()
@@ -191,7 +191,7 @@ func TestFastOpenIsSet(t *testing.T) {
 			if err := os.WriteFile("/proc/sys/net/ipv4/tcp_fastopen", []byte(bits), 0o644); err != nil {
 				return err
 			}
-			ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: serverIP + ":0", FastOpen: 16})
+			ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: serverIP + ":0", Socket: tcp.Socket{FastOpen: 16}})
 			if (err == nil) != allowed {
 				return fmt.Errorf("tcp_fastopen is %s: %v", bits, err)
 			}

@@ -20,7 +20,7 @@ import (
 func main() {
 	cfg := tcp.Config{}
 	flag.StringVar(&cfg.Address, "address", "127.0.0.1:8000", "where to listen")
-	flag.StringVar(&cfg.Linger, "linger", "default", "tcp.linger")
+	flag.TextVar(&cfg.Linger, "linger", handler.CloseDefault, "tcp.linger")
 	request := flag.String("request", "go\n", "what the client sends; the server reads three bytes of it")
 	flag.Parse()
 	if err := run(&cfg, *request); err != nil {
