@@ -50,6 +50,9 @@ func readFile(name string) ([]byte, error) {
 		return nil, bare(err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, errors.New("is a directory") // Windows has no such error
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	switch {
 	case err != nil:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -58,6 +59,7 @@ func TestLoad(t *testing.T) {
 		args    string
 		environ []string
 		change  func(c *config.Config)
+		linux   bool // sets what only Linux has
 	}{
 		{name: "nothing", change: func(*config.Config) {}},
 		{
@@ -119,7 +121,7 @@ func TestLoad(t *testing.T) {
 			},
 		},
 		{
-			name: "socket options", args: "--tcp.linger=5s --tcp.keepalive.idle=1m --tcp.user_timeout=1500ms --tcp.send_buffer=64KiB",
+			name: "socket options", args: "--tcp.linger=5s --tcp.keepalive.idle=1m --tcp.user_timeout=1500ms --tcp.send_buffer=64KiB", linux: true,
 			change: func(c *config.Config) {
 				c.TCP.Linger, c.TCP.Socket.KeepAlive.Idle = handler.CloseWithin(5*time.Second), time.Minute
 				c.TCP.Socket.UserTimeout, c.TCP.Socket.SendBuffer = 1500*time.Millisecond, 64<<10
@@ -142,6 +144,9 @@ func TestLoad(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			if test.linux && runtime.GOOS != "linux" {
+				t.Skip("Linux has these options")
+			}
 			want := defaults()
 			test.change(&want)
 			got, err := config.Load(strings.Fields(test.args), test.environ)
@@ -205,6 +210,7 @@ func TestLoadErrors(t *testing.T) {
 		environ []string
 		file    string // wireline.yaml, wireline.toml and wireline.json
 		want    []string
+		linux   bool // sets what only Linux has
 	}{
 		// Keys that do not exist.
 		{
@@ -378,13 +384,13 @@ func TestLoadErrors(t *testing.T) {
 		{
 			name: "missing, by flag", args: "--config missing.yaml --log.level loud --log.connections maybe",
 			want: []string{
-				`config: flag --config: missing.yaml: no such file or directory`,
+				`config: flag --config: missing.yaml: ` + openError("missing.yaml"),
 				`log.connections: flag --log.connections: "maybe" is not true or false`,
 			},
 		},
 		{
 			name: "missing, by env", environ: []string{"WIRELINE_CONFIG=a\nb.yaml"},
-			want: []string{`config: env WIRELINE_CONFIG: "a\nb.yaml": no such file or directory`},
+			want: []string{`config: env WIRELINE_CONFIG: "a\nb.yaml": ` + openError("a\nb.yaml")},
 		},
 		{
 			name: "a directory", args: "--config directory.yaml",
@@ -479,7 +485,7 @@ func TestLoadErrors(t *testing.T) {
 			},
 		},
 		{
-			name: "socket options", args: "--tcp.linger 1500ms --tcp.keepalive.idle 0 --tcp.keepalive.count 0 --tcp.defer_accept 1ms --tcp.backlog=-1",
+			name: "socket options", args: "--tcp.linger 1500ms --tcp.keepalive.idle 0 --tcp.keepalive.count 0 --tcp.defer_accept 1ms --tcp.backlog=-1", linux: true,
 			environ: []string{"WIRELINE_TCP_KEEPALIVE_INTERVAL=1ms"},
 			want: []string{
 				`tcp.linger: flag --tcp.linger: "1500ms" must be default, reset, lingering, or whole seconds from 1s to 18h`,
@@ -491,7 +497,7 @@ func TestLoadErrors(t *testing.T) {
 			},
 		},
 		{
-			name: "socket options of a unix socket", args: "--tcp.network unix --tcp.address s --tcp.linger reset --tcp.keepalive.enable=false --tcp.fast_open 16 --tcp.backlog 8",
+			name: "socket options of a unix socket", args: "--tcp.network unix --tcp.address s --tcp.linger reset --tcp.keepalive.enable=false --tcp.fast_open 16 --tcp.backlog 8", linux: true,
 			want: []string{
 				`tcp.keepalive.enable: flag --tcp.keepalive.enable: "false" is not for unix sockets`,
 				`tcp.linger: flag --tcp.linger: "reset" is not for unix sockets`,
@@ -509,6 +515,9 @@ func TestLoadErrors(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			if test.linux && runtime.GOOS != "linux" {
+				t.Skip("Linux has these options")
+			}
 			t.Chdir(t.TempDir())
 			for _, name := range []string{"wireline.yaml", "wireline.toml", "wireline.json", "wireline.conf"} {
 				write(t, name, test.file)
@@ -533,6 +542,12 @@ func TestLoadErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// openError is what the system says of a file that does not exist.
+func openError(name string) string {
+	_, err := os.Open(name)
+	return err.(*fs.PathError).Err.Error()
 }
 
 func TestErrorsAreForErrorsAs(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -173,11 +174,13 @@ func TestPrintedIsTheSameConfiguration(t *testing.T) {
 func TestPrintFromFilesWithOddNames(t *testing.T) {
 	t.Chdir(t.TempDir())
 	tests := map[string]string{
-		"a.yaml":                       "# file a.yaml\n",
-		"a # b: c.yaml":                "# file a # b: c.yaml\n",
-		"a\nhandler: proxy\n# x.yaml":  `# file "a\nhandler: proxy\n# x.yaml"` + "\n",
-		"\x1b[1m\xff\u0085\u2028.yaml": `# file "\x1b[1m\xff\u0085\u2028.yaml"` + "\n",
-		" a.yaml":                      `# file " a.yaml"` + "\n",
+		"a.yaml":        "# file a.yaml\n",
+		"a # b: c.yaml": "# file a # b: c.yaml\n",
+		" a.yaml":       `# file " a.yaml"` + "\n",
+	}
+	if runtime.GOOS != "windows" { // which allows no such names
+		tests["a\nhandler: proxy\n# x.yaml"] = `# file "a\nhandler: proxy\n# x.yaml"` + "\n"
+		tests["\x1b[1m\xff\u0085\u2028.yaml"] = `# file "\x1b[1m\xff\u0085\u2028.yaml"` + "\n"
 	}
 	for name, comment := range tests {
 		write(t, name, "tcp: {max_clients: 7}\n")

@@ -56,8 +56,10 @@ func TestNoUpstream(t *testing.T) {
 			t.Errorf("the client sees %v, want a reset", err)
 		}
 		r := s.records.Next(t)
+		const windowsRefused = syscall.Errno(10061) // WSAECONNREFUSED
+		isRefused := errors.Is(r.Err, syscall.ECONNREFUSED) || errors.Is(r.Err, windowsRefused)
 		if r.Reason != handler.ReasonNoUpstream || r.By != handler.ByServer || !slices.Contains(dead, r.Upstream) ||
-			!errors.Is(r.Err, syscall.ECONNREFUSED) || strings.Count(r.Err.Error(), "refused") != 2 {
+			!isRefused || strings.Count(r.Err.Error(), "refused") != 2 {
 			t.Errorf("record %+v", r)
 		}
 	})

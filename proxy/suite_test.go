@@ -117,6 +117,9 @@ type served struct {
 // serve starts a proxy with cfg. Without upstreams in it, there is one.
 func (tr transport) serve(t *testing.T, cfg proxy.Config) *served {
 	t.Helper()
+	if cfg.Pool.Reuse && runtime.GOOS == "windows" {
+		t.Skip("Pool.Reuse does not work on Windows")
+	}
 	s := &served{t: t, records: newRecords()}
 	if len(cfg.Upstreams) == 0 {
 		var name string

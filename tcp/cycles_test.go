@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -49,8 +50,8 @@ func TestCycles(t *testing.T) {
 	t.Logf("lines: %d answered, %d not; %d connects refused; %d clients reset at the last moment",
 		total.answered.Load(), total.ended.Load(), total.refused.Load(), total.unlucky.Load())
 	// Between the last look into the kernel's queue and the close of the
-	// listener is a moment that cannot be taken away, only made short.
-	if n, most := total.unlucky.Load(), cycles/50; n > most {
+	// listener is a moment that cannot be taken away, only made short, and that on Linux.
+	if n, most := total.unlucky.Load(), cycles/50; n > most && runtime.GOOS == "linux" {
 		t.Errorf("%d clients were reset that came when the listener closed, in %d cycles; %d may be bad luck", n, cycles, most)
 	}
 	if total.ended.Load() == 0 || total.refused.Load() == 0 {
@@ -122,8 +123,9 @@ func (y *tally) visit(addr string, lines int, settled func()) error {
 	// A SYN that comes when the listener is about to close is dropped, and sent
 	// again after a second: then it is refused. Not all of these are waited for.
 	conn, err := net.DialTimeout("tcp", addr, 300*time.Millisecond)
+	const windowsRefused = syscall.Errno(10061) // WSAECONNREFUSED
 	switch {
-	case errors.Is(err, syscall.ECONNREFUSED), isTimeout(err):
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, windowsRefused), isTimeout(err):
 		y.refused.Add(1)
 		return errGone
 	case isReset(err):

@@ -325,7 +325,9 @@ func TestUntrustedProxyHeader(t *testing.T) {
 			}
 			defer conn.Close()
 			conn.SetDeadline(time.Now().Add(patience))
-			io.WriteString(conn, header)
+			if _, err := io.WriteString(conn, header); mode == tcp.ProxyProtocolRequired && isReset(err) {
+				return // a Read would not say so again
+			}
 			check(t, conn)
 		})
 	}

@@ -111,6 +111,9 @@ func TestBroken(t *testing.T) {
 
 // What was written before arrives, although the peer reads it later.
 func TestResetWhenSent(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("what is sent cannot be told")
+	}
 	for range 20 {
 		client, server := pair(t)
 		text := make([]byte, 200<<10)

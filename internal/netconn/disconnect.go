@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"syscall"
 )
 
 // IsDisconnect reports whether err is one of the ordinary ways in which a
@@ -15,7 +14,7 @@ import (
 // is worth a record, not an alarm.
 func IsDisconnect(err error) bool {
 	for _, ordinary := range []error{
-		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, os.ErrDeadlineExceeded, syscall.ETIMEDOUT,
+		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, os.ErrDeadlineExceeded, errTimedOut,
 	} {
 		if errors.Is(err, ordinary) {
 			return true

@@ -13,3 +13,6 @@ import (
 func IsReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED)
 }
+
+// errTimedOut is the system's error for a peer that has not answered in time.
+const errTimedOut = syscall.ETIMEDOUT

@@ -8,11 +8,11 @@ import (
 )
 
 // IsReset reports whether err says that the peer, or the network, has broken
-// the connection: WSAECONNRESET, WSAECONNABORTED or WSAESHUTDOWN, or what the
-// portable packages use in their place.
+// the connection: WSAECONNRESET, WSAECONNABORTED, WSAENETRESET (a keep-alive without an
+// answer) or WSAESHUTDOWN, or what the portable packages use in their place.
 func IsReset(err error) bool {
 	for _, errno := range []error{
-		windows.WSAECONNRESET, windows.WSAECONNABORTED, windows.WSAESHUTDOWN,
+		windows.WSAECONNRESET, windows.WSAECONNABORTED, windows.WSAENETRESET, windows.WSAESHUTDOWN,
 		syscall.ECONNRESET, syscall.EPIPE,
 	} {
 		if errors.Is(err, errno) {
@@ -21,3 +21,7 @@ func IsReset(err error) bool {
 	}
 	return false
 }
+
+// errTimedOut is the system's error for a peer that has not answered in time. It is not
+// syscall.ETIMEDOUT, which is a number of Go's own on Windows.
+const errTimedOut = windows.WSAETIMEDOUT
