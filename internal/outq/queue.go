@@ -56,10 +56,15 @@ func (q *Queue) Head() []byte {
 	return q.sending[q.done:]
 }
 
-// Take notes that n bytes of Head were sent.
+// Take notes that n bytes were sent. They are more than Head holds if the connection had
+// copied what follows Head as well, when Through was called.
 func (q *Queue) Take(n int) {
-	q.done += n
 	q.sent += int64(n)
+	if head := len(q.sending) - q.done; n > head {
+		q.sending, q.pending, q.done = q.pending, q.sending[:0], n-head
+		return
+	}
+	q.done += n
 }
 
 // Through sends a message behind Head without copying it: Through notes that n bytes of
