@@ -140,13 +140,11 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (more, goesOn bool) {
 			return false, false
 		case c.flags.has(draining):
 			c.lastLook(w)
-		case woken && c.late() != "":
-			// The process may have been stopped while something arrived: a client
-			// is late only if there is nothing to be read.
-			if looked {
-				c.endLate()
-				return false, false
-			}
+		case looked && c.endLate():
+			return false, false
+		case woken && !looked && c.late() != "":
+			// The process may have been stopped while input arrived: a client is
+			// late only if there is nothing to be read.
 			looked = true
 			c.receive(w, c.conn.Look)
 		case !c.input.has(unread):
@@ -169,7 +167,10 @@ func (c *Client) receive(w *eventloop.Worker, read reader) {
 	n, isDrained, err := read(c.in.Space())
 	// An event of its own has told of the end of the stream, or of an error: it is
 	// there to be read, and no event will come again.
-	if isDrained && (n == 0 || !c.input.has(hangup)) {
+	switch {
+	case !isDrained: // also after a Look that no event has preceded
+		c.input.set(unread)
+	case n == 0 || !c.input.has(hangup):
 		c.input.clear(unread)
 	}
 	switch {

@@ -70,14 +70,18 @@ func (c *Client) late() Reason {
 	return ReasonIdleTimeout
 }
 
-// endLate ends the client because of the timeout that has expired, after the handler's
-// last words.
-func (c *Client) endLate() {
+// endLate ends the client if a timeout for reading has expired, after the handler's last
+// words, and reports whether it does.
+func (c *Client) endLate() bool {
 	why := c.late()
+	if why == "" {
+		return false
+	}
 	c.beginBatch()
 	c.endInput(why, os.ErrDeadlineExceeded)
 	c.endBatch()
 	c.touch()
+	return true
 }
 
 // arm has Expired called at due, zero for never. A timer that expires before is left as it
