@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The captures of docs/closing.md can be made again: each one is whole, and shows as many
-// FINs and resets as there.
+// The script for the captures in docs/closing.md still works: each capture is complete, and
+// shows the same number of FINs and resets as the document.
 func TestCaptureOfCloses(t *testing.T) {
 	for _, tool := range []tool{goTool, {name: "bash", pkg: "bash"}, {name: "tcpdump", pkg: "tcpdump"}, {name: "ss", pkg: "iproute2"}} {
 		need(t, tool)
@@ -25,7 +25,7 @@ func TestCaptureOfCloses(t *testing.T) {
 	}
 }
 
-// runCapture runs the script on ports that nobody has, and returns its output.
+// runCapture runs the script on free ports and returns its output.
 func runCapture(t *testing.T) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -37,14 +37,14 @@ func runCapture(t *testing.T) string {
 	}
 	for _, denied := range []string{"permission", "not permitted"} {
 		if strings.Contains(string(out), denied) {
-			t.Skipf("tcpdump needs more rights here: %s", out)
+			t.Skipf("tcpdump needs more privileges: %s", out)
 		}
 	}
 	t.Fatalf("%v: %s", err, out)
 	return ""
 }
 
-// capturedEnds counts the FINs and resets of each capture, with the state that is left.
+// capturedEnds counts the FINs and resets of each capture, and adds the socket's final state.
 func capturedEnds(out string) (ends []string) {
 	fins, resets := 0, 0
 	for line := range strings.Lines(out) {

@@ -11,7 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestScripts runs the command line as testdata/script says.
+// TestScripts runs the scripts in testdata/script against the command line.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -23,7 +23,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// takePort listens for the time of a script, and names the address in $TAKEN.
+// takePort listens on a port during a script, and sets $TAKEN to its address.
 func takePort(env *testscript.Env) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -34,8 +34,8 @@ func takePort(env *testscript.Env) error {
 	return nil
 }
 
-// exits is the script command "exits CODE PROGRAM ARGUMENTS...": it runs the
-// program as exec does, and wants it to end with that exit code.
+// exits is the script command "exits CODE PROGRAM ARGUMENTS...": it runs the program as exec
+// does, and checks its exit code.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits CODE PROGRAM [ARGUMENTS...]")

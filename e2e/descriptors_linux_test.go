@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Out of file descriptors, a server neither ends nor spins: it waits until one
-// comes free, and goes on then.
+// A server without free file descriptors neither ends nor spins: it waits until one is free,
+// and then accepts again.
 func TestOutOfDescriptors(t *testing.T) {
 	skipShort(t)
 	const clients, descriptors = 200, 64
@@ -32,9 +32,9 @@ func TestOutOfDescriptors(t *testing.T) {
 
 	t.Run("processor", func(t *testing.T) {
 		before := p.cpu()
-		time.Sleep(interval) // this is what is measured
+		time.Sleep(interval) // the interval that is measured
 		if used := p.cpu() - before; used >= 300*time.Millisecond {
-			t.Errorf("used %v of the processor in %v, want less than 300ms", used, interval)
+			t.Errorf("used %v of CPU time in %v, want less than 300ms", used, interval)
 		}
 	})
 	t.Run("accept4", func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestOutOfDescriptors(t *testing.T) {
 			t.Errorf("%d accept4 calls in %v, want less than %d", calls, interval, most)
 		}
 		if calls == 0 {
-			t.Error("no accept4 call: how is it to notice that it can go on?")
+			t.Error("no accept4 call, so the server cannot notice a free descriptor")
 		}
 	})
 	if lines := p.find("msg", "accept fails, trying again"); len(lines) != 1 {
@@ -61,20 +61,20 @@ func TestOutOfDescriptors(t *testing.T) {
 	p.stop()
 }
 
-// queue is clients of which a server serves some and lets the others wait.
+// queue is a set of clients, some of which are served while the others wait.
 type queue struct {
 	t      *testing.T
-	served chan net.Conn // have their answer
+	served chan net.Conn // have received their reply
 }
 
-// newQueue connects clients, each with a line to be answered.
+// newQueue connects clients, each of which has sent a line.
 func newQueue(t *testing.T, addr string, clients int) *queue {
 	t.Helper()
 	q := &queue{t: t, served: make(chan net.Conn, clients)}
 	var readers sync.WaitGroup
 	t.Cleanup(readers.Wait)
 	for range clients {
-		conn, err := net.DialTimeout("tcp", addr, patience) // the kernel sees to that
+		conn, err := net.DialTimeout("tcp", addr, patience) // the kernel completes the handshake
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +89,7 @@ func newQueue(t *testing.T, addr string, clients int) *queue {
 	return q
 }
 
-// closeServed closes all clients that are served now and returns how many.
+// closeServed closes all clients that have been served, and returns their number.
 func (q *queue) closeServed() (n int) {
 	for {
 		select {
@@ -102,27 +102,25 @@ func (q *queue) closeServed() (n int) {
 	}
 }
 
-// closeNext waits for one to be served and closes it.
+// closeNext waits until a client is served and closes it.
 func (q *queue) closeNext() {
 	q.t.Helper()
 	select {
 	case conn := <-q.served:
 		conn.Close()
 	case <-time.After(patience):
-		q.t.Fatal("a client is not served, though there are descriptors again")
+		q.t.Fatal("a client is not served, although descriptors are free again")
 	}
 }
 
-// countCalls counts the system calls of that name which a process makes in a
-// time.
+// countCalls counts the process's system calls of that name during interval.
 func (p *process) countCalls(t *testing.T, name string, interval time.Duration) int {
 	t.Helper()
-	summary := p.strace(t, func() { time.Sleep(interval) }, "-c", "-e", "trace="+name) // the time is what is measured
+	summary := p.strace(t, func() { time.Sleep(interval) }, "-c", "-e", "trace="+name) // the interval that is measured
 	return callsIn(t, summary, name)
 }
 
-// strace looks at the system calls of a process while f runs, and returns what it
-// has written of them.
+// strace traces the process while f runs, and returns the trace.
 func (p *process) strace(t *testing.T, f func(), args ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "strace")
@@ -135,21 +133,21 @@ func (p *process) strace(t *testing.T, f func(), args ...string) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	// The first message tells that it is attached, or why it is not.
+	// The first message says that strace is attached, or why it is not.
 	first := make([]byte, 4096)
 	n, _ := messages.Read(first)
 	if !strings.Contains(string(first[:n]), "attached") {
 		cmd.Wait()
-		t.Skipf("strace may not look at the process: %s", first[:n])
+		t.Skipf("strace may not trace the process: %s", first[:n])
 	}
 	var rest sync.WaitGroup
-	rest.Go(func() { io.Copy(io.Discard, messages) }) // it tells of new threads
+	rest.Go(func() { io.Copy(io.Discard, messages) }) // it reports new threads
 	detach := sync.OnceFunc(func() {
 		cmd.Process.Signal(syscall.SIGINT)
 		rest.Wait()
-		cmd.Wait() // it ends by the signal
+		cmd.Wait() // the signal ended it
 	})
-	defer detach() // also when f ends the test
+	defer detach() // also if f ends the test
 	f()
 	detach()
 	b, err := os.ReadFile(file)
@@ -163,7 +161,7 @@ func (p *process) strace(t *testing.T, f func(), args ...string) string {
 func callsIn(t *testing.T, summary, name string) int {
 	t.Helper()
 	for line := range strings.Lines(summary) {
-		// % time, seconds, usecs/call, calls, errors unless none, syscall
+		// The columns: % time, seconds, usecs/call, calls, errors (empty if none), syscall.
 		fields := strings.Fields(line)
 		if len(fields) < 5 || fields[len(fields)-1] != name {
 			continue

@@ -17,8 +17,8 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// Clients that send anything, in any pieces, and leave in any way, to the whole program
-// as it is run. Afterwards it is as before.
+// Clients send random bytes in random pieces and end their connections in random ways. The
+// process must be as before afterwards.
 func TestFuzzServer(t *testing.T) {
 	skipShort(t)
 	const clients, interval, most = 16, 4 * time.Second, 60_000
@@ -54,7 +54,7 @@ func TestFuzzServer(t *testing.T) {
 	for i := range servers {
 		servers[i].held = servers[i].process.sockets(servers[i].good)
 	}
-	fuzz(seed+1, time.Now().Add(interval/2), most) // what one attack needs, others use again
+	fuzz(seed+1, time.Now().Add(interval/2), most) // memory that the first attack needs is reused
 	for i := range servers {
 		servers[i].awaitDescriptors(servers[i].held)
 		servers[i].anon = servers[i].memory()
@@ -77,25 +77,25 @@ func TestFuzzServer(t *testing.T) {
 		grown := s.memory() - s.anon
 		t.Logf("%s: %s more", s.name, mebibytes(grown))
 		if grown > 16<<20 && !testutil.RaceEnabled {
-			t.Errorf("%s: grew by %s, want less than 16 MiB", s.name, mebibytes(grown))
+			t.Errorf("%s grew by %s, want less than 16 MiB", s.name, mebibytes(grown))
 		}
 		s.stop()
 		if said := s.stderr.String(); strings.Contains(said, "panic") || strings.Contains(said, "goroutine ") || strings.Contains(said, "DATA RACE") {
-			t.Errorf("%s: a panic in the log", s.name)
+			t.Errorf("%s: the log shows a panic", s.name)
 		}
 		for _, e := range s.log() {
-			// Records inside TLS that are none are the client's fault, and in its record.
+			// Invalid TLS records are the client's fault, and appear in its record.
 			if e["level"] != "INFO" && e["by"] != "client" {
-				t.Errorf("%s: %v in the log", s.name, e)
+				t.Errorf("%s logged %v", s.name, e)
 			}
 		}
 		if drained := s.await("msg", "drained"); drained["cut"] != "0" {
-			t.Errorf("%s: %v, want nobody left", s.name, drained)
+			t.Errorf("%s: %v, want no client left", s.name, drained)
 		}
 	}
 }
 
-// throw is one connection. What becomes of it does not matter.
+// throw makes one connection. Its outcome does not matter.
 func throw(r *rand.Rand, addr string, cfg *tls.Config) {
 	conn, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
@@ -104,17 +104,17 @@ func throw(r *rand.Rand, addr string, cfg *tls.Config) {
 	defer conn.Close()
 	patient := 100 * time.Millisecond
 	if r.IntN(100) == 0 {
-		patient = 1500 * time.Millisecond // longer than the server is
+		patient = 1500 * time.Millisecond // longer than the server's timeouts
 	}
 	conn.SetDeadline(time.Now().Add(patient))
 	tcp := conn.(*net.TCPConn)
 	tcp.SetNoDelay(r.IntN(4) > 0)
 	var reader sync.WaitGroup
 	defer reader.Wait()
-	defer conn.Close() // ends the reader
+	defer conn.Close() // ends the reading goroutine
 	whole := r.IntN(8) == 0
 	for range 1 + r.IntN(4) {
-		if whole && r.IntN(2) == 0 { // a handshake that succeeds, where one is spoken
+		if whole && r.IntN(2) == 0 { // a valid handshake, if the server speaks TLS
 			inner := tls.Client(conn, cfg)
 			if inner.Handshake() == nil {
 				scatter(r, inner, material(r))
@@ -148,7 +148,7 @@ func throw(r *rand.Rand, addr string, cfg *tls.Config) {
 	}
 }
 
-// scatter writes b in pieces, with pauses here and there.
+// scatter writes b in pieces, with some pauses.
 func scatter(r *rand.Rand, w io.Writer, b []byte) {
 	pieces := r.IntN(6)
 	for ; len(b) > 0; pieces-- {
@@ -161,19 +161,19 @@ func scatter(r *rand.Rand, w io.Writer, b []byte) {
 		}
 		b = b[n:]
 		if r.IntN(20) == 0 {
-			time.Sleep(time.Duration(r.IntN(3000)) * time.Microsecond) // a pause is what a client may do
+			time.Sleep(time.Duration(r.IntN(3000)) * time.Microsecond) // clients may pause
 		}
 	}
 }
 
-// material is something to send.
+// material returns random input.
 func material(r *rand.Rand) []byte {
 	var b []byte
 	switch r.IntN(7) {
 	case 0:
 		b = noise(r, r.IntN(300))
 	case 1:
-		b = noise(r, r.IntN(100_000)) // may be too long for a line
+		b = noise(r, r.IntN(100_000)) // may exceed the longest line
 	case 2:
 		for range r.IntN(200) {
 			b = append(append(b, strings.Repeat("x", r.IntN(50))...), [2]string{"\n", "\r\n"}[r.IntN(2)]...)
@@ -206,7 +206,7 @@ func noise(r *rand.Rand, n int) []byte {
 	return b
 }
 
-// proxyHeader is one of either version, and of any kind.
+// proxyHeader returns a random PROXY header of version 1 or 2.
 func proxyHeader(r *rand.Rand) []byte {
 	port := func() int { return r.IntN(1 << 16) }
 	header := proxyproto.HeaderProxyFromAddrs(byte(1+r.IntN(2)),
@@ -231,18 +231,18 @@ func proxyHeader(r *rand.Rand) []byte {
 	return fmt.Appendf(nil, "PROXY UNKNOWN %x\r\n", noise(r, r.IntN(60)))
 }
 
-// clientHello is the beginning of a handshake: what a client of TLS sends unasked.
+// clientHello returns the first message of a TLS handshake.
 func clientHello(r *rand.Rand) []byte {
 	cfg := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{strings.Repeat("p", 1+r.IntN(200))}}
 	if r.IntN(2) == 0 {
 		cfg.MaxVersion = tls.VersionTLS12
 	}
 	var conn recorder
-	tls.Client(&conn, cfg).Handshake() // ends where the answer would be
+	tls.Client(&conn, cfg).Handshake() // fails at the first read
 	return conn.sent
 }
 
-// recorder is a connection to nobody.
+// recorder is a connection without a peer; it records what is written.
 type recorder struct {
 	net.Conn
 	sent []byte

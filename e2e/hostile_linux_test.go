@@ -17,9 +17,10 @@ import (
 	"wireline/internal/testutil"
 )
 
-// Here clients mean harm. What is looked at is how the others fare.
+// In these tests some clients attack the server. The tests check that the other clients are
+// still served.
 
-// awaitDescriptors waits until the process has that many sockets, or less.
+// awaitDescriptors waits until the process has at most that many sockets.
 func (p *process) awaitDescriptors(sockets int) {
 	p.t.Helper()
 	for begin := time.Now(); ; {
@@ -34,8 +35,8 @@ func (p *process) awaitDescriptors(sockets int) {
 	}
 }
 
-// sockets is how many of them a server has that has served clients, and serves none
-// now. It may not have seen yet that the last one has left.
+// sockets returns how many sockets the server has while it serves no client. It serves a
+// client first, and may not have noticed yet that this one has left.
 func (p *process) sockets(good goodClient) int {
 	p.t.Helper()
 	for range 10 {
@@ -43,12 +44,12 @@ func (p *process) sockets(good goodClient) int {
 			p.t.Fatal(err)
 		}
 	}
-	most := 3 // a listener, its second descriptor, and the last client
+	most := 3 // a listener, its duplicate, and the last client
 	p.awaitDescriptors(most)
 	return most
 }
 
-// goodClient is somebody who wants to be served: it connects and has a line back.
+// goodClient connects, sends a line and reads its reply.
 type goodClient func(p *process) error
 
 func plainClient(begin string) goodClient {
@@ -75,7 +76,7 @@ func tlsClient(cfg *tls.Config) goodClient {
 	}
 }
 
-// tryEcho is echoes for goroutines, and for what may fail.
+// tryEcho is echoes that returns an error, for other goroutines.
 func tryEcho(conn net.Conn, begin string) error {
 	if _, err := io.WriteString(conn, begin+"hello\n"); err != nil {
 		return err
@@ -87,14 +88,14 @@ func tryEcho(conn net.Conn, begin string) error {
 	return nil
 }
 
-// servedWhile has a good client come again and again while f runs, and wants it to be
-// served about as soon as before.
+// servedWhile has a good client connect again and again while f runs, and checks that it is
+// served about as fast as before.
 func servedWhile(t *testing.T, p *process, good goodClient, f func()) {
 	t.Helper()
 	visit := func() time.Duration {
 		begin := time.Now()
 		if err := good(p); err != nil {
-			t.Errorf("the good client: %v", err)
+			t.Errorf("the good client failed: %v", err)
 		}
 		return time.Since(begin)
 	}
@@ -110,7 +111,7 @@ func servedWhile(t *testing.T, p *process, good goodClient, f func()) {
 			select {
 			case <-done:
 				return
-			case <-time.After(10 * time.Millisecond): // it is not to be an attack of its own
+			case <-time.After(10 * time.Millisecond): // or it would be an attack itself
 			}
 		}
 	})
@@ -122,14 +123,14 @@ func servedWhile(t *testing.T, p *process, good goodClient, f func()) {
 	was, is := before[len(before)/2], during[len(during)/2]
 	t.Logf("the good client was served %d times, half of them within %v, all within %v; before that half within %v",
 		len(during), is, during[len(during)-1], was)
-	// Held up by one of the others, it would wait for seconds.
+	// A client that is blocked by one of the others would wait for seconds.
 	if is > 10*was+500*time.Millisecond {
-		t.Errorf("the good client had its line after %v, before that after %v", is, was)
+		t.Errorf("the good client was served after %v, before that after %v", is, was)
 	}
 }
 
-// Thousands of clients connect and say nothing. Each of them is cut when its time is
-// up, and until then it costs little and holds up nobody.
+// Thousands of clients connect and send nothing. Each is closed when its timeout expires;
+// until then it uses little memory and blocks no other client.
 func TestHostileSilence(t *testing.T) {
 	skipShort(t)
 	const silent, timeout, patient = 5000, 4 * time.Second, 10 * time.Second
@@ -139,7 +140,7 @@ func TestHostileSilence(t *testing.T) {
 		name  string
 		start func(t *testing.T) *process
 		good  goodClient
-		bound int // bytes for each
+		bound int // bytes per client
 	}{
 		{"TLS", func(t *testing.T) *process {
 			return a.startTLS(t, "--log.level=info", "--log.connections=false", "--tcp.handshake_timeout="+timeout.String())
@@ -182,7 +183,7 @@ func TestHostileSilence(t *testing.T) {
 						took := time.Since(begin)
 						held.Add(-1)
 						if n > 100 || errors.Is(err, os.ErrDeadlineExceeded) || took < timeout*9/10 {
-							t.Errorf("silent client %d received %d bytes, %v, after %v; want its end after %v", i, n, err, took, timeout)
+							t.Errorf("silent client %d received %d bytes, %v, after %v; want the FIN after %v", i, n, err, took, timeout)
 						}
 					})
 				}
@@ -193,9 +194,9 @@ func TestHostileSilence(t *testing.T) {
 			}
 			most := p.peak(func() { servedWhile(t, p, test.good, attack) })
 			grown := most - memory
-			t.Logf("%s more at most, %d bytes for each", mebibytes(grown), grown/silent)
+			t.Logf("%s more at most, %d bytes per client", mebibytes(grown), grown/silent)
 			if grown > silent*test.bound && !testutil.RaceEnabled {
-				t.Errorf("grew by %d bytes for each, want less than %d", grown/silent, test.bound)
+				t.Errorf("grew by %d bytes per client, want less than %d", grown/silent, test.bound)
 			}
 			p.awaitDescriptors(before)
 			p.stopQuiet()
@@ -203,7 +204,7 @@ func TestHostileSilence(t *testing.T) {
 	}
 }
 
-// A client that sends, but never comes to an end, is cut too.
+// A client that sends, but never completes what it sends, is closed too.
 func TestHostileTrickle(t *testing.T) {
 	t.Parallel()
 	const timeout, interval, patient = 2 * time.Second, time.Second, 8 * time.Second
@@ -217,7 +218,7 @@ func TestHostileTrickle(t *testing.T) {
 			return start(t, "--echo.frame_timeout="+timeout.String())
 		}, [2]string{"reason", "frame_timeout"}},
 		{"PROXY header", "PROXY TCP4 192.0.2.1", func(t *testing.T) *process {
-			return startAnnounced(t, "--tcp.proxy_header_timeout="+timeout.String())
+			return startHeaderRequired(t, "--tcp.proxy_header_timeout="+timeout.String())
 		}, [2]string{"msg", "refused"}},
 		{"TLS", hello, func(t *testing.T) *process {
 			return newAuthority(t).startTLS(t, "--tcp.handshake_timeout="+timeout.String())
@@ -239,14 +240,14 @@ func TestHostileTrickle(t *testing.T) {
 			for rest := test.sends[1:]; ; rest = rest[1:] {
 				select {
 				case <-tick.C:
-					io.WriteString(conn, rest[:1]) // fails when it is cut
+					io.WriteString(conn, rest[:1]) // fails when it is closed
 					if time.Since(begin) < patient {
 						continue
 					}
-					t.Fatalf("not cut after %v", time.Since(begin))
+					t.Fatalf("not closed after %v", time.Since(begin))
 				case err := <-ended:
 					if took := time.Since(begin); took < timeout*9/10 || errors.Is(err, os.ErrDeadlineExceeded) {
-						t.Errorf("%v after %v, want the end after %v", err, took, timeout)
+						t.Errorf("%v after %v, want the FIN after %v", err, took, timeout)
 					}
 				}
 				break
@@ -258,8 +259,8 @@ func TestHostileTrickle(t *testing.T) {
 	}
 }
 
-// attack connects n clients from that address, and returns those that are served. The
-// others have to be reset.
+// attack connects n clients from the address from, and returns those that are served. The
+// others must be reset.
 func attack(t *testing.T, p *process, from string, n int) (served []net.Conn) {
 	t.Helper()
 	dialer := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
@@ -303,12 +304,12 @@ func awaitServed(t *testing.T, p *process, from string) {
 			return
 		}
 		if time.Since(begin) > patience {
-			t.Fatalf("no client from %s is served, and there is room again", from)
+			t.Fatalf("no client from %s is served, although the limit has room again", from)
 		}
 	}
 }
 
-// One address that wants everything gets its share, and the others do not notice.
+// An address that opens too many connections gets its limit, and the others are served.
 func TestHostileAddress(t *testing.T) {
 	t.Parallel()
 	const limit, attackers = 10, 300
@@ -317,7 +318,7 @@ func TestHostileAddress(t *testing.T) {
 	for round := range 3 {
 		var served []net.Conn
 		servedWhile(t, p, plainClient(""), func() {
-			for range 4 { // the first has all there is
+			for range 4 { // the first gets the whole limit
 				served = append(served, attack(t, p, "127.0.0.2", attackers)...)
 			}
 		})
@@ -326,13 +327,13 @@ func TestHostileAddress(t *testing.T) {
 		}
 		closeAll(served)
 		awaitServed(t, p, "127.0.0.2")
-		p.awaitDescriptors(before) // the server knows that all of them have left
+		p.awaitDescriptors(before) // the server has noticed that all of them have left
 	}
 	p.stopQuiet()
 }
 
-// Where the server is full and refuses, those who are in it go on, and others come in
-// when some leave.
+// When the server is full and refuses, its clients go on, and new ones are accepted when some
+// leave.
 func TestHostileCrowd(t *testing.T) {
 	t.Parallel()
 	const limit, inside, attackers = 50, 10, 300
@@ -345,11 +346,11 @@ func TestHostileCrowd(t *testing.T) {
 			for ended := false; !ended; {
 				select {
 				case <-done:
-					ended = true // once more
+					ended = true // one more round
 				default:
 				}
 				if err := tryEcho(conn, ""); err != nil {
-					t.Errorf("one who was in it: %v", err)
+					t.Errorf("a connected client: %v", err)
 					return
 				}
 			}

@@ -14,8 +14,8 @@ import (
 	"wireline/internal/testutil"
 )
 
-// halfClose are the tools that tell the server when their input is at its end.
-// %h and %p stand for host and port, %s for the path of a socket.
+// halfClose are tools that send a FIN when their input ends. %h and %p stand for host and
+// port, %s for the path of a socket.
 var halfClose = []struct {
 	tool tool
 	args string
@@ -24,7 +24,7 @@ var halfClose = []struct {
 	{openbsdNC, "-N -U %s"},
 	{ncat, "%h %p"},
 	{ncat, "-U %s"},
-	{socat, "-t 20 - TCP:%h:%p"}, // -t: how long it waits for the rest, after the end of its input
+	{socat, "-t 20 - TCP:%h:%p"}, // -t is how long socat reads after the end of its input
 	{socat, "-t 20 - UNIX-CONNECT:%s"},
 }
 
@@ -46,8 +46,7 @@ func TestToolHalfCloses(t *testing.T) {
 	}
 }
 
-// keepOpen are the tools that do not tell. They go on until the server ends the
-// connection.
+// keepOpen are tools that send no FIN. They go on until the server closes the connection.
 var keepOpen = []struct {
 	tool tool
 	args string
@@ -73,14 +72,14 @@ func TestToolKeepsOpen(t *testing.T) {
 			if code := client.wait(); code != 0 {
 				t.Errorf("exit code %d, want 0", code)
 			}
-			if got, want := client.stdout.String(), "a\n"; got != want { // half a line gets no answer
+			if got, want := client.stdout.String(), "a\n"; got != want { // half a line gets no reply
 				t.Errorf("printed %q, want %q", got, want)
 			}
 		})
 	}
 }
 
-// A telnet session: the line comes back, and the server's stop ends it.
+// A telnet session: the line comes back, and the server's shutdown ends the session.
 func TestTelnet(t *testing.T) {
 	t.Parallel()
 	path := need(t, telnet)
@@ -94,17 +93,17 @@ func TestTelnet(t *testing.T) {
 	p.stop()
 	client.wait()
 	if !strings.Contains(client.stderr.String()+client.stdout.String(), "Connection closed by foreign host.") {
-		t.Errorf("printed %q and %q, want a word of the end", client.stdout.String(), client.stderr.String())
+		t.Errorf("printed %q and %q, want a message about the close", client.stdout.String(), client.stderr.String())
 	}
-	// The lines and nothing else: telnet ends each with \r\n, and negotiates
-	// no options unless the server begins with it.
+	// The server receives only the lines: telnet ends each with \r\n, and negotiates no
+	// options unless the server begins.
 	record := p.await("msg", "connection")
 	if record["bytes_in"] != "20" || record["bytes_out"] != "20" || record["frames_in"] != "2" {
 		t.Errorf("record %v, want 20 bytes in two lines", record)
 	}
 }
 
-// TOOL </dev/zero ends by itself, with the error line for its output.
+// TOOL </dev/zero ends by itself, and prints the error line.
 func TestToolFloods(t *testing.T) {
 	t.Parallel()
 	for _, test := range halfClose {
@@ -120,7 +119,7 @@ func TestToolFloods(t *testing.T) {
 	}
 }
 
-// startFor starts a server as args want it, and returns args with its address.
+// startFor starts a server for args, and returns args with its address.
 func startFor(t *testing.T, args string) (*process, []string) {
 	t.Helper()
 	if strings.Contains(args, "%s") {
@@ -137,7 +136,7 @@ func splitAddr(addr string) (host, port string) {
 	return host, port
 }
 
-// runTool runs a tool to its end and returns what it has printed.
+// runTool runs a tool to its end and returns its output.
 func runTool(stdin io.Reader, path string, args ...string) (stdout string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -150,8 +149,8 @@ func runTool(stdin io.Reader, path string, args ...string) (stdout string, err e
 	return string(b), err
 }
 
-// floodBy runs a tool with /dev/zero for its input and returns what it has
-// printed. That its last write fails, and so maybe the tool, is as it should be.
+// floodBy runs a tool with /dev/zero as its input and returns its output. Its last write
+// fails, so its exit code may be an error.
 func floodBy(t *testing.T, path string, args ...string) string {
 	zero, err := os.Open("/dev/zero")
 	if err != nil {
@@ -166,7 +165,7 @@ func floodBy(t *testing.T, path string, args ...string) string {
 	return out
 }
 
-// toolProcess is a tool in the middle of a session.
+// toolProcess is a running tool with an open input.
 type toolProcess struct {
 	*process
 	stdin io.WriteCloser

@@ -1,5 +1,5 @@
-// Package e2e tests the program from outside, as processes that clients, signals and other
-// programs meet. It holds tests alone.
+// Package e2e tests the program from outside: its processes serve clients and receive signals.
+// It holds tests only.
 package e2e
 
 import (
@@ -13,15 +13,15 @@ import (
 	"wireline/internal/app"
 )
 
-// The exit codes of the program, as README.md has them.
+// The exit codes of the program, as in README.md.
 const (
 	exitOK     = 0 // a clean stop
 	exitFailed = 1 // could not serve, or clients had to be cut
 	exitUsage  = 2 // bad usage or configuration
 )
 
-// TestMain makes commands of the test binary: under these names it is found in
-// PATH, and is the program and not its tests. So the tests need no build.
+// TestMain makes the test binary act as the program under these names, which are put into
+// PATH. So the tests need no build.
 func TestMain(m *testing.M) {
 	testscript.Main(noLeaks{m}, map[string]func(){
 		"wireline": func() { app.Main("") },
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// noLeaks runs the tests and then fails if they left goroutines behind.
+// noLeaks runs the tests, and fails if goroutines are left.
 type noLeaks struct{ m *testing.M }
 
 func (n noLeaks) Run() int {

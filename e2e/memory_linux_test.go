@@ -11,8 +11,11 @@ import (
 	"wireline/internal/testutil"
 )
 
-// The tests of memory run alone: what the process takes depends on when its
-// garbage collector comes to run.
+// The memory tests do not run in parallel: the memory of a process depends on when its garbage
+// collector runs.
+//
+// nc HOST PORT </dev/zero kills servers that read lines without a limit. The client sends
+// until the server ends its connection.
 
 // nc HOST PORT </dev/zero is the death of servers that read a line whatever its
 // length. The client goes on sending until it is thrown out.
@@ -29,7 +32,7 @@ func TestMemoryUnderFlood(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p := start(t, "--log.connections=false")
 			run := test.flood(t, p.addr)
-			if _, err := flood(p.addr, "", 1<<20); err != nil { // what one flood needs, others use again
+			if _, err := flood(p.addr, "", 1<<20); err != nil { // memory that the first flood needs is reused
 				t.Fatal(err)
 			}
 			before := p.memory()
@@ -55,12 +58,12 @@ func floodToTheEnd(t *testing.T, addr string) func() {
 			err = sendZeros(conn, 1<<20)
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Error("the server does not throw the client out")
+			t.Error("the server does not end the connection")
 		}
 	}
 }
 
-// floodByNC is the very command.
+// floodByNC runs that very command.
 func floodByNC(t *testing.T, addr string) func() {
 	nc := need(t, openbsdNC)
 	host, port := splitAddr(addr)
@@ -71,7 +74,7 @@ func floodByNC(t *testing.T, addr string) func() {
 	}
 }
 
-// Clients that send and never read cost no more than their bound each.
+// Clients that send and never read use no more memory than their bound.
 func TestMemoryOfClientsThatNeverRead(t *testing.T) {
 	skipMemory(t)
 	const clients = 20
@@ -90,10 +93,10 @@ func TestMemoryOfClientsThatNeverRead(t *testing.T) {
 		all.Wait()
 	})
 	t.Logf("%s before, %s at most with %d clients that never read", mebibytes(before), mebibytes(after), clients)
-	// A batch of replies and the lines behind it, 64 KiB each, and as much
+	// For each client, a batch of replies and the lines behind it, 64 KiB each, and as much
 	// again for the garbage collector.
 	if grown := after - before; grown > clients*512<<10 {
-		t.Errorf("grew by %s, want less than 512 KiB for a client", mebibytes(grown))
+		t.Errorf("grew by %s, want less than 512 KiB per client", mebibytes(grown))
 	}
 }
 
@@ -101,6 +104,6 @@ func skipMemory(t *testing.T) {
 	t.Helper()
 	skipShort(t)
 	if testutil.RaceEnabled {
-		t.Skip("the race detector takes memory of its own")
+		t.Skip("the race detector uses memory of its own")
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// memory is what a process holds of memory of its own, in bytes: RssAnon, which
-// is VmRSS without the pages of the program's file, and of those the kernel
-// maps more when it sees fit (proc_pid_status(5)).
+// memory returns the memory that belongs to the process alone, in bytes. It is RssAnon: VmRSS
+// also counts pages of the program's file, which the kernel maps as it sees fit
+// (proc_pid_status(5)).
 func (p *process) memory() int {
 	p.t.Helper()
 	for line := range strings.Lines(p.proc("status")) {
@@ -22,12 +22,12 @@ func (p *process) memory() int {
 			return kilobytes << 10
 		}
 	}
-	p.t.Skip("the kernel does not tell RssAnon")
+	p.t.Skip("the kernel does not report RssAnon")
 	return 0
 }
 
-// cpu is the processor time that a process has used. It comes in hundredths of
-// a second, whatever the kernel counts in (proc_pid_stat(5), USER_HZ).
+// cpu returns the CPU time of the process. Its unit is a hundredth of a second, whatever unit
+// the kernel uses itself (proc_pid_stat(5), USER_HZ).
 func (p *process) cpu() time.Duration {
 	p.t.Helper()
 	stat := p.proc("stat")
@@ -52,7 +52,7 @@ func (p *process) proc(name string) string {
 	return string(b)
 }
 
-// peak watches the memory of a process while f runs, and returns the most.
+// peak returns the largest memory of the process while f runs.
 func (p *process) peak(f func()) int {
 	done := make(chan struct{})
 	go func() {

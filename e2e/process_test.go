@@ -22,7 +22,7 @@ import (
 	"wireline/tcptest"
 )
 
-// process is a server in a process of its own.
+// process is a server process.
 type process struct {
 	t       *testing.T
 	cmd     *exec.Cmd
@@ -33,8 +33,8 @@ type process struct {
 	addr    string // where it listens
 }
 
-// start starts wireline on a free port and waits until it listens. Of the flags
-// in args the last one counts, so they may say otherwise.
+// start starts wireline on a free port and waits until it listens. The last of several equal
+// flags counts, so args can override the defaults.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
 	return startCommand(t, "wireline", append([]string{"--tcp.address=127.0.0.1:0"}, args...)...)
@@ -48,7 +48,7 @@ func startUnix(t *testing.T, path string, args ...string) *process {
 	return p
 }
 
-// startCommand starts any server that has the line "listening" in its log.
+// startCommand starts any server that logs the line "listening".
 func startCommand(t *testing.T, name string, args ...string) *process {
 	t.Helper()
 	p := launch(t, name, args...)
@@ -56,8 +56,8 @@ func startCommand(t *testing.T, name string, args ...string) *process {
 	return p
 }
 
-// launch starts a command. It is killed at the end of the test, if it is still
-// there, and when the test has failed one sees what it wrote.
+// launch starts a command. At the end of the test it kills the process if it still runs, and
+// shows its output if the test has failed.
 func launch(t *testing.T, name string, args ...string) *process {
 	t.Helper()
 	return launchWith(t, nil, name, args...)
@@ -75,7 +75,7 @@ func launchWith(t *testing.T, stdin *os.File, name string, args ...string) *proc
 		t.Fatal(err)
 	}
 	go func() {
-		p.cmd.Wait() // wait looks at what it was
+		p.cmd.Wait() // wait checks the result
 		close(p.exited)
 	}()
 	t.Cleanup(func() {
@@ -88,8 +88,8 @@ func launchWith(t *testing.T, stdin *os.File, name string, args ...string) *proc
 	return p
 }
 
-// environment is that of the tests without the variables that are wireline's.
-// The race detector's second of sleep before the exit would spoil the timings.
+// environment returns the environment of the tests without wireline's variables. The race
+// detector's sleep of a second before the exit would spoil the timings.
 func environment() []string {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "WIRELINE_") })
 	return append(env, "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
@@ -102,19 +102,18 @@ func (p *process) signal(sig os.Signal) {
 	}
 }
 
-// wait waits for the process to end and returns its exit code, -1 if a signal
-// killed it.
+// wait waits until the process ends and returns its exit code, -1 if a signal killed it.
 func (p *process) wait() int {
 	p.t.Helper()
 	select {
 	case <-p.exited:
 	case <-time.After(patience):
-		p.t.Fatal("the process does not end")
+		p.t.Fatal("the process did not end")
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// stop stops the process in good order.
+// stop stops the process and checks that it ends cleanly.
 func (p *process) stop() {
 	p.t.Helper()
 	p.signal(syscall.SIGTERM)
@@ -132,12 +131,12 @@ func (p *process) log() []entry {
 	return log
 }
 
-// find returns the lines of the log with that attribute.
+// find returns the lines of the log that have this attribute.
 func (p *process) find(key, value string) []entry {
 	return slices.DeleteFunc(p.log(), func(e entry) bool { return e[key] != value })
 }
 
-// await waits for the first line of the log with that attribute.
+// await waits for the first line of the log that has this attribute.
 func (p *process) await(key, value string) entry {
 	p.t.Helper()
 	late := time.After(patience)
@@ -147,7 +146,7 @@ func (p *process) await(key, value string) entry {
 			return found[0]
 		}
 		if ended {
-			p.t.Fatalf("the process has ended, and no line has %s=%s", key, value)
+			p.t.Fatalf("the process has ended without a line with %s=%s", key, value)
 		}
 		select {
 		case <-more:
@@ -164,7 +163,7 @@ func (p *process) awaitOutput(s string) {
 	p.awaitIn(&p.stdout, s, 1)
 }
 
-// awaitIn waits until out, which is the process's, has s that many times.
+// awaitIn waits until out, an output of the process, contains s that many times.
 func (p *process) awaitIn(out *output, s string, times int) {
 	p.t.Helper()
 	late := time.After(patience)
@@ -195,19 +194,19 @@ func (p *process) ended() bool {
 	}
 }
 
-// dial connects to the server, until the end of the test.
+// dial connects to the server. The connection is closed at the end of the test.
 func (p *process) dial() net.Conn {
 	p.t.Helper()
 	return testutil.Dial(p.t, p.network, p.addr)
 }
 
-// longReply is more than the buffers of a connection hold: Linux gives 4 MiB to
-// the sender's, and lets the receiver's grow only while it is read. A server
-// wants --echo.max_line=8MiB for it.
+// longReply is more than the buffers of a connection hold: Linux gives the sender's up to 4
+// MiB, and lets the receiver's grow only while it is read. A server needs --echo.max_line=8MiB
+// for it.
 const longReply = 8 << 20
 
-// stall returns a client that has sent a long line and does not read the reply
-// but for its first byte. So the server is in the middle of it.
+// stall returns a client that has sent a long line and reads only the first byte of the reply,
+// so that the server is still sending it.
 func (p *process) stall() net.Conn {
 	p.t.Helper()
 	conn := p.dial()
@@ -216,7 +215,7 @@ func (p *process) stall() net.Conn {
 	return conn
 }
 
-// What most tests consist of.
+// Helpers that most tests use.
 var (
 	send        = tcptest.Send
 	receive     = tcptest.Receive
@@ -226,14 +225,14 @@ var (
 
 const patience = testutil.Patience
 
-// echoes proves that the server is there.
+// echoes checks that the server answers.
 func echoes(t *testing.T, conn net.Conn, line string) {
 	t.Helper()
 	send(t, conn, line)
 	receive(t, conn, line)
 }
 
-// skipShort skips a test that takes the machine for itself for seconds.
+// skipShort skips a test that loads the machine for seconds.
 func skipShort(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
@@ -241,7 +240,7 @@ func skipShort(t *testing.T) {
 	}
 }
 
-// abridged is s for a message.
+// abridged shortens s for a message.
 func abridged(s string) string {
 	if len(s) <= 200 {
 		return strconv.Quote(s)
@@ -249,11 +248,11 @@ func abridged(s string) string {
 	return fmt.Sprintf("%q... (%d bytes)", s[:200], len(s))
 }
 
-// output is what a process writes, for others to read and to wait on.
+// output collects the output of a process, for others to read and wait on.
 type output struct {
 	mu      sync.Mutex
 	buf     bytes.Buffer
-	waiting chan struct{} // closed at the next write; nil when nobody waits
+	waiting chan struct{} // closed at the next write; nil if no goroutine waits
 }
 
 func (o *output) Write(p []byte) (int, error) {
@@ -282,7 +281,7 @@ func (o *output) more() <-chan struct{} {
 	return o.waiting
 }
 
-// entry is one line of a log, in either format, with its attributes as text.
+// entry is a log line, in either format, with its attributes as text.
 type entry map[string]string
 
 var attribute = regexp.MustCompile(`(\w+)=("(?:[^"\\]|\\.)*"|\S*)`)
@@ -292,7 +291,7 @@ func parseEntry(line string) entry {
 	if strings.HasPrefix(line, "{") {
 		var values map[string]json.RawMessage
 		if json.Unmarshal([]byte(line), &values) != nil {
-			return e // not written to its end yet
+			return e // not completely written yet
 		}
 		for key, value := range values {
 			e[key] = unquote(string(value))
@@ -305,7 +304,7 @@ func parseEntry(line string) entry {
 	return e
 }
 
-// unquote takes the quotes off, if there are any.
+// unquote removes the quotes, if there are any.
 func unquote(s string) string {
 	if u, err := strconv.Unquote(s); err == nil {
 		return u

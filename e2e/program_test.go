@@ -16,14 +16,14 @@ import (
 	"wireline/internal/testutil"
 )
 
-// Here the programs that README.md shows are built and run, as a module of its own sees them.
+// These tests build and run the programs of README.md as a module of their own.
 
-// readmePort is the port of those programs.
+// readmePort is the port in those programs.
 const readmePort = "8000"
 
-// runProgram builds a server, which finds readmePort to be port. It starts it, calls during
-// while it serves, and stops it. The program has to end with 0 after that, and with 1 where
-// it cannot serve.
+// runProgram builds a server with port in the place of readmePort. It starts it, calls during
+// while it serves, and stops it. The program must exit with 0 then, and with 1 if it cannot
+// serve.
 func runProgram(t *testing.T, program, port string, during ...func() error) error {
 	t.Helper()
 	if !strings.Contains(program, readmePort) {
@@ -55,8 +55,8 @@ func runProgram(t *testing.T, program, port string, during ...func() error) erro
 	return nil
 }
 
-// newModule makes a module with one file, in a folder of its own, and runs commands of the go
-// tool there. A workspace shows it this module.
+// newModule makes a module with one file in a temporary folder, and returns a function that
+// runs go commands there. A workspace makes this module available to it.
 func newModule(t *testing.T, file, text string, commands ...string) (folder string, err error) {
 	t.Helper()
 	tool, folder := need(t, goTool), t.TempDir()
@@ -74,7 +74,7 @@ func newModule(t *testing.T, file, text string, commands ...string) (folder stri
 	return folder, nil
 }
 
-// repository is the folder of this repository.
+// repository returns the root folder of this repository.
 func repository(t *testing.T) string {
 	t.Helper()
 	folder, err := filepath.Abs("..")
@@ -91,8 +91,8 @@ func outsideModule(t *testing.T) []string {
 	return append(environment(), "WIRELINE="+repository(t), "GOPROXY=off", "GOSUMDB=off", "GOWORK=")
 }
 
-// fillModuleCache makes sure that the cache has all that this module requires: go test needs
-// only what the tested packages import. An error is no matter if the rest is there.
+// fillModuleCache makes sure that the cache has all that this module requires, since go test
+// needs only what the tested packages import. Its error is ignored: the cache may suffice.
 var fillModuleCache = sync.OnceFunc(func() {
 	cmd := exec.Command("go", "mod", "download")
 	cmd.Dir = ".."

@@ -4,33 +4,25 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
-
-	"wireline/internal/testutil"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// Here wireline is a proxy between the programs of others, or between a client and
-// an upstream of the test's own.
+// In these tests wireline is a proxy between other programs, or between a client and an
+// upstream in the test.
 
 // startProxy starts wireline as a proxy to upstream.
 func startProxy(t *testing.T, upstream string, args ...string) *process {
@@ -38,7 +30,7 @@ func startProxy(t *testing.T, upstream string, args ...string) *process {
 	return start(t, append([]string{"--handler=proxy", "--proxy.upstreams=" + upstream}, args...)...)
 }
 
-// stopQuiet stops a proxy, which has nothing to warn of.
+// stopQuiet stops a proxy and checks that it has logged no warning.
 func (p *process) stopQuiet() {
 	p.t.Helper()
 	p.stop()
@@ -80,7 +72,7 @@ func TestProxyRedisCLI(t *testing.T) {
 		t.Errorf("DBSIZE: %q, want %q", got, want)
 	}
 
-	// What the upstream says unasked.
+	// Messages that the upstream sends without a request.
 	subscriber := launchTool(t, cli, "-h", host, "-p", port, "SUBSCRIBE", "news")
 	subscriber.awaitOutput("subscribe\nnews\n1\n")
 	if got := redis("", "PUBLISH", "news", "hello"); got != "1\n" {
@@ -100,7 +92,7 @@ func TestProxyRedisBenchmark(t *testing.T) {
 			host, port := splitAddr(p.addr)
 			out := runGood(t, "", benchmark, "-h", host, "-p", port, "-n", "5000", "-c", "20", "-P", pipeline,
 				"-d", "100", "-t", "ping,set,get,lpush,lrange_100", "--csv")
-			// "test","requests per second" and more, with a headline
+			// CSV with a header: "test","requests per second",...
 			lines := strings.Split(strings.TrimSpace(out), "\n")
 			if len(lines) < 7 {
 				t.Errorf("printed %s, want a line for each of its tests", abridged(out))
@@ -116,7 +108,7 @@ func TestProxyRedisBenchmark(t *testing.T) {
 	}
 }
 
-// startRedis starts Redis on a free port, with nothing on disk.
+// startRedis starts Redis on a free port, without persistence.
 func startRedis(t *testing.T) (addr string) {
 	t.Helper()
 	server := need(t, redisServer)
@@ -126,8 +118,7 @@ func startRedis(t *testing.T) (addr string) {
 	return "127.0.0.1:" + port
 }
 
-// The reports of a client that tries everything: through the proxy nothing is
-// different.
+// The report of a client that tests the whole protocol is the same with and without the proxy.
 func TestProxyMemccapable(t *testing.T) {
 	t.Parallel()
 	path := need(t, memccapable)
@@ -136,7 +127,7 @@ func TestProxyMemccapable(t *testing.T) {
 		out, err := runTool(strings.NewReader(""), path, "-h", host, "-p", port)
 		return fmt.Sprintf("%s%v", out, err)
 	}
-	// It empties its server, so each has one.
+	// It empties its server, so each run has one of its own.
 	direct, behind := startMemcached(t), startMemcached(t)
 	p := startProxy(t, behind)
 	var want, got string
@@ -145,7 +136,7 @@ func TestProxyMemccapable(t *testing.T) {
 	both.Go(func() { got = report(p.addr) })
 	both.Wait()
 	if n := strings.Count(want, "[pass]"); n < 20 {
-		t.Errorf("%d of its tests pass without a proxy", n)
+		t.Errorf("only %d of its tests pass without a proxy", n)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("report (-direct +proxy):\n%s", diff)
@@ -159,125 +150,11 @@ func startMemcached(t *testing.T) (addr string) {
 	port := freePort(t)
 	args := []string{"-l", "127.0.0.1", "-p", port, "-U", "0", "-vv"}
 	if os.Geteuid() == 0 {
-		args = append(args, "-u", "root") // it does not run as root unasked
+		args = append(args, "-u", "root") // it runs as root only with -u
 	}
 	p := launch(t, server, args...)
 	p.awaitIn(&p.stderr, "server listening", 1)
 	return "127.0.0.1:" + port
-}
-
-func TestProxyCurl(t *testing.T) {
-	t.Parallel()
-	path := need(t, curl)
-	small, large := "hello\n", string(randomBytes(32<<20))
-	p := startProxy(t, startWeb(t, map[string]string{"small": small, "large": large}))
-	get := func(args ...string) string {
-		t.Helper()
-		return runGood(t, "", path, append([]string{"-sS", "--fail", "--noproxy", "*"}, args...)...)
-	}
-	url := "http://" + p.addr + "/"
-	for _, test := range []struct {
-		name string
-		args []string
-		want string
-	}{
-		{"small", []string{url + "small"}, small},
-		{"large", []string{url + "large"}, large},
-		{"limited", []string{"--limit-rate", "50M", url + "large"}, large},
-		{"HTTP/1.0", []string{"--http1.0", "-H", "Connection: close", url + "large"}, large},
-		{"two on one connection", []string{url + "small", url + "large", "-w", "%{num_connects}"}, small + "1" + large + "0"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			if got := get(test.args...); got != test.want {
-				t.Errorf("%d bytes %s, want %d bytes %s", len(got), abridged(got), len(test.want), abridged(test.want))
-			}
-		})
-	}
-	// curl leaves when it has as many bytes as it was promised. For a client that does
-	// not count them, the end is that of the connection.
-	conn := p.dial()
-	send(t, conn, "GET /large HTTP/1.0\r\nConnection: close\r\n\r\n")
-	answer, err := io.ReadAll(conn)
-	head, body, _ := strings.Cut(string(answer), "\r\n\r\n")
-	if err != nil || body != large || !strings.Contains(head, "\r\nConnection: close") {
-		t.Errorf("answered %q and %d bytes, %v; want %d bytes and the end", head, len(body), err, len(large))
-	}
-	conn.Close()
-	p.stopQuiet()
-	if record := p.await("peer", conn.LocalAddr().String()); record["by"] != "upstream" || record["reason"] != "fin" {
-		t.Errorf("record %v, want the upstream's FIN", record)
-	}
-}
-
-func TestProxyWrk(t *testing.T) {
-	t.Parallel()
-	path := need(t, wrk)
-	for _, size := range []int{100, 100_000} {
-		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			p := startProxy(t, startWeb(t, map[string]string{"file": strings.Repeat("x", size)}), "--log.connections=false")
-			out := runGood(t, "", path, "-t", "1", "-c", "20", "-d", "1s", "http://"+p.addr+"/file")
-			if !regexp.MustCompile(`(?m)^ *[1-9]\d* requests in `).MatchString(out) || strings.Contains(out, "errors") || strings.Contains(out, "Non-2xx") {
-				t.Errorf("printed\n%s", out)
-			}
-			p.stopQuiet()
-		})
-	}
-}
-
-// startWeb starts nginx with these files.
-func startWeb(t *testing.T, files map[string]string) (addr string) {
-	t.Helper()
-	root := t.TempDir()
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(root, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	port := freePort(t)
-	startNginx(t, "", fmt.Sprintf(`http {
-		access_log off;
-		sendfile on;
-		client_body_temp_path body;
-		proxy_temp_path proxy;
-		fastcgi_temp_path fastcgi;
-		uwsgi_temp_path uwsgi;
-		scgi_temp_path scgi;
-		server { listen 127.0.0.1:%s; root %q; }
-	}`, port, root))
-	return "127.0.0.1:" + port
-}
-
-// startNginx starts nginx as one process, in a folder of its own.
-func startNginx(t *testing.T, modules, conf string) *process {
-	t.Helper()
-	server := need(t, nginx)
-	folder := t.TempDir()
-	conf = modules + `
-		daemon off;
-		master_process off;
-		pid pid;
-		error_log stderr notice;
-		events { worker_connections 1024; }
-	` + conf
-	file := filepath.Join(folder, "nginx.conf")
-	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p := launch(t, server, "-e", "stderr", "-p", folder, "-c", file)
-	p.awaitIn(&p.stderr, "event method", 1) // by then it listens
-	return p
-}
-
-// startNginxProxy starts nginx as a proxy to upstream, with these directives.
-func startNginxProxy(t *testing.T, upstream string, directives ...string) (p *process, addr string) {
-	t.Helper()
-	const module = "/usr/lib/nginx/modules/ngx_stream_module.so"
-	if _, err := os.Stat(module); err != nil {
-		tool{name: module, pkg: "libnginx-mod-stream"}.missing(t)
-	}
-	addr = "127.0.0.1:" + freePort(t)
-	server := fmt.Sprintf("listen %s; proxy_pass %s; %s", addr, upstream, strings.Join(directives, " "))
-	return startNginx(t, "load_module "+module+";", "stream { server { "+server+" } }"), addr
 }
 
 func TestProxyIperf3(t *testing.T) {
@@ -308,9 +185,9 @@ func TestProxyIperf3(t *testing.T) {
 	}
 }
 
-// The end of the client's stream arrives at the upstream, which answers after a
-// while, and all of the answer arrives at the client.
-func TestProxyToolHalfCloses(t *testing.T) {
+// The client's FIN reaches the upstream, which answers after a pause, and the whole answer
+// reaches the client.
+func TestProxyHalfClose(t *testing.T) {
 	t.Parallel()
 	const pause = 5 * time.Second
 	upstream := serveUpstream(t, func(conn *net.TCPConn) {
@@ -318,7 +195,7 @@ func TestProxyToolHalfCloses(t *testing.T) {
 		if err != nil {
 			t.Errorf("the upstream read %d bytes, %v; want the end of the stream", len(b), err)
 		}
-		time.Sleep(pause) // this is what is tested: a client that has only half a connection
+		time.Sleep(pause) // the client waits with a half-closed connection, which is what is tested
 		conn.Write(b)
 	})
 	p := startProxy(t, upstream)
@@ -350,459 +227,7 @@ func TestProxyToolHalfCloses(t *testing.T) {
 	}
 }
 
-// HAProxy as an upstream tells who the client is, as it was told by the proxy.
-func TestProxySendsHeader(t *testing.T) {
-	t.Parallel()
-	for _, version := range []string{"v1", "v2"} {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			path := need(t, curl)
-			p := startProxy(t, startHAProxy(t), "--proxy.send_proxy="+version)
-			out := runGood(t, "", path, "-sS", "--fail", "--noproxy", "*", "http://"+p.addr+"/", "-w", `%{local_ip}:%{local_port}`)
-			if told, is, _ := strings.Cut(out, "\n"); told != is || is == "" {
-				t.Errorf("the upstream was told of %q, the client is %q", told, is)
-			}
-			p.stopQuiet()
-		})
-	}
-}
-
-// startHAProxy starts HAProxy, which wants the header of the PROXY protocol, and
-// answers with the client's address in it.
-func startHAProxy(t *testing.T) (addr string) {
-	t.Helper()
-	_, addr = runHAProxy(t, `
-defaults
-	mode http
-	timeout client 20s
-	timeout connect 20s
-	timeout server 20s
-frontend test
-	bind fd@0 accept-proxy
-	http-request return status 200 content-type text/plain lf-string "%ci:%cp\n"
-`)
-	return addr
-}
-
-// runHAProxy starts HAProxy with a configuration that binds fd@0: it does not say
-// when it listens, so it gets a socket that does, for its standard input.
-func runHAProxy(t *testing.T, conf string) (p *process, addr string) {
-	t.Helper()
-	server := need(t, haproxy)
-	file := filepath.Join(t.TempDir(), "haproxy.cfg")
-	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	socket, err := ln.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
-	return launchWith(t, socket, server, "-db", "-f", file), ln.Addr().String()
-}
-
-// A stream each way at the same time, through one connection: what arrives is what
-// was sent.
-func TestProxyBulk(t *testing.T) {
-	n := int64(1 << 30)
-	if testutil.RaceEnabled || testing.Short() {
-		n = 64 << 20
-	}
-	var up, down struct{ sent, received streamSum }
-	done := make(chan struct{})
-	upstream := serveUpstream(t, func(conn *net.TCPConn) {
-		defer close(done)
-		up.received, down.sent = exchange(conn, n)
-	})
-	p := startProxy(t, upstream)
-	conn := p.dial().(*net.TCPConn)
-	conn.SetDeadline(time.Now().Add(5 * patience))
-	begin := time.Now()
-	down.received, up.sent = exchange(conn, n)
-	<-done
-	if up.sent != up.received || up.sent.n != n {
-		t.Errorf("client to upstream: sent %v, received %v", up.sent, up.received)
-	}
-	if down.sent != down.received || down.sent.n != n {
-		t.Errorf("upstream to client: sent %v, received %v", down.sent, down.received)
-	}
-	t.Logf("%d MiB each way in %v", n>>20, time.Since(begin))
-	p.stopQuiet()
-	if record := p.await("msg", "connection"); record["bytes_in"] != fmt.Sprint(n) || record["bytes_out"] != fmt.Sprint(n) || record["reason"] != "fin" {
-		t.Errorf("record %v, want %d bytes each way", record, n)
-	}
-}
-
-// exchange sends n bytes and reads to the end, both at the same time.
-func exchange(conn *net.TCPConn, n int64) (received, sent streamSum) {
-	var sender sync.WaitGroup
-	defer sender.Wait()
-	sender.Go(func() {
-		sent = sendStream(conn, n)
-		conn.CloseWrite()
-	})
-	received = receiveStream(conn)
-	sender.Wait()
-	return received, sent
-}
-
-// streamSum is how long a stream is, and its checksum.
-type streamSum struct {
-	n   int64
-	sum uint64
-	err string
-}
-
-// streamSeed is that of all checksums.
-var streamSeed = maphash.MakeSeed()
-
-// sendStream sends n bytes, of which no two pages are equal.
-func sendStream(w io.Writer, n int64) (s streamSum) {
-	const page = 4096
-	block := randomBytes(64 * page)
-	var hash maphash.Hash
-	hash.SetSeed(streamSeed)
-	for number := uint64(rand.Uint32()) << 32; s.n < n; {
-		for at := 0; at < len(block); at += page {
-			binary.LittleEndian.PutUint64(block[at:], number)
-			number++
-		}
-		b := block[:min(int64(len(block)), n-s.n)]
-		hash.Write(b)
-		sent, err := w.Write(b)
-		s.n += int64(sent)
-		if err != nil {
-			s.err = err.Error()
-			break
-		}
-	}
-	s.sum = hash.Sum64()
-	return s
-}
-
-// receiveStream reads to the end.
-func receiveStream(r io.Reader) (s streamSum) {
-	var hash maphash.Hash
-	hash.SetSeed(streamSeed)
-	n, err := io.CopyBuffer(&hash, struct{ io.Reader }{r}, make([]byte, 256<<10))
-	s = streamSum{n: n, sum: hash.Sum64()}
-	if err != nil {
-		s.err = err.Error()
-	}
-	return s
-}
-
-// An upstream restarts, and the connections to it that were waiting for clients are
-// dead: no client gets to see one.
-func TestProxyUpstreamRestarts(t *testing.T) {
-	t.Parallel()
-	const pooled, clients = 50, 100
-	for _, end := range []string{"FIN", "RST"} {
-		t.Run(end, func(t *testing.T) {
-			t.Parallel()
-			addr := "127.0.0.1:" + freePort(t)
-			first := newOrigin(t, addr, echoAll)
-			p := startProxy(t, addr, fmt.Sprintf("--proxy.pool.size=%d", pooled))
-			first.awaitConns(pooled)
-			first.stop(end == "RST")
-			awaitEnds(t, addr)
-			newOrigin(t, addr, echoAll)
-
-			var all sync.WaitGroup
-			for i := range clients {
-				all.Go(func() {
-					line := fmt.Sprintf("client %d\n", i)
-					if err := echoOnce(p.addr, line); err != nil {
-						t.Errorf("client %d: %v", i, err)
-					}
-				})
-			}
-			all.Wait()
-			p.stop()
-			if records := p.find("reason", "fin"); len(records) != clients {
-				t.Errorf("%d records of a FIN, want %d", len(records), clients)
-			}
-		})
-	}
-}
-
-// awaitEnds waits until no connection to addr is established any more: on a busy machine
-// even the loopback takes its time.
-func awaitEnds(t *testing.T, addr string) {
-	t.Helper()
-	_, port := splitAddr(addr)
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	established := regexp.MustCompile(fmt.Sprintf(`(?m)^ *\d+: \S+ [0-9A-F]{8}:%04X 01 `, n))
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		table, err := os.ReadFile("/proc/net/tcp")
-		if err != nil || !established.Match(table) {
-			return // or not Linux
-		}
-		if time.Now().After(end) {
-			t.Fatal("connections to the upstream stay")
-		}
-	}
-}
-
-// echoOnce sends a line and its end, and reads to the end.
-func echoOnce(addr, line string) error {
-	conn, err := net.DialTimeout("tcp", addr, patience)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
-	if _, err := io.WriteString(conn, line); err != nil {
-		return err
-	}
-	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
-		return err
-	}
-	if got, err := io.ReadAll(conn); err != nil || string(got) != line {
-		return fmt.Errorf("received %q, %v; want %q", got, err, line)
-	}
-	return nil
-}
-
-// A proxy that stops closes the pairs on which nothing moves, and lets the others
-// come to their end.
-func TestProxyDrains(t *testing.T) {
-	ends := make(chan error, 2) // what the upstream sees of each
-	p := startProxy(t, serveUpstream(t, func(conn *net.TCPConn) {
-		_, err := io.Copy(conn, struct{ io.Reader }{conn})
-		ends <- err
-	}), "--proxy.drain_quiet=1s")
-	idle, busy := p.dial(), p.dial()
-	echoes(t, idle, "hello\n")
-	bounce(t, busy, 1500*time.Millisecond) // longer than what is idle has to be quiet
-	p.signal(syscall.SIGTERM)
-	closed := make(chan error, 1)
-	go func() {
-		b, err := io.ReadAll(idle)
-		if err == nil && len(b) > 0 {
-			err = fmt.Errorf("received %q", b)
-		}
-		closed <- err
-	}()
-	for open := true; open; {
-		select {
-		case err := <-closed:
-			if err != nil {
-				t.Errorf("the idle client: %v, want a FIN", err)
-			}
-			open = false
-		default:
-			echoes(t, busy, "still here\n") // to its deadline
-		}
-	}
-	if err := <-ends; err != nil {
-		t.Errorf("the idle upstream: %v, want a FIN", err)
-	}
-	bounce(t, busy, 2*time.Second)
-	if p.ended() {
-		t.Error("the proxy has ended, and one pair goes on")
-	}
-	closeWrite(t, busy)
-	receiveRest(t, busy, "")
-	if err := <-ends; err != nil {
-		t.Errorf("the busy upstream: %v, want a FIN", err)
-	}
-	if code := p.wait(); code != exitOK {
-		t.Errorf("exit code %d, want %d", code, exitOK)
-	}
-	wantDrained(t, p, entry{"level": "INFO", "idle": "1", "finished": "1", "cut": "0"})
-	for key, value := range map[string]string{"drain": "server", "fin": "client"} {
-		if records := p.find("reason", key); len(records) != 1 || records[0]["by"] != value {
-			t.Errorf("records %v, want one by %s with the reason %s", records, value, key)
-		}
-	}
-}
-
-// bounce keeps bytes moving on a connection that comes back.
-func bounce(t *testing.T, conn net.Conn, interval time.Duration) {
-	t.Helper()
-	for begin := time.Now(); time.Since(begin) < interval; {
-		echoes(t, conn, "hello\n")
-	}
-}
-
-// A pair that never comes to its end is reset when the time is up, on both sides.
-func TestProxyDrainTimeoutCuts(t *testing.T) {
-	ends := make(chan error, 1)
-	p := startProxy(t, serveUpstream(t, func(conn *net.TCPConn) {
-		_, err := io.Copy(conn, struct{ io.Reader }{conn})
-		ends <- err
-	}), "--tcp.drain_timeout=500ms", "--proxy.drain_quiet=1s")
-	conn := p.dial()
-	echoes(t, conn, "hello\n")
-	begin := time.Now()
-	p.signal(syscall.SIGTERM)
-	var err error
-	for got := make([]byte, 6); err == nil; {
-		if _, err = io.WriteString(conn, "hello\n"); err == nil {
-			_, err = io.ReadFull(conn, got)
-		}
-	}
-	if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
-		t.Errorf("the client: %v, want a reset", err)
-	}
-	if took := time.Since(begin); took < 500*time.Millisecond {
-		t.Errorf("cut after %v, before the time was up", took)
-	}
-	if err := <-ends; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
-		t.Errorf("the upstream: %v, want a reset", err)
-	}
-	if code := p.wait(); code != exitFailed {
-		t.Errorf("exit code %d, want %d", code, exitFailed)
-	}
-	wantDrained(t, p, entry{"level": "WARN", "idle": "0", "finished": "0", "cut": "1",
-		"err": "clients were cut: 1 of 1: drain timeout"})
-}
-
-// A proxy without upstreams is an error of the configuration, with and without
-// --check.
-func TestProxyWithoutUpstreams(t *testing.T) {
-	t.Parallel()
-	for _, args := range [][]string{{}, {"--check"}, {"--proxy.upstreams="}} {
-		t.Run(strings.Join(args, " "), func(t *testing.T) {
-			t.Parallel()
-			p := launch(t, "wireline", append([]string{"--handler=proxy", "--tcp.address=127.0.0.1:0"}, args...)...)
-			if code := p.wait(); code != exitUsage {
-				t.Errorf("exit code %d, want %d", code, exitUsage)
-			}
-			said := p.stderr.String()
-			if strings.Count(said, "\n") != 1 || !strings.Contains(said, "proxy.upstreams") || p.stdout.String() != "" {
-				t.Errorf("printed %q and %q, want one line that names proxy.upstreams", p.stdout.String(), said)
-			}
-		})
-	}
-}
-
-// origin is an upstream in the test's own process.
-type origin struct {
-	t    *testing.T
-	ln   net.Listener
-	work sync.WaitGroup
-
-	mu    sync.Mutex
-	conns []*net.TCPConn
-	more  chan struct{} // there is one more
-}
-
-// serveUpstream serves each connection with f on a free port, until the end of the
-// test.
-func serveUpstream(t *testing.T, f func(*net.TCPConn)) (addr string) {
-	t.Helper()
-	return newOrigin(t, "127.0.0.1:0", f).ln.Addr().String()
-}
-
-func newOrigin(t *testing.T, addr string, f func(*net.TCPConn)) *origin {
-	t.Helper()
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &origin{t: t, ln: ln, more: make(chan struct{}, 1)}
-	o.work.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			tcp := conn.(*net.TCPConn)
-			o.mu.Lock()
-			o.conns = append(o.conns, tcp)
-			o.mu.Unlock()
-			select {
-			case o.more <- struct{}{}:
-			default:
-			}
-			o.work.Go(func() {
-				defer tcp.Close()
-				f(tcp)
-			})
-		}
-	})
-	t.Cleanup(func() { o.stop(false) })
-	return o
-}
-
-// awaitConns waits until there have been so many connections.
-func (o *origin) awaitConns(n int) {
-	o.t.Helper()
-	late := time.After(patience)
-	for {
-		o.mu.Lock()
-		is := len(o.conns)
-		o.mu.Unlock()
-		if is >= n {
-			return
-		}
-		select {
-		case <-o.more:
-		case <-late:
-			o.t.Fatalf("%d connections to the upstream, want %d", is, n)
-		}
-	}
-}
-
-// stop closes the listener and every connection, with a FIN or with a RST.
-func (o *origin) stop(reset bool) {
-	o.ln.Close()
-	o.mu.Lock()
-	for _, conn := range o.conns {
-		if reset {
-			conn.SetLinger(0)
-		}
-		conn.Close()
-	}
-	o.mu.Unlock()
-	o.work.Wait()
-}
-
-// echoAll is an upstream that sends everything back.
-func echoAll(conn *net.TCPConn) { io.Copy(conn, struct{ io.Reader }{conn}) }
-
-// freePort returns a port for a program that cannot say which one it was given. On
-// Linux nobody else gets it before the end of the test: it stays bound, and as long
-// as nobody listens on it, another socket with SO_REUSEADDR, as servers have it, may
-// be bound to it by its number, but is not when it takes any (inet_csk_bind_conflict
-// in net/ipv4/inet_connection_sock.c).
-func freePort(t *testing.T) string {
-	t.Helper()
-	syscall.ForkLock.RLock()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	if err == nil {
-		syscall.CloseOnExec(fd)
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if runtime.GOOS == "linux" {
-		t.Cleanup(func() { syscall.Close(fd) })
-	} else {
-		defer syscall.Close(fd)
-	}
-	err = errors.Join(
-		syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
-		syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	name, nameErr := syscall.Getsockname(fd)
-	if err = errors.Join(err, nameErr); err != nil {
-		t.Fatal(err)
-	}
-	return strconv.Itoa(name.(*syscall.SockaddrInet4).Port)
-}
-
-// runGood is runTool for a tool that has to succeed.
+// runGood is runTool for a tool that must succeed.
 func runGood(t *testing.T, stdin, path string, args ...string) (stdout string) {
 	t.Helper()
 	out, err := runTool(strings.NewReader(stdin), path, args...)

@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// maxProxyPipes is the bound of the pipes of a proxy, and idleProxyPipes how many
-// empty ones it keeps (proxy/pipe_linux.go). Each has two descriptors.
+// maxProxyPipes is the largest number of pipes of a proxy, and idleProxyPipes how many empty
+// ones it keeps (proxy/pipe_linux.go). Each has two descriptors.
 const (
 	maxProxyPipes  = 64
 	idleProxyPipes = 8
 )
 
-// descriptors counts the open files of a process by their kind.
+// descriptors counts the open files of a process by kind.
 func (p *process) descriptors() (count descriptorCount) {
 	p.t.Helper()
 	folder := fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid)
@@ -34,7 +34,7 @@ func (p *process) descriptors() (count descriptorCount) {
 	for _, file := range files {
 		name, err := os.Readlink(filepath.Join(folder, file.Name()))
 		if err != nil {
-			continue // closed meanwhile
+			continue // closed in the meantime
 		}
 		switch kind, _, _ := strings.Cut(name, ":["); kind {
 		case "socket":
@@ -54,9 +54,8 @@ func (c descriptorCount) minus(d descriptorCount) descriptorCount {
 	return descriptorCount{c.sockets - d.sockets, c.pipes - d.pipes, c.others - d.others}
 }
 
-// A pair on which nothing moves is two sockets and nothing else. Pipes come with the
-// first streams, and no more of them than the bound says, also when none of the
-// readers reads.
+// An idle pair has two sockets and no other descriptors. Pipes are created when streams begin,
+// and never more than the limit, even if no client reads.
 func TestProxyDescriptors(t *testing.T) {
 	t.Parallel()
 	const pairs, streams = 1000, maxProxyPipes + 16
@@ -77,13 +76,13 @@ func TestProxyDescriptors(t *testing.T) {
 	release := sync.OnceFunc(func() { close(released) })
 	t.Cleanup(release)
 	p := startProxy(t, upstream, "--log.connections=false")
-	warm := p.dial() // the loops begin with the first
+	warm := p.dial() // the loops start with the first connection
 	echoes(t, warm, "hello\n")
 	before := p.descriptors()
 
 	conns := crowd(t, p.addr, pairs, "hello\n", "hello\n")
 	if got, want := p.descriptors().minus(before), (descriptorCount{sockets: 2 * pairs}); got != want {
-		t.Errorf("%d idle pairs have %+v, want %+v", pairs, got, want)
+		t.Errorf("%d idle pairs use %+v, want %+v", pairs, got, want)
 	}
 
 	var all sync.WaitGroup
@@ -92,7 +91,7 @@ func TestProxyDescriptors(t *testing.T) {
 		conn.SetWriteDeadline(time.Now().Add(time.Second))
 		all.Go(func() {
 			if sendZeros(conn, 1<<30) == nil {
-				t.Error("somebody reads")
+				t.Error("the streams do not fill the buffers")
 			}
 		})
 	}
@@ -100,20 +99,20 @@ func TestProxyDescriptors(t *testing.T) {
 		select {
 		case <-stalled:
 		case <-time.After(patience):
-			t.Fatal("a stream does not arrive")
+			t.Fatal("a stream did not arrive")
 		}
 	}
 	all.Wait()
 	got := p.descriptors().minus(before)
-	t.Logf("%d streams that nobody reads have %d descriptors of pipes", streams, got.pipes)
+	t.Logf("%d unread streams use %d descriptors of pipes", streams, got.pipes)
 	if got.pipes > 2*maxProxyPipes {
 		t.Errorf("%d descriptors of pipes, want at most %d", got.pipes, 2*maxProxyPipes)
 	}
 	if got.pipes < maxProxyPipes {
-		t.Errorf("%d descriptors of pipes: these streams were to be spliced", got.pipes)
+		t.Errorf("%d descriptors of pipes: these streams should be spliced", got.pipes)
 	}
 
-	// When the streams have come to their end only the spare pipes are left.
+	// After the streams only the idle pipes are left.
 	release()
 	for _, conn := range conns[:streams] {
 		closeWrite(t, conn)
@@ -133,15 +132,15 @@ func closeAll(conns []net.Conn) {
 	}
 }
 
-// call is a system call that strace has seen.
+// call is a system call in a trace.
 type call struct {
 	thread, name string
-	file         string // the number of the one in its first argument
-	socket       bool   // which is one
+	file         string // the descriptor in its first argument
+	socket       bool   // the descriptor is a socket
 }
 
-// callBegin is the begin of one in what strace -f -y writes. Of one that others came
-// between there is a second line, which begins with "<... ".
+// callBegin matches the beginning of a call in the output of strace -f -y. A call that was
+// interrupted by others in the output has a second line, which begins with "<... ".
 var callBegin = regexp.MustCompile(`^(\d+) +(\w+)\((?:(\d+)<(socket:)?)?`)
 
 // trace returns the system calls of a process while f runs.
@@ -164,20 +163,20 @@ func byName(calls []call) map[string]int {
 	return count
 }
 
-// What is transferred in bulk does not come into the process: it is spliced, in the proxy
-// and in one that is made of handler.Func and io.Copy, also behind a header of the PROXY
-// protocol. Reads and writes are those by which it is seen to be that.
+// Bulk data is not copied into the process: it is spliced, by the proxy and by a program with
+// handler.Func and io.Copy, also behind a PROXY header. Only the first bytes, before the proxy
+// knows that it is bulk data, are read and written.
 func TestProxySplices(t *testing.T) {
 	skipShort(t)
-	announced := []string{"--tcp.proxy_protocol=required", "--tcp.proxy_protocol_trusted=127.0.0.1"}
+	headerRequired := []string{"--tcp.proxy_protocol=required", "--tcp.proxy_protocol_trusted=127.0.0.1"}
 	for name, begin := range map[string]func(upstream string) (p *process, header string){
 		"proxy": func(upstream string) (*process, string) { return startProxy(t, upstream), "" },
-		"proxy, announced": func(upstream string) (*process, string) {
-			return startProxy(t, upstream, announced...), announcement
+		"proxy, header required": func(upstream string) (*process, string) {
+			return startProxy(t, upstream, headerRequired...), balancerHeader
 		},
 		"handler.Func": func(upstream string) (*process, string) { return startCommand(t, "relay", upstream), "" },
-		"handler.Func, announced": func(upstream string) (*process, string) {
-			return startCommand(t, "relay", upstream, "announced"), announcement
+		"handler.Func, header required": func(upstream string) (*process, string) {
+			return startCommand(t, "relay", upstream, "header-required"), balancerHeader
 		},
 	} {
 		t.Run(name+", to the upstream", func(t *testing.T) { testSplices(t, begin, true) })
@@ -185,8 +184,8 @@ func TestProxySplices(t *testing.T) {
 	}
 }
 
-// announcement is a header that a balancer sends.
-const announcement = "PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n"
+// balancerHeader is the header that a balancer sends.
+const balancerHeader = "PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n"
 
 func testSplices(t *testing.T, begin func(upstream string) (p *process, header string), toUpstream bool) {
 	const n = 128 << 20
@@ -211,26 +210,25 @@ func testSplices(t *testing.T, begin func(upstream string) (p *process, header s
 	if one, other := <-sums, <-sums; one != other || one.n != n {
 		t.Errorf("one end: %v, the other: %v", one, other)
 	}
-	calls = slices.DeleteFunc(calls, func(c call) bool { return !c.socket && c.name != "splice" }) // of the loops' timers, and the log
+	calls = slices.DeleteFunc(calls, func(c call) bool { return !c.socket && c.name != "splice" }) // calls of the loops' timers and of the log
 	count := byName(calls)
 	t.Logf("%d MiB with %v", n>>20, count)
 	if count["splice"] == 0 {
 		t.Error("nothing was spliced")
 	}
-	// Copied, it would be 4,096 of each; where the sender is slow, some are.
+	// Copied, it would be 4,096 of each. Some are read and written when the sender is slow.
 	if got := len(calls) - count["splice"]; got > 128 {
 		t.Errorf("%d reads and writes, want a few dozen at most", got)
 	}
 	p.stopQuiet()
 }
 
-// A small message costs one read, one write and the wait for it, as many system calls
-// as in nginx, which is written in C and has one thread for everything. A loop that
-// finds nothing at once waits in the scheduler and asks again when it is woken: strace
-// makes a long time of each message, and a busy machine a longer one, so that is
-// allowed here. What the runtime and the keeper of the loops do by the clock does not
-// count; under strace that is more than otherwise, as a call that is being traced looks
-// like a function that waits.
+// A small message costs one read, one write and the wait for it: as many system calls as in
+// nginx, which is written in C and has a single thread. A loop that finds no event at once
+// waits in the scheduler and asks again when it is woken. strace makes each message take long,
+// and a busy machine even longer, so the test allows for that. It does not count the periodic
+// calls of the runtime and of the loops' watchdog. There are more of them under strace, since
+// a traced call looks like a function that blocks.
 func TestProxyCallsForMessage(t *testing.T) {
 	skipShort(t)
 	const rounds = 2000
@@ -243,7 +241,7 @@ func TestProxyCallsForMessage(t *testing.T) {
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(patience))
 		message := strings.Repeat("x", 64)
-		echoes(t, conn, message) // it is connected on both sides
+		echoes(t, conn, message) // now both sides are connected
 		calls := p.trace(t, func() {
 			for range rounds {
 				echoes(t, conn, message)
@@ -252,22 +250,22 @@ func TestProxyCallsForMessage(t *testing.T) {
 		forMessages := callsForMessages(calls)
 		sockets := slices.DeleteFunc(slices.Clone(forMessages), func(c call) bool { return !c.socket })
 		onSockets, all = float64(len(sockets))/(2*rounds), float64(len(forMessages))/(2*rounds)
-		t.Logf("%s: %.3f calls for each message, %v; all of them: %v", filepath.Base(p.cmd.Path), all, byName(forMessages), byName(calls))
+		t.Logf("%s: %.3f calls per message, %v; all calls: %v", filepath.Base(p.cmd.Path), all, byName(forMessages), byName(calls))
 		return onSockets, all
 	}
 	ours := startProxy(t, upstream, "--log.connections=false")
 	onSockets, all := count(ours, ours.addr)
 	theirs, addr := startNginxProxy(t, upstream)
 	if want, _ := count(theirs, addr); onSockets > want+0.02 {
-		t.Errorf("%.3f calls on sockets for each message, nginx uses %.3f", onSockets, want)
+		t.Errorf("%.3f calls on sockets per message, nginx uses %.3f", onSockets, want)
 	}
 	if all > onSockets+2.1 {
-		t.Errorf("%.3f system calls for each message, %.3f of them on sockets: want at most two for the wait", all, onSockets)
+		t.Errorf("%.3f system calls per message, %.3f of them on sockets: want at most two for the wait", all, onSockets)
 	}
 }
 
-// callsForMessages finds the calls by which messages are relayed: those on sockets,
-// and on the epoll from which the threads come when they begin with these.
+// callsForMessages returns the calls that relay messages: those on sockets, and those on the
+// epoll descriptor that lead to them.
 func callsForMessages(calls []call) []call {
 	isWait := func(c call) bool { return strings.HasPrefix(c.name, "epoll_") && strings.Contains(c.name, "wait") }
 	last, epolls := map[string]call{}, map[string]int{}
@@ -286,8 +284,8 @@ func callsForMessages(calls []call) []call {
 	return slices.DeleteFunc(slices.Clone(calls), func(c call) bool { return !c.socket && c.file != epoll })
 }
 
-// Many clients at once, and the upstream refuses all of them: each of them is reset
-// and has its record, and nothing is left behind.
+// The upstream refuses many clients at once: each is reset and has its record, and no
+// descriptors are left.
 func TestProxyStorm(t *testing.T) {
 	t.Parallel()
 	const clients = 2000
@@ -296,7 +294,7 @@ func TestProxyStorm(t *testing.T) {
 	visit := func() {
 		conn, err := net.DialTimeout("tcp", p.addr, patience)
 		if errors.Is(err, syscall.ECONNRESET) {
-			return // so soon that it is what connect(2) tells
+			return // so soon that connect(2) reports it
 		}
 		if err != nil {
 			t.Error(err)
@@ -306,7 +304,7 @@ func TestProxyStorm(t *testing.T) {
 		conn.SetDeadline(time.Now().Add(patience))
 		wantReset(t, conn)
 	}
-	visit() // the loops begin with the first
+	visit() // the loops start with the first connection
 	const record = `reason=no_upstream`
 	p.awaitIn(&p.stderr, record, 1)
 	before := p.descriptors()

@@ -15,18 +15,18 @@ import (
 
 // README.md and the files in docs are tested where a comment before a fenced block says so:
 //
-//	<!-- compile -->           of ```go: a whole program that serves on port 8000. It is
+//	<!-- compile -->           ```go: a whole program that serves on port 8000. It is
 //	                           built outside this module, started and stopped.
-//	<!-- compile: test -->     the same of a test, which has to pass
-//	<!-- session -->           of ```console: each line after "$ " is a command for sh, and
-//	                           the lines below it are what it prints
+//	<!-- compile: test -->     ```go: a test, which must pass
+//	<!-- session -->           ```console: each line after "$ " is a command for sh, and
+//	                           the lines below it are its output
 //	<!-- session: server -->   the same while wireline serves, on port 8000
 //	<!-- session: program -->  the same while the program before it serves
 //	<!-- session: module -->   the same in a folder that holds the program before it as
 //	                           main.go. After a command that ends in "&" the session goes
-//	                           on when somebody listens on port 8000.
+//	                           on when port 8000 accepts connections.
 //
-// In all of them port 8000 stands for one that is free, and $WIRELINE is the folder of this
+// In each of them a free port replaces port 8000, and $WIRELINE is the root folder of this
 // repository.
 
 func TestREADME(t *testing.T) {
@@ -47,14 +47,14 @@ func TestREADME(t *testing.T) {
 	}
 }
 
-// The check finds what is wrong: in the folder testdata/readme the first file is all right,
-// and in the other nothing is.
+// The check finds mistakes: the first file in testdata/readme has none, and every block of the
+// other file has one.
 func TestREADMECheck(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"good.md", "bad.md"} {
 		blocks := blocksIn(t, filepath.Join("testdata/readme", name))
 		if len(blocks) < 3 {
-			t.Errorf("%s: found %d blocks, there are more", name, len(blocks))
+			t.Errorf("%s: found only %d blocks", name, len(blocks))
 		}
 		for _, b := range blocks {
 			t.Run(name+" "+b.name(), func(t *testing.T) {
@@ -69,9 +69,9 @@ func TestREADMECheck(t *testing.T) {
 	}
 }
 
-// log.Fatal(nil) ends a program with exit code 1. So the programs that we show must not give
-// it the result of a server that has stopped in good order.
-func TestNoExampleFailsAfterACleanStop(t *testing.T) {
+// log.Fatal(nil) ends a program with exit code 1. So the example programs must not pass it the
+// result of a server that has stopped cleanly.
+func TestExamplesExitCleanly(t *testing.T) {
 	t.Parallel()
 	fatal := regexp.MustCompile(`log\.Fatal(ln)?\([\w.]+\.(ListenAndServe|Serve|Run)\(`)
 	read := 0
@@ -84,7 +84,7 @@ func TestNoExampleFailsAfterACleanStop(t *testing.T) {
 		}
 		text, err := os.ReadFile(path)
 		if found := fatal.Find(text); found != nil {
-			t.Errorf("%s has %s", path, found)
+			t.Errorf("%s contains %s", path, found)
 		}
 		read++
 		return err
@@ -96,7 +96,7 @@ func TestNoExampleFailsAfterACleanStop(t *testing.T) {
 
 // block is a fenced block that is to be tested.
 type block struct {
-	line     int // in the file
+	line     int // its line in the file
 	mark     string
 	language string
 	text     string
@@ -108,13 +108,13 @@ var (
 	anyMark     = regexp.MustCompile(`(?m)^<!-- *(session|compile)\b.*$`)
 )
 
-// languages are those of the blocks that a mark can stand before.
+// languages maps each mark to the language of its blocks.
 var languages = map[string]string{
 	"compile": "go", "compile: test": "go",
 	"session": "console", "session: server": "console", "session: program": "console", "session: module": "console",
 }
 
-// blocksIn finds the marked blocks of a file. A mark that marks nothing is a mistake.
+// blocksIn finds the marked blocks of a file. A mark without a block is an error.
 func blocksIn(t *testing.T, file string) []block {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -142,7 +142,7 @@ func blocksIn(t *testing.T, file string) []block {
 
 func (b block) name() string { return fmt.Sprintf("%s in line %d", b.mark, b.line) }
 
-// check reports what is wrong with the block.
+// check returns an error if the block is wrong.
 func (b block) check(t *testing.T) error {
 	t.Helper()
 	if want := languages[b.mark]; b.language != want {

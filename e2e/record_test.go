@@ -15,14 +15,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestRecords ends a connection in every way that an echo server knows.
+// TestRecords ends connections in every way that an echo server supports.
 func TestRecords(t *testing.T) {
 	t.Parallel()
 	const stalls = "--echo.max_line=8MiB"
 	tests := []struct {
 		name string
 		args []string
-		// end returns the connection when it has its end coming.
+		// end makes the connection end, and returns it.
 		end  func(t *testing.T, p *process) net.Conn
 		want entry
 	}{{
@@ -62,7 +62,7 @@ func TestRecords(t *testing.T) {
 			conn := p.dial()
 			send(t, conn, "half")
 			receiveRest(t, conn, "")
-			closeWrite(t, conn) // else the server lingers
+			closeWrite(t, conn) // or the server would linger
 			return conn
 		},
 		want: entry{"by": "server", "reason": "frame_timeout", "bytes_in": "4", "bytes_out": "0", "frames_in": "0", "frames_out": "0"},
@@ -108,9 +108,9 @@ func TestRecords(t *testing.T) {
 			conn := test.end(t, p)
 			got := p.await("msg", "connection")
 			if _, known := test.want["bytes_out"]; !known {
-				delete(got, "bytes_out") // as much as the kernel took
+				delete(got, "bytes_out") // depends on the kernel's buffers
 			}
-			delete(got, "err") // the reason says it
+			delete(got, "err") // the reason covers it
 			want := test.want
 			want["level"], want["msg"], want["id"], want["peer"] = "INFO", "connection", "1", conn.LocalAddr().String()
 			checkLog(t, []entry{got}, []entry{want})
@@ -118,7 +118,7 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// Every connection has one record, with numbers that fit what its client knows.
+// Every connection has one record, whose numbers match those of its client.
 func TestRecordOfEach(t *testing.T) {
 	t.Parallel()
 	const clients = 100

@@ -13,9 +13,9 @@ import (
 	"wireline/tcp"
 )
 
-// relay is a program of its own, a proxy as anybody may write one with handler.Func: to
-// the address in its first argument, for the clients that balancers name if there is a
-// second.
+// relay is a proxy that is written with handler.Func and io.Copy, run as a process of its own.
+// Its first argument is the upstream's address; a second one makes it expect the header of the
+// PROXY protocol from its clients.
 func relay() {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	h := handler.Func(func(_ context.Context, conn net.Conn) {

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// A drain of 5,000 idle clients and 10 busy ones: the idle ones have their FIN while
-// the others still work, the busy ones their reply when it is ready, and with that
-// the process ends.
+// A drain of 5,000 idle clients and 10 busy ones: the idle clients receive their FIN while the
+// others are still served, the busy ones receive their reply when it is ready, and then the
+// process ends.
 func TestDrainAtScale(t *testing.T) {
 	skipShort(t)
 	const idle, busy = 5000, 10
@@ -34,19 +34,19 @@ func TestDrainAtScale(t *testing.T) {
 	begin := time.Now()
 	p.signal(syscall.SIGTERM)
 	allReceive(t, idlers, "")
-	t.Logf("the last idle client had its FIN after %v", time.Since(begin))
+	t.Logf("the last idle client received its FIN after %v", time.Since(begin))
 	begin = time.Now()
 	release.Close()
 	allReceive(t, workers, "done\n")
 	if code := p.wait(); code != exitOK {
 		t.Errorf("exit code %d, want %d", code, exitOK)
 	}
-	t.Logf("the process has ended %v after the frames", time.Since(begin))
+	t.Logf("the process ended %v after the frames", time.Since(begin))
 	wantDrained(t, p, entry{"level": "INFO", "idle": fmt.Sprint(idle), "finished": fmt.Sprint(busy), "cut": "0"})
 }
 
-// needDescriptors skips the test when a process may not have that many open
-// files. The soft limit is no matter: a Go program raises its own at the start.
+// needDescriptors skips the test if a process cannot open that many files. The soft limit does
+// not matter: a Go program raises its own when it starts.
 func needDescriptors(t *testing.T, n uint64) {
 	t.Helper()
 	var limit syscall.Rlimit
@@ -58,8 +58,8 @@ func needDescriptors(t *testing.T, n uint64) {
 	}
 }
 
-// crowd connects n clients, each of which has sent a line and got the answer:
-// the server knows all of them.
+// crowd connects n clients. Each has sent a line and received the reply, so the server has
+// accepted all of them.
 func crowd(t *testing.T, addr string, n int, line, answer string) []net.Conn {
 	t.Helper()
 	conns := make([]net.Conn, n)
@@ -71,7 +71,7 @@ func crowd(t *testing.T, addr string, n int, line, answer string) []net.Conn {
 		}
 	})
 	var all sync.WaitGroup
-	places := make(chan struct{}, 100) // at a time, less than the kernel queues
+	places := make(chan struct{}, 100) // connecting at a time; fewer than the kernel queues
 	for i := range conns {
 		places <- struct{}{}
 		all.Go(func() {
@@ -96,7 +96,7 @@ func crowd(t *testing.T, addr string, n int, line, answer string) []net.Conn {
 	return conns
 }
 
-// allReceive reads each connection to its FIN, and compares.
+// allReceive reads each connection to its FIN and compares.
 func allReceive(t *testing.T, conns []net.Conn, want string) {
 	var all sync.WaitGroup
 	for i, conn := range conns {

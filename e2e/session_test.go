@@ -19,8 +19,8 @@ import (
 	"wireline/internal/testutil"
 )
 
-// runSession runs the commands of a session in a folder, one after the other, and compares
-// what they print. They find readmePort to be port, if there is one.
+// runSession runs the commands of a session one after the other in a folder, and compares
+// their output. If port is set, it replaces readmePort in them.
 func runSession(t *testing.T, session, folder, port string) error {
 	t.Helper()
 	commands, outputs := parseSession(session)
@@ -43,20 +43,20 @@ func runSession(t *testing.T, session, folder, port string) error {
 		}
 		got = strings.ReplaceAll(got, port, readmePort)
 		if got != "" && !strings.HasSuffix(got, "\n") {
-			got += "\n" // a block cannot show that it is missing
+			got += "\n" // a block cannot show a missing newline
 		}
 		if diff := cmp.Diff(outputs[i+1], got); diff != "" {
 			return fmt.Errorf("$ %s\n(-want +got):\n%s", command, diff)
 		}
-		if strings.HasSuffix(command, "&") && !somebodyListens(port) {
-			return fmt.Errorf("$ %s\nnobody listens on port %s then", command, readmePort)
+		if strings.HasSuffix(command, "&") && !awaitListener(port) {
+			return fmt.Errorf("$ %s\nno program listens on port %s after that", command, readmePort)
 		}
 	}
 	return nil
 }
 
-// parseSession takes the commands and what they print apart: outputs[0] comes
-// before any command, outputs[i+1] after commands[i].
+// parseSession separates the commands from their output: outputs[0] precedes the first
+// command, outputs[i+1] follows commands[i].
 func parseSession(session string) (commands, outputs []string) {
 	outputs = []string{""}
 	for line := range strings.Lines(session) {
@@ -70,8 +70,8 @@ func parseSession(session string) (commands, outputs []string) {
 	return commands, outputs
 }
 
-// somebodyListens waits until a port takes connections.
-func somebodyListens(port string) bool {
+// awaitListener waits until the port accepts connections.
+func awaitListener(port string) bool {
 	return testutil.Soon(patience, func() bool {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 		if err != nil {
@@ -82,11 +82,11 @@ func somebodyListens(port string) bool {
 	})
 }
 
-// shell is a sh that is given its commands one by one.
+// shell is a sh that receives its commands one by one.
 type shell struct {
 	stdin  io.Writer
 	out    output
-	read   int // so much of out belongs to earlier commands
+	read   int // how much of out belongs to earlier commands
 	exited chan struct{}
 }
 
@@ -118,7 +118,7 @@ func startShell(t *testing.T, folder string) *shell {
 	return s
 }
 
-// run runs a command and returns all that it prints.
+// run runs a command and returns its output.
 func (s *shell) run(command string) (printed string, err error) {
 	const end = "<the end of the command>"
 	fmt.Fprintf(s.stdin, "{ %s\n} </dev/null\nprintf '%s'\n", command, end)

@@ -47,7 +47,7 @@ func TestStopSignals(t *testing.T) {
 	}
 }
 
-// checkLog compares the lines of a log, but for their times.
+// checkLog compares the lines of a log, except for their times.
 func checkLog(t *testing.T, log, want []entry) {
 	t.Helper()
 	for i, e := range log {
@@ -68,7 +68,7 @@ func checkLog(t *testing.T, log, want []entry) {
 	}
 }
 
-// nohup(1) starts programs with SIGHUP ignored, and they are to leave it so.
+// nohup(1) starts programs with SIGHUP ignored, and they must leave it ignored.
 func TestHangupIgnored(t *testing.T) {
 	t.Parallel()
 	p := startCommand(t, "sh", "-c", `trap "" HUP; exec wireline --tcp.address=127.0.0.1:0`)
@@ -77,11 +77,11 @@ func TestHangupIgnored(t *testing.T) {
 	echoes(t, conn, "hello\n")
 	p.stop()
 	if log := p.find("msg", "draining"); len(log) != 1 || log[0]["signal"] != "terminated" {
-		t.Errorf("log %v, want one line draining, of SIGTERM", log)
+		t.Errorf("log %v, want one line msg=draining for SIGTERM", log)
 	}
 }
 
-// The reply that is under way when the signal comes arrives in full.
+// The reply in progress when the signal arrives is sent in full.
 func TestDrainFinishesReply(t *testing.T) {
 	t.Parallel()
 	p := start(t, "--echo.max_line=8MiB")
@@ -96,8 +96,8 @@ func TestDrainFinishesReply(t *testing.T) {
 	wantDrained(t, p, entry{"level": "INFO", "idle": "1", "finished": "1", "cut": "0"})
 }
 
-// A client that does not take its reply is reset when the time is up.
-func TestDrainTimeoutCuts(t *testing.T) {
+// A client that does not read its reply is reset when the drain timeout expires.
+func TestDrainTimeout(t *testing.T) {
 	t.Parallel()
 	p := start(t, "--echo.max_line=8MiB", "--tcp.drain_timeout=1s")
 	idle, busy := p.dial(), p.stall()
@@ -111,11 +111,11 @@ func TestDrainTimeoutCuts(t *testing.T) {
 	wantDrained(t, p, entry{"level": "WARN", "idle": "1", "finished": "0", "cut": "1",
 		"err": "clients were cut: 1 of 2: drain timeout"})
 	if took, _ := time.ParseDuration(p.find("msg", "drained")[0]["took"]); took < time.Second {
-		t.Errorf("took %v, want at least the time-out", took)
+		t.Errorf("took %v, want at least the timeout", took)
 	}
 }
 
-// tcp.drain_timeout=0s cuts at once.
+// tcp.drain_timeout=0s resets the connections at once.
 func TestNoDrain(t *testing.T) {
 	t.Parallel()
 	p := start(t, "--echo.max_line=8MiB", "--tcp.drain_timeout=0s")
@@ -139,7 +139,7 @@ func TestSecondSignal(t *testing.T) {
 			busy := p.stall()
 			p.signal(syscall.SIGTERM)
 			p.await("msg", "draining")
-			p.signal(syscall.SIGINT) // another one counts as well
+			p.signal(syscall.SIGINT) // any other stop signal counts as the second
 			if code := p.wait(); code != exitFailed {
 				t.Errorf("exit code %d, want %d", code, exitFailed)
 			}
@@ -150,7 +150,7 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
-// During the grace delay everything goes on as before, also for who comes then.
+// During the grace delay everything goes on as before, also for new connections.
 func TestGraceDelay(t *testing.T) {
 	t.Parallel()
 	p := start(t, "--tcp.grace_delay=1s")
@@ -173,12 +173,12 @@ func TestGraceDelay(t *testing.T) {
 	wantDrained(t, p, entry{"level": "INFO", "idle": "2", "finished": "0", "cut": "0"})
 }
 
-// wantDrained proves that the log ends with that line.
+// wantDrained checks that the log ends with that line.
 func wantDrained(t *testing.T, p *process, want entry) {
 	t.Helper()
 	var last []entry
 	for _, e := range p.log() {
-		if e["msg"] != "" { // the program's own last words are no log
+		if e["msg"] != "" { // the program's last message is not part of the log
 			last = []entry{e}
 		}
 	}
@@ -186,8 +186,8 @@ func wantDrained(t *testing.T, p *process, want entry) {
 	checkLog(t, last, []entry{want})
 }
 
-// wantReset proves that a client's connection was reset: what it was promised
-// is not complete, and it must not look so.
+// wantReset checks that a client's connection was reset: its reply is incomplete, and the
+// client must not take it for complete.
 func wantReset(t *testing.T, conn io.Reader) {
 	t.Helper()
 	if n, err := io.Copy(io.Discard, conn); !errors.Is(err, syscall.ECONNRESET) {

@@ -14,16 +14,16 @@ import (
 	"wireline/internal/testutil"
 )
 
-// Here wireline speaks TLS with the programs of others.
+// These tests run wireline's TLS against other programs.
 
-// authority signs certificates, and has a folder for files.
+// authority signs certificates, and has a folder for their files.
 type authority struct {
 	*testutil.Authority
 	t      *testing.T
 	folder string
 }
 
-// newAuthority makes one, whose own certificate is in the file ca.pem.
+// newAuthority returns an authority whose own certificate is in the file ca.pem.
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
 	a := &authority{testutil.NewAuthority(t), t, t.TempDir()}
@@ -31,7 +31,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue puts a certificate for name and its key into files, NAME.pem and NAME.key.
+// issue writes a certificate for name and its key to files, NAME.pem and NAME.key.
 func (a *authority) issue(name string) {
 	a.t.Helper()
 	cert, key := a.Issue(a.t, name)
@@ -41,21 +41,21 @@ func (a *authority) issue(name string) {
 
 func (a *authority) file(name string) string { return filepath.Join(a.folder, name) }
 
-// startTLS starts an echo server, or what args say, as "localhost".
+// startTLS starts an echo server, or the command in args, as "localhost".
 func (a *authority) startTLS(t *testing.T, args ...string) *process {
 	t.Helper()
 	a.issue("localhost")
 	return start(t, append([]string{"--tcp.tls.cert=" + a.file("localhost.pem"), "--tcp.tls.key=" + a.file("localhost.key"), "--log.level=debug"}, args...)...)
 }
 
-// client are the arguments of s_client for a server at addr which is "localhost" and
-// has to prove it.
+// client returns the arguments of s_client for a server at addr that must prove to be
+// "localhost".
 func (a *authority) client(addr string, args ...string) []string {
 	return append([]string{"s_client", "-connect", addr, "-CAfile", a.file("ca.pem"), "-verify_return_error",
 		"-verify_hostname", "localhost"}, args...)
 }
 
-// A session of lines; in the end the server stops, and takes leave as TLS wants it.
+// A session of lines. When the server stops, it sends a close_notify.
 func TestTLSOpenSSL(t *testing.T) {
 	t.Parallel()
 	path := need(t, openssl)
@@ -77,7 +77,7 @@ func TestTLSOpenSSL(t *testing.T) {
 			client.send("hello\n")
 			client.awaitOutput("\nhello\n")
 			client.awaitOutput(test.says)
-			long := strings.Repeat("x", 20_000) + "\n" // more than a record holds
+			long := strings.Repeat("x", 20_000) + "\n" // longer than a TLS record
 			client.send(long)
 			client.awaitOutput(long)
 			p.stop()
@@ -91,11 +91,11 @@ func TestTLSOpenSSL(t *testing.T) {
 	}
 }
 
-// Who is refused is told why.
+// A client that is refused receives an alert with the reason.
 func TestTLSOpenSSLRefused(t *testing.T) {
 	t.Parallel()
 	path := need(t, openssl)
-	const old = "DEFAULT@SECLEVEL=0" // else openssl does not even try
+	const old = "DEFAULT@SECLEVEL=0" // or openssl would not even try
 	for _, test := range []struct {
 		name         string
 		server, args []string
@@ -117,7 +117,7 @@ func TestTLSOpenSSLRefused(t *testing.T) {
 	}
 }
 
-// wantRefused wants a client to fail with the server's alert.
+// wantRefused checks that a client fails with the server's alert.
 func wantRefused(t *testing.T, client *toolProcess, alert string) {
 	t.Helper()
 	if code := client.wait(); code == 0 || !strings.Contains(client.stderr.String(), alert) {
@@ -136,7 +136,7 @@ func TestTLSOpenSSLResumes(t *testing.T) {
 			for _, session := range []struct{ arg, says string }{{"-sess_out", "New, TLSv"}, {"-sess_in", "Reused, TLSv"}} {
 				client := launchTool(t, path, a.client(p.addr, version, session.arg, a.file("session"))...)
 				client.send("hello\n")
-				client.awaitOutput("\nhello\n") // by then the ticket has come
+				client.awaitOutput("\nhello\n") // the ticket arrives before this line
 				client.awaitOutput(session.says)
 				client.stdin.Close()
 				if code := client.wait(); code != 0 {
@@ -169,11 +169,10 @@ func TestTLSOpenSSLClientCertificate(t *testing.T) {
 	p.stopQuiet()
 }
 
-// The end of the client's direction is a close_notify. What was asked before it is
-// answered, to the end.
+// The client's direction ends with a close_notify. All that was asked before it is answered.
 func TestTLSHalfClose(t *testing.T) {
 	t.Parallel()
-	path := need(t, socat) // s_client does not read on after its own
+	path := need(t, socat) // s_client stops reading after its own close_notify
 	a := newAuthority(t)
 	p := a.startTLS(t)
 	for _, input := range []string{"a\nb", "", strings.Repeat("0123456789abcdef\n", 200_000) + "end"} {
@@ -189,19 +188,19 @@ func TestTLSHalfClose(t *testing.T) {
 	}
 }
 
-// New files are for new connections; one that is open goes on.
+// New certificate files apply to new connections; an open one goes on.
 func TestTLSOpenSSLNewCertificate(t *testing.T) {
 	t.Parallel()
 	path := need(t, openssl)
 	a := newAuthority(t)
 	p := a.startTLS(t)
-	// served is the certificate that a new client sees.
+	// served returns the certificate that a new client receives.
 	served := func() []byte {
 		t.Helper()
 		out := runGood(t, "", path, a.client(p.addr)...)
 		block, _ := pem.Decode([]byte(out))
 		if block == nil {
-			t.Fatalf("printed %s, and no certificate", abridged(out))
+			t.Fatalf("printed %s without a certificate", abridged(out))
 		}
 		return block.Bytes
 	}
@@ -210,7 +209,7 @@ func TestTLSOpenSSLNewCertificate(t *testing.T) {
 	open.awaitOutput("hello\n")
 	before := served()
 	if again := served(); !bytes.Equal(before, again) {
-		t.Error("two certificates, and nothing was replaced")
+		t.Error("the certificate changed before it was replaced")
 	}
 	a.issue("localhost")
 	for begin := time.Now(); bytes.Equal(served(), before); {
@@ -227,7 +226,7 @@ func TestTLSOpenSSLNewCertificate(t *testing.T) {
 	}
 }
 
-// https by TLS in front of a server that has none.
+// HTTPS through a proxy that adds TLS to a server without it.
 func TestTLSProxyCurl(t *testing.T) {
 	t.Parallel()
 	path := need(t, curl)

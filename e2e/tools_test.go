@@ -12,11 +12,11 @@ import (
 	"testing"
 )
 
-// tool is a program of others that a test needs.
+// tool is a program that a test needs.
 type tool struct {
 	name string
-	pkg  string // the Debian package that has it
-	mark string // what its help says and no namesake's does; empty if it has none
+	pkg  string // its Debian package
+	mark string // text in its help that identifies it; empty if its name is unique
 }
 
 var (
@@ -40,11 +40,11 @@ var (
 	iperf3         = tool{name: "iperf3", pkg: "iperf3"}
 )
 
-// freePorts returns the first of n ports in a row.
+// freePorts returns the first of n consecutive free ports.
 func freePorts(t *testing.T, n int) int {
 	t.Helper()
 	for range 100 {
-		first := 20000 + rand.IntN(10000) // under those that the kernel gives away
+		first := 20000 + rand.IntN(10000) // below the ephemeral ports
 		free := true
 		for port := first; port < first+n && free; port++ {
 			ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
@@ -56,21 +56,20 @@ func freePorts(t *testing.T, n int) int {
 			return first
 		}
 	}
-	t.Skip("no free ports in a row")
+	t.Skip("no consecutive free ports")
 	return 0
 }
 
-// need returns the tool's path, or skips the test because there is none. Where
-// the environment says that all tools have to be there, as on a machine that is
-// set up for the tests, it fails.
+// need returns the tool's path, or skips the test if it is missing. If the environment says
+// that all tools must exist, as on a machine that is set up for the tests, it fails the test.
 func need(t *testing.T, tool tool) string {
 	t.Helper()
 	path, err := exec.LookPath(tool.name)
-	if err != nil { // servers, which not everybody has in PATH
+	if err != nil { // servers, which are not in every PATH
 		path, err = exec.LookPath("/usr/sbin/" + tool.name)
 	}
 	if err == nil && tool.mark != "" {
-		help, _ := exec.Command(path, "-h").CombinedOutput() // some fail after -h
+		help, _ := exec.Command(path, "-h").CombinedOutput() // some exit with an error after -h
 		if !strings.Contains(string(help), tool.mark) {
 			err = exec.ErrNotFound
 		}
@@ -81,7 +80,7 @@ func need(t *testing.T, tool tool) string {
 	return path
 }
 
-// missing ends a test for which there is no such tool.
+// missing skips or fails a test whose tool is missing.
 func (tool tool) missing(t *testing.T) {
 	t.Helper()
 	const missing = "no %s of the Debian package %s here"

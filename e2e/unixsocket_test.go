@@ -25,7 +25,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-// A server that was killed leaves its socket behind. The next one takes over.
+// A server that was killed leaves its socket file behind. The next server replaces it.
 func TestUnixSocketAfterKill(t *testing.T) {
 	t.Parallel()
 	path := testutil.SocketPath(t)
@@ -36,14 +36,14 @@ func TestUnixSocketAfterKill(t *testing.T) {
 		t.Errorf("exit code %d of a killed process", code)
 	}
 	if info, err := os.Lstat(path); err != nil || info.Mode().Type() != fs.ModeSocket {
-		t.Fatalf("nothing was left behind: %v, %v", info, err)
+		t.Fatalf("no socket was left behind: %v, %v", info, err)
 	}
 	second := startUnix(t, path)
 	echoes(t, second.dial(), "hello again\n")
 	second.stop()
 }
 
-// A socket that is served, and a file that is none, are not touched.
+// A socket in use and a file of another kind are not touched.
 func TestUnixSocketTaken(t *testing.T) {
 	t.Parallel()
 	served := testutil.SocketPath(t)

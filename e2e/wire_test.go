@@ -53,7 +53,7 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// A line comes back as soon as it has its end, however it was cut on its way.
+// A line is answered as soon as it is complete, however it was split on its way.
 func TestEchoByteByByte(t *testing.T) {
 	t.Parallel()
 	conn := start(t).dial()
@@ -66,9 +66,9 @@ func TestEchoByteByByte(t *testing.T) {
 	}
 }
 
-// The answer to a line that is too long arrives in full, though its client is
-// sending all the time: a close with unread input would make the kernel reset
-// the connection and throw the answer away.
+// The answer to a line that is too long arrives in full although its client sends all the
+// time: a close with unread input would make the kernel reset the connection and discard the
+// answer.
 func TestLineTooLong(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -85,7 +85,7 @@ func TestLineTooLong(t *testing.T) {
 			for i := range clients {
 				all.Go(func() {
 					for range rounds {
-						before := []int{0, 1 << 20}[i%2] // read at once, or later
+						before := []int{0, 1 << 20}[i%2] // bytes sent before reading
 						answer, err := flood(p.addr, "hello\n", before)
 						if want := "hello\n" + test.answer; answer != want || err != nil {
 							t.Errorf("received %s, %v; want %q", abridged(answer), err, want)
@@ -103,9 +103,8 @@ func TestLineTooLong(t *testing.T) {
 	}
 }
 
-// flood sends the greeting and then a line without an end, as long as the
-// server allows. It returns what comes back until the FIN. It does not read
-// before it has sent that many bytes.
+// flood sends the string greeting and then a line without an end, as long as the server
+// allows. It reads only after that many bytes, and returns what it received until the FIN.
 func flood(addr, greeting string, before int) (answer string, err error) {
 	conn, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
@@ -116,7 +115,7 @@ func flood(addr, greeting string, before int) (answer string, err error) {
 	enough := make(chan struct{})
 	var sender sync.WaitGroup
 	defer sender.Wait()
-	defer conn.Close() // ends the sender
+	defer conn.Close() // ends the sending goroutine
 	sender.Go(func() {
 		defer close(enough)
 		if _, err := io.WriteString(conn, greeting); err != nil {
@@ -145,8 +144,8 @@ func sendZeros(w io.Writer, n int) error {
 	return nil
 }
 
-// A client that never reads is not read from either, and harms nobody but
-// itself. In the end it is reset.
+// A client that never reads is not read from either, and affects only itself. At last it is
+// reset.
 func TestClientNeverReads(t *testing.T) {
 	t.Parallel()
 	p := start(t, "--echo.write_timeout=1s")
@@ -155,7 +154,7 @@ func TestClientNeverReads(t *testing.T) {
 	echoes(t, p.dial(), "hello\n")
 	record := p.await("msg", "connection")
 	if record["by"] != "server" || record["reason"] != "write_timeout" {
-		t.Errorf("record %v, want a write time-out", record)
+		t.Errorf("record %v, want a write timeout", record)
 	}
 	wantReset(t, conn)
 }
@@ -169,7 +168,7 @@ func sendUntilStuck(conn net.Conn) {
 	}
 }
 
-// Clients of all sorts at the same time do not disturb each other.
+// Clients of all kinds at the same time do not disturb each other.
 func TestManyClients(t *testing.T) {
 	t.Parallel()
 	p := start(t, "--log.connections=false")

@@ -11,9 +11,9 @@ import (
 	"wireline/tcp"
 )
 
-// worker is a program of its own, a server with a frame that takes its time: the
-// echo has none. To "work" it answers "begun" at once, and "done" when its standard
-// input has ended; any other line comes back.
+// worker is a server with a slow frame, run as a process of its own. It answers "work" with
+// "begun" at once, and with "done" when its standard input has ended. It echoes every other
+// line.
 func worker() {
 	release := make(chan struct{})
 	go func() {

@@ -85,7 +85,10 @@ func (c *Client) discard(w *eventloop.Worker, read reader) (n int, ended bool) {
 	c.takeBuffer(w)
 	c.in.Reset()
 	n, isDrained, err := read(c.in.Space())
-	if isDrained && (n == 0 || !c.input.has(hangup)) {
+	switch {
+	case !isDrained: // as in receive
+		c.input.set(unread)
+	case n == 0 || !c.input.has(hangup):
 		c.input.clear(unread)
 	}
 	c.mu.Lock()

@@ -144,13 +144,11 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
 			return false, false
 		case c.flags.has(draining):
 			c.drainRead(w)
-		case woken && c.expiredTimeout() != "":
+		case probed && c.endTimedOut():
+			return false, false
+		case woken && !probed && c.expiredTimeout() != "":
 			// If the process was stopped (SIGSTOP) for a while, input may have
 			// arrived in time. Read once before the timeout ends the client.
-			if probed {
-				c.endTimedOut()
-				return false, false
-			}
 			probed = true
 			c.receive(w, c.conn.Look)
 		case !c.input.has(unread):
@@ -171,9 +169,13 @@ type reader = func(p []byte) (n int, drained bool, err error)
 func (c *Client) receive(w *eventloop.Worker, read reader) {
 	c.takeBuffer(w)
 	n, isDrained, err := read(c.in.Space())
-	// After a hangup event no further event comes. So the input stays readable until a
-	// read returns nothing: the end of the stream or the error is still to be read.
-	if isDrained && (n == 0 || !c.input.has(hangup)) {
+	switch {
+	case !isDrained: // also after a Look that no event has preceded
+		c.input.set(unread)
+	case n == 0 || !c.input.has(hangup):
+		// After a hangup event no further event comes. So the input stays readable
+		// until a read returns nothing: the end of the stream or the error is still to
+		// be read.
 		c.input.clear(unread)
 	}
 	switch {

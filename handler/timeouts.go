@@ -72,14 +72,18 @@ func (c *Client) expiredTimeout() Reason {
 	return ReasonIdleTimeout
 }
 
-// endTimedOut ends the client because a read timeout has expired. It calls OnError
-// first.
-func (c *Client) endTimedOut() {
+// endTimedOut ends the client if a read timeout has expired, and reports whether it has. It
+// calls OnError first.
+func (c *Client) endTimedOut() bool {
 	why := c.expiredTimeout()
+	if why == "" {
+		return false
+	}
 	c.beginBatch()
 	c.endInput(why, os.ErrDeadlineExceeded)
 	c.endBatch()
 	c.touch()
+	return true
 }
 
 // arm arranges for Expired to be called at due; zero means never. A timer that expires

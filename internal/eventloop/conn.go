@@ -90,8 +90,9 @@ type Conn interface {
 
 	// Write sends the parts one after the other, as far as that is possible without
 	// waiting, and returns how many bytes were taken. If that is not everything and
-	// err is nil, the next Write must begin with the bytes that were left. Calls must
-	// not overlap.
+	// err is nil, the next Write must begin with the bytes that were left. It may
+	// offer fewer of them than the Write before: then more bytes may have been taken
+	// than it offers. Calls must not overlap.
 	Write(parts [3][]byte) (n int, err error)
 
 	// CloseWrite sends a FIN after what was written. It returns errors.ErrUnsupported

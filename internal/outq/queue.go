@@ -56,10 +56,15 @@ func (q *Queue) Head() []byte {
 	return q.sending[q.done:]
 }
 
-// Take records that the first n bytes of Head were sent.
+// Take records that n bytes were sent. They are more than Head holds if the connection had
+// copied what follows Head as well, when Through was called.
 func (q *Queue) Take(n int) {
-	q.done += n
 	q.sent += int64(n)
+	if head := len(q.sending) - q.done; n > head {
+		q.sending, q.pending, q.done = q.pending, q.sending[:0], n-head
+		return
+	}
+	q.done += n
 }
 
 // Through adds the message p, tail that the caller has sent directly after Head,

@@ -86,6 +86,26 @@ func FuzzQueue(f *testing.F) {
 	})
 }
 
+// A connection that copies what it is given may report more bytes than Head has: those
+// behind it, which Through has offered.
+func TestTakeBeyondHead(t *testing.T) {
+	var q outq.Queue
+	q.Add([]byte("head"))
+	if !q.Single() {
+		t.Fatal("the queue holds more than Head")
+	}
+	q.Through(0, []byte("message"), []byte("tail"))
+	q.Head()
+	q.Take(len("headmess"))
+	if head := string(q.Head()); head != "agetail" || q.Size() != len(head) {
+		t.Errorf("Head is %q and Size %d, want %q", head, q.Size(), "agetail")
+	}
+	q.Take(q.Size())
+	if q.Size() != 0 || len(q.Head()) != 0 {
+		t.Errorf("%d bytes left, want none", q.Size())
+	}
+}
+
 // Reset keeps a buffer of ordinary size, so that queues can be pooled, and drops a
 // large one.
 func TestResetKeepsSmallBuffers(t *testing.T) {

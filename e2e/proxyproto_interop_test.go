@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// Here the programs of others, and wireline as a proxy, name their clients to a
-// wireline that wants to know.
+// These tests use HAProxy, nginx and wireline itself as balancers in front of a wireline that
+// requires the header of the PROXY protocol.
 
-// startAnnounced starts an echo server that wants the header of the PROXY protocol,
-// and whose log says what it refuses.
-func startAnnounced(t *testing.T, args ...string) *process {
+// startHeaderRequired starts an echo server that requires the header of the PROXY protocol and
+// logs the connections that it refuses.
+func startHeaderRequired(t *testing.T, args ...string) *process {
 	t.Helper()
 	return start(t, append(headerRequired("--log.level=debug"), args...)...)
 }
@@ -27,9 +27,9 @@ func headerRequired(args ...string) []string {
 	return append(args, "--tcp.proxy_protocol=required", "--tcp.proxy_protocol_trusted=127.0.0.0/8")
 }
 
-// wantAnnounced sends lines through the balancer at addr to p, and wants the records
-// to name the clients. Nothing was refused.
-func wantAnnounced(t *testing.T, p *process, addr string) {
+// wantClientNames sends lines to p through the balancer at addr, and checks that the records
+// have the clients' addresses and that no connection was refused.
+func wantClientNames(t *testing.T, p *process, addr string) {
 	t.Helper()
 	long := strings.Repeat("0123456789abcdef\n", 10_000)
 	for _, input := range []string{"hello\n", long, "half"} {
@@ -40,18 +40,18 @@ func wantAnnounced(t *testing.T, p *process, addr string) {
 		t.Cleanup(func() { conn.Close() })
 		conn.SetDeadline(time.Now().Add(patience))
 		go func() {
-			conn.Write([]byte(input)) // what does not arrive is missed below
+			conn.Write([]byte(input)) // a failure shows below
 			conn.(*net.TCPConn).CloseWrite()
 		}()
 		receiveRest(t, conn, input)
 		record := p.await("peer", conn.LocalAddr().String())
 		if want := fmt.Sprint(len(input)); record["bytes_in"] != want || record["bytes_out"] != want || record["reason"] != "fin" {
-			t.Errorf("record %v, want %s bytes and a FIN: the header is none of the client's", record, want)
+			t.Errorf("record %v, want %s bytes and a FIN: the header does not count", record, want)
 		}
 	}
 }
 
-// stopUnrefused stops a server that has refused nobody.
+// stopUnrefused stops the server, and checks that it has refused no connection.
 func (p *process) stopUnrefused() {
 	p.t.Helper()
 	p.stopQuiet()
@@ -60,22 +60,22 @@ func (p *process) stopUnrefused() {
 	}
 }
 
-func TestAnnounceHAProxy(t *testing.T) {
+func TestProxyHeaderHAProxy(t *testing.T) {
 	t.Parallel()
 	for _, send := range []string{"send-proxy", "send-proxy-v2", "send-proxy-v2-ssl-cn"} {
 		t.Run(send, func(t *testing.T) {
 			t.Parallel()
-			p := startAnnounced(t)
+			p := startHeaderRequired(t)
 			_, addr := runHAProxy(t, balancerConf("server one "+p.addr+" "+send))
-			wantAnnounced(t, p, addr)
+			wantClientNames(t, p, addr)
 			p.stopUnrefused()
 		})
 	}
 }
 
-// A check of HAProxy's is a connection that it has nobody to name for: LOCAL, or
-// UNKNOWN in version 1. It has to pass, or no client ever came.
-func TestAnnounceHAProxyChecks(t *testing.T) {
+// A health check of HAProxy has no client: its header is LOCAL, or UNKNOWN in version 1. The
+// server must accept it, or HAProxy would send it no client at all.
+func TestProxyHeaderHAProxyChecks(t *testing.T) {
 	t.Parallel()
 	for _, send := range []string{"send-proxy", "send-proxy-v2"} {
 		for _, check := range []struct{ name, options, reason string }{
@@ -84,15 +84,15 @@ func TestAnnounceHAProxyChecks(t *testing.T) {
 		} {
 			t.Run(send+" "+check.name, func(t *testing.T) {
 				t.Parallel()
-				p := startAnnounced(t)
+				p := startHeaderRequired(t)
 				balancer, addr := runHAProxy(t, balancerConf(check.options,
 					"server one "+p.addr+" "+send+" check check-send-proxy inter 200ms rise 2 fall 1"))
 				balancer.awaitOutput("Health check for server wireline/one succeeded, reason: " + check.reason)
-				const checks = 5 // none of which takes the server out
+				const checks = 5 // HAProxy keeps the server through all of them
 				for i := range checks {
 					p.awaitIn(&p.stderr, "msg=connection", i+1)
 				}
-				wantAnnounced(t, p, addr)
+				wantClientNames(t, p, addr)
 				if said := balancer.stdout.String(); strings.Contains(said, "failed") || strings.Contains(said, "DOWN") {
 					t.Errorf("HAProxy printed\n%s", said)
 				}
@@ -102,7 +102,7 @@ func TestAnnounceHAProxyChecks(t *testing.T) {
 	}
 }
 
-// balancerConf is a configuration of HAProxy as a balancer of connections.
+// balancerConf returns a configuration of HAProxy as a TCP balancer.
 func balancerConf(backend ...string) string {
 	return `
 global
@@ -120,18 +120,18 @@ listen wireline
 	` + strings.Join(backend, "\n\t") + "\n"
 }
 
-func TestAnnounceNginx(t *testing.T) {
+func TestProxyHeaderNginx(t *testing.T) {
 	t.Parallel()
-	p := startAnnounced(t)
+	p := startHeaderRequired(t)
 	_, addr := startNginxProxy(t, p.addr, "proxy_protocol on;", "proxy_half_close on;")
-	wantAnnounced(t, p, addr)
+	wantClientNames(t, p, addr)
 	p.stopUnrefused()
 }
 
-// Without a header the balancer's clients are not served, though it is trusted.
-func TestAnnounceNginxWithoutHeader(t *testing.T) {
+// A connection without a header is not served, although the balancer is trusted.
+func TestProxyHeaderNginxWithoutHeader(t *testing.T) {
 	t.Parallel()
-	p := startAnnounced(t)
+	p := startHeaderRequired(t)
 	_, addr := startNginxProxy(t, p.addr)
 	conn, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
@@ -147,27 +147,27 @@ func TestAnnounceNginxWithoutHeader(t *testing.T) {
 	p.stopQuiet()
 }
 
-// wireline names its client to wireline, over two of them too: the second says what
-// it was told by the first.
-func TestAnnounceWireline(t *testing.T) {
+// wireline sends its client's address to wireline, also through two proxies: the second one
+// passes on what it received from the first.
+func TestProxyHeaderWireline(t *testing.T) {
 	t.Parallel()
 	for _, first := range []string{"v1", "v2"} {
 		for _, second := range []string{"", "v1", "v2"} {
 			t.Run(strings.TrimSpace(first+" "+second), func(t *testing.T) {
 				t.Parallel()
-				last := startAnnounced(t)
+				last := startHeaderRequired(t)
 				chain := []*process{last}
 				if second != "" {
 					chain = append(chain, startProxy(t, last.addr, headerRequired("--log.level=debug", "--proxy.send_proxy="+second)...))
 				}
 				next := chain[len(chain)-1].addr
 				chain = append(chain, startProxy(t, next, "--log.level=debug", "--proxy.send_proxy="+first))
-				wantAnnounced(t, last, chain[len(chain)-1].addr)
+				wantClientNames(t, last, chain[len(chain)-1].addr)
 				for _, p := range chain {
 					p.stopUnrefused()
 				}
 				want := peers(last)
-				for _, p := range chain[1:] { // each of them knows who it was
+				for _, p := range chain[1:] { // each of them logs the client
 					if got := peers(p); len(got) != 3 || !slices.Equal(got, want) {
 						t.Errorf("clients %v, the last one saw %v", got, want)
 					}
@@ -177,7 +177,7 @@ func TestAnnounceWireline(t *testing.T) {
 	}
 }
 
-// peers are the clients that a server has records of.
+// peers returns the peers in the server's records.
 func peers(p *process) (addrs []string) {
 	for _, record := range p.find("msg", "connection") {
 		addrs = append(addrs, record["peer"])
