@@ -39,11 +39,11 @@ func relayWireline(ctx context.Context, ln net.Listener, upstream netip.AddrPort
 	if err != nil {
 		return err
 	}
-	x := proxy.New(proxy.Config{
+	x := &proxy.Proxy{Config: proxy.Config{
 		Upstreams:      []string{upstream.String()},
 		ConnectTimeout: 5 * time.Second,
 		IdleTimeout:    time.Hour,
-	})
+	}}
 	x.Log, x.OnRecord = log, handler.LogRecords(log)
 	return serveHandler(ctx, ln, x, log)
 }
@@ -74,11 +74,11 @@ func wirelineHandler(w work) *handler.Frames {
 	})
 	if w == framing {
 		h.Codec = frame.Length{Max: maxFrame}
-		h.Serve = func(c *handler.Client, payload []byte) error { return c.WriteFrame(payload) }
+		h.OnFrame = func(c *handler.Client, payload []byte) error { return c.WriteFrame(payload) }
 	}
 	if w.sleeps() {
 		h.OnOpen = func(c *handler.Client) error { c.Value = new(int); return nil }
-		h.Serve = func(c *handler.Client, line []byte) error {
+		h.OnFrame = func(c *handler.Client, line []byte) error {
 			seen := c.Value.(*int)
 			*seen++
 			w.pause(line, *seen)

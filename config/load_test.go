@@ -33,10 +33,10 @@ func defaults() config.Config {
 		},
 		Echo: echo.Config{MaxLine: 64 << 10, WriteTimeout: 30 * time.Second},
 		Proxy: proxy.Config{
-			Balance: proxy.RoundRobin, ConnectTimeout: 5 * time.Second, IdleTimeout: time.Hour, DrainQuiet: 100 * time.Millisecond,
-			Pool:      proxy.PoolConfig{MaxIdle: time.Minute, Rest: 20 * time.Millisecond},
+			Balance: proxy.BalanceRoundRobin, ConnectTimeout: 5 * time.Second, IdleTimeout: time.Hour, DrainQuiet: 100 * time.Millisecond,
+			Pool:      proxy.PoolConfig{MaxIdle: time.Minute, ReuseQuiet: 20 * time.Millisecond},
 			Health:    proxy.HealthConfig{Timeout: 2 * time.Second, Rise: 2, Fall: 3, Retry: 10 * time.Second},
-			SendProxy: proxy.SendOff,
+			SendProxy: proxy.SendProxyOff,
 		},
 		Log: logger.Config{Level: "info", Format: "text", Connections: true},
 	}

@@ -215,7 +215,7 @@ func TestHostileTrickle(t *testing.T) {
 	}{
 		{"line", "half a line", func(t *testing.T) *process {
 			return start(t, "--echo.frame_timeout="+timeout.String())
-		}, [2]string{"reason", "frame time-out"}},
+		}, [2]string{"reason", "frame_timeout"}},
 		{"PROXY header", "PROXY TCP4 192.0.2.1", func(t *testing.T) *process {
 			return startAnnounced(t, "--tcp.proxy_header_timeout="+timeout.String())
 		}, [2]string{"msg", "refused"}},

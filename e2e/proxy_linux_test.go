@@ -307,7 +307,7 @@ func TestProxyStorm(t *testing.T) {
 		wantReset(t, conn)
 	}
 	visit() // the loops begin with the first
-	const record = `reason="no upstream"`
+	const record = `reason=no_upstream`
 	p.awaitIn(&p.stderr, record, 1)
 	before := p.descriptors()
 
@@ -327,7 +327,7 @@ func TestProxyStorm(t *testing.T) {
 	}
 	p.stop()
 	ids := map[string]bool{}
-	for _, e := range p.find("reason", "no upstream") {
+	for _, e := range p.find("reason", "no_upstream") {
 		ids[e["id"]] = true
 		if e["by"] != "server" || e["upstream"] == "" || e["err"] == "" || e["level"] != "WARN" {
 			t.Errorf("record %v", e)

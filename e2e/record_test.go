@@ -46,7 +46,7 @@ func TestRecords(t *testing.T) {
 		},
 		want: entry{"by": "client", "reason": "reset", "bytes_in": "6", "bytes_out": "6", "frames_in": "1", "frames_out": "1"},
 	}, {
-		name: "idle time-out",
+		name: "idle_timeout",
 		args: []string{"--echo.idle_timeout=100ms"},
 		end: func(t *testing.T, p *process) net.Conn {
 			conn := p.dial()
@@ -54,9 +54,9 @@ func TestRecords(t *testing.T) {
 			receiveRest(t, conn, "")
 			return conn
 		},
-		want: entry{"by": "server", "reason": "idle time-out", "bytes_in": "6", "bytes_out": "6", "frames_in": "1", "frames_out": "1"},
+		want: entry{"by": "server", "reason": "idle_timeout", "bytes_in": "6", "bytes_out": "6", "frames_in": "1", "frames_out": "1"},
 	}, {
-		name: "frame time-out",
+		name: "frame_timeout",
 		args: []string{"--echo.frame_timeout=100ms"},
 		end: func(t *testing.T, p *process) net.Conn {
 			conn := p.dial()
@@ -65,12 +65,12 @@ func TestRecords(t *testing.T) {
 			closeWrite(t, conn) // else the server lingers
 			return conn
 		},
-		want: entry{"by": "server", "reason": "frame time-out", "bytes_in": "4", "bytes_out": "0", "frames_in": "0", "frames_out": "0"},
+		want: entry{"by": "server", "reason": "frame_timeout", "bytes_in": "4", "bytes_out": "0", "frames_in": "0", "frames_out": "0"},
 	}, {
-		name: "write time-out",
+		name: "write_timeout",
 		args: []string{stalls, "--echo.write_timeout=200ms"},
 		end:  func(_ *testing.T, p *process) net.Conn { return p.stall() },
-		want: entry{"by": "server", "reason": "write time-out", "bytes_in": strconv.Itoa(longReply), "frames_in": "1", "frames_out": "1"},
+		want: entry{"by": "server", "reason": "write_timeout", "bytes_in": strconv.Itoa(longReply), "frames_in": "1", "frames_out": "1"},
 	}, {
 		name: "line too long",
 		args: []string{"--echo.max_line=10"},
@@ -81,7 +81,7 @@ func TestRecords(t *testing.T) {
 			receiveRest(t, conn, "error: line too long (max 10 bytes)\n")
 			return conn
 		},
-		want: entry{"by": "server", "reason": "frame error", "bytes_in": "12", "bytes_out": "36", "frames_in": "0", "frames_out": "1"},
+		want: entry{"by": "server", "reason": "frame_error", "bytes_in": "12", "bytes_out": "36", "frames_in": "0", "frames_out": "1"},
 	}, {
 		name: "drain",
 		end: func(t *testing.T, p *process) net.Conn {

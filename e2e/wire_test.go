@@ -96,7 +96,7 @@ func TestLineTooLong(t *testing.T) {
 			}
 			all.Wait()
 			p.stop()
-			if n := len(p.find("reason", "frame error")); n != clients*rounds {
+			if n := len(p.find("reason", "frame_error")); n != clients*rounds {
 				t.Errorf("%d records of a frame error, want %d", n, clients*rounds)
 			}
 		})
@@ -154,7 +154,7 @@ func TestClientNeverReads(t *testing.T) {
 	sendUntilStuck(conn)
 	echoes(t, p.dial(), "hello\n")
 	record := p.await("msg", "connection")
-	if record["by"] != "server" || record["reason"] != "write time-out" {
+	if record["by"] != "server" || record["reason"] != "write_timeout" {
 		t.Errorf("record %v, want a write time-out", record)
 	}
 	wantReset(t, conn)

@@ -21,7 +21,7 @@ func worker() {
 		close(release)
 	}()
 	h := &handler.Frames{
-		Serve: func(c *handler.Client, line []byte) error {
+		OnFrame: func(c *handler.Client, line []byte) error {
 			if string(line) != "work" {
 				return c.WriteFrame(line)
 			}

@@ -16,7 +16,7 @@ func New(cfg Config) *handler.Frames {
 	maxLine := cmp.Or(cfg.MaxLine, frame.DefaultMax)
 	return &handler.Frames{
 		Codec: frame.Line{Max: maxLine, KeepEnd: true},
-		Serve: func(c *handler.Client, line []byte) error {
+		OnFrame: func(c *handler.Client, line []byte) error {
 			_, err := c.Write(line)
 			return err
 		},

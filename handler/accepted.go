@@ -34,6 +34,11 @@ type Accepted interface {
 	LocalAddr() net.Addr
 	RemoteAddr() net.Addr
 
+	// Network is the kind of socket that the connection came over, "tcp" or "unix",
+	// whatever addresses a PROXY header has named; of a listener of another kind, the
+	// network of its address.
+	Network() string
+
 	// CloseMode is how connections of this server are closed. SO_LINGER is set
 	// already if the mode wants it.
 	CloseMode() CloseMode

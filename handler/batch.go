@@ -61,7 +61,7 @@ func (c *Client) serveFrames(b []byte, ok bool, err error, until int64) outcome 
 		case err == nil:
 			return c.endFrames(drained)
 		case !c.skip(err):
-			c.endInput(FrameError, err)
+			c.endInput(ReasonFrameError, err)
 			return over
 		}
 		if c.stopping() || c.flags.has(paused) {
@@ -81,7 +81,7 @@ func (c *Client) serveFrames(b []byte, ok bool, err error, until int64) outcome 
 // something is still to be answered that came before its own.
 func (c *Client) endFrames(out outcome) outcome {
 	if c.flags.has(draining) && (!c.input.has(eof) || c.in.Len() > 0) {
-		c.end(ByServer, Drain, nil)
+		c.end(ByServer, ReasonDrain, nil)
 	}
 	if c.ended() {
 		return over
@@ -92,7 +92,7 @@ func (c *Client) endFrames(out outcome) outcome {
 // skip passes over a frame that is too long, if that is what the handler wants
 // and the codec can, and reports whether it does.
 func (c *Client) skip(err error) bool {
-	if c.frames.TooLong != Discard || !errors.Is(err, frame.ErrTooLong) || !c.in.Discard(c.codec().Codec) {
+	if c.frames.TooLong != TooLongDiscard || !errors.Is(err, frame.ErrTooLong) || !c.in.Discard(c.codec().Codec) {
 		return false
 	}
 	if c.frames.OnError != nil {
@@ -102,7 +102,7 @@ func (c *Client) skip(err error) bool {
 }
 
 func (c *Client) serveFrame(b []byte) error {
-	if serve := c.frames.Serve; serve != nil {
+	if serve := c.frames.OnFrame; serve != nil {
 		return serve(c, b)
 	}
 	return nil
@@ -114,12 +114,12 @@ func (c *Client) accepts(err error) bool {
 	switch {
 	case err == nil:
 		return true
-	case errors.Is(err, ErrSlowReader) && c.frames.WhenSlow == Drop:
+	case errors.Is(err, ErrSlowReader) && c.frames.WhenSlow == SlowDrop:
 		return true // a reply was dropped, as was asked for
-	case errors.Is(err, ErrClose):
-		c.end(ByServer, Closed, nil)
+	case errors.Is(err, ErrQuit):
+		c.end(ByServer, ReasonClosed, nil)
 	default:
-		c.end(ByServer, HandlerError, err)
+		c.end(ByServer, ReasonHandlerError, err)
 	}
 	return false
 }

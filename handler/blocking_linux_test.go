@@ -123,7 +123,7 @@ func (b *blocker) await(t *testing.T, n int) {
 // frames serves lines: those that begin with "block" say so, block, and are
 // echoed; others are echoed.
 func (b *blocker) frames() *handler.Frames {
-	return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+	return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 		if bytes.HasPrefix(line, []byte("block")) {
 			io.WriteString(c, "begun\n")
 			b.run(c)
@@ -262,7 +262,7 @@ func TestFunctionMayBlockAndFail(t *testing.T) {
 				}
 				goOn(t, others)
 				for range failing {
-					if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Panic || r.FramesIn != 1 {
+					if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonPanic || r.FramesIn != 1 {
 						t.Errorf("record %+v", r)
 					}
 				}
@@ -293,8 +293,8 @@ func TestFunctionMayWaitInWrite(t *testing.T) {
 					}
 				}
 				h := b.frames()
-				serve := h.Serve
-				h.Serve = func(c *handler.Client, line []byte) error {
+				serve := h.OnFrame
+				h.OnFrame = func(c *handler.Client, line []byte) error {
 					if string(line) == "reader\n" {
 						to.Store(c)
 					}
@@ -336,7 +336,7 @@ func TestCodecMayTakeLong(t *testing.T) {
 				var encoding chan *handler.Client
 				build := func() *handler.Frames {
 					b, codec, encoding = newBlocker(), newSlow(), make(chan *handler.Client, 1)
-					return &handler.Frames{Codec: codec, Serve: func(c *handler.Client, line []byte) error {
+					return &handler.Frames{Codec: codec, OnFrame: func(c *handler.Client, line []byte) error {
 						switch string(line) {
 						case "reply":
 							encoding <- c
@@ -415,7 +415,7 @@ func TestOnCloseMayBlock(t *testing.T) {
 	build := func() *handler.Frames {
 		b = newBlocker()
 		h := b.frames()
-		h.Serve = func(c *handler.Client, line []byte) error {
+		h.OnFrame = func(c *handler.Client, line []byte) error {
 			if string(line) == "mark\n" {
 				c.Value = "blocks"
 			}
@@ -440,7 +440,7 @@ func TestOnCloseMayBlock(t *testing.T) {
 		goOn(t, others)
 		b.release()
 		for range ending {
-			if r := s.records.Next(t); r.Reason != handler.FIN {
+			if r := s.records.Next(t); r.Reason != handler.ReasonFIN {
 				t.Errorf("record %+v", r)
 			}
 		}
@@ -524,9 +524,9 @@ func TestRepliesAreSeenAfterASlowFrame(t *testing.T) {
 	b := newBlocker()
 	slow := make(chan struct{}, 1)
 	h := b.frames()
-	serve := h.Serve
+	serve := h.OnFrame
 	h.Codec = frame.Line{Max: 1 << 20, KeepEnd: true}
-	h.Serve = func(c *handler.Client, line []byte) error {
+	h.OnFrame = func(c *handler.Client, line []byte) error {
 		if bytes.HasPrefix(line, []byte("slow")) {
 			slow <- struct{}{}
 			time.Sleep(50 * time.Millisecond)
@@ -621,7 +621,7 @@ func TestAllFunctionsBlockAtTheSameTime(t *testing.T) {
 	var meeting *barrier
 	build := func() *handler.Frames {
 		meeting = newBarrier(clients)
-		return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+		return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 			if string(line) == "meet\n" {
 				meeting.wait()
 			}

@@ -10,16 +10,18 @@ import (
 	"wireline/lib/frame"
 )
 
-var (
-	// ErrClosed is what a Client's methods return once it has ended, joined
-	// with what ended it if that was an error.
-	ErrClosed = errors.New("handler: client closed")
+// ErrQuit, returned by a frame function, closes the client in good order: what was
+// written is sent, then a FIN. It is no error in the record.
+var ErrQuit = errors.New("handler: close this client")
 
-	// ErrClose, returned by a frame function, closes the client in good
-	// order: what was written is sent, then a FIN. It is no error in the
-	// record.
-	ErrClose = errors.New("handler: close this client")
-)
+// ErrClosed is what a Client's methods return once it has ended, joined with what ended it
+// if that was an error. net.ErrClosed matches it (errors.Is).
+var ErrClosed error = closedError{}
+
+type closedError struct{}
+
+func (closedError) Error() string        { return "handler: client closed" }
+func (closedError) Is(target error) bool { return target == net.ErrClosed }
 
 // Client is one connection as a frame handler sees it. It hides how the connection is
 // held and read. All methods are safe for concurrent use, but for Hijack and SetCodec.
@@ -138,7 +140,7 @@ func (c *Client) Busy() bool {
 // further frame is begun, what is written is sent, then comes a FIN; CloseWith has
 // other ways. It returns nil.
 func (c *Client) Close() error {
-	c.end(ByServer, Closed, nil)
+	c.end(ByServer, ReasonClosed, nil)
 	c.wake()
 	return nil
 }
@@ -148,10 +150,10 @@ func (c *Client) Close() error {
 // is about to be closed in another way. The others change nothing if the client has its
 // end already. It returns nil, at once.
 func (c *Client) CloseWith(mode CloseMode) error {
-	end := &ending{by: ByServer, reason: Closed, mode: mode, asked: true}
+	end := &ending{by: ByServer, reason: ReasonClosed, mode: mode, asked: true}
 	c.ending.CompareAndSwap(nil, end)
 	if mode == CloseReset {
-		c.abort(ByServer, Closed, nil)
+		c.abort(ByServer, ReasonClosed, nil)
 	} else {
 		c.wake()
 	}
@@ -205,6 +207,6 @@ func (m *clientMember) Cut() bool {
 	if !m.endCut() {
 		return false
 	}
-	(*Client)(m).abort(ByServer, Cut, nil)
+	(*Client)(m).abort(ByServer, ReasonCut, nil)
 	return true
 }

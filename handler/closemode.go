@@ -113,15 +113,15 @@ func (l *life) howToClose() (how closing.How, bound time.Duration) {
 	mode, asked := l.closeMode()
 	bound = mode.Limit()
 	switch why := l.reason(); {
-	case why == Cut, why == SlowReader, why == WriteTimeout:
+	case why == ReasonCut, why == ReasonSlowReader, why == ReasonWriteTimeout:
 		return closing.Reset, bound
-	case why == Reset, why == IOError: // broken: nothing arrives any more
+	case why == ReasonReset, why == ReasonIOError: // broken: nothing arrives any more
 		return closing.FIN, bound
 	case mode == CloseReset:
 		return closing.Reset, bound
-	case why == FIN, asked && mode != CloseLingering:
+	case why == ReasonFIN, asked && mode != CloseLingering:
 		return closing.FIN, bound
-	case why == Drain, why == IdleTimeout && mode != CloseLingering:
+	case why == ReasonDrain, why == ReasonIdleTimeout && mode != CloseLingering:
 		return closing.Quiet, bound
 	}
 	return closing.Linger, bound

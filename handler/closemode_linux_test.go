@@ -95,14 +95,14 @@ type closer struct {
 }
 
 func (c *closer) frames() *handler.Frames {
-	return &handler.Frames{OnRecord: c.records.Add, Serve: func(client *handler.Client, line []byte) error {
+	return &handler.Frames{OnRecord: c.records.Add, OnFrame: func(client *handler.Client, line []byte) error {
 		if string(line) != "go" {
 			return client.WriteFrame(line)
 		}
 		<-c.proceed
 		client.Write(c.reply)
 		if c.with == nil {
-			return handler.ErrClose
+			return handler.ErrQuit
 		}
 		c.with(client)
 		return nil
@@ -232,7 +232,7 @@ func TestCloseModes(t *testing.T) {
 			expectState(t, conn, "TIME_WAIT")
 		}
 		record := c.records.Next(t)
-		if record.By != handler.ByServer || record.Reason != handler.Closed {
+		if record.By != handler.ByServer || record.Reason != handler.ReasonClosed {
 			t.Errorf("ended by %s: %s, want server: closed", record.By, record.Reason)
 		}
 	})

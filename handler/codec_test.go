@@ -29,7 +29,7 @@ func smtp() *handler.Frames {
 			c.Value = new(state)
 			return c.WriteFrame([]byte("220 ready"))
 		},
-		Serve: func(c *handler.Client, line []byte) error {
+		OnFrame: func(c *handler.Client, line []byte) error {
 			st := c.Value.(*state)
 			switch {
 			case st.data:
@@ -43,7 +43,7 @@ func smtp() *handler.Frames {
 				return err
 			case string(line) == "QUIT":
 				c.WriteFrame([]byte("221 bye"))
-				return handler.ErrClose
+				return handler.ErrQuit
 			}
 			return c.WriteFrame([]byte("250 ok"))
 		},
@@ -62,7 +62,7 @@ func memcached() *handler.Frames {
 			c.Value = &state{values: make(map[string]string)}
 			return nil
 		},
-		Serve: func(c *handler.Client, b []byte) (err error) {
+		OnFrame: func(c *handler.Client, b []byte) (err error) {
 			st := c.Value.(*state)
 			if st.key != "" {
 				block, ok := bytes.CutSuffix(b, []byte("\r\n"))
@@ -187,7 +187,7 @@ func TestCodecChangesWhileAFrameIsEncoded(t *testing.T) {
 			var codec slow
 			build := func() *handler.Frames {
 				codec = newSlow()
-				return &handler.Frames{Codec: codec, Serve: func(c *handler.Client, b []byte) error {
+				return &handler.Frames{Codec: codec, OnFrame: func(c *handler.Client, b []byte) error {
 					c.SetCodec(frame.Netstring{})
 					return c.WriteFrame(b)
 				}}
@@ -215,7 +215,7 @@ func TestCodecChangesWhileAFrameIsEncoded(t *testing.T) {
 // What is written follows the codec too, whoever writes it.
 func TestWriteFrameFollowsTheCodec(t *testing.T) {
 	build := func() *handler.Frames {
-		return &handler.Frames{Serve: func(c *handler.Client, b []byte) error {
+		return &handler.Frames{OnFrame: func(c *handler.Client, b []byte) error {
 			switch string(b) {
 			case "length":
 				c.SetCodec(frame.Length{Width: 2})
@@ -254,7 +254,7 @@ func TestSetCodecInOnOpen(t *testing.T) {
 				c.SetCodec(frame.Length{Width: 1})
 				return c.WriteFrame([]byte("hello"))
 			},
-			Serve: func(c *handler.Client, b []byte) error { return c.WriteFrame(b) },
+			OnFrame: func(c *handler.Client, b []byte) error { return c.WriteFrame(b) },
 		}
 	}
 	overTransports(t, build, func(t *testing.T, s *served) {
@@ -268,8 +268,8 @@ func TestSetCodecInOnOpen(t *testing.T) {
 func discarding() *handler.Frames {
 	return &handler.Frames{
 		Codec:   frame.Line{Max: 100},
-		TooLong: handler.Discard,
-		Serve:   func(c *handler.Client, line []byte) error { return c.WriteFrame(line) },
+		TooLong: handler.TooLongDiscard,
+		OnFrame: func(c *handler.Client, line []byte) error { return c.WriteFrame(line) },
 		OnError: func(c *handler.Client, err error) {
 			switch {
 			case errors.Is(err, frame.ErrTooLong):
@@ -311,7 +311,7 @@ func TestDiscard(t *testing.T) {
 					netconn.CloseWrite(conn)
 				})
 				receiveAll(t, conn, test.out)
-				if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.FIN || r.FramesIn != test.frames || r.BytesIn != int64(len(test.in)) {
+				if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonFIN || r.FramesIn != test.frames || r.BytesIn != int64(len(test.in)) {
 					t.Errorf("record %+v", r)
 				}
 			})
@@ -367,7 +367,7 @@ func TestDiscardWhereThereIsNoEnd(t *testing.T) {
 		send(t, conn, "a\n"+strings.Repeat("x", 150)+"\nb\n")
 		receiveAll(t, conn, "a\ntoo long\n")
 		conn.Close()
-		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.FrameError || !errors.Is(r.Err, frame.ErrTooLong) {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonFrameError || !errors.Is(r.Err, frame.ErrTooLong) {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -444,7 +444,7 @@ func TestFrameTimeoutInABadFrame(t *testing.T) {
 		receiveAll(t, conn, "too long\ntoo slow\n")
 		within(t, "closed", time.Since(begin), limit, 2*limit+slack)
 		conn.Close()
-		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.FrameTimeout {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonFrameTimeout {
 			t.Errorf("record %+v", r)
 		}
 	})

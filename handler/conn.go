@@ -51,7 +51,7 @@ func (c *Conn) serve(f func(ctx context.Context, c *Conn)) {
 	returned := false
 	defer func() {
 		if !returned {
-			c.end(ByServer, Panic, nil)
+			c.end(ByServer, ReasonPanic, nil)
 		}
 		c.finish()
 	}()
@@ -79,14 +79,14 @@ func (c *Conn) Busy() bool {
 // Quit asks for the connection's end and returns at once: Read returns net.ErrClosed from
 // now on, and the connection is closed when the handler's function has returned.
 func (c *Conn) Quit() {
-	c.end(ByServer, Closed, nil)
+	c.end(ByServer, ReasonClosed, nil)
 	c.wake()
 }
 
 // CloseWith is Quit with a mode of its own for this connection, in the place of the
 // server's. CloseReset does not wait for the function: the connection is reset at once.
 func (c *Conn) CloseWith(mode CloseMode) error {
-	c.ending.CompareAndSwap(nil, &ending{by: ByServer, reason: Closed, mode: mode, asked: true})
+	c.ending.CompareAndSwap(nil, &ending{by: ByServer, reason: ReasonClosed, mode: mode, asked: true})
 	if mode == CloseReset {
 		netconn.Reset(c.conn)
 	} else {
@@ -126,7 +126,7 @@ func (c *Conn) stopped() error {
 	switch {
 	case c.flags.has(draining):
 		return ErrDraining
-	case c.reason() == Closed:
+	case c.reason() == ReasonClosed:
 		return net.ErrClosed
 	}
 	return nil
@@ -216,11 +216,11 @@ func (c *Conn) boundLingering() {
 func (c *Conn) noteEnd() {
 	switch {
 	case c.eof.Load():
-		c.end(ByClient, FIN, nil)
+		c.end(ByClient, ReasonFIN, nil)
 	case c.flags.has(draining):
-		c.end(ByServer, Drain, nil)
+		c.end(ByServer, ReasonDrain, nil)
 	default:
-		c.end(ByServer, Closed, nil)
+		c.end(ByServer, ReasonClosed, nil)
 	}
 }
 
@@ -270,7 +270,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadl
 // client is still sending.
 func (c *Conn) finish() {
 	if c.inflight.WaitWithTimeout(flushTimeout) {
-		c.end(ByServer, WriteTimeout, errWriteTimeout)
+		c.end(ByServer, ReasonWriteTimeout, errWriteTimeout)
 		netconn.Reset(c.conn)
 	}
 	c.noteEnd()

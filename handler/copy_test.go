@@ -46,7 +46,7 @@ func TestResetWhileCopying(t *testing.T) {
 					}
 				}
 				r := records.Next(t)
-				if byClient := r.By == handler.ByClient && r.Reason == handler.Reset; byClient != (who == "client") {
+				if byClient := r.By == handler.ByClient && r.Reason == handler.ReasonReset; byClient != (who == "client") {
 					t.Errorf("ended by %s: %s, %v", r.By, r.Reason, r.Err)
 				}
 			})

@@ -33,6 +33,13 @@ func (d *direct) LocalAddr() net.Addr      { return d.conn.LocalAddr() }
 func (d *direct) RemoteAddr() net.Addr     { return d.conn.RemoteAddr() }
 func (d *direct) CloseMode() CloseMode     { return CloseDefault }
 
+func (d *direct) Network() string {
+	if addr := d.conn.LocalAddr(); addr != nil {
+		return addr.Network()
+	}
+	return ""
+}
+
 func (d *direct) TLS() *tls.Conn {
 	conn, _ := d.conn.(*tls.Conn)
 	return conn

@@ -18,7 +18,7 @@ import (
 func TestHandleRecovers(t *testing.T) {
 	handlers := map[string]func(f func()) handler.Handler{
 		"frames": func(f func()) handler.Handler {
-			return &handler.Frames{Serve: func(*handler.Client, []byte) error { f(); return nil }}
+			return &handler.Frames{OnFrame: func(*handler.Client, []byte) error { f(); return nil }}
 		},
 		"OnOpen": func(f func()) handler.Handler {
 			return &handler.Frames{OnOpen: func(*handler.Client) error { f(); return nil }}

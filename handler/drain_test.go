@@ -25,7 +25,7 @@ type gated struct {
 func newGated() *gated { return &gated{began: make(chan string, 100), gate: make(chan struct{})} }
 
 func (g *gated) frames() *handler.Frames {
-	return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+	return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 		if string(line) == "slow\n" {
 			g.began <- string(line)
 			<-g.gate
@@ -82,7 +82,7 @@ func TestDrain(t *testing.T) {
 			t.Errorf("drained %+v", d)
 		}
 		for range 4 {
-			if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Drain {
+			if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonDrain {
 				t.Errorf("record %+v", r)
 			}
 		}
@@ -91,7 +91,7 @@ func TestDrain(t *testing.T) {
 
 func TestDrainIsAsSlowAsTheSlowestFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+		h := &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 			time.Sleep(2 * time.Second)
 			return echoLine(c, line)
 		}}
@@ -140,7 +140,7 @@ func TestDrainCutsWhatIsLeft(t *testing.T) {
 			t.Errorf("drained %+v", d)
 		}
 		s.records.Next(t)
-		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Cut {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonCut {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -163,7 +163,7 @@ func TestDrainLeavesAHungHandlerBehind(t *testing.T) {
 	if err := server.Shutdown(ctx); !errors.Is(err, handler.ErrCut) {
 		t.Errorf("shutdown: %v", err)
 	}
-	if r := records.Next(t); r.Reason != handler.Cut {
+	if r := records.Next(t); r.Reason != handler.ReasonCut {
 		t.Errorf("record %+v", r)
 	}
 	close(g.gate)
@@ -203,7 +203,7 @@ func TestAcceptAfterTheDrainBeganCloses(t *testing.T) {
 
 func TestDrainShortensALingeringClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &handler.Frames{Serve: func(*handler.Client, []byte) error { return handler.ErrClose }}
+		h := &handler.Frames{OnFrame: func(*handler.Client, []byte) error { return handler.ErrQuit }}
 		client, ended := handle(t, h, 100)
 		send(t, client, "quit\n")
 		receiveAll(t, client, "") // its FIN has come, the client does not close
@@ -213,7 +213,7 @@ func TestDrainShortensALingeringClose(t *testing.T) {
 			t.Error(err)
 		}
 		within(t, "gone", time.Since(begin), 0, 500*time.Millisecond)
-		if r := ended(); r.Reason != handler.Closed {
+		if r := ended(); r.Reason != handler.ReasonClosed {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -221,7 +221,7 @@ func TestDrainShortensALingeringClose(t *testing.T) {
 
 func TestLingeringCloseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &handler.Frames{Serve: func(*handler.Client, []byte) error { return handler.ErrClose }}
+		h := &handler.Frames{OnFrame: func(*handler.Client, []byte) error { return handler.ErrQuit }}
 		client, ended := handle(t, h, 100)
 		begin := time.Now()
 		send(t, client, "quit\n")
@@ -259,7 +259,7 @@ func TestPlain(t *testing.T) {
 	closeWrite(t, conn)
 	receiveAll(t, conn, "")
 	r := records.Next(t)
-	if r.By != handler.ByClient || r.Reason != handler.FIN || r.BytesIn != 3 || r.BytesOut != 9 {
+	if r.By != handler.ByClient || r.Reason != handler.ReasonFIN || r.BytesIn != 3 || r.BytesOut != 9 {
 		t.Errorf("record %+v", r)
 	}
 }
@@ -308,7 +308,7 @@ func TestPlainDrain(t *testing.T) {
 		if err := <-readErr; !errors.Is(err, handler.ErrDraining) {
 			t.Errorf("Read in a drain gives %v", err)
 		}
-		if r := records.Next(t); r.Reason != handler.Drain {
+		if r := records.Next(t); r.Reason != handler.ReasonDrain {
 			t.Errorf("record %+v", r)
 		}
 	}
@@ -328,7 +328,7 @@ func TestPlainPanicAndForgottenClose(t *testing.T) {
 	h.OnRecord = records.Add
 	server := tcptest.NewServer(h)
 	defer server.Close()
-	for text, want := range map[string]handler.Reason{"p": handler.Panic, "x": handler.Closed} {
+	for text, want := range map[string]handler.Reason{"p": handler.ReasonPanic, "x": handler.ReasonClosed} {
 		conn := server.Dial()
 		send(t, conn, text)
 		receiveAll(t, conn, "")

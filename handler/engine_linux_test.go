@@ -45,7 +45,7 @@ func TestPanicInOnCloseAfterPanicInServe(t *testing.T) {
 	silenceLog(t)
 	build := func() *handler.Frames {
 		return &handler.Frames{
-			Serve:   func(*handler.Client, []byte) error { panic("in Serve") },
+			OnFrame: func(*handler.Client, []byte) error { panic("in Serve") },
 			OnClose: func(*handler.Client) { panic("in OnClose") },
 		}
 	}
@@ -55,7 +55,7 @@ func TestPanicInOnCloseAfterPanicInServe(t *testing.T) {
 			send(t, conn, "a\n")
 			closeWrite(t, conn)
 			io.Copy(io.Discard, conn)
-			if r := s.records.Next(t); r.Reason != handler.Panic {
+			if r := s.records.Next(t); r.Reason != handler.ReasonPanic {
 				t.Errorf("record %+v", r)
 			}
 		}
@@ -90,7 +90,7 @@ func TestPacketsAreAllRead(t *testing.T) {
 		t.Skip(err)
 	}
 	began, goOn := make(chan struct{}, 3), make(chan struct{})
-	server := tcptest.NewUnstartedServer(&handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+	server := tcptest.NewUnstartedServer(&handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 		began <- struct{}{}
 		<-goOn
 		return c.WriteFrame(line)
@@ -122,7 +122,7 @@ func TestFeedDoesNotStarveItsReader(t *testing.T) {
 		served_.Store(0)
 		message := []byte(strings.Repeat("f", 1023) + "\n")
 		return &handler.Frames{
-			WhenSlow:   handler.Drop,
+			WhenSlow:   handler.SlowDrop,
 			MaxPending: 4 << 20,
 			OnOpen: func(c *handler.Client) error {
 				go func() {
@@ -135,7 +135,7 @@ func TestFeedDoesNotStarveItsReader(t *testing.T) {
 				}()
 				return nil
 			},
-			Serve: func(c *handler.Client, line []byte) error {
+			OnFrame: func(c *handler.Client, line []byte) error {
 				served_.Inc()
 				return c.WriteFrame(line)
 			},
@@ -170,7 +170,7 @@ func TestHijackWaitsForWholeMessages(t *testing.T) {
 	const size = 8 << 20
 	pushed := make(chan struct{}, 1)
 	build := func() *handler.Frames {
-		return &handler.Frames{MaxPending: 1 << 30, Serve: func(c *handler.Client, _ []byte) error {
+		return &handler.Frames{MaxPending: 1 << 30, OnFrame: func(c *handler.Client, _ []byte) error {
 			c.Write([]byte(strings.Repeat("a", size)))
 			go func() {
 				c.Write([]byte(strings.Repeat("b", size)))
@@ -202,7 +202,7 @@ func TestHijackerDoesNotDelayADrain(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	build := func() *handler.Frames {
-		return &handler.Frames{Serve: func(c *handler.Client, _ []byte) error {
+		return &handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
 			conn, _, err := c.Hijack()
 			if err != nil {
 				return err
@@ -229,7 +229,7 @@ func TestHijackerDoesNotDelayADrain(t *testing.T) {
 func TestLongFramesLeaveNoLargeBuffers(t *testing.T) {
 	const clients, rest, most = 100, 5 << 10, 64 << 10
 	build := func() *handler.Frames {
-		return &handler.Frames{Codec: frame.Length{Max: 2 << 20}, Serve: func(c *handler.Client, _ []byte) error {
+		return &handler.Frames{Codec: frame.Length{Max: 2 << 20}, OnFrame: func(c *handler.Client, _ []byte) error {
 			_, err := io.WriteString(c, "k")
 			return err
 		}}
@@ -260,7 +260,7 @@ func TestPartsOfFramesKeepNoLargeBuffers(t *testing.T) {
 	const clients = 100
 	for _, rest := range []int{100, 4100, 9000} {
 		t.Run(fmt.Sprint(rest), func(t *testing.T) {
-			h := &handler.Frames{Codec: frame.Length{Max: 2 << 20}, Serve: func(c *handler.Client, _ []byte) error {
+			h := &handler.Frames{Codec: frame.Length{Max: 2 << 20}, OnFrame: func(c *handler.Client, _ []byte) error {
 				_, err := io.WriteString(c, "k")
 				return err
 			}}
@@ -298,7 +298,7 @@ func TestIdleClientsHaveNoBuffer(t *testing.T) {
 	build := func() *handler.Frames {
 		return &handler.Frames{
 			OnOpen: func(c *handler.Client) error { opened <- c; return nil },
-			Serve: func(c *handler.Client, line []byte) error {
+			OnFrame: func(c *handler.Client, line []byte) error {
 				if string(line) == "pause" {
 					c.Pause()
 				}

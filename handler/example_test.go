@@ -22,12 +22,12 @@ func ExampleFrames() {
 			c.Value = &session{}
 			return c.WriteFrame([]byte("hello"))
 		},
-		Serve: func(c *handler.Client, line []byte) error {
+		OnFrame: func(c *handler.Client, line []byte) error {
 			s := c.Value.(*session)
 			s.lines++
 			if string(line) == "quit" {
 				fmt.Fprintf(c, "%d lines, bye\n", s.lines)
-				return handler.ErrClose
+				return handler.ErrQuit
 			}
 			return c.WriteFrame(bytes.ToUpper(line))
 		},
@@ -51,7 +51,7 @@ func ExampleFrames() {
 // A message to all clients, from outside of any frame.
 func ExampleClients_All() {
 	ready := make(chan struct{})
-	h := &handler.Frames{Serve: func(*handler.Client, []byte) error {
+	h := &handler.Frames{OnFrame: func(*handler.Client, []byte) error {
 		close(ready)
 		return nil
 	}}

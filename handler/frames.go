@@ -20,15 +20,15 @@ const stopGrace = 50 * time.Millisecond
 // limits on memory, and draining. Set its fields before the first connection;
 // the zero value of each but Serve is valid. It must not be copied.
 type Frames struct {
-	// Serve is called for each frame, for the frames of one client one after
+	// OnFrame is called for each frame, for the frames of one client one after
 	// the other. It may block; other clients go on. The frame's bytes are
-	// valid, and Serve's to change, until it returns. It answers with c.Write
+	// valid, and OnFrame's to change, until it returns. It answers with c.Write
 	// or c.WriteFrame.
 	//
 	// An error ends the client: what was written is sent, then a FIN.
-	// ErrClose does so without being an error in the record. Nil Serve
+	// ErrClose does so without being an error in the record. Nil OnFrame
 	// discards the frames.
-	Serve func(c *Client, frame []byte) error
+	OnFrame func(c *Client, frame []byte) error
 
 	// Codec says where frames end. Nil means frame.Line{}.
 	Codec frame.Codec
@@ -93,12 +93,12 @@ type Frames struct {
 type TooLong int
 
 const (
-	// EndClient ends the client, after OnError. It is the default.
-	EndClient TooLong = iota
-	// Discard throws the frame away, however long it is, calls OnError once,
+	// TooLongEnd ends the client, after OnError. It is the default.
+	TooLongEnd TooLong = iota
+	// TooLongDiscard throws the frame away, however long it is, calls OnError once,
 	// and goes on with the next frame. Codecs that cannot tell where that begins
 	// (see frame.Discarder) end the client.
-	Discard
+	TooLongDiscard
 )
 
 // Clients returns the set of clients being served, to range over or to shut
@@ -138,7 +138,7 @@ func (h *Frames) Accept(a Accepted) {
 func (c *Client) attach() error {
 	h, a := c.frames, c.accepted
 	if fd, ok := a.Socket(); ok {
-		if g := h.loops.Group(); g != nil && g.Add(&c.socket, fd, (*poller)(c)) == nil {
+		if g := h.loops.Group(); g != nil && c.addTo(g, fd) == nil {
 			c.conn = &c.socket
 			return nil
 		}
@@ -151,6 +151,13 @@ func (c *Client) attach() error {
 	h.portables.Add(1)
 	c.conn = eventloop.NewPortable(conn, (*poller)(c), h.portables.Done)
 	return nil
+}
+
+func (c *Client) addTo(g *eventloop.Group, fd int) error {
+	if c.accepted.Network() == "tcp" {
+		return g.AddTCP(&c.socket, fd, (*poller)(c))
+	}
+	return g.Add(&c.socket, fd, (*poller)(c))
 }
 
 // Validate reports what the codec says of itself, where it can be set up wrongly;

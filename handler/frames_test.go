@@ -21,7 +21,7 @@ import (
 var keepEnd = frame.Line{KeepEnd: true}
 
 func echoFrames() *handler.Frames {
-	return &handler.Frames{Codec: keepEnd, Serve: echoLine}
+	return &handler.Frames{Codec: keepEnd, OnFrame: echoLine}
 }
 
 func TestFramesSplitAndMerged(t *testing.T) {
@@ -45,7 +45,7 @@ func TestFramesHalfClose(t *testing.T) {
 		closeWrite(t, conn)
 		receiveAll(t, conn, "a\nb")
 		r := s.records.Next(t)
-		if r.By != handler.ByClient || r.Reason != handler.FIN || r.FramesIn != 2 || r.FramesOut != 2 || r.BytesIn != 3 || r.BytesOut != 3 {
+		if r.By != handler.ByClient || r.Reason != handler.ReasonFIN || r.FramesIn != 2 || r.FramesOut != 2 || r.BytesIn != 3 || r.BytesOut != 3 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -56,7 +56,7 @@ func TestFramesNothingButFIN(t *testing.T) {
 		conn := s.connect()
 		closeWrite(t, conn)
 		receiveAll(t, conn, "")
-		if r := s.records.Next(t); r.Reason != handler.FIN || r.FramesIn != 0 {
+		if r := s.records.Next(t); r.Reason != handler.ReasonFIN || r.FramesIn != 0 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -71,7 +71,7 @@ func TestFramesReset(t *testing.T) {
 		r := s.records.Next(t)
 		// A unix socket knows no reset: what is left is a last line, and the
 		// reply to it fails.
-		if r.By != handler.ByClient || r.Reason != handler.Reset || r.Err == nil {
+		if r.By != handler.ByClient || r.Reason != handler.ReasonReset || r.Err == nil {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -104,8 +104,8 @@ func TestTooLongIsAnsweredInFull(t *testing.T) {
 	const answer = "error: too long\n"
 	build := func() *handler.Frames {
 		return &handler.Frames{
-			Codec: frame.Line{Max: 1000, KeepEnd: true},
-			Serve: echoLine,
+			Codec:   frame.Line{Max: 1000, KeepEnd: true},
+			OnFrame: echoLine,
 			OnError: func(c *handler.Client, err error) {
 				if errors.Is(err, frame.ErrTooLong) {
 					io.WriteString(c, answer)
@@ -131,7 +131,7 @@ func TestTooLongIsAnsweredInFull(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.FrameError || !errors.Is(r.Err, frame.ErrTooLong) {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonFrameError || !errors.Is(r.Err, frame.ErrTooLong) {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -140,11 +140,11 @@ func TestTooLongIsAnsweredInFull(t *testing.T) {
 func TestServeErrorEndsTheClient(t *testing.T) {
 	broken := errors.New("broken")
 	build := func() *handler.Frames {
-		return &handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+		return &handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 			switch string(line) {
 			case "quit":
 				fmt.Fprintln(c, "bye")
-				return handler.ErrClose
+				return handler.ErrQuit
 			case "break":
 				fmt.Fprintln(c, "sorry")
 				return broken
@@ -157,14 +157,14 @@ func TestServeErrorEndsTheClient(t *testing.T) {
 		send(t, conn, "a\nquit\nb\n")
 		receiveAll(t, conn, "a\nbye\n")
 		conn.Close()
-		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Closed || r.Err != nil || r.FramesIn != 2 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonClosed || r.Err != nil || r.FramesIn != 2 {
 			t.Errorf("record %+v", r)
 		}
 		conn = s.connect()
 		send(t, conn, "break\nb\n")
 		receiveAll(t, conn, "sorry\n")
 		conn.Close()
-		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.HandlerError || r.Err != broken || r.FramesIn != 1 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonHandlerError || r.Err != broken || r.FramesIn != 1 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -172,7 +172,7 @@ func TestServeErrorEndsTheClient(t *testing.T) {
 
 func TestPanicCostsOneConnection(t *testing.T) {
 	build := func() *handler.Frames {
-		return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+		return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 			if string(line) == "panic\n" {
 				panic("as asked")
 			}
@@ -187,7 +187,7 @@ func TestPanicCostsOneConnection(t *testing.T) {
 		send(t, conn, "before\npanic\nafter\n")
 		receiveAll(t, conn, "before\n")
 		conn.Close()
-		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Panic || r.FramesIn != 2 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonPanic || r.FramesIn != 2 {
 			t.Errorf("record %+v", r)
 		}
 		send(t, other, "b\n")
@@ -212,7 +212,7 @@ func TestOpenCloseAndValue(t *testing.T) {
 				_, err := io.WriteString(c, "hello\n")
 				return err
 			},
-			Serve: func(c *handler.Client, line []byte) error {
+			OnFrame: func(c *handler.Client, line []byte) error {
 				s := c.Value.(*session)
 				s.lines++
 				_, err := fmt.Fprintf(c, "%d %s\n", s.lines, line)
@@ -258,7 +258,7 @@ func TestOpenFails(t *testing.T) {
 		send(t, conn, "a\n")
 		receiveAll(t, conn, "not you\n")
 		conn.Close()
-		if r := s.records.Next(t); r.Reason != handler.HandlerError || r.FramesIn != 0 {
+		if r := s.records.Next(t); r.Reason != handler.ReasonHandlerError || r.FramesIn != 0 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -279,7 +279,7 @@ func TestClientCloseFromElsewhere(t *testing.T) {
 		c.Close()
 		receiveAll(t, conn, "last words\n")
 		conn.Close()
-		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Closed {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonClosed {
 			t.Errorf("record %+v", r)
 		}
 		if _, err := io.WriteString(c, "more"); !errors.Is(err, handler.ErrClosed) {
@@ -297,7 +297,7 @@ func TestHijack(t *testing.T) {
 	build := func() *handler.Frames {
 		return &handler.Frames{
 			IdleTimeout: time.Minute,
-			Serve: func(c *handler.Client, line []byte) error {
+			OnFrame: func(c *handler.Client, line []byte) error {
 				if string(line) != "raw" {
 					return c.WriteFrame(line)
 				}
@@ -327,7 +327,7 @@ func TestHijack(t *testing.T) {
 		}
 		mine.conn.SetDeadline(time.Now().Add(patience))
 		receive(t, mine.conn, rest[len(mine.buffered):])
-		if r := s.records.Next(t); r.Reason != handler.Hijacked || r.FramesIn != 2 {
+		if r := s.records.Next(t); r.Reason != handler.ReasonHijacked || r.FramesIn != 2 {
 			t.Errorf("record %+v", r)
 		}
 		// A drain neither waits for it nor touches it.
@@ -346,9 +346,9 @@ func TestWriteFromManyGoroutinesStaysWhole(t *testing.T) {
 	opened := make(chan *handler.Client, 1)
 	build := func() *handler.Frames {
 		return &handler.Frames{
-			Codec:  unknown{keepEnd},
-			OnOpen: func(c *handler.Client) error { opened <- c; return nil },
-			Serve:  echoLine,
+			Codec:   unknown{keepEnd},
+			OnOpen:  func(c *handler.Client) error { opened <- c; return nil },
+			OnFrame: echoLine,
 		}
 	}
 	overTransports(t, build, func(t *testing.T, s *served) {
@@ -412,9 +412,9 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 		line []byte
 	}{
 		"Write":                {echoFrames(), line},
-		"WriteFrame":           {&handler.Frames{Codec: keepEnd, Serve: writeFrame}, line},
-		"a codec of one's own": {&handler.Frames{Codec: unknown{keepEnd}, Serve: writeFrame}, line},
-		"a long frame":         {&handler.Frames{Codec: keepEnd, Serve: writeFrame}, append(bytes.Repeat(line[:1], 9<<10), '\n')},
+		"WriteFrame":           {&handler.Frames{Codec: keepEnd, OnFrame: writeFrame}, line},
+		"a codec of one's own": {&handler.Frames{Codec: unknown{keepEnd}, OnFrame: writeFrame}, line},
+		"a long frame":         {&handler.Frames{Codec: keepEnd, OnFrame: writeFrame}, append(bytes.Repeat(line[:1], 9<<10), '\n')},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := tcptest.NewServer(test.h)

@@ -67,8 +67,8 @@ func (c *Client) handOver() error {
 		c.sending = c.sending&^shut | was
 		return err
 	}
-	c.end(ByServer, Hijacked, nil)
-	if c.reason() != Hijacked {
+	c.end(ByServer, ReasonHijacked, nil)
+	if c.reason() != ReasonHijacked {
 		return ErrClosed // it had ended already
 	}
 	c.failLocked(ErrHijacked)

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -70,6 +71,17 @@ func (l *life) Context() context.Context { return l.accepted.Context() }
 // RemoteAddr returns the client's end of the connection.
 func (l *life) RemoteAddr() net.Addr { return l.accepted.RemoteAddr() }
 
+// TLS returns what was agreed on in the TLS handshake; nil without TLS. It is the caller's
+// own copy, but for the certificates, which must not be changed.
+func (l *life) TLS() *tls.ConnectionState {
+	conn := l.accepted.TLS()
+	if conn == nil {
+		return nil
+	}
+	state := conn.ConnectionState()
+	return &state
+}
+
 // end notes who ended the connection and why, if nobody did before.
 func (l *life) end(by Party, reason Reason, err error) {
 	if l.ending.Load() == nil {
@@ -95,17 +107,17 @@ func (l *life) reason() Reason {
 func (l *life) endIO(err error) {
 	switch {
 	case errors.Is(err, errWriteTimeout):
-		l.end(ByServer, WriteTimeout, err)
+		l.end(ByServer, ReasonWriteTimeout, err)
 	case errors.Is(err, errIdleTimeout):
-		l.end(ByServer, IdleTimeout, err)
+		l.end(ByServer, ReasonIdleTimeout, err)
 	case errors.Is(err, net.ErrClosed) && l.Context().Err() != nil:
-		l.end(ByServer, Cut, nil) // by the server, which does not know the client
+		l.end(ByServer, ReasonCut, nil) // by the server, which does not know the client
 	case errors.Is(err, net.ErrClosed):
-		l.end(ByServer, Closed, nil)
+		l.end(ByServer, ReasonClosed, nil)
 	case netconn.IsReset(err):
-		l.end(ByClient, Reset, err)
+		l.end(ByClient, ReasonReset, err)
 	default:
-		l.end(ByClient, IOError, err)
+		l.end(ByClient, ReasonIOError, err)
 	}
 }
 
@@ -116,11 +128,11 @@ func (l *life) endCut() bool {
 	e := l.ending.Load()
 	switch {
 	case e == nil:
-		l.end(ByServer, Cut, nil)
-	case e.reason == Hijacked:
+		l.end(ByServer, ReasonCut, nil)
+	case e.reason == ReasonHijacked:
 		return false
-	case e.reason == Drain:
-		l.ending.CompareAndSwap(e, &ending{by: ByServer, reason: Cut})
+	case e.reason == ReasonDrain:
+		l.ending.CompareAndSwap(e, &ending{by: ByServer, reason: ReasonCut})
 	}
 	return true
 }
@@ -158,6 +170,6 @@ func (l *life) Record() Record {
 
 // seal fixes the record of a connection that is closed.
 func (l *life) seal() {
-	l.end(ByServer, Closed, nil) // if nobody has said more
+	l.end(ByServer, ReasonClosed, nil) // if nobody has said more
 	l.ending.Load().took.Store(int64(l.begin.elapsed()))
 }

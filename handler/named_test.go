@@ -49,7 +49,7 @@ func TestNamedConnection(t *testing.T) {
 		}
 		client, server := namedPair(t)
 		records := newRecords()
-		h := &handler.Frames{OnRecord: records.Add, Serve: func(c *handler.Client, line []byte) error { return c.WriteFrame(line) }}
+		h := &handler.Frames{OnRecord: records.Add, OnFrame: func(c *handler.Client, line []byte) error { return c.WriteFrame(line) }}
 		go h.Handle(t.Context(), server)
 		send(t, client, "hello\n")
 		receive(t, client, "hello\n")

@@ -14,14 +14,14 @@ import (
 type WhenSlow int
 
 const (
-	// Block makes Write wait until the client has taken some. The write
+	// SlowBlock makes Write wait until the client has taken some. The write
 	// timeout bounds the wait. It is the default.
-	Block WhenSlow = iota
-	// Drop makes Write return ErrSlowReader; the message is lost as a whole,
+	SlowBlock WhenSlow = iota
+	// SlowDrop makes Write return ErrSlowReader; the message is lost as a whole,
 	// the client stays. It suits feeds where the next message makes up for it.
-	Drop
-	// CloseSlow resets the client, and Write returns ErrSlowReader.
-	CloseSlow
+	SlowDrop
+	// SlowClose resets the client, and Write returns ErrSlowReader.
+	SlowClose
 )
 
 // ErrSlowReader reports a message that was not taken because too many bytes
@@ -293,10 +293,10 @@ func (c *Client) admitLocked() (*output, error) {
 			return o, nil
 		}
 		switch c.frames.WhenSlow {
-		case Drop:
+		case SlowDrop:
 			return nil, ErrSlowReader
-		case CloseSlow:
-			c.end(ByServer, SlowReader, fmt.Errorf("%d bytes pending", o.Size()))
+		case SlowClose:
+			c.end(ByServer, ReasonSlowReader, fmt.Errorf("%d bytes pending", o.Size()))
 			c.failLocked(fmt.Errorf("%w: %w", ErrClosed, ErrSlowReader))
 			c.abortLocked()
 		default:

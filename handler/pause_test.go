@@ -72,7 +72,7 @@ func quiet(t *testing.T, conn net.Conn) {
 
 // pausing pauses at the line "pause", in Serve, and answers each line with it.
 func pausing() *handler.Frames {
-	return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+	return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 		if string(line) == "pause\n" {
 			c.Pause()
 		}
@@ -104,7 +104,7 @@ func TestPauseFromServe(t *testing.T) {
 		receive(t, conn, "b\nc\nd\n")
 		closeWrite(t, conn)
 		receiveAll(t, conn, "")
-		if r := s.records.Next(t); r.Reason != handler.FIN || r.FramesIn != 5 {
+		if r := s.records.Next(t); r.Reason != handler.ReasonFIN || r.FramesIn != 5 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -169,7 +169,7 @@ func TestPauseIsNoCounter(t *testing.T) {
 
 func TestPauseAndResumeInOneFrame(t *testing.T) {
 	build := func() *handler.Frames {
-		return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+		return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 			c.Pause()
 			c.Resume()
 			return echoLine(c, line)
@@ -191,7 +191,7 @@ func TestPausesWhileAClientSends(t *testing.T) {
 	var begun atomic.Int64
 	build := func() *handler.Frames {
 		begun.Store(0)
-		return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+		return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 			begun.Add(1)
 			return echoLine(c, line)
 		}}
@@ -239,7 +239,7 @@ func TestPauseHoldsTheSender(t *testing.T) {
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		line := func(i int) string { return fmt.Sprintf("%0*d", size-1, i) }
 		next := 0
-		h := &handler.Frames{Serve: func(c *handler.Client, got []byte) error {
+		h := &handler.Frames{OnFrame: func(c *handler.Client, got []byte) error {
 			if string(got) != line(next) {
 				return fmt.Errorf("line %d is %s", next, clip(got[size-20:]))
 			}
@@ -277,7 +277,7 @@ func TestPauseHoldsTheSender(t *testing.T) {
 		}
 		s.records.None(t)
 		c.Resume()
-		if r := s.records.Next(t); r.Reason != handler.FIN || r.FramesIn != lines || r.BytesIn != lines*size {
+		if r := s.records.Next(t); r.Reason != handler.ReasonFIN || r.FramesIn != lines || r.BytesIn != lines*size {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -358,7 +358,7 @@ func TestTimeoutsBeginAgainAfterAPause(t *testing.T) {
 		var clients sync.WaitGroup
 		defer clients.Wait()
 		for what, h := range map[string]*handler.Frames{
-			"idle":         {Codec: keepEnd, Serve: echoLine, IdleTimeout: limit},
+			"idle":         {Codec: keepEnd, OnFrame: echoLine, IdleTimeout: limit},
 			"half a frame": {FrameTimeout: limit},
 		} {
 			h.OnError = func(c *handler.Client, err error) { fmt.Fprintln(c, "too slow") }
@@ -434,7 +434,7 @@ func TestDrainOfAPausedClient(t *testing.T) {
 				if err := <-done; err != nil {
 					t.Errorf("shutdown: %v", err)
 				}
-				if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Drain || r.FramesIn != 1 {
+				if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonDrain || r.FramesIn != 1 {
 					t.Errorf("record %+v", r)
 				}
 				if d := s.server.TCP.Drained(); d.Idle != 1 || d.Cut != 0 {
@@ -453,7 +453,7 @@ func TestCloseOfAPausedClient(t *testing.T) {
 		c.Close()
 		receiveAll(t, conn, "last words\n")
 		conn.Close()
-		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Closed || r.FramesIn != 1 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonClosed || r.FramesIn != 1 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -468,7 +468,7 @@ func TestCutOfAPausedClient(t *testing.T) {
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
 		s.server.Shutdown(over)
-		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Cut && r.Reason != handler.Drain || r.FramesIn != 1 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonCut && r.Reason != handler.ReasonDrain || r.FramesIn != 1 {
 			t.Errorf("record %+v", r)
 		}
 		if n := s.server.TCP.Stats().Active; n != 0 {
@@ -489,7 +489,7 @@ func TestFINInAPause(t *testing.T) {
 			s.records.None(t)
 			c.Resume()
 			receiveAll(t, conn, strings.TrimPrefix(text, "pause\n"))
-			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.FIN || r.BytesIn != int64(len(text)) {
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonFIN || r.BytesIn != int64(len(text)) {
 				t.Errorf("record %+v", r)
 			}
 		})
@@ -512,7 +512,7 @@ func TestResetInAPause(t *testing.T) {
 		s.records.None(t)
 		a.Resume()
 		b.Resume()
-		if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.Reset {
+		if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonReset {
 			t.Errorf("record %+v", r)
 		}
 		receive(t, other, "a\n")
@@ -548,7 +548,7 @@ func TestPauseBoundsAQueue(t *testing.T) {
 	const lines, room = 20000, 16
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		queue := make(chan string, room)
-		h := &handler.Frames{Codec: frame.Line{}, Serve: func(c *handler.Client, line []byte) error {
+		h := &handler.Frames{Codec: frame.Line{}, OnFrame: func(c *handler.Client, line []byte) error {
 			select {
 			case queue <- string(line):
 			default:

@@ -22,27 +22,27 @@ const (
 // Reason is why a connection ended.
 type Reason string
 
-// The reasons. ByClient goes with FIN, Reset and IOError, ByServer with the
+// The reasons. ByClient goes with ReasonFIN, ReasonReset and ReasonIOError, ByServer with the
 // others.
 const (
-	FIN          Reason = "fin"            // the client closed its side, all was answered
-	Reset        Reason = "reset"          // the client reset the connection
-	IdleTimeout  Reason = "idle time-out"  // no byte either way for too long
-	FrameTimeout Reason = "frame time-out" // a begun frame was not ended in time
-	WriteTimeout Reason = "write time-out" // the client took no byte for too long
-	SlowReader   Reason = "slow reader"    // too many bytes were pending, see WhenSlow
-	FrameError   Reason = "frame error"    // what the client sent is no frame, or too long
-	HandlerError Reason = "handler error"  // the frame function or OnOpen returned an error
-	Panic        Reason = "panic"          // the handler panicked, or ended its goroutine
-	Closed       Reason = "closed"         // the handler closed it
-	Hijacked     Reason = "hijacked"       // the handler took it over
-	Drain        Reason = "drain"          // the server stops
-	Cut          Reason = "cut"            // the server stops, and the drain took too long
-	IOError      Reason = "i/o error"      // the system reported something else
+	ReasonFIN          Reason = "fin"           // the client closed its side, all was answered
+	ReasonReset        Reason = "reset"         // the client reset the connection
+	ReasonIdleTimeout  Reason = "idle_timeout"  // no byte either way for too long
+	ReasonFrameTimeout Reason = "frame_timeout" // a begun frame was not ended in time
+	ReasonWriteTimeout Reason = "write_timeout" // the client took no byte for too long
+	ReasonSlowReader   Reason = "slow_reader"   // too many bytes were pending, see WhenSlow
+	ReasonFrameError   Reason = "frame_error"   // what the client sent is no frame, or too long
+	ReasonHandlerError Reason = "handler_error" // the frame function or OnOpen returned an error
+	ReasonPanic        Reason = "panic"         // the handler panicked, or ended its goroutine
+	ReasonClosed       Reason = "closed"        // the handler closed it
+	ReasonHijacked     Reason = "hijacked"      // the handler took it over
+	ReasonDrain        Reason = "drain"         // the server stops
+	ReasonCut          Reason = "cut"           // the server stops, and the drain took too long
+	ReasonIOError      Reason = "io_error"      // the system reported something else
 
 	// Of a proxy. FIN, Reset and IOError may be the upstream's there.
-	NoUpstream       Reason = "no upstream"         // none could be reached
-	HalfCloseTimeout Reason = "half-close time-out" // one direction went on for too long after the end of the other
+	ReasonNoUpstream       Reason = "no_upstream"        // none could be reached
+	ReasonHalfCloseTimeout Reason = "half_close_timeout" // one direction went on for too long after the end of the other
 )
 
 // Record tells how one connection went. It is written once, when it has ended.
@@ -101,7 +101,7 @@ func LogRecords(log *slog.Logger) func(Record) {
 // server writes it with its stack.
 func LogFailures(log *slog.Logger) func(Record) {
 	return func(r Record) {
-		if r.failed() && r.Reason != Panic {
+		if r.failed() && r.Reason != ReasonPanic {
 			attrs := []any{"id", r.ID, "peer", r.peer()}
 			if r.Upstream != "" {
 				attrs = append(attrs, "upstream", r.Upstream)
@@ -115,9 +115,9 @@ func LogFailures(log *slog.Logger) func(Record) {
 // as they like are no failure.
 func (r Record) failed() bool {
 	switch r.Reason {
-	case Panic, HandlerError, NoUpstream:
+	case ReasonPanic, ReasonHandlerError, ReasonNoUpstream:
 		return true
-	case IOError:
+	case ReasonIOError:
 		return !netconn.IsDisconnect(r.Err)
 	}
 	return false

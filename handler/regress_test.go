@@ -39,10 +39,10 @@ func TestSteadyPushesStarveNothing(t *testing.T) {
 		opened := make(chan *handler.Client, 1)
 		served := make(chan struct{}, 100)
 		h := &handler.Frames{
-			WhenSlow:   handler.Drop,
+			WhenSlow:   handler.SlowDrop,
 			MaxPending: 2000,
 			OnOpen:     func(c *handler.Client) error { opened <- c; return nil },
-			Serve:      func(*handler.Client, []byte) error { served <- struct{}{}; return nil },
+			OnFrame:    func(*handler.Client, []byte) error { served <- struct{}{}; return nil },
 		}
 		conn, ended := handle(t, h, 1000)
 		c := <-opened
@@ -83,7 +83,7 @@ func TestSteadyPushesStarveNothing(t *testing.T) {
 			t.Errorf("shutdown: %v", err)
 		}
 		within(t, "drained", time.Since(begin), 0, time.Second)
-		if r := ended(); r.Reason != handler.Drain {
+		if r := ended(); r.Reason != handler.ReasonDrain {
 			t.Errorf("record %+v", r)
 		}
 		conn.Close()
@@ -131,7 +131,7 @@ func TestWriteTimeoutUnderTLS(t *testing.T) {
 		h := &handler.Frames{
 			WriteTimeout: timeout,
 			OnRecord:     ended.Add,
-			Serve: func(c *handler.Client, line []byte) error {
+			OnFrame: func(c *handler.Client, line []byte) error {
 				_, err := c.Write(make([]byte, size))
 				return err
 			},
@@ -166,7 +166,7 @@ func TestWriteTimeoutUnderTLS(t *testing.T) {
 	t.Run("one that stops is cut", func(t *testing.T) {
 		t.Parallel()
 		_, ended, _, deadlines := setUp(t, 200*time.Millisecond)
-		if r := ended.Next(t); r.By != handler.ByServer || r.Reason != handler.WriteTimeout {
+		if r := ended.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonWriteTimeout {
 			t.Errorf("record %+v", r)
 		}
 		if n := deadlines.Load(); n > 3*size/(64<<10) {
@@ -191,7 +191,7 @@ func TestHijackInOnOpenLeavesNoDeadline(t *testing.T) {
 		}
 		client, ended := handle(t, h, 100)
 		conn := <-taken
-		if r := ended(); r.Reason != handler.Hijacked {
+		if r := ended(); r.Reason != handler.ReasonHijacked {
 			t.Errorf("record %+v", r)
 		}
 		time.AfterFunc(time.Hour, func() { io.WriteString(client, "late") })
@@ -295,7 +295,7 @@ func TestIdleTimeoutSparesAPushThatFlows(t *testing.T) {
 		last := time.Now() // the last byte had gone when 1000 were still to be read
 		receiveAll(t, conn, "")
 		within(t, "closed", time.Since(last), 400*time.Millisecond, 600*time.Millisecond)
-		if r := ended(); r.Reason != handler.IdleTimeout || r.BytesOut != size {
+		if r := ended(); r.Reason != handler.ReasonIdleTimeout || r.BytesOut != size {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -305,7 +305,7 @@ func TestIdleTimeoutSparesAPushThatFlows(t *testing.T) {
 func TestIdleTimeoutEndsAClientThatNeverReads(t *testing.T) {
 	big := make([]byte, 5000)
 	for name, h := range map[string]*handler.Frames{
-		"a reply": {Serve: func(c *handler.Client, _ []byte) error { _, err := c.Write(big); return err }},
+		"a reply": {OnFrame: func(c *handler.Client, _ []byte) error { _, err := c.Write(big); return err }},
 		"a push":  {OnOpen: func(c *handler.Client) error { go c.Write(big); return nil }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -316,7 +316,7 @@ func TestIdleTimeoutEndsAClientThatNeverReads(t *testing.T) {
 				send(t, conn, "a\n")
 				r := ended()
 				within(t, "ended", time.Since(begin), time.Minute, 70*time.Second)
-				if r.By != handler.ByServer || r.Reason != handler.IdleTimeout || r.BytesOut != 1000 {
+				if r.By != handler.ByServer || r.Reason != handler.ReasonIdleTimeout || r.BytesOut != 1000 {
 					t.Errorf("record %+v", r)
 				}
 			})
@@ -345,7 +345,7 @@ func TestCloseEndsAClientThatNeverReads(t *testing.T) {
 						MaxPending: 5000,
 						OnRecord:   func(r handler.Record) { ended <- r },
 						OnOpen:     func(c *handler.Client) error { opened <- c; return nil },
-						Serve:      func(c *handler.Client, _ []byte) error { return reply(c) },
+						OnFrame:    func(c *handler.Client, _ []byte) error { return reply(c) },
 					}
 					client, server := tcptest.PipeSize(1000)
 					defer client.Close()
@@ -356,7 +356,7 @@ func TestCloseEndsAClientThatNeverReads(t *testing.T) {
 					(<-opened).Close()
 					select {
 					case r := <-ended:
-						if r.By != handler.ByServer || r.Reason != handler.Closed {
+						if r.By != handler.ByServer || r.Reason != handler.ReasonClosed {
 							t.Errorf("record %+v", r)
 						}
 					case <-time.After(time.Hour):
@@ -398,7 +398,7 @@ func TestHijackedConnectionStaysOpen(t *testing.T) {
 			t.Run(name+" "+how, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					taken := make(chan net.Conn, 1)
-					s := bubble(t, wrap(&handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+					s := bubble(t, wrap(&handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 						conn, _, err := c.Hijack()
 						taken <- conn
 						if string(line) == "panics" {
@@ -439,7 +439,7 @@ func TestDrainSparesAHijackedConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				taken, gate := make(chan net.Conn, 1), make(chan struct{})
-				s := bubble(t, wrap(&handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+				s := bubble(t, wrap(&handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 					conn, _, err := c.Hijack()
 					taken <- conn
 					<-gate
@@ -495,7 +495,7 @@ func TestTwoShutdownsCountACutOnce(t *testing.T) {
 		if d := h.Drained(); d != (handler.DrainStats{Cut: 1}) {
 			t.Errorf("drained %+v, want one that was cut", d)
 		}
-		if r := ended(); r.Reason != handler.Cut {
+		if r := ended(); r.Reason != handler.ReasonCut {
 			t.Errorf("record %+v", r)
 		}
 		close(g.gate)
@@ -520,14 +520,14 @@ func TestPlainRecordAfterFIN(t *testing.T) {
 			send(t, client, "abc")
 			closeWrite(t, client)
 			synctest.Wait()
-			by, reason := handler.ByClient, handler.FIN
+			by, reason := handler.ByClient, handler.ReasonFIN
 			if cut {
 				over, cancel := context.WithCancel(t.Context())
 				cancel()
 				if err := h.Shutdown(over); !errors.Is(err, handler.ErrCut) {
 					t.Errorf("shutdown: %v", err)
 				}
-				by, reason = handler.ByServer, handler.Cut
+				by, reason = handler.ByServer, handler.ReasonCut
 			}
 			close(gate)
 			if r := <-ended; r.By != by || r.Reason != reason || r.BytesIn != 3 {
@@ -569,10 +569,10 @@ func TestPlainLastReplyArrives(t *testing.T) {
 			conn.SetDeadline(time.Now().Add(patience))
 			send(t, conn, strings.Repeat("x", 1000))
 			<-began
-			reason := handler.Closed
+			reason := handler.ReasonClosed
 			var drained chan error
 			if drain {
-				reason = handler.Drain
+				reason = handler.ReasonDrain
 				drained = make(chan error, 1)
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
@@ -616,7 +616,7 @@ func TestDrainCountsWhatItReads(t *testing.T) {
 			close(g.gate)
 			receiveAll(t, client, "slow\n")
 			client.Close()
-			if r := ended(); r.Reason != handler.Drain || r.BytesIn != 1005 || r.FramesIn != 1 {
+			if r := ended(); r.Reason != handler.ReasonDrain || r.BytesIn != 1005 || r.FramesIn != 1 {
 				t.Errorf("record %+v, want 1005 bytes in", r)
 			}
 		})
@@ -636,7 +636,7 @@ func TestDrainCountsWhatItReads(t *testing.T) {
 			close(gate)
 			receiveAll(t, client, "")
 			client.Close()
-			if r := <-ended; r.Reason != handler.Drain || r.BytesIn != 4 || r.FramesIn != 0 {
+			if r := <-ended; r.Reason != handler.ReasonDrain || r.BytesIn != 4 || r.FramesIn != 0 {
 				t.Errorf("record %+v, want 4 bytes in", r)
 			}
 		})
@@ -651,9 +651,9 @@ func TestDroppedGreetingKeepsTheClient(t *testing.T) {
 		taken := make(chan int, 1)
 		h := &handler.Frames{
 			Codec:      keepEnd,
-			WhenSlow:   handler.Drop,
+			WhenSlow:   handler.SlowDrop,
 			MaxPending: 1000,
-			Serve:      echoLine,
+			OnFrame:    echoLine,
 			OnOpen: func(c *handler.Client) error {
 				for n := 0; ; n++ {
 					if _, err := c.Write(message); err != nil {
@@ -669,7 +669,7 @@ func TestDroppedGreetingKeepsTheClient(t *testing.T) {
 		send(t, conn, "a\n")
 		receive(t, conn, "a\n")
 		closeWrite(t, conn)
-		if r := ended(); r.By != handler.ByClient || r.Reason != handler.FIN || r.Err != nil {
+		if r := ended(); r.By != handler.ByClient || r.Reason != handler.ReasonFIN || r.Err != nil {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -680,7 +680,7 @@ func TestDroppedGreetingKeepsTheClient(t *testing.T) {
 func TestWriteAfterAFailedWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		serving, gate := make(chan *handler.Client, 1), make(chan struct{})
-		h := &handler.Frames{Serve: func(c *handler.Client, _ []byte) error {
+		h := &handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
 			serving <- c
 			<-gate // nobody reads meanwhile: a Write is the first to see the reset
 			return nil
@@ -702,7 +702,7 @@ func TestWriteAfterAFailedWrite(t *testing.T) {
 			}
 		}
 		close(gate)
-		if r := ended(); r.By != handler.ByClient || r.Reason != handler.Reset {
+		if r := ended(); r.By != handler.ByClient || r.Reason != handler.ReasonReset {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -716,7 +716,7 @@ func TestGoexitIsRecorded(t *testing.T) {
 	silenceLog(t)
 	for name, build := range map[string]func(func(handler.Record)) handler.Handler{
 		"frames": func(add func(handler.Record)) handler.Handler {
-			return &handler.Frames{OnRecord: add, Serve: func(*handler.Client, []byte) error {
+			return &handler.Frames{OnRecord: add, OnFrame: func(*handler.Client, []byte) error {
 				runtime.Goexit()
 				return nil
 			}}
@@ -740,7 +740,7 @@ func TestGoexitIsRecorded(t *testing.T) {
 			send(t, conn, "a\n")
 			receiveAll(t, conn, "")
 			conn.Close()
-			if r := ended.Next(t); r.By != handler.ByServer || r.Reason != handler.Panic {
+			if r := ended.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonPanic {
 				t.Errorf("record %+v", r)
 			}
 			server.Close()

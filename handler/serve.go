@@ -29,7 +29,7 @@ func (p *poller) Ready(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 	defer func() {
 		if !returned { // a panic or runtime.Goexit
 			c.accepted.Panicked(recover())
-			c.end(ByServer, Panic, nil)
+			c.end(ByServer, ReasonPanic, nil)
 			more = true
 		}
 	}()
@@ -117,7 +117,7 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (more, goesOn bool) {
 			c.restartTimeouts()
 		case c.flags.has(paused):
 			if c.flags.has(draining) {
-				c.end(ByServer, Drain, nil)
+				c.end(ByServer, ReasonDrain, nil)
 				return false, false
 			}
 			c.input.set(idled)
@@ -136,7 +136,7 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (more, goesOn bool) {
 				}
 			}
 		case c.input.has(eof):
-			c.end(ByClient, FIN, nil)
+			c.end(ByClient, ReasonFIN, nil)
 			return false, false
 		case c.flags.has(draining):
 			c.lastLook(w)
@@ -196,7 +196,7 @@ func (c *Client) lastLook(w *eventloop.Worker) {
 		c.receive(w, c.conn.Look)
 	}
 	if !c.input.has(buffered) {
-		c.end(ByServer, Drain, nil)
+		c.end(ByServer, ReasonDrain, nil)
 	}
 }
 

@@ -55,7 +55,7 @@ func TestIdleTimeoutCountsOnlySilence(t *testing.T) {
 		receiveAll(t, conn, "")
 		within(t, "closed", time.Since(last), time.Minute, time.Minute)
 		r := ended()
-		if r.By != handler.ByServer || r.Reason != handler.IdleTimeout || !errors.Is(r.Err, os.ErrDeadlineExceeded) {
+		if r.By != handler.ByServer || r.Reason != handler.ReasonIdleTimeout || !errors.Is(r.Err, os.ErrDeadlineExceeded) {
 			t.Errorf("record %+v", r)
 		}
 		within(t, "ended", r.Duration, last.Sub(begin)+time.Minute, last.Sub(begin)+time.Minute+time.Second)
@@ -86,7 +86,7 @@ func TestIdleTimeoutSparesASlowFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &handler.Frames{
 			IdleTimeout: time.Second,
-			Serve: func(c *handler.Client, line []byte) error {
+			OnFrame: func(c *handler.Client, line []byte) error {
 				time.Sleep(time.Minute)
 				return c.WriteFrame(line)
 			},
@@ -127,7 +127,7 @@ func TestFrameTimeout(t *testing.T) {
 		within(t, "closed", time.Since(begin), 10*time.Second, 10*time.Second)
 		conn.Close()
 		sender.Wait()
-		if r := ended(); r.Reason != handler.FrameTimeout || r.FramesIn != 1 {
+		if r := ended(); r.Reason != handler.ReasonFrameTimeout || r.FramesIn != 1 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -152,7 +152,7 @@ func TestWriteTimeout(t *testing.T) {
 	build := func() *handler.Frames {
 		return &handler.Frames{
 			WriteTimeout: 10 * time.Second,
-			Serve: func(c *handler.Client, line []byte) error {
+			OnFrame: func(c *handler.Client, line []byte) error {
 				_, err := c.Write([]byte(strings.Repeat("x", 5*buffer)))
 				return err
 			},
@@ -165,7 +165,7 @@ func TestWriteTimeout(t *testing.T) {
 			begin := time.Now()
 			r := ended()
 			within(t, "reset", time.Since(begin), 10*time.Second, 11*time.Second)
-			if r.By != handler.ByServer || r.Reason != handler.WriteTimeout || r.BytesOut != buffer {
+			if r.By != handler.ByServer || r.Reason != handler.ReasonWriteTimeout || r.BytesOut != buffer {
 				t.Errorf("record %+v", r)
 			}
 		})
@@ -189,7 +189,7 @@ func TestWriteTimeout(t *testing.T) {
 		h := &handler.Frames{
 			Codec:        keepEnd,
 			WriteTimeout: 200 * time.Millisecond,
-			Serve: func(c *handler.Client, line []byte) error {
+			OnFrame: func(c *handler.Client, line []byte) error {
 				_, err := c.Write(make([]byte, 32<<20))
 				return err
 			},
@@ -201,7 +201,7 @@ func TestWriteTimeout(t *testing.T) {
 		conn := server.Dial()
 		defer conn.Close()
 		send(t, conn, "a\n")
-		if r := records.Next(t); r.Reason != handler.WriteTimeout {
+		if r := records.Next(t); r.Reason != handler.ReasonWriteTimeout {
 			t.Errorf("record %+v", r)
 		}
 		conn.SetDeadline(time.Now().Add(patience))
@@ -214,7 +214,7 @@ func TestWriteTimeout(t *testing.T) {
 func TestSlowFrameDoesNotHoldOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		serving := make(chan *handler.Client, 1)
-		h := &handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+		h := &handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 			if string(line) == "slow" {
 				serving <- c
 				time.Sleep(time.Minute)
@@ -239,7 +239,7 @@ func TestSlowFrameDoesNotHoldOutput(t *testing.T) {
 
 func TestFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+		h := &handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 			io.WriteString(c, "working\n")
 			c.Flush()
 			time.Sleep(time.Minute)
@@ -275,7 +275,7 @@ func pushes(t *testing.T, whenSlow handler.WhenSlow) (conn *tcptest.Conn, push f
 
 func TestWhenSlowDrop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, push, _ := pushes(t, handler.Drop)
+		conn, push, _ := pushes(t, handler.SlowDrop)
 		for i := range 11 { // 100 bytes are with the client, 1000 pending
 			if err := push(); err != nil {
 				t.Fatalf("message %d: %v", i, err)
@@ -297,7 +297,7 @@ func TestWhenSlowDrop(t *testing.T) {
 
 func TestWhenSlowClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, push, ended := pushes(t, handler.CloseSlow)
+		conn, push, ended := pushes(t, handler.SlowClose)
 		for i := range 11 {
 			if err := push(); err != nil {
 				t.Fatalf("message %d: %v", i, err)
@@ -306,7 +306,7 @@ func TestWhenSlowClose(t *testing.T) {
 		if err := push(); !errors.Is(err, handler.ErrSlowReader) {
 			t.Fatalf("a message over the limit gives %v", err)
 		}
-		if r := ended(); r.By != handler.ByServer || r.Reason != handler.SlowReader {
+		if r := ended(); r.By != handler.ByServer || r.Reason != handler.ReasonSlowReader {
 			t.Errorf("record %+v", r)
 		}
 		receiveReset(t, conn)
@@ -318,7 +318,7 @@ func TestWhenSlowClose(t *testing.T) {
 
 func TestWhenSlowBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, push, _ := pushes(t, handler.Block)
+		conn, push, _ := pushes(t, handler.SlowBlock)
 		pushed := make(chan int, 100)
 		go func() {
 			for i := range 15 {
@@ -341,14 +341,14 @@ func TestWhenSlowBlock(t *testing.T) {
 
 func TestBlockedWriteEndsWithTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, push, ended := pushes(t, handler.Block)
+		_, push, ended := pushes(t, handler.SlowBlock)
 		begin := time.Now()
 		var err error
 		for err == nil {
 			err = push()
 		}
 		within(t, "the blocked Write failed", time.Since(begin), time.Minute, 65*time.Second)
-		if r := ended(); r.Reason != handler.WriteTimeout {
+		if r := ended(); r.Reason != handler.ReasonWriteTimeout {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -358,7 +358,7 @@ func TestBlockedWriteEndsWithTheClient(t *testing.T) {
 // it may hold for each.
 func TestPushersDoNotWaitForEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &handler.Frames{WhenSlow: handler.Drop, MaxPending: 1000}
+		h := &handler.Frames{WhenSlow: handler.SlowDrop, MaxPending: 1000}
 		var ends []net.Conn
 		for range 10 {
 			client, server := tcptest.PipeSize(100)

@@ -65,9 +65,9 @@ func (c *Client) late() Reason {
 	case now < due:
 		return ""
 	case limit > 0 && c.frameBegan != 0 && now >= c.frameBegan+int64(limit):
-		return FrameTimeout
+		return ReasonFrameTimeout
 	}
-	return IdleTimeout
+	return ReasonIdleTimeout
 }
 
 // endLate ends the client because of the timeout that has expired, after the handler's

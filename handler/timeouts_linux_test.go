@@ -88,7 +88,7 @@ func TestIdleTimeoutOverSockets(t *testing.T) {
 				if err != nil {
 					t.Errorf("%s: %v", what, err)
 				}
-				if r := c.Record(); r.By != handler.ByServer || r.Reason != handler.IdleTimeout || !errors.Is(r.Err, os.ErrDeadlineExceeded) {
+				if r := c.Record(); r.By != handler.ByServer || r.Reason != handler.ReasonIdleTimeout || !errors.Is(r.Err, os.ErrDeadlineExceeded) {
 					t.Errorf("%s: record %+v", what, r)
 				}
 			})
@@ -144,7 +144,7 @@ func TestTimeoutsFireAgainAndAgain(t *testing.T) {
 func TestIdleTimeoutSparesASlowFrameOverSockets(t *testing.T) {
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		h := saying(&handler.Frames{Codec: keepEnd, IdleTimeout: limit, Serve: func(c *handler.Client, line []byte) error {
+		h := saying(&handler.Frames{Codec: keepEnd, IdleTimeout: limit, OnFrame: func(c *handler.Client, line []byte) error {
 			time.Sleep(2 * limit) // this is what is tested
 			return echoLine(c, line)
 		}})
@@ -183,7 +183,7 @@ func TestFrameTimeoutOverSockets(t *testing.T) {
 			onTime(t, "one that sends bytes was closed", begin)
 			begun.Close()
 			sender.Wait()
-			if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.FrameTimeout || r.FramesIn != 0 {
+			if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonFrameTimeout || r.FramesIn != 0 {
 				t.Errorf("record %+v", r)
 			}
 		})
@@ -214,7 +214,7 @@ func TestFrameTimeoutDoesNotCountTheServersOwnWait(t *testing.T) {
 	t.Parallel()
 	big := strings.Repeat("x", len(large))
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		h := saying(&handler.Frames{FrameTimeout: limit, Serve: func(c *handler.Client, line []byte) error {
+		h := saying(&handler.Frames{FrameTimeout: limit, OnFrame: func(c *handler.Client, line []byte) error {
 			if string(line) == "big" {
 				_, err := io.WriteString(c, big)
 				return err
@@ -240,7 +240,7 @@ func TestTimeoutsRunAfterAReplyThatWaited(t *testing.T) {
 			"big\n":     {IdleTimeout: 3 * limit},
 			"big\nhalf": {FrameTimeout: 3 * limit},
 		} {
-			h.Serve = func(c *handler.Client, _ []byte) error {
+			h.OnFrame = func(c *handler.Client, _ []byte) error {
 				_, err := io.WriteString(c, big)
 				return err
 			}
@@ -264,7 +264,7 @@ func TestWriteTimeoutOverSockets(t *testing.T) {
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		var last time.Time // when a message was taken
 		accepted := int64(0)
-		h := &handler.Frames{WriteTimeout: limit, MaxPending: pending, Serve: func(c *handler.Client, _ []byte) error {
+		h := &handler.Frames{WriteTimeout: limit, MaxPending: pending, OnFrame: func(c *handler.Client, _ []byte) error {
 			for {
 				n, err := c.Write(make([]byte, message))
 				if err != nil {
@@ -282,7 +282,7 @@ func TestWriteTimeoutOverSockets(t *testing.T) {
 		// It is kept to a sixteenth, and counts from the last byte that the
 		// socket took, which may be a little before the last message.
 		within(t, "reset", took, limit-limit/8, limit+slack)
-		if r.By != handler.ByServer || r.Reason != handler.WriteTimeout {
+		if r.By != handler.ByServer || r.Reason != handler.ReasonWriteTimeout {
 			t.Errorf("record %+v", r)
 		}
 		if kept := accepted - r.BytesOut; kept < 0 || kept > pending+message {
@@ -310,7 +310,7 @@ func TestWriteTimeoutOfAPush(t *testing.T) {
 		}
 		r := s.records.Next(t)
 		within(t, "reset", time.Since(begin), limit-limit/8, limit+slack)
-		if r.Reason != handler.WriteTimeout {
+		if r.Reason != handler.ReasonWriteTimeout {
 			t.Errorf("record %+v", r)
 		}
 		if _, err := c.Write([]byte("more")); !errors.Is(err, handler.ErrClosed) {
@@ -332,7 +332,7 @@ func TestIdleTimeoutOfAPush(t *testing.T) {
 		if _, err := c.Write(large); err != nil {
 			t.Fatal(err)
 		}
-		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.IdleTimeout {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonIdleTimeout {
 			t.Errorf("record %+v", r)
 		}
 		within(t, "ended", time.Since(begin), limit-limit/8, limit+slack)
@@ -344,7 +344,7 @@ func TestIdleTimeoutOfAPush(t *testing.T) {
 func TestCloseEndsAFunctionThatWaitsInWrite(t *testing.T) {
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		h := &handler.Frames{MaxPending: 64 << 10, Serve: func(c *handler.Client, _ []byte) error { return writeForEver(c) }}
+		h := &handler.Frames{MaxPending: 64 << 10, OnFrame: func(c *handler.Client, _ []byte) error { return writeForEver(c) }}
 		opened := opens(h)
 		s := serve(h)
 		conn := s.connect()
@@ -359,7 +359,7 @@ func TestCloseEndsAFunctionThatWaitsInWrite(t *testing.T) {
 		c.Close()
 		r := s.records.Next(t)
 		within(t, "reset", time.Since(begin), 5*time.Second, 10*time.Second+slack)
-		if r.By != handler.ByServer || r.Reason != handler.Closed {
+		if r.By != handler.ByServer || r.Reason != handler.ReasonClosed {
 			t.Errorf("record %+v", r)
 		}
 		if _, err := io.Copy(io.Discard, conn); !errors.Is(err, syscall.ECONNRESET) {

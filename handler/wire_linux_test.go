@@ -73,7 +73,7 @@ func TestFINWithData(t *testing.T) {
 			receiveAll(t, conn, texts[i%len(texts)])
 		}
 		for range clients {
-			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.FIN || r.BytesIn == 0 || r.BytesIn != r.BytesOut || r.Err != nil {
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonFIN || r.BytesIn == 0 || r.BytesIn != r.BytesOut || r.Err != nil {
 				t.Fatalf("record %+v", r)
 			}
 		}
@@ -93,7 +93,7 @@ func TestFINWhileAFrameIsServed(t *testing.T) {
 			closeWrite(t, conn)
 			close(g.gate)
 			receiveAll(t, conn, texts[0]+texts[1])
-			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.FIN {
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonFIN {
 				t.Errorf("record %+v", r)
 			}
 		}
@@ -123,7 +123,7 @@ func TestTheFirstFrameMayBlock(t *testing.T) {
 func TestManyRepliesAfterTheFIN(t *testing.T) {
 	const lines, size = 5000, 1 << 10
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		s := serve(&handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+		s := serve(&handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 			_, err := fmt.Fprintf(c, "%*s\n", size-1, line)
 			return err
 		}})
@@ -136,7 +136,7 @@ func TestManyRepliesAfterTheFIN(t *testing.T) {
 		send(t, conn, in.String())
 		closeWrite(t, conn)
 		receiveAll(t, conn, out.String())
-		if r := s.records.Next(t); r.Reason != handler.FIN || r.FramesIn != lines || r.BytesOut != lines*size {
+		if r := s.records.Next(t); r.Reason != handler.ReasonFIN || r.FramesIn != lines || r.BytesOut != lines*size {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -165,7 +165,7 @@ func TestResetWithinAFrame(t *testing.T) {
 			}
 		}
 		for range clients / 2 {
-			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.Reset || r.FramesIn != 1 || r.BytesIn != 11 || r.Err == nil {
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonReset || r.FramesIn != 1 || r.BytesIn != 11 || r.Err == nil {
 				t.Fatalf("record %+v", r)
 			}
 		}
@@ -182,7 +182,7 @@ func TestResetWhileAFrameIsServed(t *testing.T) {
 		<-g.began
 		netconn.Reset(conn)
 		close(g.gate)
-		if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.Reset || r.FramesIn < 1 {
+		if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonReset || r.FramesIn < 1 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -195,12 +195,12 @@ func TestResetWhileAReplyWaits(t *testing.T) {
 			"one message":   func(c *handler.Client) error { return second(c.Write(large)) },
 			"many messages": writeForEver,
 		} {
-			s := serve(&handler.Frames{Serve: func(c *handler.Client, _ []byte) error { return write(c) }})
+			s := serve(&handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error { return write(c) }})
 			conn := s.connect()
 			send(t, conn, "a\n")
 			receive(t, conn, "\x00")
 			netconn.Reset(conn)
-			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.Reset {
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonReset {
 				t.Errorf("%s: record %+v", what, r)
 			}
 		}
@@ -231,7 +231,7 @@ func TestUrgentData(t *testing.T) {
 
 func TestOneByteSegments(t *testing.T) {
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		h := &handler.Frames{Codec: frame.Length{Width: 2}, Serve: func(c *handler.Client, b []byte) error { return c.WriteFrame(b) }}
+		h := &handler.Frames{Codec: frame.Length{Width: 2}, OnFrame: func(c *handler.Client, b []byte) error { return c.WriteFrame(b) }}
 		conn := serve(h).connect()
 		var text []byte
 		for i := range 60 {
@@ -256,7 +256,7 @@ func TestLongFrames(t *testing.T) {
 	const size, clients, rounds = 16 << 20, 3, 2
 	codec := frame.Length{Max: size}
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		s := serve(&handler.Frames{Codec: codec, Serve: func(c *handler.Client, b []byte) error { return c.WriteFrame(b) }})
+		s := serve(&handler.Frames{Codec: codec, OnFrame: func(c *handler.Client, b []byte) error { return c.WriteFrame(b) }})
 		var all sync.WaitGroup
 		defer all.Wait()
 		for i := range clients {
@@ -307,7 +307,7 @@ func TestPassedDescriptors(t *testing.T) {
 func TestPipeliningClientHoldsUpNobody(t *testing.T) {
 	const lines, others = 200_000, 8
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		s := serve(&handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+		s := serve(&handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 			if string(line) != "ping\n" { // so that more comes than is served
 				for begin := time.Now(); time.Since(begin) < time.Microsecond; {
 				}
@@ -372,7 +372,7 @@ func smallBuffers(t *testing.T, ln net.Listener) {
 func TestPushesToClientsThatNeverRead(t *testing.T) {
 	const clients, rounds, pending = 1000, 300, 2 << 10
 	message := bytes.Repeat([]byte("m"), 1<<10)
-	for name, whenSlow := range map[string]handler.WhenSlow{"drop": handler.Drop, "close": handler.CloseSlow} {
+	for name, whenSlow := range map[string]handler.WhenSlow{"drop": handler.SlowDrop, "close": handler.SlowClose} {
 		for _, plain := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, by goroutine %t", name, plain), func(t *testing.T) {
 				records := newRecords()
@@ -412,13 +412,13 @@ func TestPushesToClientsThatNeverRead(t *testing.T) {
 						}
 					}
 				}
-				if whenSlow == handler.Drop {
+				if whenSlow == handler.SlowDrop {
 					if n := h.Clients().Len(); n != clients || slow < clients*rounds/2 {
 						t.Errorf("%d clients are left, %d messages were dropped", n, slow)
 					}
 				} else {
 					for range clients {
-						if r := records.Next(t); r.By != handler.ByServer || r.Reason != handler.SlowReader {
+						if r := records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonSlowReader {
 							t.Fatalf("record %+v", r)
 						}
 					}
@@ -460,7 +460,7 @@ func TestHijackOverSockets(t *testing.T) {
 				h := &handler.Frames{
 					IdleTimeout: limit, FrameTimeout: limit, WriteTimeout: limit,
 					OnClose: func(c *handler.Client) { closed <- c },
-					Serve: func(c *handler.Client, line []byte) error {
+					OnFrame: func(c *handler.Client, line []byte) error {
 						if _, err := io.WriteString(c, test.written); err != nil {
 							t.Error(err)
 						}
@@ -481,7 +481,7 @@ func TestHijackOverSockets(t *testing.T) {
 				default:
 					t.Errorf("the connection is a %T", mine.conn)
 				}
-				if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.Hijacked || r.BytesOut != int64(len(test.written)) {
+				if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonHijacked || r.BytesOut != int64(len(test.written)) {
 					t.Errorf("record %+v", r)
 				}
 				<-closed
@@ -616,7 +616,7 @@ func TestDescriptorsComeBack(t *testing.T) {
 				receive(t, warm, "a\n")
 				warm.Close()
 				ended(1)
-				delete(counts, handler.FIN)
+				delete(counts, handler.ReasonFIN)
 				serving := testutil.OpenFiles(t)
 				var silent []net.Conn
 				for i := range clients {
@@ -640,7 +640,7 @@ func TestDescriptorsComeBack(t *testing.T) {
 				if n := testutil.OpenFiles(t); n != serving {
 					t.Errorf("%d files are open after %d clients, before it were %d", n, 3*clients, serving)
 				}
-				if n := counts[handler.IdleTimeout]; n != clients {
+				if n := counts[handler.ReasonIdleTimeout]; n != clients {
 					t.Errorf("ends %v, want %d by a time-out", counts, clients)
 				}
 				var busy []net.Conn
@@ -659,7 +659,7 @@ func TestDescriptorsComeBack(t *testing.T) {
 				if err := <-done; !errors.Is(err, handler.ErrCut) {
 					t.Errorf("shutdown: %v", err)
 				}
-				if n := counts[handler.Cut]; n != clients {
+				if n := counts[handler.ReasonCut]; n != clients {
 					t.Errorf("ends %v, want %d that were cut", counts, clients)
 				}
 				for _, conn := range busy {
@@ -681,7 +681,7 @@ func TestDescriptorsComeBack(t *testing.T) {
 // bytes.
 func TestDescriptorsAreNotMixedUp(t *testing.T) {
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		h := &handler.Frames{Codec: keepEnd, MaxPending: 4 << 10, WhenSlow: handler.CloseSlow, Serve: func(c *handler.Client, line []byte) error {
+		h := &handler.Frames{Codec: keepEnd, MaxPending: 4 << 10, WhenSlow: handler.SlowClose, OnFrame: func(c *handler.Client, line []byte) error {
 			if string(line) != "flood\n" {
 				return echoLine(c, line)
 			}

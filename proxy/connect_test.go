@@ -58,7 +58,7 @@ func TestNoUpstream(t *testing.T) {
 			t.Errorf("the client sees %v, want a reset", err)
 		}
 		r := s.records.Next(t)
-		if r.Reason != handler.NoUpstream || r.By != handler.ByServer || !slices.Contains(dead, r.Upstream) ||
+		if r.Reason != handler.ReasonNoUpstream || r.By != handler.ByServer || !slices.Contains(dead, r.Upstream) ||
 			!errors.Is(r.Err, syscall.ECONNREFUSED) || strings.Count(r.Err.Error(), "refused") != 2 {
 			t.Errorf("record %+v", r)
 		}
@@ -223,7 +223,7 @@ func TestStorm(t *testing.T) {
 // The client's address goes before its first byte.
 func TestSendProxy(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
-		for _, version := range []proxy.SendProxy{proxy.SendV1, proxy.SendV2} {
+		for _, version := range []proxy.SendProxy{proxy.SendProxyV1, proxy.SendProxyV2} {
 			for _, size := range []int{0, 1} { // of the pool
 				t.Run(fmt.Sprintf("%s, pool %d", version, size), func(t *testing.T) {
 					s := tr.serve(t, proxy.Config{SendProxy: version, Pool: proxy.PoolConfig{Size: size}})
@@ -294,7 +294,7 @@ func TestSendProxyOfAProxiedClient(t *testing.T) {
 		ln, dial := listenTCP(t)
 		return proxyListener{&proxyproto.Listener{Listener: ln}}, dial
 	}
-	s := tr.serve(t, proxy.Config{SendProxy: proxy.SendV2})
+	s := tr.serve(t, proxy.Config{SendProxy: proxy.SendProxyV2})
 	client := s.connect()
 	from := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4711}
 	h := proxyproto.HeaderProxyFromAddrs(1, from, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 80})
@@ -332,7 +332,7 @@ func TestSourceHash(t *testing.T) {
 	}
 	ln := tcptest.Listen()
 	tr := transport{listen: func(*testing.T) (net.Listener, func() (net.Conn, error)) { return ln, nil }}
-	s := tr.serve(t, proxy.Config{Upstreams: names, Balance: proxy.SourceHash})
+	s := tr.serve(t, proxy.Config{Upstreams: names, Balance: proxy.BalanceSourceHash})
 	go discardAll(upstreams)
 
 	where := func(i int) string {
@@ -402,7 +402,7 @@ func TestBalance(t *testing.T) {
 		return transports[0].serve(t, proxy.Config{Upstreams: names, Balance: balance})
 	}
 	t.Run("round robin", func(t *testing.T) {
-		s := setup(t, proxy.RoundRobin)
+		s := setup(t, proxy.BalanceRoundRobin)
 		for range 9 {
 			s.connect().Close()
 			s.records.Next(t)
@@ -412,7 +412,7 @@ func TestBalance(t *testing.T) {
 		}
 	})
 	t.Run("least connections", func(t *testing.T) {
-		s := setup(t, proxy.LeastConn)
+		s := setup(t, proxy.BalanceLeastConn)
 		var held []net.Conn
 		for range 6 { // two each
 			held = append(held, s.connect())
@@ -432,7 +432,7 @@ func TestBalance(t *testing.T) {
 		}
 	})
 	t.Run("random of two", func(t *testing.T) {
-		s := setup(t, proxy.Random)
+		s := setup(t, proxy.BalanceRandom)
 		for i := range 60 { // held: so the emptier one of two wins
 			s.connect()
 			eventually(t, "the connections", func() bool { return total(counts(s.proxy)) == uint64(i+1) })
@@ -453,7 +453,7 @@ func total(list []uint64) (sum uint64) {
 }
 
 func TestValidate(t *testing.T) {
-	if err := proxy.New(proxy.Config{}).Validate(); !errors.Is(err, proxy.ErrNoUpstreams) {
+	if err := (&proxy.Proxy{Config: proxy.Config{}}).Validate(); !errors.Is(err, proxy.ErrNoUpstreams) {
 		t.Errorf("without upstreams: %v", err)
 	}
 	for _, test := range []struct {
@@ -475,7 +475,7 @@ func TestValidate(t *testing.T) {
 		if len(test.cfg.Upstreams) == 0 {
 			test.cfg.Upstreams = []string{"[::1]:80", "unix:/run/s"}
 		}
-		if err := proxy.New(test.cfg).Validate(); err == nil || !strings.Contains(err.Error(), test.want) {
+		if err := (&proxy.Proxy{Config: test.cfg}).Validate(); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: %v, want %q", test.cfg, err, test.want)
 		}
 	}

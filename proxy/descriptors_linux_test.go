@@ -32,11 +32,12 @@ func TestPoolMakesRoom(t *testing.T) {
 				defer ln.Close()
 				listeners, names = append(listeners, ln), append(names, ln.Addr().String())
 			}
-			x := New(Config{Upstreams: names, Pool: PoolConfig{Size: 3}})
+			x := &Proxy{Config: Config{Upstreams: names, Pool: PoolConfig{Size: 3}}}
 			defer x.Close()
 			ended := make(chan handler.Record, 1)
 			x.OnRecord = func(r handler.Record) { ended <- r }
-			x.once.Do(func() {}) // nobody else fills the pools
+			x.init()
+			x.started.Do(func() {}) // nobody else fills the pools
 			pool := &x.upstreams[waiting].pool
 			for range 3 {
 				conn, err := net.Dial("tcp", names[waiting])
@@ -45,7 +46,7 @@ func TestPoolMakesRoom(t *testing.T) {
 				}
 				pool.put(conn, false)
 			}
-			x.engine.Group() // has its own
+			x.loops.Group() // has its own
 			client, server := testutil.Pair(t)
 			fd, err := netconn.Detach(server)
 			if err != nil {

@@ -46,6 +46,8 @@ type byGoroutine struct {
 	done chan struct{}
 }
 
+func (b *byGoroutine) LocalAddr() net.Addr          { return b.conn.LocalAddr() }
+func (b *byGoroutine) RemoteAddr() net.Addr         { return b.conn.RemoteAddr() }
 func (b *byGoroutine) CloseMode() handler.CloseMode { return b.mode }
 func (b *byGoroutine) Socket() (fd int, ok bool)    { return -1, false }
 func (b *byGoroutine) Conn() (net.Conn, error)      { return b.conn, nil }
@@ -56,7 +58,7 @@ func (b *byGoroutine) Done()                        { close(b.done) }
 func TestSocketsDoNotWaitInClose(t *testing.T) {
 	for linger, want := range map[handler.CloseMode]unix.Linger{handler.CloseWithin(5 * time.Second): {}, handler.CloseReset: {Onoff: 1}} {
 		_, upstream := newUpstream(t, "tcp")
-		s := &spy{proxy.New(proxy.Config{Upstreams: []string{upstream}}), make(chan unix.Linger, 1)}
+		s := &spy{&proxy.Proxy{Config: proxy.Config{Upstreams: []string{upstream}}}, make(chan unix.Linger, 1)}
 		server := tcptest.NewUnstartedServer(s)
 		server.TCP.Config = tcp.Config{Linger: linger}
 		server.Start()
@@ -86,7 +88,7 @@ func TestConnectionsDoNotWaitInClose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		x := proxy.New(proxy.Config{Upstreams: []string{upstream}})
+		x := &proxy.Proxy{Config: proxy.Config{Upstreams: []string{upstream}}}
 		a := &byGoroutine{conn: conn, mode: linger, done: make(chan struct{})}
 		x.Accept(a)
 		raw, _ := conn.(*net.TCPConn).SyscallConn()

@@ -143,7 +143,7 @@ func TestPoolExpires(t *testing.T) {
 func TestReuse(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
 		s := tr.serve(t, proxy.Config{
-			Pool:   proxy.PoolConfig{Size: 1, Reuse: true, Rest: 50 * time.Millisecond},
+			Pool:   proxy.PoolConfig{Size: 1, Reuse: true, ReuseQuiet: 50 * time.Millisecond},
 			Health: proxy.HealthConfig{Fall: 1 << 20},
 
 			IdleTimeout: time.Hour,
@@ -160,7 +160,7 @@ func TestReuse(t *testing.T) {
 			receive(t, client, reply)
 			closeWrite(t, client)
 			receiveAll(t, client, "")
-			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.FIN {
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonFIN {
 				t.Errorf("by %s, %s", r.By, r.Reason)
 			}
 			// Used ones have a rest.
@@ -175,7 +175,7 @@ func TestReuse(t *testing.T) {
 // A client that has left, and is slow to take its reply, sees its end all the same.
 func TestReuseOfASlowReader(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
-		s := tr.serve(t, proxy.Config{IdleTimeout: time.Hour, Pool: proxy.PoolConfig{Size: 1, Reuse: true, Rest: time.Second}})
+		s := tr.serve(t, proxy.Config{IdleTimeout: time.Hour, Pool: proxy.PoolConfig{Size: 1, Reuse: true, ReuseQuiet: time.Second}})
 		upstream := s.accept()
 		s.awaitPool(1)
 		client := s.connect()
@@ -187,7 +187,7 @@ func TestReuseOfASlowReader(t *testing.T) {
 		if got, err := io.Copy(io.Discard, client); got != n || err != nil {
 			t.Errorf("the client gets %d of %d bytes, then %v", got, n, err)
 		}
-		if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.FIN {
+		if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonFIN {
 			t.Errorf("by %s, %s", r.By, r.Reason)
 		}
 	})

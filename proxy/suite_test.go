@@ -34,18 +34,21 @@ type transport struct {
 	name     string
 	listen   func(t *testing.T) (net.Listener, func() (net.Conn, error))
 	upstream string // network
+	noLoops  bool   // the upstream's side is served by a goroutine too
 }
 
-// transports are the ways that links can be held. Every test of the contract runs
+// transports are the ways that pairs can be held. Every test of the contract runs
 // over all of them.
 var transports = []transport{
-	{"tcp", listenTCP, "tcp"},
-	{"unix", listenUnix, "unix"},
-	{"tcp to unix", listenTCP, "unix"},
-	{"tcp by goroutine", plain(listenTCP), "tcp"},
-	{"unix by goroutine", plain(listenUnix), "unix"},
-	{"TLS", listenTLS, "tcp"},
-	{"memory", listenMemory, "tcp"},
+	{"tcp", listenTCP, "tcp", false},
+	{"unix", listenUnix, "unix", false},
+	{"tcp to unix", listenTCP, "unix", false},
+	{"tcp by goroutine", plain(listenTCP), "tcp", true},
+	{"unix by goroutine", plain(listenUnix), "unix", true},
+	{"TLS", listenTLS, "tcp", false},
+	{"memory", listenMemory, "tcp", false},
+	{"TLS by goroutine", listenTLS, "tcp", true},
+	{"memory by goroutine", listenMemory, "tcp", true},
 }
 
 func listenTCP(t *testing.T) (net.Listener, func() (net.Conn, error)) {
@@ -122,7 +125,10 @@ func (tr transport) serve(t *testing.T, cfg proxy.Config) *served {
 	}
 	ln, dial := tr.listen(t)
 	s.dial = dial
-	s.proxy = proxy.New(cfg)
+	s.proxy = &proxy.Proxy{Config: cfg}
+	if tr.noLoops {
+		proxy.WithoutLoops(s.proxy)
+	}
 	if err := s.proxy.Validate(); err != nil {
 		t.Fatal(err)
 	}

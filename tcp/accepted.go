@@ -183,6 +183,17 @@ func (a *accepted) RemoteAddr() net.Addr {
 	return addr
 }
 
+// Network implements handler.Accepted.
+func (a *accepted) Network() string {
+	switch e := a.extra.Load(); {
+	case a.kind&overUnix != 0:
+		return "unix"
+	case e != nil && e.conn != nil:
+		return e.conn.LocalAddr().Network()
+	}
+	return "tcp"
+}
+
 // CloseMode implements handler.Accepted.
 func (a *accepted) CloseMode() handler.CloseMode { return a.from.mode }
 

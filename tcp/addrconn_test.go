@@ -26,7 +26,7 @@ func TestHijackKeepsTheHeadersAddresses(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				hijacked := make(chan net.Conn, 1)
-				s := tcptest.NewUnstartedServer(&handler.Frames{Serve: func(c *handler.Client, _ []byte) error {
+				s := tcptest.NewUnstartedServer(&handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
 					conn, _, err := c.Hijack()
 					if err == nil {
 						hijacked <- conn

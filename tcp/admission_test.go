@@ -286,7 +286,7 @@ func TestLimitsAreReleased(t *testing.T) {
 	}{
 		{"client's FIN", nil, func(t *testing.T, conn net.Conn) { conn.Close() }},
 		{"client's reset", nil, reset},
-		{"handler closes", func(*handler.Client) error { return handler.ErrClose }, leaveQuietly},
+		{"handler closes", func(*handler.Client) error { return handler.ErrQuit }, leaveQuietly},
 		{"handler's error", func(*handler.Client) error { return errors.New("no") }, leaveQuietly},
 		{"panic", func(*handler.Client) error { panic("as asked") }, leaveQuietly},
 		{"Goexit", func(*handler.Client) error { runtime.Goexit(); return nil }, leaveQuietly},
@@ -302,7 +302,7 @@ func TestLimitsAreReleased(t *testing.T) {
 		t.Run(end.name, func(t *testing.T) {
 			h := greeting()
 			if end.serve != nil {
-				h.Serve = func(c *handler.Client, _ []byte) error { return end.serve(c) }
+				h.OnFrame = func(c *handler.Client, _ []byte) error { return end.serve(c) }
 			}
 			h.OnRecord = func(handler.Record) {}
 			s := start(t, tcp.Config{MaxClients: 1, MaxClientsPerIP: 1, Log: new(journal).logger()}, h)

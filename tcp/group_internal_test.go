@@ -15,7 +15,7 @@ import (
 // A listener that fails stops all servers, without their grace delay; the clients finish
 // what they are in.
 func TestGroupListenerFails(t *testing.T) {
-	h := &handler.Frames{Serve: func(c *handler.Client, line []byte) error { return c.WriteFrame(line) }}
+	h := &handler.Frames{OnFrame: func(c *handler.Client, line []byte) error { return c.WriteFrame(line) }}
 	cfg := Config{Address: "127.0.0.1:0", GraceDelay: time.Hour, Log: slog.New(slog.DiscardHandler)}
 	one, two := &Server{Name: "one", Config: cfg, Handler: h}, &Server{Name: "two", Config: cfg}
 	g := &Group{Servers: []*Server{one, two}}

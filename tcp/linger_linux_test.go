@@ -41,7 +41,7 @@ func TestServerLinger(t *testing.T) {
 						io.ReadFull(conn, make([]byte, 2))
 						got <- lingerOf(t, conn)
 					}),
-					&handler.Frames{Serve: func(c *handler.Client, _ []byte) error {
+					&handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
 						conn, _, err := c.Hijack()
 						if err != nil {
 							return err

@@ -33,7 +33,7 @@ func echo() *handler.Frames { return echoAfter(func(string) {}) }
 
 // echoAfter calls work with each line, its end not counted, before it comes back.
 func echoAfter(work func(line string)) *handler.Frames {
-	return &handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+	return &handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 		work(string(line))
 		return c.WriteFrame(line)
 	}}

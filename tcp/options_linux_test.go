@@ -193,7 +193,7 @@ func TestSocketOptions(t *testing.T) {
 func TestHijackKeepsSocketOptions(t *testing.T) {
 	want := map[string]int{"TCP_NODELAY": 0, "SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 41, "TCP_KEEPCNT": 2, "SO_LINGER": 7}
 	got := make(chan map[string]int, 1)
-	h := &handler.Frames{Serve: func(c *handler.Client, _ []byte) error {
+	h := &handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
 		conn, _, err := c.Hijack()
 		if err != nil {
 			return err

@@ -286,10 +286,10 @@ func closeWriteOf(t *testing.T, conn net.Conn) {
 
 // enders serves clients that end in all those ways.
 func enders() *handler.Frames {
-	return &handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+	return &handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 		switch string(line) {
 		case "quit":
-			return handler.ErrClose
+			return handler.ErrQuit
 		case "panic":
 			panic("as asked")
 		case "hijack":

@@ -151,7 +151,7 @@ func TestConnContext(t *testing.T) {
 	type key struct{}
 	kinds := map[string]func(use func(context.Context)) handler.Handler{
 		"frames": func(use func(context.Context)) handler.Handler {
-			return &handler.Frames{Serve: func(c *handler.Client, _ []byte) error {
+			return &handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
 				use(c.Context())
 				return nil
 			}}
@@ -227,7 +227,7 @@ func TestTwoShutdowns(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began, over := make(chan struct{}), make(chan struct{})
 				defer close(over)
-				srv := &tcp.Server{Handler: &handler.Frames{Serve: func(c *handler.Client, _ []byte) error {
+				srv := &tcp.Server{Handler: &handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
 					close(began)
 					if cares {
 						<-c.Context().Done()

@@ -143,8 +143,8 @@ func TestMutualTLS(t *testing.T) {
 		"own":  rawContext(look),
 		"func": handler.Func(look),
 		"frames": &handler.Frames{OnOpen: func(c *handler.Client) error {
-			seen <- tcp.TLSState(c.Context())
-			return handler.ErrClose
+			seen <- c.TLS()
+			return handler.ErrQuit
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

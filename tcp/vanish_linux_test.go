@@ -130,7 +130,7 @@ func TestVanishedPeer(t *testing.T) {
 				t.Run(path+"/"+test.name, func(t *testing.T) {
 					t.Parallel()
 					record, took := n.loseClient(t, test.cfg, path == "goroutine", test.pushes)
-					if !errors.Is(record.Err, syscall.ETIMEDOUT) || record.Reason != handler.IOError {
+					if !errors.Is(record.Err, syscall.ETIMEDOUT) || record.Reason != handler.ReasonIOError {
 						t.Errorf("ended by %s: %s, %v; want ETIMEDOUT", record.By, record.Reason, record.Err)
 					}
 					if took < time.Second || took > test.within {

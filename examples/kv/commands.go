@@ -112,7 +112,7 @@ func (x *session) execute(args [][]byte) error {
 	c := x.server.commands.lookup(args)
 	switch {
 	case c == nil && isHTTP(args[0]):
-		return handler.ErrClose
+		return handler.ErrQuit
 	case c == nil:
 		x.unknown(args)
 		return nil

@@ -57,7 +57,7 @@ func echo(x *session, args [][]byte) error {
 
 func quit(x *session, _ [][]byte) error {
 	x.ok()
-	return handler.ErrClose
+	return handler.ErrQuit
 }
 
 func selectDB(x *session, args [][]byte) error {

@@ -95,7 +95,7 @@ func TestProgram(t *testing.T) {
 		t.Errorf("idle: %q, %v", all, err)
 	}
 	said := p.stop()
-	for _, want := range []string{"msg=listening", `reason="frame error"`, "invalid bulk length", `reason="idle time-out"`, "msg=drained"} {
+	for _, want := range []string{"msg=listening", `reason=frame_error`, "invalid bulk length", `reason=idle_timeout`, "msg=drained"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("no %s in %q", want, said)
 		}

@@ -60,7 +60,7 @@ func newServer(codec Codec) *server {
 	}
 	s.frames.Codec = codec
 	s.frames.OnOpen = s.open
-	s.frames.Serve = serve
+	s.frames.OnFrame = serve
 	s.frames.OnError = lastWords
 	s.frames.OnClose = s.closed
 	return s
@@ -121,7 +121,7 @@ func (x *session) serve(frame []byte) error {
 	var ok bool
 	if x.args, ok = parseInline(x.args, frame); !ok {
 		x.out = appendProtocolError(x.out, errQuotes)
-		return handler.ErrClose
+		return handler.ErrQuit
 	}
 	if len(x.args) == 0 {
 		return nil

@@ -140,10 +140,10 @@ func TestRecords(t *testing.T) {
 		reason handler.Reason
 		by     handler.Party
 	}{
-		{"PING\r\n", handler.FIN, handler.ByClient},
-		{"QUIT\r\n", handler.Closed, handler.ByServer},
-		{"*x\r\n", handler.FrameError, handler.ByServer},
-		{"POST / HTTP/1.1\r\n", handler.Closed, handler.ByServer},
+		{"PING\r\n", handler.ReasonFIN, handler.ByClient},
+		{"QUIT\r\n", handler.ReasonClosed, handler.ByServer},
+		{"*x\r\n", handler.ReasonFrameError, handler.ByServer},
+		{"POST / HTTP/1.1\r\n", handler.ReasonClosed, handler.ByServer},
 	} {
 		m.converse(test.in)
 		if r := <-m.records; r.Reason != test.reason || r.By != test.by {

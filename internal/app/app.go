@@ -86,9 +86,7 @@ func (p *program) serve(cfg *config.Config) error {
 // newHandler makes the handler that the configuration names.
 func newHandler(cfg *config.Config, log *slog.Logger, record func(handler.Record)) handler.Handler {
 	if cfg.Handler == "proxy" {
-		x := proxy.New(cfg.Proxy)
-		x.Log, x.OnRecord = log, record
-		return x
+		return &proxy.Proxy{Config: cfg.Proxy, Log: log, OnRecord: record}
 	}
 	h := echo.New(cfg.Echo)
 	h.OnRecord = record

@@ -9,7 +9,9 @@ type Handler interface {
 	// returns true to be called again, with no event, after others had a turn.
 	//
 	// Input is edge-triggered: after an In or a Hup, no further one comes until
-	// a Read has reported that the input is drained.
+	// a Read has reported that the input is drained. But a Hup comes when the
+	// connection breaks, where the poller can tell (Portable.TellsBreak): then
+	// Conn.Err tells what has happened.
 	//
 	// A panic is not recovered. runtime.Goexit ends the call only.
 	Ready(w *Worker, ev Event) (more bool)

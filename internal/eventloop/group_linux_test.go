@@ -330,8 +330,8 @@ func TestStop(t *testing.T) {
 		t.Error("the group has ended with a socket on it")
 	}
 	g.end()
-	if state := g.Keeper(); state != "closed" {
-		t.Errorf("the keeper's timer is %s after the end", state)
+	if state := g.Watchdog(); state != "closed" {
+		t.Errorf("the watchdog's timer is %s after the end", state)
 	}
 	if n := testutil.OpenFiles(t); n > files {
 		t.Errorf("%d open files before, %d after", files, n)
@@ -359,7 +359,7 @@ func TestStopWakesTheLoops(t *testing.T) {
 		m.ping("a")
 		m.leave()
 	}
-	eventually(t, "all is at rest", func() bool { return g.Keeper() == "stopped" })
+	eventually(t, "all is at rest", func() bool { return g.Watchdog() == "stopped" })
 	g.Stop()
 	if g.Wait(patience) {
 		t.Error("the group does not end")

@@ -9,8 +9,8 @@ import (
 // ErrClosed is what Group.Add returns after Stop.
 var ErrClosed = errors.New("eventloop: closed")
 
-// stopBound bounds the wait of Lazy.Stop for the loops to end once their last
-// socket has left. A function that does not return is left behind.
+// stopBound bounds the wait of Lazy.Stop for the end of the loops. A function that does
+// not return is left behind.
 const stopBound = 100 * time.Millisecond
 
 // Lazy is a group that starts when it is first asked for. The zero value is ready,
@@ -36,8 +36,8 @@ func (l *Lazy) Group() *Group {
 	return l.group
 }
 
-// Stop ends the group, if there is one, and waits a moment for that: until the
-// last socket is removed it goes on.
+// Stop stops the group, if there is one, and waits for its end, for a tenth of a second at
+// most. The group goes on until its last socket is removed.
 func (l *Lazy) Stop() {
 	l.mu.Lock()
 	l.stopped = true

@@ -155,6 +155,10 @@ func (o *overlapped) discard(limit int) (n int, drained bool) {
 	return n, o.drained()
 }
 
+func (o *overlapped) tellsBreak() bool { return false }
+
+func (o *overlapped) awaitBreak() (ev Event, late bool) { return 0, false }
+
 // parked gives the buffer back if nothing is in it.
 func (o *overlapped) parked() {
 	if len(o.unread) == 0 {

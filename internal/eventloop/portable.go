@@ -78,6 +78,13 @@ type transport interface {
 	// parked is called before the serving goroutine waits with input not armed.
 	parked()
 
+	// tellsBreak reports whether awaitBreak can tell more.
+	tellsBreak() bool
+
+	// awaitBreak is await for input that is not armed: it waits until the connection is
+	// broken, and reports Hup, once.
+	awaitBreak() (ev Event, late bool)
+
 	// interrupt, under mu, ends what the writing goroutine does in conn.
 	interrupt()
 
@@ -139,6 +146,10 @@ func (p *Portable) run(more bool) {
 // next returns the next event, and waits for it.
 func (p *Portable) next() (ev Event) {
 	for ev == 0 {
+		if p.late {
+			p.late = false
+			p.conn.SetReadDeadline(time.Time{})
+		}
 		if p.armed {
 			ev = p.awaitInput()
 		} else {
@@ -149,10 +160,6 @@ func (p *Portable) next() (ev Event) {
 }
 
 func (p *Portable) awaitInput() (ev Event) {
-	if p.late {
-		p.late = false
-		p.conn.SetReadDeadline(time.Time{})
-	}
 	if p.state.CompareAndSwap(serving, inRead) {
 		ev, p.late = p.io.await()
 		if ev != 0 {
@@ -162,13 +169,23 @@ func (p *Portable) awaitInput() (ev Event) {
 	return ev | p.take()
 }
 
-func (p *Portable) awaitWake() Event {
+// awaitWake waits with input not armed.
+func (p *Portable) awaitWake() (ev Event) {
 	p.io.parked()
-	if p.state.CompareAndSwap(serving, parked) {
+	if p.io.tellsBreak() {
+		if p.state.CompareAndSwap(serving, inRead) {
+			ev, p.late = p.io.awaitBreak()
+		}
+	} else if p.state.CompareAndSwap(serving, parked) {
 		<-p.wake
 	}
-	return p.take()
+	return ev | p.take()
 }
+
+// TellsBreak reports whether Ready is called with Hup when the connection breaks, once, also
+// after an input that was not drained. Otherwise only Err tells, which has to be asked. It
+// is for the serving goroutine.
+func (p *Portable) TellsBreak() bool { return p.io.tellsBreak() }
 
 // take returns the events that have come since.
 func (p *Portable) take() Event { return Event(p.state.Swap(serving) &^ portStates) }

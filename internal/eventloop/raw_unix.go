@@ -24,12 +24,13 @@ type raw struct {
 
 	// The functions that run with the file descriptor. They are made once: a new one for
 	// each call would be an allocation. Below are their arguments and results.
-	onInput, onOutput           func(fd uintptr) (done bool)
+	onInput, onBreak, onOutput  func(fd uintptr) (done bool)
 	onRead, onWrite, onThrowing func(fd uintptr)
 
 	// The serving goroutine's.
 	asked   bool  // onInput was called in this wait
 	found   Event // by onInput
+	told    bool  // of a break
 	in      []byte
 	n       int // read or discarded
 	limit   int
@@ -62,7 +63,7 @@ func newRaw(p *Portable) transport {
 		return nil
 	}
 	r.socket = socket
-	r.onInput, r.onOutput = r.input, r.output
+	r.onInput, r.onBreak, r.onOutput = r.input, isBroken, r.output
 	r.onRead, r.onWrite, r.onThrowing = r.readNow, r.writeNow, r.discardNow
 	return r
 }
@@ -102,6 +103,23 @@ func inputOf(fd uintptr) (ev Event) {
 		ev |= Hup
 	}
 	return ev
+}
+
+func (r *raw) tellsBreak() bool { return !r.told }
+
+func (r *raw) awaitBreak() (ev Event, late bool) {
+	err := r.socket.Read(r.onBreak)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, true
+	}
+	r.told = true
+	return Hup, false
+}
+
+// isBroken reports whether the connection on a socket is broken, or has ended both ways. In
+// a wait for that, it is called again whenever something arrives.
+func isBroken(fd uintptr) bool {
+	return pollNow(fd, 0)&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0
 }
 
 func (r *raw) read(p []byte) (n int, drained bool, err error) {

@@ -3,6 +3,7 @@ package eventloop
 import (
 	"sync"
 	"testing"
+	"unsafe"
 )
 
 func TestTableGrows(t *testing.T) {
@@ -66,4 +67,11 @@ func numbered(fd int) *Socket {
 	s := new(Socket)
 	s.fd.Store(int32(fd))
 	return s
+}
+
+// An idle client costs a Socket: it has not grown.
+func TestSocketIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(Socket{}); size > 64 {
+		t.Errorf("a Socket has %d bytes, want 64", size)
+	}
 }

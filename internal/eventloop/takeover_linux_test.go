@@ -91,14 +91,14 @@ func TestSlowIsCalledOnce(t *testing.T) {
 	clock.Start()
 	for range 3 {
 		m.send("w")
-		// What comes right after a slow turn is served by who had that, who has
-		// no loop to lose.
+		// The worker of a slow call also serves what comes right after it. It has no
+		// loop to lose.
 		if testutil.Await(t, "a Ready that blocks", inLoop) {
 			if n := testutil.Await(t, "Slow", slow); n != 1 {
 				t.Errorf("%d Readys run at the time of Slow", n)
 			}
 		}
-		clock.SetTimer(g.Now() + int64(50*time.Millisecond)) // many looks of the keeper
+		clock.SetTimer(g.Now() + int64(50*time.Millisecond)) // many looks of the watchdog
 		testutil.Await(t, "the clock", fired)
 		gate <- struct{}{}
 		m.receive("w")
@@ -138,8 +138,8 @@ func TestInLoop(t *testing.T) {
 	})
 }
 
-// Many sockets are to be served when the first of them blocks: the others are,
-// whoever has what is left of the loop's work.
+// Many sockets are ready when the first of them blocks. The others are served,
+// by the goroutine that has the rest of the work of the loop.
 func TestRestOfABatchIsServed(t *testing.T) {
 	for name, stir := range map[string]func(*member){
 		"events": func(m *member) { m.peer.Write([]byte("a")) },

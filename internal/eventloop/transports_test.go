@@ -57,7 +57,6 @@ type announced struct{ net.Conn }
 
 func (a announced) Socket() net.Conn     { return a.Conn }
 func (a announced) CloseWrite() error    { return a.Conn.(*net.TCPConn).CloseWrite() }
-func (a announced) NetConn() net.Conn    { return a.Conn }
 func (a announced) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1} }
 
 // opaque is a connection of which nothing is known, but what is in it.
@@ -142,12 +141,14 @@ type served struct {
 	t    testing.TB
 	peer net.Conn
 
-	ready             func(s *served, w *eventloop.Worker, ev eventloop.Event) (more bool)
-	writable, expired func() // may be nil
+	ready   readyFunc
+	expired func() // may be nil
 
 	over   chan struct{} // the poller has done with it
 	inside atomic.Int32  // calls of Ready at this moment
 	calls  atomic.Int32  // of Ready
+	outs   atomic.Int32  // calls of Writable
+	vain   atomic.Int32  // of those that led to nothing
 	quit   atomic.Bool   // Ready is to close
 	closed bool          // of Ready
 
@@ -222,9 +223,15 @@ func (s *served) Ready(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 	return false
 }
 
-func (s *served) Writable() { call(s.writable); s.flush(false) }
-func (s *served) Slow()     {}
-func (s *served) Expired()  { call(s.expired) }
+func (s *served) Slow()    {}
+func (s *served) Expired() { call(s.expired) }
+
+func (s *served) Writable() {
+	s.outs.Add(1)
+	if tried, n := s.flush(false); tried && n == 0 {
+		s.vain.Add(1)
+	}
+}
 
 // readAll reads until nothing is left, and returns what Read says then.
 func (s *served) readAll() (text []byte, err error) {
@@ -246,11 +253,13 @@ func (s *served) write(b []byte, returning bool) {
 	s.flush(returning)
 }
 
-func (s *served) flush(returning bool) {
+// flush sends what can be sent, if there is anything, and returns how many bytes Write
+// has taken.
+func (s *served) flush(returning bool) (tried bool, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.pending) == 0 || s.failed != nil {
-		return
+		return false, 0
 	}
 	cut := len(s.pending) / 3
 	n, err := s.Write([3][]byte{s.pending[:cut], nil, s.pending[cut:]})
@@ -262,6 +271,7 @@ func (s *served) flush(returning bool) {
 			s.t.Errorf("WatchOut: %v", err)
 		}
 	}
+	return true, n
 }
 
 func (s *served) state() (taken, pending int, failed error) {

@@ -12,7 +12,7 @@ func TestKeeperRests(t *testing.T) {
 	g := newGroup(t, 2)
 	rests := func(want string) {
 		t.Helper()
-		eventually(t, "the keeper's timer is "+want, func() bool { return g.Keeper() == want })
+		eventually(t, "the watchdog's timer is "+want, func() bool { return g.Watchdog() == want })
 	}
 	rests("stopped")
 	m, other := g.start(sleepy()), g.start(echo)
@@ -60,8 +60,8 @@ func TestKeeperWakesForATimer(t *testing.T) {
 			for range 10 {
 				due := g.Now() + int64(40*time.Millisecond)
 				m.SetTimer(due)
-				eventually(t, "the keeper waits for the timer", func() bool {
-					return g.Keeper() == "once" || g.Now() > due
+				eventually(t, "the watchdog waits for the timer", func() bool {
+					return g.Watchdog() == "once" || g.Now() > due
 				})
 				if at := testutil.Await(t, "the timer", fired); at < due {
 					t.Errorf("it fires %v early", time.Duration(due-at))
@@ -77,7 +77,7 @@ func TestKeeperWakesForATimer(t *testing.T) {
 	}
 }
 
-// A timer that is set while the keeper waits for a later one is not missed.
+// A timer that is set while the watchdog waits for a later one is not missed.
 func TestKeeperWakesForAnEarlierTimer(t *testing.T) {
 	g := newGroup(t, 2)
 	m, other := g.add(echo), g.add(echo)
@@ -86,7 +86,7 @@ func TestKeeperWakesForAnEarlierTimer(t *testing.T) {
 	m.Start()
 	other.Start()
 	m.SetTimer(g.Now() + int64(time.Hour))
-	eventually(t, "the keeper waits for the timer", func() bool { return g.Keeper() == "once" })
+	eventually(t, "the watchdog waits for the timer", func() bool { return g.Watchdog() == "once" })
 	other.SetTimer(g.Now() + int64(30*time.Millisecond))
 	testutil.Await(t, "the earlier timer", fired)
 }

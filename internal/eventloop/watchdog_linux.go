@@ -13,37 +13,39 @@ import (
 )
 
 const (
-	// tick is how often the keeper looks while there is something to do.
+	// tick is how often the watchdog looks while there is something to do.
 	tick = 2 * time.Millisecond
 
-	// patience is for how many looks a function may hold its loop: one that the
-	// system did not run for a moment looks the same as one that waits.
-	patience = 2
+	// takeoverLooks is how many looks in a row must find the same function in a loop
+	// before the loop is taken away from it. One look is not enough: a function that
+	// the system did not run for a moment looks the same as one that waits.
+	takeoverLooks = 2
 
-	// So many loops taken away within a while, or functions that wait for less than
-	// that but often (see waits), and they are run on goroutines of their own.
-	tolerance = 8
-	while     = time.Second
+	// When takeoverLimit loops were taken away within takeoverWindow, or when functions
+	// often wait for less than that (see waits), functions get goroutines of their own.
+	takeoverLimit  = 8
+	takeoverWindow = time.Second
 
-	// slowTurn is how long a turn of such a goroutine takes that would have
-	// cost a loop.
-	slowTurn = patience * tick
+	// slowTurn is from how long on a call of Ready in such a goroutine counts as slow:
+	// it would have cost a loop.
+	slowTurn = takeoverLooks * tick
 
-	// They come back to the loops when there were fewer slow ones than that, and
-	// little waiting, for minQuiet; if it was wrong, after twice that time, up to
-	// maxQuiet.
+	// Functions come back to the loops when fewer than takeoverLimit were slow, and
+	// they waited little, for minQuiet. If that was wrong, the next time takes twice as
+	// long, up to maxQuiet.
 	minQuiet = time.Second
 	maxQuiet = time.Minute
 
-	// sweepTicks is after how many ticks workers without an event are dismissed.
+	// sweepTicks is the number of ticks after which workers without an event are
+	// dismissed.
 	sweepTicks = 100
 )
 
-// keeper looks after the loops of a group: it takes them away from functions that
-// block, and has the timers. It has a timer of the kernel's for itself (a
-// timerfd), rather than one of the runtime's, because with one of those that is
-// near, each wait in the runtime's poller would set the hardware's timer.
-type keeper struct {
+// watchdog watches the loops of a group: it takes a loop away from a function that
+// blocks, and it drives the timers. Its own timer is a timerfd. With a timer of the
+// runtime that expires soon, each wait in the runtime's poller would set the hardware's
+// timer.
+type watchdog struct {
 	group *Group
 	timer *os.File
 	raw   syscall.RawConn // of timer
@@ -54,32 +56,32 @@ type keeper struct {
 	waits waits
 
 	blocking atomic.Bool  // functions have goroutines of their own
-	slow     atomic.Int32 // slow turns of those since counted
-	long     atomic.Int64 // what long turns of those took since, together
+	slow     atomic.Int32 // slow calls in those goroutines since counted
+	long     atomic.Int64 // nanoseconds in long calls there since counted
 	counted  int64
-	used     time.Duration // by the process until then, and what it had to wait
-	lastSlow int64         // when there were too many
+	used     time.Duration // processor time of the process until counted, and time it queued for one
+	lastSlow int64         // when too many calls were slow
 	quiet    time.Duration
-	left     int64            // when blocking was cleared
-	taken    [tolerance]int64 // when loops were taken away, a ring
+	left     int64                // when blocking was cleared
+	taken    [takeoverLimit]int64 // a ring: when loops were taken away
 	takes    int
 
 	ticks int
 	due   []*Socket
 }
 
-func newKeeper(g *Group) (*keeper, error) {
+func newWatchdog(g *Group) (*watchdog, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("eventloop: timerfd_create: %w", err)
 	}
-	k := &keeper{group: g, timer: os.NewFile(uintptr(fd), "timerfd"), quiet: minQuiet}
+	k := &watchdog{group: g, timer: os.NewFile(uintptr(fd), "timerfd"), quiet: minQuiet}
 	k.raw, err = k.timer.SyscallConn()
 	return k, err
 }
 
-// run is the keeper's goroutine. It ends when the timer is closed.
-func (k *keeper) run() {
+// run is the watchdog's goroutine. It ends when the timer is closed.
+func (k *watchdog) run() {
 	defer k.group.goroutines.Done()
 	var expirations [8]byte
 	for {
@@ -92,14 +94,14 @@ func (k *keeper) run() {
 	}
 }
 
-// stir has the keeper look from now on.
-func (k *keeper) stir() {
+// stir starts the ticks if the watchdog is at rest.
+func (k *watchdog) stir() {
 	if !k.ticking.Load() {
 		k.start()
 	}
 }
 
-func (k *keeper) start() {
+func (k *watchdog) start() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.ticking.CompareAndSwap(false, true) {
@@ -108,13 +110,13 @@ func (k *keeper) start() {
 }
 
 // rest stops the ticks until a loop wakes, or the first timer ends.
-func (k *keeper) rest() {
+func (k *watchdog) rest() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	ticked := k.ticking.Swap(false) // not if we were at rest, and a timer has ended
 	next := int64(math.MaxInt64)
 	for _, l := range k.group.loops {
-		// It says that it is awake before it asks whether we tick.
+		// A loop says that it is awake before it asks whether we tick.
 		if !l.asleep.Load() {
 			k.ticking.Store(true)
 			if !ticked {
@@ -132,7 +134,7 @@ func (k *keeper) rest() {
 }
 
 // set sets the timer: zero stops it.
-func (k *keeper) set(first, interval time.Duration) {
+func (k *watchdog) set(first, interval time.Duration) {
 	spec := unix.ItimerSpec{
 		Value:    unix.NsecToTimespec(int64(first)),
 		Interval: unix.NsecToTimespec(int64(interval)),
@@ -140,8 +142,8 @@ func (k *keeper) set(first, interval time.Duration) {
 	k.raw.Control(func(fd uintptr) { unix.TimerfdSettime(int(fd), 0, &spec, nil) })
 }
 
-// look is one tick. It reports whether there is something to look after.
-func (k *keeper) look() (busy bool) {
+// look is one tick. It reports whether a loop or a worker is active.
+func (k *watchdog) look() (busy bool) {
 	now := k.group.Now()
 	for _, l := range k.group.loops {
 		busy = k.watch(l, now) || !l.asleep.Load() || busy
@@ -162,9 +164,9 @@ func (k *keeper) look() (busy bool) {
 	return busy || k.group.workers.len() > 0
 }
 
-// watch takes l away from a function that holds it. It reports whether something
-// has happened in l.
-func (k *keeper) watch(l *loop, now int64) bool {
+// watch takes l away from a function that holds it for too long. It reports whether l
+// was active since the last look.
+func (k *watchdog) watch(l *loop, now int64) bool {
 	epoch := l.epoch.Load()
 	if epoch%2 == 1 {
 		l.inside++
@@ -176,23 +178,23 @@ func (k *keeper) watch(l *loop, now int64) bool {
 	if epoch%2 == 0 {
 		return false
 	}
-	if l.held++; l.held < patience || !l.epoch.CompareAndSwap(epoch, epoch+1) {
+	if l.held++; l.held < takeoverLooks || !l.epoch.CompareAndSwap(epoch, epoch+1) {
 		return true
 	}
 	slow := l.serving
 	k.group.goroutines.Add(1)
 	go l.run(newOwner())
 	slow.handler.Slow() // Ready may have returned by now
-	k.taken[k.takes%tolerance] = now
+	k.taken[k.takes%takeoverLimit] = now
 	k.takes++
-	if k.takes >= tolerance && now-k.taken[k.takes%tolerance] < int64(while) {
+	if k.takes >= takeoverLimit && now-k.taken[k.takes%takeoverLimit] < int64(takeoverWindow) {
 		k.block(now)
 	}
 	return true
 }
 
 // block gives functions goroutines of their own from now on.
-func (k *keeper) block(now int64) {
+func (k *watchdog) block(now int64) {
 	if k.blocking.Load() {
 		return
 	}
@@ -209,14 +211,14 @@ func (k *keeper) block(now int64) {
 	k.takes = 0
 }
 
-// judge brings the functions back to the loops when for long enough few were slow, and
-// they waited for little of the time. A single slow one says little: the system may not
+// judge brings the functions back to the loops when few were slow, and they waited for
+// little of the time, for long enough. A single slow call says little: the system may not
 // have run it for a moment.
-func (k *keeper) judge(now int64) {
-	if elapsed := time.Duration(now - k.counted); elapsed >= while {
+func (k *watchdog) judge(now int64) {
+	if elapsed := time.Duration(now - k.counted); elapsed >= takeoverWindow {
 		used := cpuTime() + runDelay()
 		inFunctions := time.Duration(k.long.Swap(0))
-		if k.slow.Swap(0) >= tolerance || unaccounted(inFunctions, used-k.used, elapsed) {
+		if k.slow.Swap(0) >= takeoverLimit || unaccounted(inFunctions, used-k.used, elapsed) {
 			k.lastSlow = now
 		}
 		k.counted, k.used = now, used
