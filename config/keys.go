@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// envPrefix begins every environment variable that is ours.
+// envPrefix is the beginning of all our environment variables.
 const envPrefix = "WIRELINE_"
 
 // key is one setting of a configuration struct.
@@ -26,7 +26,7 @@ func (k *key) env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(k.name, ".", "_"))
 }
 
-// defaultText is the default for people to read.
+// defaultText returns the default for --help.
 func (k *key) defaultText() string {
 	if k.def == "" {
 		return "none"
@@ -34,24 +34,24 @@ func (k *key) defaultText() string {
 	return k.def
 }
 
-// schema is what the tags of a configuration struct say: its keys in their
-// order, and the sections that they are in.
+// schema has the keys of a configuration struct in their order, and its sections, as the
+// tags say.
 type schema struct {
 	keys     []*key
 	byName   map[string]*key
 	sections map[string]bool
 }
 
-// walk reads the tags of a struct type. It panics where they make no sense, as
-// that is a mistake in the program, not in its configuration.
+// walk reads the tags of a struct type. It panics if they make no sense: that is an error
+// in the program, not in its configuration.
 func walk(t reflect.Type) *schema {
 	s := &schema{byName: map[string]*key{}, sections: map[string]bool{}}
 	s.section(t, key{})
 	return s
 }
 
-// section adds the fields of t, a struct that is found at parent. The keys of an inline
-// struct are keys of the section that it is in.
+// section adds the fields of t, the struct at parent. The keys of an inline struct are keys
+// of the section that it is in.
 func (s *schema) section(t reflect.Type, parent key) {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -108,7 +108,7 @@ func join(parent, name string) string {
 	return parent + "." + name
 }
 
-// names are all names that a file may use.
+// names returns all names that a file may use.
 func (s *schema) names() []string {
 	var names []string
 	for name := range s.sections {

@@ -15,9 +15,9 @@ import (
 	"wireline/lib/field"
 )
 
-// kind is how a sort of values is written: parse reads one, and complains in
-// words that follow the value ("is not a whole number"); format writes one so
-// that parse reads the same again.
+// kind says how values are written. parse reads one; its error continues a sentence that
+// begins with the value ("is not a whole number"). format writes a value so that parse
+// reads the same again.
 type kind struct {
 	name   string
 	parse  func(text string) (any, error)
@@ -34,8 +34,8 @@ var (
 	listKind     = &kind{"list", parseList, func(v any) string { return strings.Join(v.([]string), ",") }}
 )
 
-// kindOf returns the kind of a field by its type and the option of its tag, or
-// nil when there is none.
+// kindOf returns the kind of a field, by its type and the option of its tag; nil if there
+// is none.
 func kindOf(t reflect.Type, option string) *kind {
 	switch {
 	case isText(t):
@@ -92,7 +92,7 @@ func textKind(t reflect.Type, name string) *kind {
 var (
 	errRange    = errors.New("is out of range")
 	errNegative = errors.New("must not be negative")
-	errUnit     = errors.New("has no unit, write it as 10s or 5m")
+	errUnit     = errors.New("has no unit, write 10s or 5m")
 	errItem     = errors.New("has an empty item")
 )
 
@@ -122,8 +122,8 @@ func parseInt(text string) (any, error) {
 	return n, nil
 }
 
-// parseNumber leaves out what strconv.ParseFloat takes beyond decimal numbers:
-// hexadecimal ones, infinities and NaN.
+// parseNumber reads decimal numbers only, not the hexadecimal ones, infinities and NaN that
+// strconv.ParseFloat reads, too.
 func parseNumber(text string) (any, error) {
 	f, err := strconv.ParseFloat(text, 64)
 	decimal := strings.Trim(text, "+-.0123456789eE") == ""
@@ -136,15 +136,15 @@ func parseNumber(text string) (any, error) {
 	return f, nil
 }
 
-// parseDuration refuses negative ones: no key has a use for them, even where
-// the Go field does.
+// parseDuration refuses negative durations: no key has a use for them, even if the Go field
+// has.
 func parseDuration(text string) (any, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		if _, bare := parseNumber(text); bare == nil {
 			return nil, errUnit
 		}
-		return nil, errors.New("is not a duration as 10s or 1m30s")
+		return nil, errors.New("is not a duration such as 10s or 1m30s")
 	}
 	if d < 0 {
 		return nil, errNegative
@@ -152,8 +152,8 @@ func parseDuration(text string) (any, error) {
 	return d, nil
 }
 
-// formatDuration leaves out the zero minutes and seconds that
-// time.Duration.String ends a whole hour with.
+// formatDuration leaves out the zero minutes and seconds that time.Duration.String writes
+// after whole hours.
 func formatDuration(v any) string {
 	s := v.(time.Duration).String()
 	if strings.HasSuffix(s, "m0s") {
@@ -165,7 +165,7 @@ func formatDuration(v any) string {
 	return s
 }
 
-// units are what a size may end with, the greatest first.
+// units are the units of sizes, the largest first.
 var units = []struct {
 	name  string
 	bytes int
@@ -186,7 +186,7 @@ func parseSize(text string) (any, error) {
 		}
 		break
 	}
-	return nil, errors.New("is not a size as 65536, 64KiB, 1MiB or 1GiB")
+	return nil, errors.New("is not a size such as 65536, 64KiB, 1MiB or 1GiB")
 }
 
 func formatSize(v any) string {
@@ -210,7 +210,7 @@ func parseList(text string) (any, error) {
 	return checkItems(items)
 }
 
-// checkItems is parseList for items that are apart already.
+// checkItems is parseList for items that were separated already.
 func checkItems(items []string) (any, error) {
 	for _, item := range items {
 		if item == "" {

@@ -28,7 +28,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	queue := newQueue(t, p.addr, clients)
-	p.await("msg", "accept fails, trying again")
+	p.await("msg", "accept failed, trying again")
 
 	t.Run("processor", func(t *testing.T) {
 		before := p.cpu()
@@ -47,7 +47,7 @@ func TestOutOfDescriptors(t *testing.T) {
 			t.Error("no accept4 call, so the server cannot notice a free descriptor")
 		}
 	})
-	if lines := p.find("msg", "accept fails, trying again"); len(lines) != 1 {
+	if lines := p.find("msg", "accept failed, trying again"); len(lines) != 1 {
 		t.Errorf("%d lines in the log, want one:\n%v", len(lines), lines)
 	}
 

@@ -93,7 +93,7 @@ func TestMaxClientsRefuse(t *testing.T) {
 	})
 }
 
-// A listener on which nobody comes takes no place from the others.
+// A listener without clients takes no place from the others.
 func TestMaxClientsOverTwoListeners(t *testing.T) {
 	for _, whenFull := range []tcp.WhenFull{tcp.FullWait, tcp.FullRefuse} {
 		t.Run(string(whenFull), func(t *testing.T) {

@@ -279,7 +279,7 @@ func checkEMFILE(b *bench) {
 	conn := s.dial()
 	send(b.T, conn, "a\n")
 	if silent(conn, b.window(time.Second)) {
-		b.find("nobody is served after one EMFILE")
+		b.find("no client is served after one EMFILE")
 	}
 }
 
@@ -447,7 +447,7 @@ func checkPinned(b *bench) {
 	for {
 		_, err := conn.Write(lines) // and never read
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			b.find("a client that does not read is still there after 3 s, the write time-out is 300 ms")
+			b.find("a client that does not read is still there after 3 s, the write timeout is 300 ms")
 		}
 		if err != nil {
 			return

@@ -10,74 +10,72 @@ import (
 	"wireline/lib/field"
 )
 
-// WhenFull says what happens to a client that comes while MaxClients are served.
+// WhenFull says what happens to a client that connects while MaxClients are served.
 type WhenFull string
 
 const (
-	// FullWait stops accepting: the kernel's queue (the backlog) holds the clients
-	// until one leaves. It is what the empty string means.
+	// FullWait stops accepting: clients wait in the kernel's queue (the backlog) until
+	// one leaves. The empty string means the same.
 	FullWait WhenFull = "wait"
-	// FullRefuse accepts the client and resets it, so that it learns at once.
+	// FullRefuse accepts the client and resets it at once.
 	FullRefuse WhenFull = "refuse"
 )
 
 // defaultDrainTimeout bounds a graceful stop when Config.DrainTimeout is zero.
 const defaultDrainTimeout = 10 * time.Second
 
-// Config is how a server listens, what it admits and how it stops. The zero
-// value is valid: every TCP interface, port 8000, no limits. It is read, never
-// written, and must not change while a server uses it.
+// Config says how a server listens, which clients it admits and how it stops. The zero
+// value is valid: every TCP interface, port 8000, no limits. The package does not change
+// it, and it must not change while a server uses it.
 //
-// The tags are what package config reads: the key's last part, its kind where
-// the type does not say it, its default and its line in --help.
+// The tags are for package config: the last part of the key, the kind if the type does not
+// tell it, the default and the line in --help.
 type Config struct {
 	// Network is tcp, tcp4, tcp6 or unix. Empty means tcp.
 	Network string `config:"network" default:"tcp" help:"tcp, tcp4, tcp6 or unix"`
 
-	// Address is host:port, or the path of the socket file when Network is
-	// unix. Empty means ":8000". Port 0 picks a free one; the line "listening"
-	// names it.
+	// Address is host:port, or the path of the socket file if Network is unix. Empty
+	// means ":8000". Port 0 means a free port; the line "listening" in the log has it.
 	Address string `config:"address" default:":8000" help:"host:port, or a path with tcp.network=unix; port 0 picks one"`
 
-	// MaxClients bounds the clients served at one time. Zero means no limit.
+	// MaxClients limits the clients at one time. Zero means no limit.
 	MaxClients int `config:"max_clients" default:"0" help:"clients at one time, 0 = no limit"`
 
-	// MaxClientsPerIP bounds the clients of one address; one more is reset.
-	// Zero means no limit. Clients on unix sockets have no address and are not
-	// counted.
+	// MaxClientsPerIP limits the clients of one address; one more is reset. Zero means
+	// no limit. Clients of unix sockets have no address and are not counted.
 	MaxClientsPerIP int `config:"max_clients_per_ip" default:"0" help:"clients of one address, 0 = no limit; one more is reset"`
 
-	// WhenFull is the answer to a client over MaxClients. Empty means FullWait.
+	// WhenFull says what happens to a client over MaxClients. Empty means FullWait.
 	WhenFull WhenFull `config:"when_full" default:"wait" help:"wait: stop accepting, the kernel queues; refuse: accept and reset"`
 
-	// AcceptRate bounds new connections, in connections per second. What comes
-	// faster waits in the kernel's queue. Zero means no limit.
+	// AcceptRate limits new connections per second. Further ones wait in the kernel's
+	// queue. Zero means no limit.
 	AcceptRate float64 `config:"accept_rate" default:"0" help:"new connections per second, 0 = no limit"`
 
-	// TLS has the server speak TLS, on every listener.
+	// TLS makes the server speak TLS, on every listener.
 	TLS TLSFiles `config:"tls"`
 
-	// HandshakeTimeout bounds a TLS handshake. Zero means 10 seconds.
-	HandshakeTimeout time.Duration `config:"handshake_timeout" default:"10s" help:"bound of a TLS handshake"`
+	// HandshakeTimeout is the timeout of a TLS handshake. Zero means 10 seconds.
+	HandshakeTimeout time.Duration `config:"handshake_timeout" default:"10s" help:"timeout of a TLS handshake"`
 
-	// ProxyProtocol says whether connections begin with a header of the PROXY
-	// protocol. Empty means ProxyProtocolOff.
+	// ProxyProtocol says whether connections begin with a PROXY header. Empty means
+	// ProxyProtocolOff.
 	ProxyProtocol ProxyProtocol `config:"proxy_protocol" default:"off" help:"PROXY protocol header from trusted peers: off, optional or required"`
 
-	// ProxyProtocolTrusted are the networks and addresses whose header is believed,
-	// as 10.0.0.0/8 or ::1. Peers on unix sockets always are.
-	ProxyProtocolTrusted []string `config:"proxy_protocol_trusted" help:"networks whose PROXY header is believed, as 10.0.0.0/8"`
+	// ProxyProtocolTrusted are the networks and addresses whose header is believed, such
+	// as 10.0.0.0/8 or ::1. Peers on unix sockets are always trusted.
+	ProxyProtocolTrusted []string `config:"proxy_protocol_trusted" help:"networks whose PROXY header is believed, such as 10.0.0.0/8"`
 
-	// ProxyHeaderTimeout bounds the wait for that header. Zero means 5 seconds.
-	ProxyHeaderTimeout time.Duration `config:"proxy_header_timeout" default:"5s" help:"bound of the wait for a PROXY header"`
+	// ProxyHeaderTimeout is the timeout of the wait for that header. Zero means 5
+	// seconds.
+	ProxyHeaderTimeout time.Duration `config:"proxy_header_timeout" default:"5s" help:"timeout of the wait for a PROXY header"`
 
-	// DrainTimeout bounds a graceful stop: what is not done by then is reset.
-	// Zero means 10 seconds, negative means to cut at once.
-	DrainTimeout time.Duration `config:"drain_timeout" default:"10s" help:"bound of a graceful stop, then what is left is reset; 0s cuts at once"`
+	// DrainTimeout is the timeout of a graceful stop: connections that are left then are
+	// reset. Zero means 10 seconds, negative resets all at once.
+	DrainTimeout time.Duration `config:"drain_timeout" default:"10s" help:"timeout of a graceful stop, connections that are left then are reset; 0s resets all at once"`
 
-	// GraceDelay is how long the server goes on as before after it was told to
-	// stop, so that a balancer in front of it can take it out of its list.
-	// Zero means not at all.
+	// GraceDelay is how long a Group goes on as before when it is told to stop, so that a
+	// balancer can take the server out of its list first. Zero means no delay.
 	GraceDelay time.Duration `config:"grace_delay" default:"0s" help:"time to go on as before after the signal, before the drain starts"`
 
 	// Linger is how connections are closed in an ordinary way. The zero value is
@@ -88,7 +86,7 @@ type Config struct {
 	// tcp.socket.no_delay.
 	Socket Socket `config:",inline"`
 
-	// Log gets what the server has to say. Nil means slog.Default().
+	// Log is the server's log. Nil means slog.Default().
 	Log *slog.Logger `config:"-"`
 }
 
@@ -99,7 +97,7 @@ func (c *Config) Validate() error {
 	switch c.Network {
 	case "", "tcp", "tcp4", "tcp6":
 	case "unix":
-		// ":8000" is the default, and what stays when only the network is set.
+		// ":8000" is the default, which remains when only the network is set.
 		e.Check(c.Address != "" && c.Address[0] != ':', "Address", c.Address, "must be a path when the network is unix")
 	default:
 		e.Check(false, "Network", c.Network, "must be tcp, tcp4, tcp6 or unix")

@@ -147,38 +147,42 @@ func conflict(s, other *Server) error {
 	return nil
 }
 
-// serve begins to serve a member, unless the group stops or has one that conflicts with
-// it: then the member's listener is closed.
+// serve begins to serve a member, unless the group stops or has a server that conflicts
+// with it: then the member's listener is closed.
 func (g *Group) serve(m *member) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	err := error(nil)
-	if g.phase == groupStopping {
-		err = ErrServerClosed
-	}
-	for _, other := range g.members {
-		if err == nil {
-			err = conflict(m.server, other.server)
-		}
-	}
-	if err != nil {
+	if err := g.admit(m); err != nil {
 		m.ln.Close()
 		return err
 	}
-	g.members = append(g.members, m)
-	m.server.logListening(m.ln)
+	m.server.logListening(m.ln) // not under mu: a stop must not wait for the log
 	go func() {
 		defer close(m.served)
 		err := m.server.Serve(context.WithoutCancel(g.ctx), m.ln)
 		if errors.Is(err, ErrServerClosed) {
 			return
 		}
-		m.server.log().Error("listener failed", "addr", m.ln.Addr().String(), "err", err)
 		select {
 		case g.failed <- m.server.named(err):
 		default:
 		}
+		m.server.log().Error("listener failed", "addr", m.ln.Addr().String(), "err", err)
 	}()
+	return nil
+}
+
+// admit makes m a member.
+func (g *Group) admit(m *member) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.phase == groupStopping {
+		return ErrServerClosed
+	}
+	for _, other := range g.members {
+		if err := conflict(m.server, other.server); err != nil {
+			return err
+		}
+	}
+	g.members = append(g.members, m)
 	return nil
 }
 

@@ -14,8 +14,8 @@ import (
 )
 
 // The sizes of headers: the longest line of version 1 (section 2.1), the fixed part of
-// version 2 (section 2.2), and the most that may follow it here: the addresses, and 4
-// KiB of TLVs, where a client's certificate fits.
+// version 2 (section 2.2), and the largest rest of it that this server takes: addresses
+// and TLVs, among which there may be a client's certificate.
 const (
 	maxLine   = 107
 	fixedSize = 16
@@ -29,7 +29,7 @@ var (
 	// errBegun reports that a header has begun and the rest has not arrived yet,
 	// errCutShort that the rest will not come.
 	errBegun    = fmt.Errorf("PROXY header: %w", io.ErrUnexpectedEOF)
-	errCutShort = errors.New("PROXY header: cut short")
+	errCutShort = errors.New("PROXY header: cut off")
 )
 
 // header is a header that was found in the first size bytes of a connection.
@@ -38,8 +38,8 @@ type header struct {
 	size int
 }
 
-// firstWord begins a header of version 1, with the space: other protocols may have words
-// that begin so.
+// firstWord is the beginning of a header of version 1. The space belongs to it: other
+// protocols may have longer words that begin like this.
 var firstWord = append(proxyproto.SIGV1[:len(proxyproto.SIGV1):len(proxyproto.SIGV1)], ' ')
 
 // parseHeader looks for a header in the first bytes of a connection. It returns
@@ -94,7 +94,7 @@ func checkTLVs(h *proxyproto.Header) error {
 	return err
 }
 
-// begins reports whether b begins as sig does, as far as b goes.
+// begins reports whether b, as far as it goes, begins like sig.
 func begins(b, sig []byte) bool { return bytes.HasPrefix(b, sig[:min(len(b), len(sig))]) }
 
 // atEnd returns what parseHeader's io.ErrUnexpectedEOF means when no more bytes come. The
@@ -115,7 +115,7 @@ func (h header) addrs() (local, remote net.Addr) {
 	return h.DestinationAddr, h.SourceAddr
 }
 
-// headerKey is the context's key for ProxyHeader.
+// headerKey is the context key of ProxyHeader.
 type headerKey struct{}
 
 // ProxyHeader returns the header of the PROXY protocol that a connection began with, with

@@ -11,7 +11,7 @@ import (
 	"wireline/tcp"
 )
 
-// foreign are listeners that somebody else has made.
+// foreign are listeners that Listen has not made, and one that it has.
 func foreign(t *testing.T) map[string]func(*tcp.Config) net.Listener {
 	return map[string]func(*tcp.Config) net.Listener{
 		"foreign": func(*tcp.Config) net.Listener { return listenTCP(t) },
@@ -27,8 +27,8 @@ func foreign(t *testing.T) map[string]func(*tcp.Config) net.Listener {
 	}
 }
 
-// The connections of any listener have SO_LINGER as the server is told: for a handler of
-// the user's own, and for who takes one over from an event loop.
+// The connections of every listener have SO_LINGER as the Config says, also for a handler
+// of the user, and after Hijack.
 func TestServerLinger(t *testing.T) {
 	for linger, want := range map[handler.CloseMode]int{
 		handler.CloseDefault: -1, handler.CloseWithin(5 * time.Second): 5, handler.CloseReset: 0, handler.CloseLingering: -1,

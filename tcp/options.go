@@ -12,7 +12,7 @@ import (
 	"wireline/lib/field"
 )
 
-// sockopt is a socket option that Config has a field for.
+// sockopt is a socket option that Config can set.
 type sockopt int
 
 const (

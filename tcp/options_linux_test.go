@@ -188,8 +188,8 @@ func TestSocketOptions(t *testing.T) {
 	}
 }
 
-// Who takes a socket over from an event loop gets it with its options, although
-// package net has others for what it makes.
+// A connection that was hijacked from an event loop keeps its socket options, although
+// package net sets others on the connections that it makes.
 func TestHijackKeepsSocketOptions(t *testing.T) {
 	want := map[string]int{"TCP_NODELAY": 0, "SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 41, "TCP_KEEPCNT": 2, "SO_LINGER": 7}
 	got := make(chan map[string]int, 1)
@@ -386,7 +386,7 @@ func TestDeferAccept(t *testing.T) {
 	receive(t, conn, "x\n")
 }
 
-// The kernel keeps no more than the backlog, and one, for who does not accept.
+// The kernel keeps no more connections than the backlog and one that were not accepted.
 func TestBacklog(t *testing.T) {
 	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Socket: tcp.Socket{Backlog: 2}})
 	if err != nil {

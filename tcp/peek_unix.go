@@ -18,7 +18,7 @@ import (
 // peeks holds buffers for peekAt.
 var peeks = sync.Pool{New: func() any { return new([fixedSize + maxRest]byte) }}
 
-// peekAt looks for a header in what has arrived on a socket.
+// peekAt looks for a header in the bytes that have arrived on a socket.
 func peekAt(fd int) (header, error) {
 	b := peeks.Get().(*[fixedSize + maxRest]byte)
 	defer peeks.Put(b)
@@ -49,8 +49,8 @@ func peekable(conn net.Conn) syscall.RawConn {
 	return nil
 }
 
-// peek looks for a header in what has arrived. The error is io.ErrUnexpectedEOF if that
-// is too little to tell.
+// peek looks for a header in the bytes that have arrived. The error is
+// io.ErrUnexpectedEOF if there are too few to tell.
 func (a *accepted) peek() (h header, err error) {
 	conn := a.more().conn
 	if conn == nil {

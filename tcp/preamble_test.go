@@ -72,8 +72,8 @@ func inMemory(t *testing.T, test func(t *testing.T, o opening, s *tcptest.Server
 	}
 }
 
-// A client that had come before the stop, and is about to send its header or to shake
-// hands, is served as any other who came then.
+// A client that has connected before the stop, and sends its header or makes its handshake
+// a moment later, is served.
 func TestShutdownServesPreambles(t *testing.T) {
 	inMemory(t, func(t *testing.T, o opening, s *tcptest.Server) {
 		conn := s.Dial()

@@ -15,22 +15,21 @@ import (
 type ProxyProtocol string
 
 const (
-	// ProxyProtocolOff takes every first byte for the client's. It is what the empty
-	// string means.
+	// ProxyProtocolOff means that the first byte is the client's. The empty string means
+	// the same.
 	ProxyProtocolOff ProxyProtocol = "off"
-	// ProxyProtocolOptional reads a header of a trusted peer's if there is one.
+	// ProxyProtocolOptional reads a header if a trusted peer sends one.
 	ProxyProtocolOptional ProxyProtocol = "optional"
-	// ProxyProtocolRequired resets every connection that does not begin with a trusted
-	// peer's header.
+	// ProxyProtocolRequired resets every connection that does not begin with the header
+	// of a trusted peer.
 	ProxyProtocolRequired ProxyProtocol = "required"
 )
 
-// defaultHeaderTimeout bounds the wait for a header when Config.ProxyHeaderTimeout is
-// zero.
+// defaultHeaderTimeout is used when Config.ProxyHeaderTimeout is zero.
 const defaultHeaderTimeout = 5 * time.Second
 
-// leastBuffer is the least receive buffer with which headers work: they are peeked at,
-// so the longest must fit into it, and the kernel needs some room for itself.
+// leastBuffer is the smallest receive buffer for headers: the longest header must fit into
+// it, because the server peeks at it, and the kernel needs some of the room.
 const leastBuffer = 8 << 10
 
 // headerPolicy is what a server does about PROXY headers.
@@ -59,7 +58,7 @@ func (c *Config) validateProxyProtocol(e *field.Errors) {
 	case "", ProxyProtocolOff:
 	case ProxyProtocolOptional, ProxyProtocolRequired:
 		e.Check(len(c.ProxyProtocolTrusted) > 0 || c.Network == "unix", "ProxyProtocol", c.ProxyProtocol,
-			"needs peers that are trusted: set proxy_protocol_trusted")
+			"needs trusted peers: set proxy_protocol_trusted")
 		e.Check(c.Socket.ReceiveBuffer <= 0 || c.Socket.ReceiveBuffer >= leastBuffer, "Socket.ReceiveBuffer", c.Socket.ReceiveBuffer,
 			fmt.Sprintf("must be %d at least with the PROXY protocol", leastBuffer))
 	default:
@@ -67,12 +66,12 @@ func (c *Config) validateProxyProtocol(e *field.Errors) {
 	}
 	for _, text := range c.ProxyProtocolTrusted {
 		_, err := parsePrefix(text)
-		e.Check(err == nil, "ProxyProtocolTrusted", text, "must be a network as 10.0.0.0/8, or an address")
+		e.Check(err == nil, "ProxyProtocolTrusted", text, "must be a network such as 10.0.0.0/8, or an address")
 	}
 	e.Check(c.ProxyHeaderTimeout >= 0, "ProxyHeaderTimeout", c.ProxyHeaderTimeout, "must not be negative")
 }
 
-// parsePrefix reads a network, as 10.0.0.0/8, or a single address.
+// parsePrefix reads a network, such as 10.0.0.0/8, or a single address.
 func parsePrefix(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil {
 		addr = addr.Unmap().WithZone("")
@@ -80,7 +79,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	}
 	p, err := netip.ParsePrefix(text)
 	if addr := p.Addr(); err == nil && addr.Is4In6() && p.Bits() >= 96 {
-		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-96) // as peers are
+		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-96) // as the addresses of peers
 	}
 	return p.Masked(), err
 }

@@ -20,7 +20,7 @@ import (
 	"wireline/tcptest"
 )
 
-// whoami tells each client who it is, by the handler's word, before it echoes lines.
+// whoami sends each client its addresses, as the handler sees them, and echoes lines.
 func whoami() *handler.Frames {
 	h := echo()
 	h.OnOpen = func(c *handler.Client) error {
@@ -261,7 +261,7 @@ func TestLocalProxyHeaderIsSkipped(t *testing.T) {
 	}
 }
 
-// Bad headers are refused and counted, and nobody else notices.
+// Bad headers are refused and counted, and other clients do not notice.
 func TestBadProxyHeader(t *testing.T) {
 	overConns(t, trusting(tcp.ProxyProtocolRequired), func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
 		other := dial()
@@ -300,7 +300,7 @@ func TestManyBadProxyHeaders(t *testing.T) {
 	receive(t, conn, "192.0.2.1:4711 to 192.0.2.2:80, 0 TLVs\n")
 }
 
-// Nobody may say of himself that he is somebody else.
+// A peer that is not trusted cannot claim another address.
 func TestUntrustedProxyHeader(t *testing.T) {
 	header := formatted(t, 1, from4, to4)
 	for mode, check := range map[tcp.ProxyProtocol]func(t testing.TB, conn net.Conn){
@@ -333,7 +333,7 @@ func TestUntrustedProxyHeader(t *testing.T) {
 	}
 }
 
-// Who may connect to a unix socket is trusted.
+// Every client of a unix socket is trusted.
 func TestProxyHeaderOnUnixSocket(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no unix sockets in tests on Windows")
@@ -382,7 +382,7 @@ func TestShutdownWhileAwaitingHeader(t *testing.T) {
 		shutdown(t, s.TCP)
 		receiveReset(t, conn)
 		if n := s.TCP.Stats().RefusedHeader; n != 0 {
-			t.Errorf("%d refused: a stop is nobody's fault", n)
+			t.Errorf("%d refused: a stop is not the client's fault", n)
 		}
 	})
 }

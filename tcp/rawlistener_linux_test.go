@@ -374,8 +374,8 @@ func TestRawMaxClientsWait(t *testing.T) {
 	}
 }
 
-// All who are in the kernel's queue when the server stops have their answer: they
-// are connected, as far as they know.
+// Clients in the kernel's queue are served when the server stops: they are connected, as
+// far as they can tell.
 func TestStopInAStormOfClients(t *testing.T) {
 	const clients = 200
 	for _, network := range []string{"tcp", "unix"} {
@@ -410,7 +410,7 @@ func TestStopInAStormOfClients(t *testing.T) {
 	}
 }
 
-// The same while they come: who had sent its line before the stop is answered.
+// The same while clients connect: one that has sent its line before the stop is answered.
 func TestStopWhileClientsCome(t *testing.T) {
 	const lanes = 4
 	for _, network := range []string{"tcp", "unix"} {

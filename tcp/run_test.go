@@ -227,7 +227,7 @@ func TestPortTaken(t *testing.T) {
 func TestNilConfig(t *testing.T) {
 	ln, err := net.Listen("tcp", ":8000")
 	if err != nil {
-		t.Skip("the port is somebody's, who may give it back: ", err)
+		t.Skip("another process has the port, and may close it: ", err)
 	}
 	defer ln.Close()
 	err = tcp.ListenAndServe(nil, nil)

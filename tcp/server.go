@@ -19,21 +19,21 @@ var (
 	// ErrServerClosed is what Serve returns after Shutdown or Close.
 	ErrServerClosed = errors.New("tcp: server closed")
 
-	// ErrCut is what a drain returns when connections were reset because it
+	// ErrCut is what Shutdown returns when connections were reset, because the drain
 	// took too long or was cut short.
 	ErrCut = handler.ErrCut
 )
 
-// Server accepts connections and gives them to its handler. The zero value is
-// ready to Serve; its connections are read and discarded (RFC 863) until
-// Handler is set. Fields must not change once it serves. All methods are safe
-// for concurrent use. A Server that was shut down does not serve again.
+// Server accepts connections and gives them to its handler. The zero value is ready to
+// serve: without a Handler it reads and discards (RFC 863). Fields must not change once it
+// serves. All methods are safe for concurrent use. A Server that was shut down does not
+// serve again.
 type Server struct {
-	// Config bounds what is admitted. Network, Address and the socket options are
-	// of Listen; Linger is how connections of other listeners are closed, too.
+	// Config limits the connections. Network, Address and Socket are for ListenAndServe;
+	// Linger applies to the connections of all listeners.
 	Config
 
-	// Name is the name of the service. The lines in the log have it as service.
+	// Name is the name of the service. The lines in the log have it with the key service.
 	Name string
 
 	// Handler serves the connections. Nil discards what they send.
@@ -49,19 +49,19 @@ type Server struct {
 
 	once    sync.Once
 	onDrain sync.Once
-	ctx     context.Context // of every connection; ends when they are cut
+	ctx     context.Context // of every connection; ends when connections are reset
 	cut     context.CancelFunc
 	discard handler.Handler
 	drain   drain
 
 	proxyproto headerPolicy
 	tls        *tls.Config // nil without TLS
-	setupErr   error       // what of the configuration cannot be used
+	setupErr   error       // what is wrong with the configuration
 
 	admission admission
 	accepting wait.Wait // accept loops
-	preambles wait.Wait // connections that the handler does not have yet
-	serving   wait.Wait // connections, those among them
+	preambles wait.Wait // goroutines whose connections the handler does not have yet
+	serving   wait.Wait // all connections
 
 	preambleCtx  context.Context // ends when a stop does not wait for preambles any more
 	endPreambles context.CancelFunc
@@ -76,21 +76,21 @@ type Server struct {
 	stats counters
 }
 
-// Stats counts what a server did since it began.
+// Stats has the counters of a server.
 type Stats struct {
 	Accepted     uint64 // connections given to the handler
-	Active       int    // connections being served, or turned away, now
+	Active       int    // connections being served, or rejected, now
 	RefusedFull  uint64 // reset because of MaxClients
 	RefusedPerIP uint64 // reset because of MaxClientsPerIP
 	Panics       uint64 // handlers that panicked, or ended their goroutine
 
-	// RefusedHeader counts connections reset because their PROXY header was bad,
-	// missing, or from somebody who is not trusted; FailedHandshakes those that did
-	// not come to TLS.
+	// RefusedHeader counts connections reset because their PROXY header was bad or
+	// missing, or the peer is not trusted; FailedHandshakes those whose TLS handshake
+	// failed.
 	RefusedHeader, FailedHandshakes uint64
 
-	// AcceptErrors counts failed accepts that were waited out, AcceptEpisodes
-	// the times in which there were some: a line in the log each.
+	// AcceptErrors counts failed accepts that were tried again, AcceptEpisodes the
+	// periods with such failures: each has a line in the log.
 	AcceptErrors, AcceptEpisodes uint64
 }
 
@@ -128,7 +128,7 @@ func (s *Server) Addrs() []net.Addr {
 	return addrs
 }
 
-// init makes what the zero value lacks.
+// init prepares the zero value.
 func (s *Server) init() {
 	s.once.Do(func() {
 		s.ctx, s.cut = context.WithCancel(context.Background())
@@ -146,8 +146,8 @@ func (s *Server) init() {
 	})
 }
 
-// validate reports what is wrong with the configuration, and with the handler, if that
-// has a method Validate.
+// validate reports what is wrong with the configuration, and with the handler if it has a
+// method Validate.
 func (s *Server) validate() error {
 	cfg := s.Config
 	if s.TLSConfig != nil {
@@ -173,7 +173,7 @@ func (s *Server) setup() error {
 	return nil
 }
 
-// named says in err whose error it is, if the server has a name.
+// named adds the name of the server to err, if it has one.
 func (s *Server) named(err error) error {
 	if s.Name == "" {
 		return err
@@ -188,7 +188,7 @@ func (s *Server) log() *slog.Logger {
 	return s.Config.log().With("service", s.Name)
 }
 
-// logListening writes the line that scripts read: addr comes first.
+// logListening writes a line that scripts read: addr comes first.
 func (s *Server) logListening(ln net.Listener) {
 	attrs := []any{"addr", ln.Addr().String()}
 	if s.Name != "" {
@@ -205,7 +205,7 @@ func (s *Server) handler() handler.Handler {
 }
 
 // ListenAndServe listens as the Config says, and serves until the server stops; see Serve.
-// It does not know signals: a Group does.
+// It does not handle signals; a Group does.
 func (s *Server) ListenAndServe(ctx context.Context) error {
 	ln, err := s.listen(ctx)
 	if err != nil {
@@ -224,23 +224,25 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	return listenAs(ctx, &s.Config)
 }
 
-// Serve accepts connections from ln and serves them until the server stops. It
-// owns ln and closes it; if somebody else does, Serve ends, on Linux with the next
-// connection. What is accepted from a listener of Listen has the socket options that
-// Listen was told. That of another plain TCP listener gets TCP_NODELAY on Linux, and
-// keep-alive after 15 seconds unless the listener has SO_KEEPALIVE set; the KeepAlive
-// fields of the net.ListenConfig that made it are not known. Several Serves may run at
-// the same time, for several listeners; limits count for all together.
+// Serve accepts connections from ln and serves them until the server stops. It owns ln and
+// closes it. If ln is closed by other code, Serve ends, on Linux with the next connection.
+// Several calls of Serve may run at the same time, for several listeners; the limits count
+// all their connections.
 //
-// When ctx ends, the server stops as by Shutdown, bounded by DrainTimeout, and
-// Serve returns when that is done. The values of ctx are those of every
-// connection's context, its end is not: they end when they are cut.
+// Connections from a listener of Listen have the socket options of its Config. Those from
+// another TCP listener get TCP_NODELAY on Linux, and keep-alive after 15 seconds unless
+// the listener has SO_KEEPALIVE; the KeepAlive fields of the net.ListenConfig that made it
+// are not known.
+//
+// When ctx ends, the server stops as by Shutdown, within DrainTimeout, and then Serve
+// returns. The connections' contexts have the values of ctx; they do not end with ctx, but
+// when the connections are reset.
 //
 // The error is never nil: ErrServerClosed after Shutdown, Close or the end of
 // ctx (joined with ErrCut if connections were cut then), what is wrong with the
-// configuration or, by its method Validate, with the handler, or what made ln
-// unusable. Errors that pass, above all too many open files, do not end Serve:
-// it waits and tries again.
+// configuration or, by its method Validate, with the handler, or the error of ln.
+// Temporary errors, such as too many open files, do not end Serve: it waits and tries
+// again.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	s.init()
 	if s.setupErr != nil {
@@ -278,7 +280,7 @@ func (s *Server) acceptFrom(l *listener) error {
 	return s.acceptLoop(l)
 }
 
-// addListener reports whether l may be served: not after Shutdown.
+// addListener adds l to the set, and reports false after Shutdown.
 func (s *Server) addListener(l *listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -300,8 +302,7 @@ func (s *Server) removeListener(l *listener) {
 	delete(s.listeners, l)
 }
 
-// stop makes the accept loops take in what the kernel's queues still hold and
-// end.
+// stop makes the accept loops accept what is left in the kernel's queues, and end.
 func (s *Server) stop() {
 	s.init()
 	s.mu.Lock()

@@ -289,7 +289,7 @@ func TestTwoShutdownsCountOnce(t *testing.T) {
 	})
 }
 
-// Who calls Close after Shutdown, to be sure, does not lose what it did.
+// Close after Shutdown does not change what Drained returns.
 func TestDrainedStays(t *testing.T) {
 	handlers := map[string]func(work func(string)) handler.Handler{
 		"frames": func(work func(string)) handler.Handler { return echoAfter(work) },

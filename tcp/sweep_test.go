@@ -114,7 +114,7 @@ func TestShutdownServesTheQueue(t *testing.T) {
 	}
 }
 
-// Those for whom a full server has no place get a FIN at least.
+// Clients that a full server has no place for get at least a FIN.
 func TestShutdownTurnsTheQueueAway(t *testing.T) {
 	configs := map[string]tcp.Config{
 		"full": {MaxClients: 1},

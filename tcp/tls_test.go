@@ -100,7 +100,7 @@ func TestTLSMinVersion(t *testing.T) {
 
 // The second connection need not do everything again.
 func TestTLSTickets(t *testing.T) {
-	for _, clients := range []bool{false, true} { // who need certificates
+	for _, clients := range []bool{false, true} { // need certificates
 		a := testutil.NewAuthority(t)
 		cfg := tlsFiles(t, a)
 		client := a.Client("first")
@@ -132,7 +132,7 @@ func withClientCA(t *testing.T, a *testutil.Authority, cfg *tcp.TLSFiles, client
 	client.Certificates = []tls.Certificate{cert}
 }
 
-// Handlers of each kind learn who their client is, and what was agreed, from the context.
+// Handlers of each kind see the result of the handshake in the context.
 func TestMutualTLS(t *testing.T) {
 	seen := make(chan *tls.ConnectionState, 1)
 	look := func(ctx context.Context, conn net.Conn) {
@@ -206,7 +206,7 @@ func TestTLSReload(t *testing.T) {
 	testutil.ReplaceFile(t, cfg.TLS.Cert, []byte("half a certif"))
 	eventually(t, "the broken one is noticed", func() bool {
 		mustDialTLS(t, s.Addr, a.Client("second"))
-		return len(log.find("certificates cannot be reloaded, going on with those before")) == 1
+		return len(log.find("certificates cannot be reloaded, keeping the previous ones")) == 1
 	})
 	newCertificate(t, a, &cfg.TLS, "third")
 	eventually(t, "the next one is used", func() bool {
@@ -216,7 +216,7 @@ func TestTLSReload(t *testing.T) {
 	exchange(t, live, "still here\n")
 }
 
-// A client that does not come to the point is cut in time, and holds up nobody.
+// A client that does not make the handshake is closed in time, and does not hold up others.
 func TestHandshakeTimeout(t *testing.T) {
 	a := testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
@@ -308,16 +308,16 @@ func TestTLSValidate(t *testing.T) {
 	}{
 		{func(c *tcp.TLSFiles) { c.Key = "" }, "TLS.Key : must be set"},
 		{func(c *tcp.TLSFiles) { c.Cert = "" }, "TLS.Cert : must be set"},
-		{func(c *tcp.TLSFiles) { c.Cert = junk }, "TLS.Cert " + junk + ": is of no use: no certificate in PEM"},
-		{func(c *tcp.TLSFiles) { c.Cert = "missing" }, "TLS.Cert missing: is of no use: open missing"},
-		{func(c *tcp.TLSFiles) { c.Key = "missing" }, "TLS.Key missing: is of no use: open missing"},
-		{func(c *tcp.TLSFiles) { c.Key = junk }, "TLS.Key " + junk + ": is of no use: tls: failed to find any PEM data"},
-		{func(c *tcp.TLSFiles) { c.Key = c.Cert }, "TLS.Key " + good.Cert + ": is of no use: tls: found a certificate rather than a key"},
-		{func(c *tcp.TLSFiles) { c.Key = others }, "TLS.Key " + others + ": is of no use: tls: private key does not match public key"},
-		{func(c *tcp.TLSFiles) { c.ClientCA = junk }, "TLS.ClientCA " + junk + ": is of no use: no certificate in PEM"},
-		{func(c *tcp.TLSFiles) { *c = tcp.TLSFiles{ClientCA: junk} }, "TLS.ClientCA " + junk + ": needs a certificate of the server's own"},
-		{func(c *tcp.TLSFiles) { *c = tcp.TLSFiles{ALPN: []string{"h2"}} }, "TLS.ALPN [h2]: needs a certificate of the server's own"},
-		{func(c *tcp.TLSFiles) { *c = tcp.TLSFiles{MinVersion: "1.3"} }, "TLS.MinVersion 1.3: needs a certificate of the server's own"},
+		{func(c *tcp.TLSFiles) { c.Cert = junk }, "TLS.Cert " + junk + ": cannot be used: contains no certificate in PEM"},
+		{func(c *tcp.TLSFiles) { c.Cert = "missing" }, "TLS.Cert missing: cannot be used: open missing"},
+		{func(c *tcp.TLSFiles) { c.Key = "missing" }, "TLS.Key missing: cannot be used: open missing"},
+		{func(c *tcp.TLSFiles) { c.Key = junk }, "TLS.Key " + junk + ": cannot be used: tls: failed to find any PEM data"},
+		{func(c *tcp.TLSFiles) { c.Key = c.Cert }, "TLS.Key " + good.Cert + ": cannot be used: tls: found a certificate rather than a key"},
+		{func(c *tcp.TLSFiles) { c.Key = others }, "TLS.Key " + others + ": cannot be used: tls: private key does not match public key"},
+		{func(c *tcp.TLSFiles) { c.ClientCA = junk }, "TLS.ClientCA " + junk + ": cannot be used: contains no certificate in PEM"},
+		{func(c *tcp.TLSFiles) { *c = tcp.TLSFiles{ClientCA: junk} }, "TLS.ClientCA " + junk + ": needs a certificate of the server: set cert and key"},
+		{func(c *tcp.TLSFiles) { *c = tcp.TLSFiles{ALPN: []string{"h2"}} }, "TLS.ALPN [h2]: needs a certificate of the server: set cert and key"},
+		{func(c *tcp.TLSFiles) { *c = tcp.TLSFiles{MinVersion: "1.3"} }, "TLS.MinVersion 1.3: needs a certificate of the server: set cert and key"},
 		{func(c *tcp.TLSFiles) { c.MinVersion = "1.1" }, "TLS.MinVersion 1.1: must be 1.2 or 1.3"},
 	} {
 		cfg := tcp.Config{Address: "127.0.0.1:0", TLS: good}
@@ -326,7 +326,7 @@ func TestTLSValidate(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: %v, want %q", cfg.TLS, err, test.want)
 		}
-		// Who brings a listener of his own hears it from Serve.
+		// With a listener of the user, Serve reports it.
 		if cfg.TLS.MinVersion == "" && (cfg.TLS.Cert == junk || cfg.TLS.ClientCA == junk && cfg.TLS.Cert != "") {
 			srv := &tcp.Server{Config: cfg, Handler: echo()}
 			if err := srv.Serve(context.Background(), listenTCP(t)); err == nil || errors.Is(err, tcp.ErrServerClosed) {
@@ -408,8 +408,8 @@ func damage(t *testing.T, first, second []byte) map[string][]byte {
 	}
 }
 
-// A certificate that is not whole is not left out in silence: who has one that it has
-// signed would be refused.
+// A damaged certificate is an error, and is not skipped silently: the server would refuse
+// the clients whose certificates it has signed.
 func TestDamagedCertificates(t *testing.T) {
 	a, b := testutil.NewAuthority(t), testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
@@ -425,7 +425,7 @@ func TestDamagedCertificates(t *testing.T) {
 		switch {
 		case err == nil && want != "":
 			t.Errorf("%s: no error", what)
-		case err != nil && (want == "" || !strings.Contains(err.Error(), want+" is of no use: ")):
+		case err != nil && (want == "" || !strings.Contains(err.Error(), want+" cannot be used: ")):
 			t.Errorf("%s: %v", what, err)
 		}
 		if err == nil {
@@ -459,7 +459,7 @@ func TestTLSReloadOfDamagedAuthorities(t *testing.T) {
 	testutil.ReplaceFile(t, cfg.TLS.ClientCA, append(b.PEM, a.PEM[:len(a.PEM)-10]...))
 	eventually(t, "it is noticed", func() bool {
 		exchange(t, mustDialTLS(t, s.Addr, good), "still here\n")
-		return len(log.find("certificates cannot be reloaded, going on with those before")) == 1
+		return len(log.find("certificates cannot be reloaded, keeping the previous ones")) == 1
 	})
 }
 

@@ -205,7 +205,7 @@ func reaches(t *testing.T, path string, ln net.Listener) bool {
 	}
 	defer client.Close()
 	client.SetDeadline(time.Now().Add(patience))
-	// The losers have looked whether somebody listens: their connections come first.
+	// The losers have tried to connect: their connections come first.
 	for {
 		server, err := ln.Accept()
 		if err != nil {

@@ -27,7 +27,7 @@ type namespaces struct {
 }
 
 const (
-	serverIP = "192.0.2.1" // RFC 5737: of documentation, nobody's
+	serverIP = "192.0.2.1" // RFC 5737: an address for documentation
 	clientIP = "192.0.2.2"
 )
 
@@ -112,7 +112,7 @@ func (h hidden) SetDeadline(t time.Time) error {
 }
 
 // A client that vanishes without a word is noticed within the configured time:
-// by keep-alive while nothing is on its way to it, by the user time-out while
+// by keep-alive while nothing is on its way to it, by the user timeout while
 // something is.
 func TestVanishedPeer(t *testing.T) {
 	n := newNamespaces(t)
