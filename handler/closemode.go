@@ -63,7 +63,7 @@ func ParseCloseMode(text string) (CloseMode, error) {
 	return CloseBounded(limit), nil
 }
 
-var errCloseMode = errors.New("is not default, reset, lingering, or whole seconds")
+var errCloseMode = errors.New("must be default, reset, lingering, or whole seconds")
 
 // String returns the text that ParseCloseMode parses.
 func (m CloseMode) String() string {
