@@ -24,17 +24,17 @@ import (
 	"wireline/tcptest"
 )
 
-// What a closed connection looks like from outside: how the stream ends, whether the
-// last bytes have arrived, and what the kernel still holds of the connection.
+// These tests check what a closed connection looks like to the peer: how the stream ends,
+// whether the last bytes arrive, and in which state the kernel keeps the connection.
 
-// tcpStates are the states of /proc/net/tcp (include/net/tcp_states.h) as ss(8) and
-// the documentation call them.
+// tcpStates maps the states in /proc/net/tcp (include/net/tcp_states.h) to their names
+// in ss(8) and the documentation.
 var tcpStates = map[string]string{
 	"01": "ESTAB", "04": "FIN_WAIT1", "05": "FIN_WAIT2", "06": "TIME_WAIT", "08": "CLOSE_WAIT", "09": "LAST_ACK", "0B": "CLOSING",
 }
 
-// stateOf is the state of the server's end of conn: "none" if the kernel knows nothing
-// of it any more.
+// stateOf returns the TCP state of the server end of conn, or "none" if the kernel has
+// no such connection.
 func stateOf(t *testing.T, conn net.Conn) string {
 	t.Helper()
 	table, err := os.ReadFile("/proc/net/tcp")
@@ -50,7 +50,8 @@ func stateOf(t *testing.T, conn net.Conn) string {
 	return "none"
 }
 
-// procAddr is an IPv4 address as that file has it, on little-endian machines.
+// procAddr returns an IPv4 address in the format of /proc/net/tcp on little-endian
+// machines.
 func procAddr(addr net.Addr) string {
 	a := netip.MustParseAddrPort(addr.String())
 	b := a.Addr().As4()
@@ -65,10 +66,11 @@ func expectState(t *testing.T, conn net.Conn, want string) {
 			return
 		}
 	}
-	t.Errorf("the server's end is in state %s, want %s", got, want)
+	t.Errorf("the server end is in state %s, want %s", got, want)
 }
 
-// expectTaken waits until the other end's kernel has all that was written to conn.
+// expectTaken waits until the kernel of the peer has everything that was written to
+// conn.
 func expectTaken(t *testing.T, conn net.Conn) {
 	t.Helper()
 	raw, err := conn.(syscall.Conn).SyscallConn()
@@ -82,7 +84,7 @@ func expectTaken(t *testing.T, conn net.Conn) {
 			return
 		}
 	}
-	t.Fatalf("%d bytes were not taken", left)
+	t.Fatalf("%d bytes are still unacknowledged", left)
 }
 
 // closer is a server whose client asks to be closed: it sends "go\n", and gets reply
@@ -90,7 +92,7 @@ func expectTaken(t *testing.T, conn net.Conn) {
 type closer struct {
 	reply   []byte
 	proceed chan struct{}
-	with    func(c closable) // CloseWith; nil for an ordinary close
+	with    func(c closable) // calls CloseWith; nil for an ordinary close
 	records *records
 }
 
@@ -126,8 +128,8 @@ func (c *closer) plain() handler.Handler {
 	return h
 }
 
-// holders are the ways a connection is held. Serving a plain listener hides it from
-// the loops.
+// holders are the ways to hold a connection. testutil.PlainListener keeps connections
+// off the event loops.
 var holders = []struct {
 	name      string
 	handler   func(*closer) handler.Handler
@@ -139,11 +141,11 @@ var holders = []struct {
 	{"plain", func(c *closer) handler.Handler { return c.plain() }, true, false},
 }
 
-// sendBuffer is what the kernel takes of a reply while its client does not read, in
-// bytes; every system allows it.
+// sendBuffer is how many bytes of a reply the kernel holds while the client does not
+// read. Every system allows this size.
 const sendBuffer = 200 << 10
 
-// serveClosing starts a server for h whose connections are closed as linger says.
+// serveClosing starts a server for h with the close mode linger.
 func serveClosing(t *testing.T, h handler.Handler, linger handler.CloseMode, goroutine bool) *tcptest.Server {
 	t.Helper()
 	s := tcptest.NewUnstartedServer(h)
@@ -152,7 +154,7 @@ func serveClosing(t *testing.T, h handler.Handler, linger handler.CloseMode, gor
 		t.Fatal(err)
 	}
 	if goroutine {
-		s.TCP.Linger = linger // the wrapped listener does not tell
+		s.TCP.Linger = linger // the wrapped listener does not tell the server
 		ln = testutil.PlainListener{Listener: ln}
 	}
 	s.Serve(ln)
@@ -160,7 +162,7 @@ func serveClosing(t *testing.T, h handler.Handler, linger handler.CloseMode, gor
 	return s
 }
 
-// dialSmall connects with a receive buffer that takes next to nothing.
+// dialSmall connects with a tiny receive buffer.
 func dialSmall(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	d := net.Dialer{Timeout: patience, Control: func(_, _ string, c syscall.RawConn) error {
@@ -183,7 +185,8 @@ var modes = []handler.CloseMode{
 	handler.CloseLingering,
 }
 
-// overModes runs test for each holder and mode, each asked for in both ways.
+// overModes runs test for each holder and mode. Each mode is set by CloseWith, and for
+// all connections of the server.
 func overModes(t *testing.T, reply []byte, test func(t *testing.T, c *closer, s *tcptest.Server, frames bool, mode handler.CloseMode)) {
 	for _, holder := range holders {
 		for _, m := range modes {
@@ -193,7 +196,7 @@ func overModes(t *testing.T, reply []byte, test func(t *testing.T, c *closer, s 
 					linger := m
 					if way == "CloseWith" {
 						c.with = func(client closable) { client.CloseWith(m) }
-						linger = map[handler.CloseMode]handler.CloseMode{ // another one, which must not count
+						linger = map[handler.CloseMode]handler.CloseMode{ // a different mode, which CloseWith overrides
 							handler.CloseDefault: handler.CloseReset,
 							handler.CloseReset:   handler.CloseWithin(30 * time.Second),
 						}[m]
@@ -205,8 +208,8 @@ func overModes(t *testing.T, reply []byte, test func(t *testing.T, c *closer, s 
 	}
 }
 
-// A client that has sent all that it had, and reads: the modes differ in nothing but
-// the reset, which leaves no TIME_WAIT.
+// A client that has sent everything and reads: only the reset looks different, and
+// leaves no TIME_WAIT.
 func TestCloseModes(t *testing.T) {
 	overModes(t, []byte("bye\n"), func(t *testing.T, c *closer, s *tcptest.Server, _ bool, mode handler.CloseMode) {
 		close(c.proceed)
@@ -238,19 +241,19 @@ func TestCloseModes(t *testing.T) {
 	})
 }
 
-// A client that is still sending when it is closed, and does not read yet. The plain
-// close and the reset destroy what is left of the reply, the others save it.
+// A client that is still sending and does not read yet when it is closed: the plain
+// close and the reset destroy the rest of the reply, the other modes deliver it.
 func TestCloseModesWithUnreadInput(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
-	input := "go\n" + strings.Repeat("more\n", 20<<10) // more than is read at once
+	input := "go\n" + strings.Repeat("more\n", 20<<10) // more than one read
 	overModes(t, reply, func(t *testing.T, c *closer, s *tcptest.Server, frames bool, mode handler.CloseMode) {
 		conn := dialSmall(t, s.Addr)
 		send(t, conn, input)
 		close(c.proceed)
-		// A frame handler lingers of its own accord when it closes.
+		// A frame handler always lingers when it closes.
 		lost := mode == handler.CloseReset || mode == handler.CloseDefault && (c.with != nil || !frames)
 		if lost {
-			c.records.Next(t) // it is closed; only now is the client to read
+			c.records.Next(t) // the connection is closed; the client reads only now
 		}
 		got, err := io.ReadAll(conn)
 		switch {
@@ -268,8 +271,8 @@ func TestCloseModesWithUnreadInput(t *testing.T) {
 	})
 }
 
-// A client that acknowledges nothing is waited for as long as was said, and the kernel
-// goes on with it after that: also if the server has not read all that it has sent.
+// A close waits for a client that acknowledges nothing until the limit, even if the
+// server has not read all its input. After that, the kernel continues to send.
 func TestCloseWithinWaits(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	for _, holder := range holders {
@@ -281,7 +284,7 @@ func TestCloseWithinWaits(t *testing.T) {
 					linger := handler.CloseWithin(time.Second)
 					if way == "CloseWith" {
 						c.with = func(client closable) { client.CloseWith(handler.CloseWithin(time.Second)) }
-						linger = handler.CloseWithin(time.Hour) // what the socket has does not count
+						linger = handler.CloseWithin(time.Hour) // CloseWith overrides this
 					}
 					s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
 					conn := dialSmall(t, s.Addr)
@@ -302,7 +305,7 @@ func TestCloseWithinWaits(t *testing.T) {
 	}
 }
 
-// Who goes on sending while he is waited for does not lose the reply by it.
+// A client that continues to send during the wait still gets the reply.
 func TestCloseWithinDiscards(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	for _, holder := range holders {
@@ -314,7 +317,7 @@ func TestCloseWithinDiscards(t *testing.T) {
 			conn := dialSmall(t, s.Addr)
 			send(t, conn, "go\n")
 			expectState(t, conn, "FIN_WAIT1")
-			for range 10 { // more than fits anywhere, unless it is read
+			for range 10 { // more than all buffers hold, unless it is read
 				send(t, conn, strings.Repeat("more\n", 20<<10))
 				expectTaken(t, conn)
 			}
@@ -325,7 +328,7 @@ func TestCloseWithinDiscards(t *testing.T) {
 	}
 }
 
-// Once all is acknowledged, nobody is waited for any longer.
+// The wait ends when everything is acknowledged.
 func TestCloseWithinEndsWithTheAcknowledgement(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	for _, holder := range holders {
@@ -353,9 +356,9 @@ func TestCloseWithinEndsWithTheAcknowledgement(t *testing.T) {
 	}
 }
 
-// While many closes wait, the loops serve the others, and a drain's end cuts the wait
-// short.
-func TestCloseWithinHoldsUpNobody(t *testing.T) {
+// While many closes wait, the loops serve other clients. The end of a drain ends the
+// wait.
+func TestCloseWithinDoesNotDelayOthers(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	for _, linger := range []handler.CloseMode{handler.CloseDefault, handler.CloseWithin(time.Hour)} {
 		for _, holder := range holders[:2] {
@@ -385,7 +388,7 @@ func TestCloseWithinHoldsUpNobody(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 				defer cancel()
 				if err := s.Shutdown(ctx); !errors.Is(err, handler.ErrCut) {
-					t.Errorf("Shutdown: %v, want a cut", err)
+					t.Errorf("Shutdown: %v, want ErrCut", err)
 				}
 				for _, conn := range waiting {
 					receiveReset(t, conn)
@@ -395,7 +398,7 @@ func TestCloseWithinHoldsUpNobody(t *testing.T) {
 	}
 }
 
-// CloseWith works from outside, on a client that is idle.
+// CloseWith may be called from any goroutine, on an idle client.
 func TestCloseWithOfAnIdleClient(t *testing.T) {
 	for _, holder := range holders {
 		for _, m := range modes {
@@ -411,7 +414,7 @@ func TestCloseWithOfAnIdleClient(t *testing.T) {
 					for _, client := range clientsOf(h) {
 						closed++
 						client.CloseWith(m)
-						client.CloseWith(handler.CloseWithin(time.Hour)) // it has its end already
+						client.CloseWith(handler.CloseWithin(time.Hour)) // no effect: the client has already ended
 					}
 				}
 				_, err := io.ReadAll(conn)
@@ -425,7 +428,7 @@ func TestCloseWithOfAnIdleClient(t *testing.T) {
 	}
 }
 
-// closable is what a Client and a Conn can both do.
+// closable has the methods that Client and Conn have in common.
 type closable interface{ CloseWith(handler.CloseMode) error }
 
 func clientsOf(h handler.Handler) (all []closable) {
@@ -441,7 +444,7 @@ func clientsOf(h handler.Handler) (all []closable) {
 	return all
 }
 
-// CloseReset cuts a close of another kind short.
+// CloseReset ends a close of another mode.
 func TestCloseResetWhileClosing(t *testing.T) {
 	for _, holder := range holders {
 		for _, m := range modes[1:] {
@@ -468,7 +471,7 @@ func TestCloseResetWhileClosing(t *testing.T) {
 	}
 }
 
-// The ends that are not ordinary stay as they are, but for a server that resets.
+// A drain ends idle clients with a FIN in every mode, except reset.
 func TestDrainWithCloseModes(t *testing.T) {
 	for _, holder := range holders[:2] {
 		for _, m := range modes {
@@ -495,8 +498,9 @@ func TestDrainWithCloseModes(t *testing.T) {
 	}
 }
 
-// Under TLS the modes are those of the socket underneath: the last words and the
-// close_notify arrive, but for the reset, which comes after what was written.
+// Under TLS the mode applies to the underlying socket. The last message and the
+// close_notify arrive, except with the reset mode, where the reset follows what was
+// written.
 func TestCloseModesUnderTLS(t *testing.T) {
 	cert := testutil.SelfSigned(t)
 	for _, m := range modes {
@@ -527,7 +531,7 @@ func TestCloseModesUnderTLS(t *testing.T) {
 			c.records.Next(t)
 			if reset {
 				expectState(t, conn, "none")
-			} // else whoever was first to send the FIN, after both close_notify, has TIME_WAIT
+			} // otherwise the end that sends its FIN first, after both close_notify, has TIME_WAIT
 		})
 	}
 }

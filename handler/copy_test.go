@@ -9,8 +9,8 @@ import (
 	"wireline/handler"
 )
 
-// A copy between two sockets by package net does not tell which of them has failed: the
-// record does.
+// The error of a copy between two sockets by package net does not tell which of them
+// has failed. The record does.
 func TestResetWhileCopying(t *testing.T) {
 	for name, relay := range map[string]func(conn, up net.Conn){
 		"from the client": func(conn, up net.Conn) { io.Copy(up, conn) },
@@ -40,7 +40,7 @@ func TestResetWhileCopying(t *testing.T) {
 				}
 				one.(*net.TCPConn).SetLinger(0)
 				one.Close()
-				for { // so that it is noticed in the other direction, too
+				for { // so that the other direction notices the reset too
 					if _, err := other.Write([]byte("more\n")); err != nil {
 						break
 					}

@@ -13,8 +13,8 @@ import (
 	"wireline/tcptest"
 )
 
-// A panic in a handler that is called without a server is logged, and costs the
-// connection only. Handle returns then, as it does at every other end.
+// If a handler without a server panics, the panic is logged and ends only the
+// connection. Handle returns as usual.
 func TestHandleRecovers(t *testing.T) {
 	handlers := map[string]func(f func()) handler.Handler{
 		"frames": func(f func()) handler.Handler {
@@ -57,7 +57,7 @@ func TestHandleRecovers(t *testing.T) {
 				}
 				for _, want := range end.want {
 					if !strings.Contains(text, want) {
-						t.Errorf("%s is not in the log: %s", want, text)
+						t.Errorf("the log does not contain %s: %s", want, text)
 					}
 				}
 			})
@@ -67,7 +67,7 @@ func TestHandleRecovers(t *testing.T) {
 
 func asAsked() { panic("as asked") }
 
-// defaultLog has the default logger write to what is returned, until the end of the test.
+// defaultLog makes slog.Default() write to the result until the end of the test.
 func defaultLog(t *testing.T) *strings.Builder {
 	var text strings.Builder
 	before := slog.Default()

@@ -16,7 +16,7 @@ import (
 	"wireline/tcptest"
 )
 
-// gated serves a line only after it was let through, and tells when it begins.
+// gated serves a line only when the test allows it, and reports when it begins.
 type gated struct {
 	began chan string
 	gate  chan struct{}
@@ -34,8 +34,8 @@ func (g *gated) frames() *handler.Frames {
 	}}
 }
 
-// waitForBusy waits until so many clients are busy: one that has its reply may be
-// so for a moment still.
+// waitForBusy waits until want clients are busy. A client may stay busy for a moment
+// after it has received its reply.
 func waitForBusy[C interface{ Busy() bool }](t *testing.T, clients interface{ All() iter.Seq[C] }, want int) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; runtime.Gosched() {
@@ -63,13 +63,13 @@ func TestDrain(t *testing.T) {
 		receive(t, idle, "a\n")
 		send(t, half, "a\nhalf a li")
 		receive(t, half, "a\n")
-		send(t, busy, "slow\nnot begun\n") // it has taken both lines when the first begins
+		send(t, busy, "slow\nnot begun\n") // both lines have been read when the first one begins
 		<-g.began
 		waitForBusy(t, s.server.TCP.Handler.(*handler.Frames).Clients(), 1)
 
 		done := make(chan error)
 		go func() { done <- s.shutdown(patience) }()
-		// Idle clients have their FIN while the busy one is still busy.
+		// Idle clients get their FIN while the busy one is still busy.
 		receiveAll(t, fresh, "")
 		receiveAll(t, idle, "")
 		receiveAll(t, half, "")
@@ -109,7 +109,7 @@ func TestDrainIsAsSlowAsTheSlowestFrame(t *testing.T) {
 		if err := h.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}
-		// Each one is still sending, so its close lingers for a moment.
+		// Each client is still sending, so its close lingers for a moment.
 		within(t, "drained", time.Since(begin), 2*time.Second, 3*time.Second)
 		for _, conn := range ends {
 			receiveAll(t, conn, "a\n")
@@ -146,8 +146,8 @@ func TestDrainCutsWhatIsLeft(t *testing.T) {
 	})
 }
 
-// A handler that never comes back does not keep Shutdown, and its client has a
-// record all the same.
+// Shutdown does not wait for a handler that never returns, and the client still has a
+// record.
 func TestDrainLeavesAHungHandlerBehind(t *testing.T) {
 	g := newGated()
 	h := g.frames()
@@ -170,8 +170,8 @@ func TestDrainLeavesAHungHandlerBehind(t *testing.T) {
 	server.Close()
 }
 
-// A frame that had arrived when the drain began is served, although its client
-// was idle: it was sent to a server that gave no sign of stopping.
+// A frame that had arrived when the drain began is served, although the client counts
+// as idle: when the client sent it, the server did not appear to be stopping.
 func TestDrainServesAFrameThatHasArrived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, gate := echoFrames(), make(chan struct{})
@@ -182,7 +182,7 @@ func TestDrainServesAFrameThatHasArrived(t *testing.T) {
 		g.Go(func() { h.Handle(t.Context(), server) })
 		synctest.Wait()
 		go h.Shutdown(t.Context())
-		synctest.Wait() // the drain has begun, nobody has read yet
+		synctest.Wait() // the drain has begun, and nothing was read yet
 		close(gate)
 		receiveAll(t, client, "arrived\n")
 		client.Close()
@@ -206,7 +206,7 @@ func TestDrainShortensALingeringClose(t *testing.T) {
 		h := &handler.Frames{OnFrame: func(*handler.Client, []byte) error { return handler.ErrQuit }}
 		client, ended := handle(t, h, 100)
 		send(t, client, "quit\n")
-		receiveAll(t, client, "") // its FIN has come, the client does not close
+		receiveAll(t, client, "") // the FIN has arrived; the client does not close
 		time.Sleep(100 * time.Millisecond)
 		begin := time.Now()
 		if err := h.Close(); err != nil {
@@ -306,7 +306,7 @@ func TestPlainDrain(t *testing.T) {
 	}
 	for range 2 {
 		if err := <-readErr; !errors.Is(err, handler.ErrDraining) {
-			t.Errorf("Read in a drain gives %v", err)
+			t.Errorf("Read during a drain: %v", err)
 		}
 		if r := records.Next(t); r.Reason != handler.ReasonDrain {
 			t.Errorf("record %+v", r)
@@ -317,7 +317,7 @@ func TestPlainDrain(t *testing.T) {
 	}
 }
 
-func TestPlainPanicAndForgottenClose(t *testing.T) {
+func TestPlainPanicAndMissingClose(t *testing.T) {
 	silenceLog(t)
 	records := newRecords()
 	h := handler.Func(func(_ context.Context, conn net.Conn) {
@@ -346,7 +346,8 @@ func must(n int, err error) int {
 	return n
 }
 
-// shouting is what a user writes: Conns embedded, and one method.
+// shouting is a handler as an application could write it: it embeds Conns and adds one
+// method.
 type shouting struct{ handler.Conns }
 
 func (h *shouting) Handle(ctx context.Context, conn net.Conn) {

@@ -12,8 +12,8 @@ import (
 	"wireline/tcptest"
 )
 
-// A server that answers each line in capitals, greets, and counts for itself how
-// many lines each client has sent.
+// A server that sends a greeting, answers each line in capitals, and counts the lines
+// of each client.
 func ExampleFrames() {
 	type session struct{ lines int }
 	h := &handler.Frames{
@@ -48,7 +48,7 @@ func ExampleFrames() {
 	// 3 lines, bye
 }
 
-// A message to all clients, from outside of any frame.
+// A message to all clients, sent outside of any frame function.
 func ExampleClients_All() {
 	ready := make(chan struct{})
 	h := &handler.Frames{OnFrame: func(*handler.Client, []byte) error {
@@ -71,7 +71,7 @@ func ExampleClients_All() {
 	// Output: news for all
 }
 
-// A protocol without frames: what comes goes back.
+// A protocol without frames: an echo server.
 func ExampleFunc() {
 	server := tcptest.NewServer(handler.Func(func(_ context.Context, conn net.Conn) {
 		io.Copy(conn, conn)

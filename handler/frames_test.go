@@ -51,7 +51,7 @@ func TestFramesHalfClose(t *testing.T) {
 	})
 }
 
-func TestFramesNothingButFIN(t *testing.T) {
+func TestFINWithoutFrames(t *testing.T) {
 	overTransports(t, echoFrames, func(t *testing.T, s *served) {
 		conn := s.connect()
 		closeWrite(t, conn)
@@ -69,15 +69,15 @@ func TestFramesReset(t *testing.T) {
 		receive(t, conn, "a\n")
 		netconn.Reset(conn)
 		r := s.records.Next(t)
-		// A unix socket knows no reset: what is left is a last line, and the
-		// reply to it fails.
+		// A unix socket has no reset: the server sees a last line, and the reply to
+		// it fails.
 		if r.By != handler.ByClient || r.Reason != handler.ReasonReset || r.Err == nil {
 			t.Errorf("record %+v", r)
 		}
 	})
 }
 
-// countWrites counts the calls of Write on the server's side.
+// countWrites counts the calls of Write on the server end.
 type countWrites struct {
 	net.Conn
 	n int
@@ -120,7 +120,7 @@ func TestTooLongIsAnsweredInFull(t *testing.T) {
 			wg.Go(func() {
 				conn := s.connect()
 				defer conn.Close()
-				// The client sends all of it before it reads.
+				// The client sends everything before it reads.
 				if _, err := conn.Write(append([]byte("good\n"), flood...)); err != nil {
 					t.Errorf("write: %v", err)
 				}
@@ -137,7 +137,7 @@ func TestTooLongIsAnsweredInFull(t *testing.T) {
 	})
 }
 
-func TestServeErrorEndsTheClient(t *testing.T) {
+func TestOnFrameErrorEndsTheClient(t *testing.T) {
 	broken := errors.New("broken")
 	build := func() *handler.Frames {
 		return &handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
@@ -192,7 +192,7 @@ func TestPanicCostsOneConnection(t *testing.T) {
 		}
 		send(t, other, "b\n")
 		receive(t, other, "b\n")
-		if err := s.shutdown(patience); err != nil { // the count comes after the record
+		if err := s.shutdown(patience); err != nil { // the panic is counted after the record is written
 			t.Error(err)
 		}
 		if n := s.server.TCP.Stats().Panics; n != 1 {
@@ -264,7 +264,7 @@ func TestOpenFails(t *testing.T) {
 	})
 }
 
-func TestClientCloseFromElsewhere(t *testing.T) {
+func TestCloseFromAnotherGoroutine(t *testing.T) {
 	opened := make(chan *handler.Client, 1)
 	build := func() *handler.Frames {
 		return &handler.Frames{OnOpen: func(c *handler.Client) error {
@@ -283,7 +283,7 @@ func TestClientCloseFromElsewhere(t *testing.T) {
 			t.Errorf("record %+v", r)
 		}
 		if _, err := io.WriteString(c, "more"); !errors.Is(err, handler.ErrClosed) {
-			t.Errorf("Write after the end gives %v", err)
+			t.Errorf("Write after the end: %v", err)
 		}
 	})
 }
@@ -307,7 +307,7 @@ func TestHijack(t *testing.T) {
 					t.Error(err)
 				}
 				if _, err := c.Write([]byte("x")); !errors.Is(err, handler.ErrHijacked) {
-					t.Errorf("Write after Hijack gives %v", err)
+					t.Errorf("Write after Hijack: %v", err)
 				}
 				hijacked <- handedOver{conn, buffered}
 				return nil
@@ -320,17 +320,17 @@ func TestHijack(t *testing.T) {
 		receive(t, conn, "a\nover to you\n")
 		mine := <-hijacked
 		defer mine.conn.Close()
-		// What was sent behind it is in the buffer, or still to be read.
+		// The input after that line is in the buffer, or can still be read.
 		rest := "not\na line"
 		if !strings.HasPrefix(rest, string(mine.buffered)) {
-			t.Errorf("handed over with %q", mine.buffered)
+			t.Errorf("Hijack returned the input %q", mine.buffered)
 		}
 		mine.conn.SetDeadline(time.Now().Add(patience))
 		receive(t, mine.conn, rest[len(mine.buffered):])
 		if r := s.records.Next(t); r.Reason != handler.ReasonHijacked || r.FramesIn != 2 {
 			t.Errorf("record %+v", r)
 		}
-		// A drain neither waits for it nor touches it.
+		// A drain neither waits for the connection nor affects it.
 		if err := s.shutdown(patience); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
@@ -396,7 +396,7 @@ func TestWriteFromManyGoroutinesStaysWhole(t *testing.T) {
 		}
 		wg.Wait()
 		if len(counts) != writers+1 {
-			t.Errorf("%d kinds of lines came, want %d: messages mixed", len(counts), writers+1)
+			t.Errorf("%d different lines arrived, want %d: messages were mixed", len(counts), writers+1)
 		}
 	})
 }
@@ -411,10 +411,10 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 		h    *handler.Frames
 		line []byte
 	}{
-		"Write":                {echoFrames(), line},
-		"WriteFrame":           {&handler.Frames{Codec: keepEnd, OnFrame: writeFrame}, line},
-		"a codec of one's own": {&handler.Frames{Codec: unknown{keepEnd}, OnFrame: writeFrame}, line},
-		"a long frame":         {&handler.Frames{Codec: keepEnd, OnFrame: writeFrame}, append(bytes.Repeat(line[:1], 9<<10), '\n')},
+		"Write":            {echoFrames(), line},
+		"WriteFrame":       {&handler.Frames{Codec: keepEnd, OnFrame: writeFrame}, line},
+		"an unknown codec": {&handler.Frames{Codec: unknown{keepEnd}, OnFrame: writeFrame}, line},
+		"a long frame":     {&handler.Frames{Codec: keepEnd, OnFrame: writeFrame}, append(bytes.Repeat(line[:1], 9<<10), '\n')},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := tcptest.NewServer(test.h)

@@ -12,8 +12,8 @@ import (
 	"wireline/internal/testutil"
 )
 
-// named is a connection with addresses of its own, as those have that a balancer named.
-// Nobody has to go through it for the bytes.
+// named is a connection with its own remote address, as after a PROXY header. Nothing
+// may be read or written through it: its socket is used directly.
 type named struct {
 	*net.TCPConn
 	t *testing.T
@@ -23,16 +23,17 @@ func (n named) Socket() net.Conn     { return n.TCPConn }
 func (n named) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4711} }
 
 func (n named) Read(p []byte) (int, error) {
-	n.t.Error("Read of the connection outside")
+	n.t.Error("Read of the outer connection")
 	return n.TCPConn.Read(p)
 }
 
 func (n named) Write(p []byte) (int, error) {
-	n.t.Error("Write of the connection outside")
+	n.t.Error("Write of the outer connection")
 	return n.TCPConn.Write(p)
 }
 
-// namedPair is a connection over the loopback interface, whose server's end is named.
+// namedPair returns the two ends of a loopback connection. The server end is a named
+// connection.
 func namedPair(t *testing.T) (client net.Conn, server named) {
 	t.Helper()
 	client, conn := testutil.Pair(t)
@@ -40,12 +41,12 @@ func namedPair(t *testing.T) (client net.Conn, server named) {
 	return client, named{conn.(*net.TCPConn), t}
 }
 
-// The socket of such a connection is read and written by itself; the client's address is
-// the other one.
+// The inner socket is read and written directly, while RemoteAddr is that of the outer
+// connection.
 func TestNamedConnection(t *testing.T) {
 	t.Run("frames", func(t *testing.T) {
 		if runtime.GOOS != "linux" {
-			t.Skip("this system's sockets are read by package net only")
+			t.Skip("on this system only package net can read sockets")
 		}
 		client, server := namedPair(t)
 		records := newRecords()
@@ -55,7 +56,7 @@ func TestNamedConnection(t *testing.T) {
 		receive(t, client, "hello\n")
 		client.Close()
 		if r := records.Next(t); r.Peer.String() != server.RemoteAddr().String() {
-			t.Errorf("the record has %v, want %v", r.Peer, server.RemoteAddr())
+			t.Errorf("Peer in the record is %v, want %v", r.Peer, server.RemoteAddr())
 		}
 	})
 	t.Run("plain", func(t *testing.T) {

@@ -71,15 +71,15 @@ func TestLogFailures(t *testing.T) {
 		handler.ReasonFIN:         nil,
 		handler.ReasonReset:       syscall.ECONNRESET,
 		handler.ReasonIOError:     syscall.ETIMEDOUT,
-		handler.ReasonPanic:       nil, // the server's
-		handler.ReasonIdleTimeout: errors.New("time-out"),
+		handler.ReasonPanic:       nil, // logged by the server
+		handler.ReasonIdleTimeout: errors.New("timeout"),
 	} {
 		r := sample
 		r.Reason, r.Err = reason, err
 		record(r)
 	}
 	if out.Len() > 0 {
-		t.Errorf("ordinary ends are logged: %s", out.String())
+		t.Errorf("ordinary ends were logged: %s", out.String())
 	}
 	for _, reason := range []handler.Reason{handler.ReasonHandlerError, handler.ReasonIOError} {
 		out.Reset()
@@ -87,12 +87,12 @@ func TestLogFailures(t *testing.T) {
 		r.Reason, r.Err = reason, errors.New("broken")
 		record(r)
 		if got := out.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "err=broken") {
-			t.Errorf("%s is logged as %q", reason, got)
+			t.Errorf("%s was logged as %q", reason, got)
 		}
 	}
 }
 
-// A client's end is noted the same whichever way its bytes are read.
+// The record does not depend on how the input was read.
 func TestRecordOfACopy(t *testing.T) {
 	for name, reader := range map[string]func(net.Conn) io.Reader{
 		"copy": func(conn net.Conn) io.Reader { return conn },

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bareSocket is an Accepted of a socket that no server has accepted.
+// bareSocket is an Accepted for a socket that no server has accepted.
 type bareSocket struct {
 	Accepted
 	fd   int
@@ -25,8 +25,8 @@ func (b bareSocket) Socket() (int, bool)      { return b.fd, true }
 func (b bareSocket) Panicked(any)             {}
 func (b bareSocket) Done()                    { close(b.done) }
 
-// A client that has taken something at the moment at which its time is over stays.
-func TestStallThatEndsWhileItIsJudged(t *testing.T) {
+// A client that has accepted output just before its write timeout expires is not reset.
+func TestProgressDuringAStallCheck(t *testing.T) {
 	opened := make(chan *Client, 1)
 	h := &Frames{WriteTimeout: time.Hour, OnOpen: func(c *Client) error { opened <- c; return nil }}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -40,7 +40,7 @@ func TestStallThatEndsWhileItIsJudged(t *testing.T) {
 	c.Write(make([]byte, 8<<20))
 	c.mu.Lock()
 	if !c.sending.has(blocked) {
-		t.Error("it takes everything")
+		t.Error("the socket accepted everything")
 	}
 	c.out.stalled, c.out.unsent, c.out.checks = c.conn.Now()-int64(2*time.Hour), 0, earlyChecks
 	judged := make(chan struct{})
@@ -48,12 +48,12 @@ func TestStallThatEndsWhileItIsJudged(t *testing.T) {
 		c.checkStall()
 		close(judged)
 	}()
-	time.Sleep(20 * time.Millisecond) // so that it waits for the lock, most likely
+	time.Sleep(20 * time.Millisecond) // most likely the check waits for the lock now
 	c.out.stalled = c.conn.Now()
 	c.mu.Unlock()
 	<-judged
 	if c.hasFailed() {
-		t.Errorf("it was reset: %+v", c.Record())
+		t.Errorf("the client was reset: %+v", c.Record())
 	}
 	c.CloseWith(CloseReset)
 	<-a.done

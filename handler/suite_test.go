@@ -21,15 +21,15 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	// limit is a timeout of which a client keeps to the half, also on a busy machine.
+	// limit is a timeout. A client acts within half of it, even on a busy machine.
 	limit = testutil.RaceFactor * time.Second
 
 	patience = testutil.Patience
 	slack    = testutil.Slack
 )
 
-// accepted is a connection that no server has accepted. The method that matters to the
-// test is set, the others are not there.
+// accepted is a connection that no server has accepted. The test sets the method that
+// it needs; the others are missing.
 type accepted struct {
 	handler.Accepted
 	ctx  context.Context
@@ -44,7 +44,7 @@ func (a *accepted) Socket() (fd int, ok bool)    { return -1, false }
 func (a *accepted) Conn() (net.Conn, error)      { return a.conn, nil }
 func (a *accepted) Done()                        {}
 
-// served is a handler behind a server, and how to reach it.
+// served is a handler behind a server, with a function to connect to it.
 type served struct {
 	t       *testing.T
 	server  *tcptest.Server
@@ -52,7 +52,7 @@ type served struct {
 	records *records
 }
 
-// connect dials, and closes the connection at the test's end.
+// connect dials, and closes the connection at the end of the test.
 func (s *served) connect() net.Conn {
 	s.t.Helper()
 	conn := s.dial()
@@ -61,11 +61,11 @@ func (s *served) connect() net.Conn {
 	return conn
 }
 
-// transports are the ways a frame handler's connection can be held. Every test
-// of the contract runs over all of them.
+// transports are the ways to hold the connection of a frame handler. Every test of the
+// contract runs over all of them.
 var transports = []struct {
 	name string
-	// listen returns the listener and how to dial it.
+	// listen returns a listener and a function that dials it.
 	listen func(t *testing.T) (net.Listener, func() net.Conn)
 }{
 	{"tcp", func(t *testing.T) (net.Listener, func() net.Conn) {
@@ -112,7 +112,7 @@ var transports = []struct {
 	}},
 }
 
-// bytewise is a client whose shorter messages go out byte by byte.
+// bytewise is a client that sends its shorter messages byte by byte.
 type bytewise struct{ *net.TCPConn }
 
 func (b bytewise) Write(p []byte) (int, error) {
@@ -127,8 +127,7 @@ func (b bytewise) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// overTransports runs test with the handler that build makes, once for each
-// transport.
+// overTransports runs test for each transport, with a new handler from build.
 func overTransports(t *testing.T, build func() *handler.Frames, test func(t *testing.T, s *served)) {
 	for _, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
@@ -145,7 +144,7 @@ func overTransports(t *testing.T, build func() *handler.Frames, test func(t *tes
 	}
 }
 
-// What most tests consist of.
+// Most tests consist of these functions.
 var (
 	send         = tcptest.Send
 	receive      = tcptest.Receive
@@ -174,7 +173,8 @@ func listenNet(t *testing.T, network, address string) (net.Listener, func() net.
 	}
 }
 
-// endsWith reads to the end of the stream, which is to be text.
+// endsWith reads to the end of the stream, and returns an error if the result is not
+// text.
 func endsWith(conn net.Conn, text string) error {
 	if got, err := io.ReadAll(conn); err != nil || string(got) != text {
 		return fmt.Errorf("read %q to the end, %v; want %q", clip(got), err, text)
@@ -194,7 +194,7 @@ func echoLine(c *handler.Client, line []byte) error {
 	return err
 }
 
-// shutdown drains s within d.
+// shutdown drains s for at most d.
 func (s *served) shutdown(d time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()

@@ -16,8 +16,8 @@ import (
 	"wireline/tcptest"
 )
 
-// handle serves one in-memory connection with h, in the bubble of the caller.
-// It returns the client's end, and a function that waits for the record.
+// handle serves one in-memory connection with h, in the synctest bubble of the caller.
+// It returns the client end, and a function that waits for the record.
 func handle(t *testing.T, h *handler.Frames, buffer int) (client *tcptest.Conn, ended func() handler.Record) {
 	t.Helper()
 	client, server := tcptest.PipeSize(buffer)
@@ -41,7 +41,7 @@ func TestIdleTimeoutCountsOnlySilence(t *testing.T) {
 		h.IdleTimeout = time.Minute
 		conn, ended := handle(t, h, 100)
 		begin := time.Now()
-		for range 20 { // whole frames and parts of them
+		for range 20 { // whole and partial frames
 			time.Sleep(50 * time.Second)
 			send(t, conn, "a\n")
 			receive(t, conn, "a\n")
@@ -62,7 +62,7 @@ func TestIdleTimeoutCountsOnlySilence(t *testing.T) {
 	})
 }
 
-func TestIdleTimeoutCountsWhatIsPushed(t *testing.T) {
+func TestPushesResetTheIdleTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opened := make(chan *handler.Client, 1)
 		h := &handler.Frames{
@@ -109,13 +109,13 @@ func TestFrameTimeout(t *testing.T) {
 			}
 		}
 		conn, ended := handle(t, h, 100)
-		time.Sleep(time.Hour) // nothing begun: no time runs
+		time.Sleep(time.Hour) // no frame has begun, so the timeout does not run
 		send(t, conn, "whole\n")
 		receive(t, conn, "whole\n")
 		time.Sleep(7 * time.Second)
 		begin := time.Now()
 		var sender sync.WaitGroup
-		sender.Go(func() { // a byte now and then does not help
+		sender.Go(func() { // a byte now and then does not extend the timeout
 			for range 60 {
 				if _, err := io.WriteString(conn, "x"); err != nil {
 					return
@@ -133,7 +133,7 @@ func TestFrameTimeout(t *testing.T) {
 	})
 }
 
-func TestFrameTimeoutStartsAgainWithEachFrame(t *testing.T) {
+func TestFrameTimeoutRestartsWithEachFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := echoFrames()
 		h.FrameTimeout = 10 * time.Second
@@ -209,8 +209,8 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
-// A reply is not held back by the slow frame that comes after it, nor a push by
-// the slow frame that is being served.
+// A slow frame does not hold back the reply to the frame before it, nor a push to its
+// client.
 func TestSlowFrameDoesNotHoldOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		serving := make(chan *handler.Client, 1)
@@ -254,7 +254,7 @@ func TestFlush(t *testing.T) {
 	})
 }
 
-// pushes is a client that does not read, and how to push to it.
+// pushes returns a client that does not read, and a function that pushes to it.
 func pushes(t *testing.T, whenSlow handler.WhenSlow) (conn *tcptest.Conn, push func() error, ended func() handler.Record) {
 	opened := make(chan *handler.Client, 1)
 	h := &handler.Frames{
@@ -276,14 +276,14 @@ func pushes(t *testing.T, whenSlow handler.WhenSlow) (conn *tcptest.Conn, push f
 func TestWhenSlowDrop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, push, _ := pushes(t, handler.SlowDrop)
-		for i := range 11 { // 100 bytes are with the client, 1000 pending
+		for i := range 11 { // the client has 100 bytes, and 1000 are pending
 			if err := push(); err != nil {
 				t.Fatalf("message %d: %v", i, err)
 			}
 		}
 		for range 3 {
 			if err := push(); !errors.Is(err, handler.ErrSlowReader) {
-				t.Fatalf("a message over the limit gives %v", err)
+				t.Fatalf("a message over the limit: %v", err)
 			}
 		}
 		receive(t, conn, strings.Repeat(strings.Repeat("m", 99)+"\n", 5))
@@ -291,7 +291,7 @@ func TestWhenSlowDrop(t *testing.T) {
 		if err := push(); err != nil {
 			t.Errorf("after the client has read: %v", err)
 		}
-		receive(t, conn, strings.Repeat(strings.Repeat("m", 99)+"\n", 7)) // all whole
+		receive(t, conn, strings.Repeat(strings.Repeat("m", 99)+"\n", 7)) // every message is whole
 	})
 }
 
@@ -304,14 +304,14 @@ func TestWhenSlowClose(t *testing.T) {
 			}
 		}
 		if err := push(); !errors.Is(err, handler.ErrSlowReader) {
-			t.Fatalf("a message over the limit gives %v", err)
+			t.Fatalf("a message over the limit: %v", err)
 		}
 		if r := ended(); r.By != handler.ByServer || r.Reason != handler.ReasonSlowReader {
 			t.Errorf("record %+v", r)
 		}
 		receiveReset(t, conn)
 		if err := push(); err == nil {
-			t.Error("Write after the reset works")
+			t.Error("Write succeeded after the reset")
 		}
 	})
 }
@@ -331,7 +331,7 @@ func TestWhenSlowBlock(t *testing.T) {
 		}()
 		time.Sleep(time.Second)
 		if n := len(pushed); n != 11 {
-			t.Errorf("%d messages went through before it blocked, want 11", n)
+			t.Errorf("%d messages were accepted before Write blocked, want 11", n)
 		}
 		receive(t, conn, strings.Repeat(strings.Repeat("m", 99)+"\n", 15))
 		for range pushed {
@@ -354,8 +354,8 @@ func TestBlockedWriteEndsWithTheClient(t *testing.T) {
 	})
 }
 
-// A server that pushes to many clients which never read holds no more than what
-// it may hold for each.
+// A server that pushes to many clients that never read holds no more output than the
+// limit of each.
 func TestPushersDoNotWaitForEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &handler.Frames{WhenSlow: handler.SlowDrop, MaxPending: 1000}

@@ -57,7 +57,7 @@ func (h *host) connect() tcpConn {
 	return c.(tcpConn)
 }
 
-// accept returns the error of an Accept, whose connection nobody needs.
+// accept returns the error of Accept, and does not use the connection.
 func (h *host) accept() error {
 	c, err := h.Accept()
 	if err == nil {
@@ -66,8 +66,8 @@ func (h *host) accept() error {
 	return err
 }
 
-// listenerCases each return the error that matters; fromConn is set where that
-// is not the listener's.
+// listenerCases return the error to compare. fromConn is set if it is the error of a
+// connection, not of the listener.
 var listenerCases = []struct {
 	name     string
 	want     string

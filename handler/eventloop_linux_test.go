@@ -20,7 +20,7 @@ import (
 	"wireline/tcptest"
 )
 
-// overBoth runs test over TCP with both ways to hold a connection.
+// overBoth runs test over TCP, on event loops and with a goroutine per connection.
 func overBoth(t *testing.T, build func() *handler.Frames, test func(t *testing.T, h *handler.Frames, s *served)) {
 	for name, wrap := range map[string]func(net.Listener) net.Listener{
 		"loops":      func(ln net.Listener) net.Listener { return ln },
@@ -40,12 +40,12 @@ func overBoth(t *testing.T, build func() *handler.Frames, test func(t *testing.T
 	}
 }
 
-// The usual reason is a Value that Serve did not get to set.
-func TestPanicInOnCloseAfterPanicInServe(t *testing.T) {
+// OnClose usually panics in this case because OnFrame has not set Value.
+func TestPanicInOnCloseAfterPanicInOnFrame(t *testing.T) {
 	silenceLog(t)
 	build := func() *handler.Frames {
 		return &handler.Frames{
-			OnFrame: func(*handler.Client, []byte) error { panic("in Serve") },
+			OnFrame: func(*handler.Client, []byte) error { panic("in OnFrame") },
 			OnClose: func(*handler.Client) { panic("in OnClose") },
 		}
 	}
@@ -62,7 +62,7 @@ func TestPanicInOnCloseAfterPanicInServe(t *testing.T) {
 	})
 }
 
-// A server that only broadcasts has clients that never send.
+// All includes clients that never send, as on a server that only broadcasts.
 func TestRangeSeesSilentClients(t *testing.T) {
 	overBoth(t, func() *handler.Frames { return new(handler.Frames) }, func(t *testing.T, h *handler.Frames, s *served) {
 		conn := s.connect()
@@ -83,7 +83,8 @@ func TestRangeSeesSilentClients(t *testing.T) {
 	})
 }
 
-// Packets have bounds of their own: a short read does not mean that it was the last.
+// On a socket that keeps packet boundaries, a short read does not mean that nothing is
+// left.
 func TestPacketsAreAllRead(t *testing.T) {
 	ln, err := net.Listen("unixpacket", t.TempDir()+"/s")
 	if err != nil {
@@ -113,8 +114,8 @@ func TestPacketsAreAllRead(t *testing.T) {
 	}
 }
 
-// A steady feed, which always leaves something unsent, must not keep its reader's
-// own frames from being served.
+// A steady feed always leaves output unsent. It does not stop the client's own frames
+// from being served.
 func TestFeedDoesNotStarveItsReader(t *testing.T) {
 	const commands = 20
 	var served_ atomic.Int32
@@ -165,7 +166,7 @@ func TestFeedDoesNotStarveItsReader(t *testing.T) {
 	})
 }
 
-// Who takes a connection over gets it between two messages, never within one.
+// Hijack takes a connection over between two messages, never within one.
 func TestHijackWaitsForWholeMessages(t *testing.T) {
 	const size = 8 << 20
 	pushed := make(chan struct{}, 1)
@@ -197,8 +198,8 @@ func TestHijackWaitsForWholeMessages(t *testing.T) {
 	})
 }
 
-// A function that has hijacked its connection may go on as long as it likes.
-func TestHijackerDoesNotDelayADrain(t *testing.T) {
+// A drain does not wait for a function that has hijacked its connection.
+func TestHijackingFunctionDoesNotDelayADrain(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	build := func() *handler.Frames {
@@ -224,8 +225,8 @@ func TestHijackerDoesNotDelayADrain(t *testing.T) {
 	})
 }
 
-// The buffer that grew for one client's long frame does not stay with another
-// client's small rest.
+// A buffer that has grown for the long frame of one client is not kept for the small
+// partial frame of another.
 func TestLongFramesLeaveNoLargeBuffers(t *testing.T) {
 	const clients, rest, most = 100, 5 << 10, 64 << 10
 	build := func() *handler.Frames {
@@ -237,7 +238,7 @@ func TestLongFramesLeaveNoLargeBuffers(t *testing.T) {
 	overBoth(t, build, func(t *testing.T, _ *handler.Frames, s *served) {
 		long := make([]byte, 4+2<<20)
 		long[1] = 0x20                  // 2 MiB follow
-		begun := make([]byte, 4+4+rest) // an empty frame, whose reply tells that it was read
+		begun := make([]byte, 4+4+rest) // an empty frame, whose reply shows that it was read
 		begun[4+2] = 0x18               // 6 KiB follow
 		talker := s.connect()
 		before := testutil.Heap()
@@ -249,14 +250,14 @@ func TestLongFramesLeaveNoLargeBuffers(t *testing.T) {
 			receive(t, conn, "k")
 		}
 		if kept := (testutil.Heap() - before) / clients; kept > most {
-			t.Errorf("%d bytes for a client with %d in its buffer", kept, rest)
+			t.Errorf("%d bytes are kept for a client with %d bytes of input", kept, rest)
 		}
 	})
 }
 
-// A part of a frame is kept in a buffer that fits, not in the one that a loop reads
+// A partial frame is kept in a buffer of its own size, not in the one that a loop reads
 // into.
-func TestPartsOfFramesKeepNoLargeBuffers(t *testing.T) {
+func TestPartialFramesKeepNoLargeBuffers(t *testing.T) {
 	const clients = 100
 	for _, rest := range []int{100, 4100, 9000} {
 		t.Run(fmt.Sprint(rest), func(t *testing.T) {
@@ -266,7 +267,7 @@ func TestPartsOfFramesKeepNoLargeBuffers(t *testing.T) {
 			}}
 			server := tcptest.NewServer(h)
 			defer server.Close()
-			begun := make([]byte, 4+4+rest) // an empty frame, whose reply tells that it was read
+			begun := make([]byte, 4+4+rest) // an empty frame, whose reply shows that it was read
 			begun[4+1] = 0x10               // 1 MiB follows
 			conns := make([]net.Conn, clients)
 			for i := range conns {
@@ -281,8 +282,8 @@ func TestPartsOfFramesKeepNoLargeBuffers(t *testing.T) {
 				send(t, conn, string(begun))
 				receive(t, conn, "k")
 			}
-			// The reply comes before the end of its turn.
-			most := int64(rest*5/2 + 2<<10) // with the allocator's rounding
+			// The reply is sent before the buffer is given back.
+			most := int64(rest*5/2 + 2<<10) // includes rounding by the allocator
 			eventually(t, fmt.Sprintf("a client keeps no more than %d bytes", most), func() bool {
 				return (testutil.Heap()-before)/clients <= most
 			})
@@ -290,8 +291,7 @@ func TestPartsOfFramesKeepNoLargeBuffers(t *testing.T) {
 	}
 }
 
-// A client that waits, and has nothing left to be served, has no buffer, however the
-// last of it came to be served: here after a pause.
+// An idle client without pending input has no buffer, also after a pause.
 func TestIdleClientsHaveNoBuffer(t *testing.T) {
 	const clients, rest, most = 300, 4000, 1 << 10
 	opened := make(chan *handler.Client, clients)
@@ -323,7 +323,7 @@ func TestIdleClientsHaveNoBuffer(t *testing.T) {
 			c.Resume()
 			receive(t, conns[i], "x\n")
 		}
-		// The reply comes before the end of its turn.
+		// The reply is sent before the buffer is given back.
 		eventually(t, fmt.Sprintf("a client keeps no more than %d bytes", most), func() bool {
 			return (testutil.Heap()-before)/clients <= most
 		})

@@ -28,7 +28,7 @@ import (
 	"wireline/tcptest"
 )
 
-// What clients do to the wire, against the kernel: over the loops and over
+// These tests check unusual behaviour of clients over real sockets, on event loops and with
 // goroutines.
 
 // control calls f with the descriptor of conn.
@@ -44,7 +44,7 @@ func control(t *testing.T, conn any, f func(fd int) error) {
 	}
 }
 
-// cork holds back what is sent over TCP until the FIN, which then is in the same
+// cork holds back data sent over TCP until the FIN, so that both are in the same
 // segment.
 func cork(t *testing.T, conn net.Conn) {
 	t.Helper()
@@ -53,7 +53,7 @@ func cork(t *testing.T, conn net.Conn) {
 	}
 }
 
-// As printf | nc -N does: the FIN comes with the data, or right behind it.
+// The FIN comes with the data or directly after it, as with printf | nc -N.
 func TestFINWithData(t *testing.T) {
 	const clients = 500
 	texts := []string{"a\n", "a", "a\nb", "\n", "a\n\nb\n"}
@@ -100,15 +100,15 @@ func TestFINWhileAFrameIsServed(t *testing.T) {
 	})
 }
 
-// The very first frame that a server serves may block: others go on.
-func TestTheFirstFrameMayBlock(t *testing.T) {
+// Even the first frame of a server may block: other clients are served.
+func TestFirstFrameMayBlock(t *testing.T) {
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		for range 20 {
 			g := newGated()
 			s := serve(g.frames())
 			slow := s.connect()
 			send(t, slow, "slow\n")
-			for range 4 { // some of them on the same loop
+			for range 4 { // some of them are on the same loop
 				conn := s.connect()
 				send(t, conn, "a\n")
 				receive(t, conn, "a\n")
@@ -170,7 +170,7 @@ func TestResetWithinAFrame(t *testing.T) {
 			}
 		}
 		s.records.None(t)
-	}, "tcp") // on unix sockets there is no reset
+	}, "tcp") // unix sockets have no reset
 }
 
 func TestResetWhileAFrameIsServed(t *testing.T) {
@@ -188,7 +188,7 @@ func TestResetWhileAFrameIsServed(t *testing.T) {
 	})
 }
 
-// A reset ends the wait of what could not be sent yet, without a time-out.
+// A reset ends the wait for pending output at once, without a timeout.
 func TestResetWhileAReplyWaits(t *testing.T) {
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		for what, write := range map[string]func(c *handler.Client) error{
@@ -207,8 +207,8 @@ func TestResetWhileAReplyWaits(t *testing.T) {
 	})
 }
 
-// Urgent data, as telnet sends it, is no part of the stream; a read ends before
-// it, though there is more behind.
+// Urgent data, as telnet sends it, is not part of the stream. A read ends before it,
+// although more data follows.
 func TestUrgentData(t *testing.T) {
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		g := newGated()
@@ -217,7 +217,7 @@ func TestUrgentData(t *testing.T) {
 			control(t, conn, func(fd int) error { return unix.Sendto(fd, []byte("!"), unix.MSG_OOB, nil) })
 		}
 		send(t, conn, "slow\n")
-		<-g.began // so that all the rest is there at the next read
+		<-g.began // so that all the rest has arrived at the next read
 		send(t, conn, "a\nb")
 		urgent()
 		send(t, conn, "c\nd\n")
@@ -273,7 +273,7 @@ func TestLongFrames(t *testing.T) {
 					all.Go(func() { conn.Write(text) })
 					sum := crc32.NewIEEE()
 					if n, err := io.CopyN(sum, conn, int64(len(text))); err != nil || sum.Sum32() != crc32.ChecksumIEEE(text) {
-						t.Errorf("read %d bytes of %d with the sum %x, %v", n, len(text), sum.Sum32(), err)
+						t.Errorf("read %d bytes of %d with checksum %x, %v", n, len(text), sum.Sum32(), err)
 						return
 					}
 				}
@@ -282,8 +282,9 @@ func TestLongFrames(t *testing.T) {
 	}, "tcp")
 }
 
-// A client on a unix socket may pass descriptors. Nobody wants them, but the read that
-// comes to one ends there, and what is behind it must not wait for the next event.
+// A client on a unix socket may pass descriptors. The server does not use them, but a
+// read ends where one was passed, and the data after it must not wait for the next
+// event.
 func TestPassedDescriptors(t *testing.T) {
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		conn := serve(echoFrames()).connect().(*net.UnixConn)
@@ -302,13 +303,13 @@ func TestPassedDescriptors(t *testing.T) {
 	}, "unix")
 }
 
-// One that sends without a pause, until all others have been served, does not hold
-// them up, and has its own replies whole and in order.
-func TestPipeliningClientHoldsUpNobody(t *testing.T) {
+// A client that sends without a pause until all others have been served does not delay
+// them. Its own replies are whole and in order.
+func TestPipeliningClientDoesNotDelayOthers(t *testing.T) {
 	const lines, others = 200_000, 8
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		s := serve(&handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
-			if string(line) != "ping\n" { // so that more comes than is served
+			if string(line) != "ping\n" { // so that more input arrives than is served
 				for begin := time.Now(); time.Since(begin) < time.Microsecond; {
 				}
 			}
@@ -362,13 +363,13 @@ func TestPipeliningClientHoldsUpNobody(t *testing.T) {
 	}, "tcp")
 }
 
-// smallBuffers is a listener whose connections keep little in the kernel.
+// smallBuffers limits the kernel buffers of the connections of a listener.
 func smallBuffers(t *testing.T, ln net.Listener) {
 	control(t, ln, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<10) })
 }
 
-// Clients that never read cost what may be pending for each and no more, however
-// much is pushed.
+// A client that never reads costs at most the limit of its pending output, however much
+// is pushed.
 func TestPushesToClientsThatNeverRead(t *testing.T) {
 	const clients, rounds, pending = 1000, 300, 2 << 10
 	message := bytes.Repeat([]byte("m"), 1<<10)
@@ -408,7 +409,7 @@ func TestPushesToClientsThatNeverRead(t *testing.T) {
 						case errors.Is(err, handler.ErrSlowReader):
 							slow++
 						case err != nil && !errors.Is(err, handler.ErrClosed):
-							t.Errorf("Write gives %v", err)
+							t.Errorf("Write: %v", err)
 						}
 					}
 				}
@@ -423,17 +424,17 @@ func TestPushesToClientsThatNeverRead(t *testing.T) {
 						}
 					}
 				}
-				// What was pushed is 300 MiB. Pending buffers double as they grow.
+				// 300 MiB were pushed. Output buffers double when they grow.
 				if grown := testutil.Heap() - before; grown > 30<<20 {
-					t.Errorf("%d MiB more for %d clients", grown>>20, clients)
+					t.Errorf("the heap grew by %d MiB for %d clients", grown>>20, clients)
 				}
 			})
 		}
 	}
 }
 
-// Whoever takes a connection over has one of package net, with nothing lost and
-// nothing left behind.
+// Hijack returns a connection of package net. No bytes are lost, and nothing of the
+// handler is left on it.
 func TestHijackOverSockets(t *testing.T) {
 	type taken struct {
 		conn     net.Conn
@@ -442,7 +443,7 @@ func TestHijackOverSockets(t *testing.T) {
 	t.Parallel()
 	unsent := strings.Repeat("x", len(large))
 	for name, test := range map[string]struct{ sent, written string }{
-		"in Serve":           {"raw\nrest", ""},
+		"in OnFrame":         {"raw\nrest", ""},
 		"with output unsent": {"raw\nrest", unsent},
 		"in OnOpen":          {"rest", ""},
 	} {
@@ -491,9 +492,9 @@ func TestHijackOverSockets(t *testing.T) {
 				if err := s.shutdown(patience); err != nil {
 					t.Errorf("shutdown: %v", err)
 				}
-				time.Sleep(2 * limit) // no time-out runs any more
+				time.Sleep(2 * limit) // no timeout runs any more
 				if !strings.HasPrefix("rest", string(mine.buffered)) {
-					t.Fatalf("handed over with %q", mine.buffered)
+					t.Fatalf("Hijack returned the input %q", mine.buffered)
 				}
 				receive(t, mine.conn, "rest"[len(mine.buffered):])
 				send(t, conn, "ping")
@@ -509,7 +510,7 @@ func TestHijackOverSockets(t *testing.T) {
 	}
 }
 
-// The addresses are those that the client sees, also after its end.
+// LocalAddr and RemoteAddr are the addresses that the client sees, also after its end.
 func TestAddresses(t *testing.T) {
 	for _, test := range []struct{ network, listen, dial string }{
 		{"tcp", "127.0.0.1:0", "127.0.0.1"},
@@ -534,7 +535,7 @@ func TestAddresses(t *testing.T) {
 				h := echoFrames()
 				opened, records := opens(h), newRecords()
 				h.OnRecord = records.Add
-				// A handler that hears of the end may ask for the address then.
+				// OnClose may ask for the address.
 				h.OnClose = func(*handler.Client) {}
 				s := tcptest.NewUnstartedServer(h)
 				if plain {
@@ -560,16 +561,16 @@ func TestAddresses(t *testing.T) {
 						t.Fatalf("%s: addresses %v and %v", when, local, remote)
 					}
 					if local.String() != conn.RemoteAddr().String() {
-						t.Errorf("%s: LocalAddr is %v, the client has connected to %v", when, local, conn.RemoteAddr())
+						t.Errorf("%s: LocalAddr is %v, the client connected to %v", when, local, conn.RemoteAddr())
 					}
 					if test.network != "unix" && remote.String() != conn.LocalAddr().String() {
-						t.Errorf("%s: RemoteAddr is %v, the client's is %v", when, remote, conn.LocalAddr())
+						t.Errorf("%s: RemoteAddr is %v, the address of the client is %v", when, remote, conn.LocalAddr())
 					}
 				}
 				look("while it is served")
 				conn.Close()
 				if r := records.Next(t); test.network != "unix" && r.Peer.String() != conn.LocalAddr().String() {
-					t.Errorf("record of %v, the client's is %v", r.Peer, conn.LocalAddr())
+					t.Errorf("Peer in the record is %v, the address of the client is %v", r.Peer, conn.LocalAddr())
 				}
 				look("after its end")
 			})
@@ -577,10 +578,10 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// However clients come and go, their descriptors come back, and in the end those
-// of the server too.
+// All descriptors of clients are closed, however the clients end, and finally those of
+// the server.
 func TestDescriptorsComeBack(t *testing.T) {
-	for network, clients := range map[string]int{"tcp": 500, "unix": 100} { // of each kind
+	for network, clients := range map[string]int{"tcp": 500, "unix": 100} { // clients of each kind
 		for _, plain := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, by goroutine %t", network, plain), func(t *testing.T) {
 				before := testutil.OpenFiles(t)
@@ -638,10 +639,10 @@ func TestDescriptorsComeBack(t *testing.T) {
 				}
 				ended(3 * clients)
 				if n := testutil.OpenFiles(t); n != serving {
-					t.Errorf("%d files are open after %d clients, before it were %d", n, 3*clients, serving)
+					t.Errorf("%d files are open after %d clients, %d before", n, 3*clients, serving)
 				}
 				if n := counts[handler.ReasonIdleTimeout]; n != clients {
-					t.Errorf("ends %v, want %d by a time-out", counts, clients)
+					t.Errorf("reasons %v, want %d timeouts", counts, clients)
 				}
 				var busy []net.Conn
 				for range clients {
@@ -660,14 +661,14 @@ func TestDescriptorsComeBack(t *testing.T) {
 					t.Errorf("shutdown: %v", err)
 				}
 				if n := counts[handler.ReasonCut]; n != clients {
-					t.Errorf("ends %v, want %d that were cut", counts, clients)
+					t.Errorf("reasons %v, want %d cut", counts, clients)
 				}
 				for _, conn := range busy {
 					io.Copy(io.Discard, conn)
 					conn.Close()
 				}
-				// A frame function that was cut returns when it may; its
-				// descriptor is free then, and the loops' after the last.
+				// The descriptor of a client that was cut is closed when its frame
+				// function returns, and those of the loops after the last one.
 				eventually(t, "the descriptors", func() bool {
 					return testutil.OpenFiles(t) == before
 				})
@@ -676,9 +677,8 @@ func TestDescriptorsComeBack(t *testing.T) {
 	}
 }
 
-// A descriptor is nobody else's while somebody may still use its number: clients
-// that are reset by the server while others come do not end up with the others'
-// bytes.
+// A descriptor number is not reused while it may still be in use. If the server resets
+// clients while others connect, no client gets bytes of another.
 func TestDescriptorsAreNotMixedUp(t *testing.T) {
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		h := &handler.Frames{Codec: keepEnd, MaxPending: 4 << 10, WhenSlow: handler.SlowClose, OnFrame: func(c *handler.Client, line []byte) error {
@@ -703,7 +703,7 @@ func TestDescriptorsAreNotMixedUp(t *testing.T) {
 						io.WriteString(conn, "flood\n")
 						io.Copy(io.Discard, conn)
 					} else if line := fmt.Sprintf("client %d, line %d\n", i, j); echoes(conn, line, line) != nil {
-						t.Errorf("%s is not answered", line)
+						t.Errorf("no reply to %s", line)
 					}
 					conn.Close()
 				}
@@ -712,8 +712,8 @@ func TestDescriptorsAreNotMixedUp(t *testing.T) {
 	})
 }
 
-// A socket may take more again at the very moment at which it has just refused to:
-// whoever writes must not miss that.
+// A socket may accept output again directly after it has refused some. The writer must
+// not miss that.
 func TestOutputDoesNotStall(t *testing.T) {
 	const clients, messages, size = 4, 1500, 16 << 10
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
@@ -736,7 +736,7 @@ func TestOutputDoesNotStall(t *testing.T) {
 			all.Go(func() {
 				if n, err := io.CopyN(io.Discard, conn, messages*size); err != nil {
 					t.Errorf("read %d bytes of %d, %v", n, messages*size, err)
-					s.server.Close() // or who writes waits for ever
+					s.server.Close() // otherwise the writer waits for ever
 				}
 			})
 		}
