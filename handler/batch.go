@@ -32,7 +32,7 @@ func (c *Client) serveBatch(until int64) outcome {
 	began := c.frameBegan
 	b, ok, err := c.in.Next(c.codec().Codec, c.input.has(eof))
 	if ok || err != nil {
-		began = 0
+		began, c.frameBegan = 0, 0 // the frame that had begun is whole
 		c.beginBatch()
 		out := c.serveFrames(b, ok, err, until)
 		c.endBatch()

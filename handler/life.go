@@ -125,14 +125,14 @@ func (l *life) endIO(err error) {
 
 // endCut ends the connection because the drain timeout has expired. It also replaces
 // the reason of a connection that the drain has ended but whose last reply is still
-// pending. It reports false if the connection was hijacked, so that there is nothing to
-// cut.
+// pending. It reports false if there is nothing to cut: the connection was hijacked, or it
+// is closed already.
 func (l *life) endCut() bool {
 	e := l.ending.Load()
 	switch {
 	case e == nil:
 		l.end(ByServer, ReasonCut, nil)
-	case e.reason == ReasonHijacked:
+	case e.reason == ReasonHijacked, e.took.Load() != 0:
 		return false
 	case e.reason == ReasonDrain:
 		l.ending.CompareAndSwap(e, &ending{by: ByServer, reason: ReasonCut})

@@ -101,3 +101,38 @@ func TestIdleTimeoutKeepsItsReason(t *testing.T) {
 		t.Errorf("the reason is %q, want %q", r.Reason, ReasonIdleTimeout)
 	}
 }
+
+// A frame that is being served is whole: its start does not count for the next one, also
+// if the batch stops early.
+func TestServedFrameHasNoTimeout(t *testing.T) {
+	var c *Client
+	frames := 0
+	h := &Frames{FrameTimeout: time.Second, OnFrame: func(*Client, []byte) error {
+		frames++
+		if c.frameBegan != 0 {
+			t.Errorf("frame %d: the frame timeout runs since %d", frames, c.frameBegan)
+		}
+		return nil
+	}}
+	clock := int64(time.Millisecond)
+	s := &script{now: func() int64 { clock++; return clock }}
+	input := []string{"par", "t\nwhole\npar"}
+	s.read = func(p []byte) (int, bool, error) {
+		if len(input) == 0 {
+			return 0, true, nil
+		}
+		n := copy(p, input[0])
+		input = input[1:]
+		return n, true, nil
+	}
+	c = newScripted(h, s)
+	for range 2 {
+		(*pollerHandler)(c).Ready(new(eventloop.Worker), eventloop.In)
+		if c.frameBegan == 0 {
+			t.Error("the frame timeout of a partial frame does not run")
+		}
+	}
+	if frames != 2 {
+		t.Errorf("%d frames were served, want 2", frames)
+	}
+}
