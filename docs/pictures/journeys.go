@@ -2,7 +2,6 @@ package main
 
 // Who runs a step.
 var (
-	kernel   = actor{"the kernel", "#d0d7de"}
 	acceptor = actor{"the accept loop's goroutine", "#b6e3ff"}
 	loop     = actor{"the event loop's goroutine", "#aceebb"}
 	user     = actor{"your function, on the same goroutine", "#fddf68"}

@@ -295,7 +295,7 @@ func TestConnPushesFromManyGoroutines(t *testing.T) {
 				}
 			})
 		}
-		all.Go(func() { io.WriteString(s.peer, string(bytes.Repeat([]byte{'e'}, 10000))) })
+		all.Go(func() { s.peer.Write(bytes.Repeat([]byte{'e'}, 10000)) })
 		got := make([]byte, goroutines*pushes*100+10000)
 		if n, err := io.ReadFull(s.peer, got); err != nil {
 			t.Fatalf("read %d of %d bytes, %v", n, len(got), err)
