@@ -24,7 +24,11 @@ var (
 const closeTimeout = 10 * time.Second
 
 // DrainStats counts what a drain did with the connections.
-type DrainStats = drain.Stats
+type DrainStats struct {
+	Idle     int // were idle, and got their FIN at once
+	Finished int // were busy, and finished before the drain timeout
+	Cut      int // were reset when the drain timeout expired
+}
 
 // Clients is the set of clients that a Frames handler serves. All methods are safe for
 // concurrent use.
@@ -104,4 +108,4 @@ func (s *set[M]) Close() error {
 }
 
 // Drained returns what Shutdown has done with the connections so far.
-func (s *set[M]) Drained() DrainStats { return s.members.Stats() }
+func (s *set[M]) Drained() DrainStats { return DrainStats(s.members.Stats()) }

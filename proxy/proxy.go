@@ -191,7 +191,7 @@ func (x *Proxy) Close() error {
 
 // Drained returns what Shutdown did with the clients, so far. Idle are those that
 // were quiet when it began.
-func (x *Proxy) Drained() handler.DrainStats { return x.pairs.Stats() }
+func (x *Proxy) Drained() handler.DrainStats { return handler.DrainStats(x.pairs.Stats()) }
 
 // Len returns how many clients there are at this moment.
 func (x *Proxy) Len() int { return x.pairs.Len() }
