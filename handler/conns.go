@@ -7,8 +7,9 @@ import (
 )
 
 // Conns is a set of connections that a handler reads and writes itself. A handler that
-// embeds Conns has its Close and Shutdown methods. The zero value is empty and ready to
-// use. All methods are safe for concurrent use.
+// embeds Conns has its Close and Shutdown methods. Its field OnRecord, if set, gets the
+// Record of each connection that has ended. The zero value is empty and ready to use. All
+// methods are safe for concurrent use.
 type Conns struct{ set[*connMember] }
 
 // All returns an iterator over the current connections. A connection that comes or goes
