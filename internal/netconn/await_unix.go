@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AwaitReset waits until a connection whose FIN was read breaks, of which no further
-// Read tells: it is reset, or its keep-alive fails. It returns what happened, or nil
-// when the read deadline is over, the connection closed, or nothing can be told of it.
+// AwaitReset waits until a connection breaks after its FIN was read: it is reset, or its
+// keep-alive fails. No Read tells of that. The result is what has happened; nil after the
+// read deadline, if the connection was closed here, and where it cannot be told.
 func AwaitReset(conn net.Conn) (broken error) {
 	sc, ok := innermost(conn).(syscall.Conn)
 	if !ok {
@@ -29,9 +29,9 @@ func AwaitReset(conn net.Conn) (broken error) {
 	return broken
 }
 
-// Broken returns what has broken a connection, as a Read would tell that had nothing else
-// to return; nil if nothing has, or nothing can be told. It tells once: a Read after that
-// returns what has arrived, and then io.EOF.
+// Broken returns what has broken a connection; nil if it is not broken, or that cannot be
+// told. It takes the pending error: a Read after it returns what has arrived, and then
+// io.EOF.
 func Broken(conn net.Conn) (broken error) {
 	if c, ok := innermost(conn).(interface{ WasReset() bool }); ok { // in memory, as of tcptest
 		if c.WasReset() {
@@ -43,8 +43,7 @@ func Broken(conn net.Conn) (broken error) {
 	return broken
 }
 
-// Unread reports whether something has arrived on a connection that was not read yet;
-// false where that cannot be told.
+// Unread reports whether a connection has unread input; false where that cannot be told.
 func Unread(conn net.Conn) (unread bool) {
 	onSocket(conn, func(fd int) {
 		var one [1]byte
@@ -54,7 +53,7 @@ func Unread(conn net.Conn) (unread bool) {
 	return unread
 }
 
-// onSocket calls f with the socket under conn, unless there is none or it is closed.
+// onSocket calls f with the socket under conn, if there is one and it is open.
 func onSocket(conn net.Conn, f func(fd int)) {
 	sc, ok := innermost(conn).(syscall.Conn)
 	if !ok {
@@ -65,8 +64,8 @@ func onSocket(conn net.Conn, f func(fd int)) {
 	}
 }
 
-// takeError takes the error that waits on a socket. It reports whether there will not be
-// another.
+// takeError takes the pending error of a socket. over reports whether there can be no
+// other one.
 func takeError(fd int) (waits error, over bool) {
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && errno != 0 {
