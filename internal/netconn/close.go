@@ -100,31 +100,6 @@ func Reset(conn net.Conn) error {
 	return err
 }
 
-// ResetWhenSent is Reset after the peer has acknowledged what was written, or after it has
-// taken nothing for limit. A RST makes the kernel throw away what it still has to send.
-func ResetWhenSent(conn net.Conn, limit time.Duration) error {
-	if left := Unacknowledged(conn); left > 0 {
-		timer, ticker := time.NewTimer(limit), time.NewTicker(sentEvery)
-		defer timer.Stop()
-		defer ticker.Stop()
-		for over := false; !over && left > 0; {
-			select {
-			case <-ticker.C:
-				if now := Unacknowledged(conn); now < left {
-					left = now
-					timer.Reset(limit)
-				}
-			case <-timer.C:
-				over = true
-			}
-		}
-	}
-	return Reset(conn)
-}
-
-// sentEvery is how often ResetWhenSent asks the kernel, which tells nobody.
-const sentEvery = 5 * time.Millisecond
-
 // innermost unwraps conn by its NetConn methods, up to the first connection that can be
 // reset.
 func innermost(conn net.Conn) net.Conn {

@@ -21,12 +21,6 @@ type Queue struct {
 // Size returns how many bytes are waiting to be sent.
 func (q *Queue) Size() int { return int(q.added - q.sent) }
 
-// Added returns how many bytes were added since Reset.
-func (q *Queue) Added() int64 { return q.added }
-
-// Sent returns how many bytes were sent since Reset.
-func (q *Queue) Sent() int64 { return q.sent }
-
 // Add appends a copy of p.
 func (q *Queue) Add(p []byte) {
 	q.pending = append(q.pending, p...)

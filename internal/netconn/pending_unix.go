@@ -10,25 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AwaitReset waits until a connection breaks after its FIN was read: it is reset, or its
-// keep-alive fails. No Read tells of that. The result is what has happened; nil after the
-// read deadline, if the connection was closed here, and where it cannot be told.
-func AwaitReset(conn net.Conn) (broken error) {
-	sc, ok := innermost(conn).(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	raw.Read(func(fd uintptr) (over bool) {
-		broken, over = takeError(int(fd))
-		return over
-	})
-	return broken
-}
-
 // Broken returns what has broken a connection; nil if it is not broken, or that cannot be
 // told. It takes the pending error: a Read after it returns what has arrived, and then
 // io.EOF.
