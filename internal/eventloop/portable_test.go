@@ -98,20 +98,23 @@ func TestConnDoesNotSpin(t *testing.T) {
 // quiet demands that Ready is called only for Wake.
 func quiet(t *testing.T, s *served, seen <-chan eventloop.Event, when string) {
 	t.Helper()
-	s.Wake()
-	for await(t, "Woken", seen)&eventloop.Woken == 0 { // the end can come in two events
-	}
-	before := s.calls.Load()
-	const wakes = 200
+	const wakes, late = 200, 3 // the end can come in several events, and after the Wake
+	before, awaited, others := s.calls.Load(), int32(0), 0
 	for range wakes {
 		s.Wake()
-		if ev := await(t, "Woken", seen); ev != eventloop.Woken {
-			t.Fatalf("%s: event %x", when, ev)
+		for woken := false; !woken; awaited++ {
+			ev := await(t, "Woken", seen)
+			woken = ev&eventloop.Woken != 0
+			if ev != eventloop.Woken {
+				if others++; others > late {
+					t.Fatalf("%s: event %x, the %dth that is not Wake's", when, ev, others)
+				}
+			}
 		}
 		runtime.Gosched()
 	}
-	if n := s.calls.Load() - before; n != wakes {
-		t.Errorf("%s: %d calls of Ready for %d of Wake", when, n, wakes)
+	if n := s.calls.Load() - before; n > awaited {
+		t.Errorf("%s: %d calls of Ready for %d events", when, n, awaited)
 	}
 }
 
