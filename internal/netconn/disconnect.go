@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 )
 
 // IsDisconnect reports whether err is one of the ordinary ways in which a
@@ -14,7 +15,8 @@ import (
 // is worth a record, not an alarm.
 func IsDisconnect(err error) bool {
 	for _, ordinary := range []error{
-		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, os.ErrDeadlineExceeded, errTimedOut,
+		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, os.ErrDeadlineExceeded,
+		syscall.ETIMEDOUT, errTimedOut,
 	} {
 		if errors.Is(err, ordinary) {
 			return true

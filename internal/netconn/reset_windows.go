@@ -22,6 +22,6 @@ func IsReset(err error) bool {
 	return false
 }
 
-// errTimedOut is the system's error for a peer that has not answered in time. It is not
-// syscall.ETIMEDOUT, which is a number of Go's own on Windows.
+// errTimedOut is the system's error for a peer that has not answered in time.
+// syscall.ETIMEDOUT is a number of Go's own on Windows, which portable packages use.
 const errTimedOut = windows.WSAETIMEDOUT
