@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	stallBound = 5 * time.Second        // a load gives up without a reply for so long
-	settleTime = 500 * time.Millisecond // before memory is looked at
+	stallBound = 5 * time.Second        // a load fails after this time without a reply
+	settleTime = 500 * time.Millisecond // before memory is measured
 
-	// quietEnough is the share of a core that others may take in a measurement
-	// before it is tried again.
+	// quietEnough is the share of a core that other processes may use during a measurement.
+	// Above it, the measurement is repeated.
 	quietEnough = 0.10
 )
 
@@ -27,14 +27,14 @@ type bench struct {
 	out, progress io.Writer
 
 	self                 string            // this program
-	programs             map[string]string // the compiled C servers, by source; those that are installed, by name
-	dir                  string            // for what only this run needs
+	programs             map[string]string // paths: of compiled C servers by source, of installed ones by name
+	dir                  string            // for temporary files of this run
 	kv                   kv
 	serverCore, loadCore int
 }
 
-// run measures everything that the options ask for, prints the tables as they
-// come, and writes the file of results.
+// run measures all that the options ask for, prints each table when it is complete, and writes
+// the file of results.
 func (b *bench) run(ctx context.Context) (err error) {
 	if b.self, err = os.Executable(); err != nil {
 		return err
@@ -74,7 +74,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	return r.writeJSON(b.json)
 }
 
-// checkFiles tells early what the idle clients would run into at the end.
+// checkFiles checks at the start whether the idle clients of the last part can be opened.
 func (b *bench) checkFiles() error {
 	limit, err := fileLimit()
 	if err != nil {
@@ -98,7 +98,7 @@ func (b *bench) settings() settings {
 	}
 }
 
-// prepare builds what is not in this program, or tells what is left out because
+// prepare builds the servers that are not in this program, and prints what is left out because
 // that is not possible.
 func (b *bench) prepare(ctx context.Context, dir string) (skipped map[string]string, err error) {
 	skipped, err = b.prepareServers(ctx, dir)
@@ -112,7 +112,7 @@ func (b *bench) prepare(ctx context.Context, dir string) (skipped map[string]str
 	return skipped, err
 }
 
-// prepareServers compiles the C servers, and finds the programs.
+// prepareServers compiles the C servers, and finds the installed programs.
 func (b *bench) prepareServers(ctx context.Context, dir string) (skipped map[string]string, err error) {
 	b.dir = dir
 	skipped = make(map[string]string)
@@ -157,12 +157,11 @@ func (b *bench) runLoads(ctx context.Context, r *results) error {
 	return nil
 }
 
-// runLoad starts all servers that do the load's work, lets each of them have
-// its turn in every round, and stops them. They stay up over the rounds, as
-// servers do, so that their heaps and pools are warm, if the load does not ask
-// for fresh ones; every load starts them anew, so that what one load has left
-// in them, such as the buffers of a thousand clients, does not show in the
-// figures of the next. A server that has no turn has no clients either.
+// runLoad starts all servers that can do the load's work, measures each of them in every
+// round, and stops them. The servers run through all rounds, so that their heaps and pools are
+// warm, unless the load asks for fresh ones. Each load starts new processes, so that what one
+// load has left in a server, such as the buffers of a thousand clients, does not show in the
+// figures of the next. While one server is measured, the others have no clients.
 func (b *bench) runLoad(ctx context.Context, l load) (result loadResult, err error) {
 	var turns []turn
 	for _, s := range b.servers {
@@ -179,7 +178,7 @@ func (b *bench) runLoad(ctx context.Context, l load) (result loadResult, err err
 	return summarize(l, names(turns), rounds), nil
 }
 
-// cores returns where the server and where the load of l run.
+// cores returns the cores on which the server and the load of l run.
 func (b *bench) cores(l load) (server, load []int) {
 	if l.shared {
 		both := b.bothCores()
@@ -192,7 +191,7 @@ func (b *bench) bothCores() []int {
 	return slices.Compact([]int{b.serverCore, b.loadCore})
 }
 
-// runMemory measures the servers with clients that have nothing more to say.
+// runMemory measures the memory of the servers with idle clients.
 func (b *bench) runMemory(ctx context.Context, r *results) (err error) {
 	r.Memory, err = b.footprints(ctx, load{name: "idle", work: echoing, conns: b.idle, depth: 1})
 	if err == nil {
@@ -201,7 +200,7 @@ func (b *bench) runMemory(ctx context.Context, r *results) (err error) {
 	return err
 }
 
-// runPairs does the same with proxies.
+// runPairs measures the memory of the proxies with idle pairs.
 func (b *bench) runPairs(ctx context.Context, r *results) (err error) {
 	r.Pairs, err = b.footprints(ctx, load{name: "pairs", work: relaying, conns: b.pairs, depth: 1})
 	if err == nil {
@@ -210,8 +209,8 @@ func (b *bench) runPairs(ctx context.Context, r *results) (err error) {
 	return err
 }
 
-// footprints gives every server a fresh process each time: memory that another
-// load had made it take would hide what its idle clients need.
+// footprints starts a fresh process for each measurement: memory from another load would hide
+// what the idle clients need.
 func (b *bench) footprints(ctx context.Context, l load) (all []memoryResult, err error) {
 	if l.conns == 0 {
 		return nil, nil

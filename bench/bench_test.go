@@ -11,7 +11,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +19,7 @@ import (
 	"time"
 )
 
-// TestMain lets the test binary be the child processes, as main does.
+// TestMain lets the test binary run as the child processes, as main does.
 func TestMain(m *testing.M) {
 	if code, ok := runChild(os.Args[1:]); ok {
 		os.Exit(code)
@@ -28,7 +27,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// newBench returns a tiny benchmark of all servers that this machine can run.
+// newBench returns a short benchmark of all servers that this machine can run.
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	self, err := os.Executable()
@@ -101,10 +100,10 @@ func TestEveryLoadOnEveryServer(t *testing.T) {
 			}
 			least := 3
 			if l.work == relaying {
-				least = 2 // the others have to be installed
+				least = 2 // the others must be installed
 			}
 			if len(result.Servers) < least {
-				t.Errorf("only %d servers do %q", len(result.Servers), l.work)
+				t.Errorf("only %d servers support %q", len(result.Servers), l.work)
 			}
 			for _, s := range result.Servers {
 				checkSane(t, l, s.Rounds[0])
@@ -121,7 +120,7 @@ func TestEveryLoadOnEveryServer(t *testing.T) {
 func checkSane(t *testing.T, l load, m measurement) {
 	t.Helper()
 	if m.Requests <= 0 || m.Requests%int64(max(l.depth, 1)) != 0 {
-		t.Errorf("%s: %d requests, want some whole bursts of %d", l.name, m.Requests, l.depth)
+		t.Errorf("%s: %d requests, want a multiple of the burst of %d", l.name, m.Requests, l.depth)
 	}
 	if l.bulk != "" && m.Bytes/1e6 != m.Requests {
 		t.Errorf("%s: %d bytes are %d MB", l.name, m.Bytes, m.Requests)
@@ -130,7 +129,7 @@ func checkSane(t *testing.T, l load, m measurement) {
 		t.Errorf("%s: %d bytes in %d frames of %d", l.name, m.Bytes, m.Requests, l.frame)
 	}
 	if l.stalls != (m.Before != nil) {
-		t.Errorf("%s: what was before: %+v", l.name, m.Before)
+		t.Errorf("%s: the measurement before the stall: %+v", l.name, m.Before)
 	}
 	if m.Wall <= 0 || m.CPU <= 0 || m.Foreign < 0 {
 		t.Errorf("%s: want wall and CPU above zero: %+v", l.name, m)
@@ -138,14 +137,14 @@ func checkSane(t *testing.T, l load, m measurement) {
 	if l.bulk != "" {
 		return
 	}
-	// The quantiles are known to a sixty-fourth.
+	// A quantile is exact to 1/64.
 	if m.P50 <= 0 || m.P99 < m.P50 || m.Max+m.Max/32 < m.P99 {
 		t.Errorf("%s: p50 %v, p99 %v and max %v are out of order", l.name, m.P50, m.P99, m.Max)
 	}
 }
 
-// The load sends whole bursts only; here lines come in pieces, and replies are
-// not read before all is sent, so that the server's writes fall short.
+// The load sends whole bursts only. Here lines arrive in pieces, and replies are read only
+// after all is sent, so that the server's writes are partial.
 func TestServersEchoPieces(t *testing.T) {
 	b := newBench(t)
 	for _, s := range b.thatDo(echoing) {
@@ -154,7 +153,7 @@ func TestServersEchoPieces(t *testing.T) {
 			text := randomLines(4 << 20)
 			sent := make(chan error, 1)
 			go func() { sent <- writePieces(conn, text) }()
-			time.Sleep(20 * time.Millisecond) // fills the buffers; the test holds without it too
+			time.Sleep(20 * time.Millisecond) // lets the buffers fill; the test is valid without it too
 			got := make([]byte, len(text))
 			if _, err := io.ReadFull(conn, got); err != nil {
 				t.Fatal(err)
@@ -169,7 +168,7 @@ func TestServersEchoPieces(t *testing.T) {
 	}
 }
 
-func TestServersAnswerBeforeABegunLineEnds(t *testing.T) {
+func TestServersAnswerBeforeAnIncompleteLine(t *testing.T) {
 	b := newBench(t)
 	for _, s := range b.thatDo(echoing) {
 		t.Run(s.name, func(t *testing.T) {
@@ -233,7 +232,7 @@ func dialServer(t *testing.T, r *running) net.Conn {
 	return conn
 }
 
-// randomLines makes lines that all servers take: the naive one up to 4 KiB.
+// randomLines returns lines that all servers accept: the bufio server takes up to 4 KiB.
 func randomLines(size int) []byte {
 	random := rand.New(rand.NewPCG(1, 2))
 	var text bytes.Buffer
@@ -255,7 +254,7 @@ func writePieces(w io.Writer, text []byte) error {
 	return nil
 }
 
-// TestRun runs as a user does.
+// TestRun runs the benchmark as a user does.
 func TestRun(t *testing.T) {
 	b := newBench(t)
 	b.loads, b.kvSource = b.loads[:2], ""
@@ -300,7 +299,7 @@ func checkTable(t *testing.T, b *bench, l loadResult, printed string) {
 			t.Errorf("%s: figures are missing: %+v", l.Name, s)
 		}
 		if s.Server == naive && toBufio != 1 {
-			t.Errorf("%s: %s costs %v of itself", l.Name, naive, toBufio)
+			t.Errorf("%s: the ratio of %s to itself is %v", l.Name, naive, toBufio)
 		}
 	}
 }
@@ -315,76 +314,7 @@ func TestRunStopsWhenInterrupted(t *testing.T) {
 	}
 }
 
-// serveWrongly answers every connection by what reply makes of the input.
-func serveWrongly(t *testing.T, reply func(conn net.Conn, got []byte)) netip.AddrPort {
-	t.Helper()
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		conn, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		buf := make([]byte, 4096)
-		for {
-			n, err := conn.Read(buf)
-			if err != nil {
-				return
-			}
-			reply(conn, buf[:n])
-		}
-	}()
-	t.Cleanup(func() { ln.Close(); <-done })
-	return ln.Addr().(*net.TCPAddr).AddrPort()
-}
-
-func TestLoadNoticesBadServers(t *testing.T) {
-	// A spinning load and its server share this process, so let it be brief.
-	for _, test := range []struct {
-		name  string
-		reply func(conn net.Conn, got []byte)
-		want  string
-	}{
-		{"alters a byte", func(conn net.Conn, got []byte) { got[3]++; conn.Write(got) }, "wrong echo"},
-		{"repeats", func(conn net.Conn, got []byte) { conn.Write(append(got, got...)) }, "wrong echo"},
-		{"is silent", func(net.Conn, []byte) {}, "no reply for"},
-		{"closes", func(conn net.Conn, _ []byte) { conn.Close() }, "closed a connection"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			_, err := measure(task{
-				Address: serveWrongly(t, test.reply),
-				Server:  os.Getpid(),
-				Conns:   1,
-				Depth:   2,
-				Measure: time.Second,
-				Stall:   200 * time.Millisecond,
-			})
-			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("got %v, want %q", err, test.want)
-			}
-		})
-	}
-}
-
-func TestStalledNoticesAServerThatDoesNotSleep(t *testing.T) {
-	b := newBench(t)
-	s, err := findServer(naive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.sleep = time.Minute
-	task := b.task(load{work: echoing, conns: 1, depth: 1, stalls: true}, b.startForTest(t, s, echoing))
-	if err := b.runTask(t.Context(), cmdLoad, task, []int{b.loadCore}, nil, &measurement{}); err == nil {
-		t.Error("no error though the line came back at once")
-	}
-}
-
-func TestNothingInstalledLeavesOutTheOthers(t *testing.T) {
+func TestServersThatAreNotInstalledAreSkipped(t *testing.T) {
 	t.Setenv("PATH", "")
 	defer func(before string) { sbin = before }(sbin)
 	sbin = t.TempDir()
@@ -397,6 +327,6 @@ func TestNothingInstalledLeavesOutTheOthers(t *testing.T) {
 		t.Errorf("got %d servers, skipped %q", len(b.servers), skipped)
 	}
 	if slices.ContainsFunc(b.servers, func(s server) bool { return s.isC() || s.program != nil }) {
-		t.Error("a server that is not in this program is still there")
+		t.Error("a server that is not in this program is not left out")
 	}
 }

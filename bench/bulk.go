@@ -15,15 +15,14 @@ const (
 	bulkWrite = 256 << 10 // what a sender writes at once
 	bulkRead  = 1 << 20
 
-	// bulkLeast is more than the sockets hold: that much was relayed while the
-	// clocks ran.
+	// bulkLeast is more than the socket buffers hold, so that so much data is relayed during
+	// the measurement.
 	bulkLeast = 32 << 20
 )
 
-// bulk is both ends of streams through a proxy, the senders and the receivers, on
-// one thread that polls. The receivers have the kernel throw away what has come
-// (MSG_TRUNC): to copy it and look at it would take longer than to relay it, and the
-// proxy would wait for the load.
+// bulk is both ends of the streams through a proxy, the senders and the receivers, on one
+// thread that polls. The receivers let the kernel discard the data (MSG_TRUNC): copying and
+// checking it would take longer than relaying it, and the proxy would wait for the load.
 type bulk struct {
 	task
 	epoll  int
@@ -31,16 +30,16 @@ type bulk struct {
 	events []unix.EpollEvent
 	buf    []byte
 	moved  int64
-	last   time.Time // something was
+	last   time.Time // when data moved last
 }
 
-// What the Pad of an event tells, besides ofListener.
+// The values of an event's Pad, besides ofListener.
 const (
 	ofSender = ofUpstream + 1 + iota
 	ofReceiver
 )
 
-// measureBulk lets the streams run for a while, then takes figures.
+// measureBulk lets the streams run for the warmup, then measures.
 func measureBulk(t task) (m measurement, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -111,8 +110,8 @@ func (b *bulk) close() {
 	_ = unix.Close(b.epoll)
 }
 
-// run goes on for so long, and until bulkLeast was moved: a proxy may be kept from
-// its core for longer than a short measurement.
+// run runs for that time, and until bulkLeast bytes have moved: a proxy may lose its core for
+// longer than a short measurement.
 func (b *bulk) run(long time.Duration) error {
 	b.last, b.moved = time.Now(), 0
 	for end := b.last.Add(long); ; {
@@ -166,12 +165,13 @@ func (b *bulk) handle(event unix.EpollEvent) (err error) {
 	if b.files[event.Fd] {
 		return err
 	}
-	// The proxy's: it was none of these clients', or the client misses it.
+	// A connection of the proxy. Either none of these clients uses it, or its client notices
+	// that it has ended.
 	delete(b.files, event.Fd)
 	return unix.Close(int(event.Fd))
 }
 
-// discard takes what has come without looking at it. The kernel does not touch p.
+// discard drops the data that has arrived. The kernel does not write to p.
 func discard(fd int, p []byte) (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), bulkRead,
 		unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)

@@ -8,16 +8,16 @@ import (
 	"os"
 )
 
-// The hidden subcommands, by which this binary runs itself as a child process.
+// The hidden subcommands, with which this binary runs itself as a child process.
 const (
-	cmdServe = "serve" // NAME WORK: be that server, doing that
-	cmdRelay = "relay" // NAME UPSTREAM: be that proxy
-	cmdLoad  = "load"  // TASK: be the load and print a measurement
-	cmdBulk  = "bulk"  // TASK: the same, sending as much as there is room for
-	cmdIdle  = "idle"  // TASK: be many idle clients and print a footprint
+	cmdServe = "serve" // NAME WORK: run that server with that work
+	cmdRelay = "relay" // NAME UPSTREAM: run that proxy
+	cmdLoad  = "load"  // TASK: run the load and print a measurement
+	cmdBulk  = "bulk"  // TASK: the same for streams at full speed
+	cmdIdle  = "idle"  // TASK: connect many idle clients and print a footprint
 )
 
-// runChild runs a hidden subcommand. It reports false where args are none.
+// runChild runs a hidden subcommand. It reports false if args are not one.
 func runChild(args []string) (code int, ok bool) {
 	if len(args) < 2 {
 		return 0, false
@@ -44,7 +44,7 @@ func runChild(args []string) (code int, ok bool) {
 	return 0, true
 }
 
-// taskChild does a task and prints its result as JSON.
+// taskChild runs a task and prints its result as JSON.
 func taskChild[R any](text string, do func(task) (R, error)) error {
 	var t task
 	if err := json.Unmarshal([]byte(text), &t); err != nil {

@@ -15,16 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lineSize is the length of every line, its end included.
+// lineSize is the length of every line, including its end.
 const lineSize = 64
 
-// client is one connection of the load. It sends a burst, waits until that is
-// back, and sends the next. Two bursts take turns, so that a reply that belongs
-// to the burst before is seen as wrong.
+// client is one connection of the load. It sends a burst, waits for the reply, and sends the
+// next. Two bursts alternate, so that a reply to the burst before is recognized as wrong.
 type client struct {
 	id     int
 	fd     int
-	once   bool // it sends one burst and no more
+	once   bool // it sends only one burst
 	bursts [2][]byte
 	turn   int
 	sent   int // of the current burst
@@ -39,8 +38,8 @@ func connect(address netip.AddrPort) (fd int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	// SO_SNDTIMEO bounds connect(2). To linger for no time is to reset: it
-	// keeps no port in TIME_WAIT, of which thousands of clients would run out.
+	// SO_SNDTIMEO bounds connect(2). SO_LINGER with zero makes close(2) reset the connection:
+	// its port does not stay in TIME_WAIT, and thousands of clients do not run out of ports.
 	err = errors.Join(
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: 5}),
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}),
@@ -62,10 +61,10 @@ func connect(address netip.AddrPort) (fd int, err error) {
 // sourceAddresses is how many loopback addresses the connections of a churn come from.
 const sourceAddresses = 64
 
-// beginConnect starts a connection. If it ends with a FIN, its port stays in
-// TIME_WAIT for a minute: with several addresses of their own, more connections
-// can do so than one address has ports. IP_BIND_ADDRESS_NO_PORT leaves the
-// choice of the port to connect(2), which knows the destination.
+// beginConnect starts a connection. If it ends with a FIN, its port stays in TIME_WAIT for a
+// minute; with several source addresses there are more ports than one address has.
+// IP_BIND_ADDRESS_NO_PORT leaves the choice of the port to connect(2), which knows the
+// destination.
 func beginConnect(address netip.AddrPort, number int, reset bool) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -98,8 +97,8 @@ func socketAddress(a netip.AddrPort) *unix.SockaddrInet4 {
 	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
 }
 
-// lineBurst makes lines that name their client, turn and place, so that a line
-// which arrives at a wrong one differs.
+// lineBurst makes lines with the number of their client, burst and position, so that a line
+// that arrives in the wrong place is recognized.
 func lineBurst(id, turn, depth int) []byte {
 	var b bytes.Buffer
 	for i := range depth {
@@ -109,14 +108,14 @@ func lineBurst(id, turn, depth int) []byte {
 	return b.Bytes()
 }
 
-// frameBurst makes a frame of size bytes, whose every 64 bytes differ.
+// frameBurst makes a frame of size bytes. No two of its blocks of 64 bytes are equal.
 func frameBurst(id, turn, size int) []byte {
 	b := binary.BigEndian.AppendUint32(nil, uint32(size))
 	b = append(b, lineBurst(id, turn, size/lineSize+1)...)
 	return b[: headSize+size : headSize+size]
 }
 
-// send writes what is left of the burst, as far as the socket takes it.
+// send writes the rest of the burst, as far as the socket takes it.
 func (c *client) send() error {
 	for rest := c.bursts[c.turn][c.sent:]; len(rest) > 0; rest = c.bursts[c.turn][c.sent:] {
 		n, err := write(c.fd, rest)
@@ -131,9 +130,9 @@ func (c *client) send() error {
 	return nil
 }
 
-// receive reads once and compares with what was sent. It reports whether the
-// whole reply is there. The buffer is larger than any reply, so what one read
-// leaves behind arrives later and makes an event of its own.
+// receive reads once and compares with what was sent. It reports whether the whole reply has
+// arrived. The buffer is larger than any reply, so whatever one read leaves arrives later,
+// with an event of its own.
 func (c *client) receive(buf []byte) (whole bool, err error) {
 	n, err := read(c.fd, buf)
 	if err == unix.EAGAIN {
@@ -153,7 +152,7 @@ func (c *client) receive(buf []byte) (whole bool, err error) {
 	return c.answered(), nil
 }
 
-// answered tells whether the reply to the current burst is there.
+// answered reports whether the reply to the current burst is complete.
 func (c *client) answered() bool { return c.got == len(c.bursts[c.turn]) }
 
 // next makes the other burst the current one.
@@ -161,8 +160,8 @@ func (c *client) next() {
 	c.turn, c.sent, c.got = 1-c.turn, 0, 0
 }
 
-// read and write are the bare system calls: on a socket that does not block
-// the Go scheduler need not hear of them.
+// read and write are bare system calls: the Go scheduler does not have to know about calls on
+// a nonblocking socket.
 func read(fd int, p []byte) (int, error) {
 	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 	return result(n, errno)

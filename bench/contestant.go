@@ -41,7 +41,7 @@ func (c *contestant) stop() error {
 	return r.stop()
 }
 
-// task is what a load process is to do with a running server.
+// task returns the task for a load process against a running server.
 func (b *bench) task(l load, r *running) task {
 	t := task{
 		Address: r.address,

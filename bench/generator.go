@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// generator drives all clients from one thread, edge-triggered. It polls
-// without ever sleeping, or waits, if the task says so: a load that sleeps is
-// woken by the server's writes, at the server's cost, which a client on
-// another machine does not cause; one that polls keeps its core to itself.
+// generator drives all clients from one thread, edge-triggered. It polls without sleeping, or
+// waits if the task says so. A load that sleeps is woken by the server's writes, at the
+// server's cost. A client on another machine would not cause that cost. A load that polls
+// keeps its core to itself.
 type generator struct {
 	task
 	epoll   int
@@ -24,21 +24,21 @@ type generator struct {
 	buf     []byte
 
 	started time.Time
-	now     time.Duration // since started, read once per reply
+	now     time.Duration // since the start; read once per reply
 	last    time.Duration // when the last reply came
-	waiting int           // clients that have a burst under way
+	waiting int           // clients with an outstanding burst
 	closing bool          // send no further burst
 
-	upstream *upstream // of a proxy; nil without one
+	upstream *upstream // of a proxy; nil otherwise
 
 	bursts  int64
 	latency histogram
 }
 
-// measure warms the server up, then takes figures for a while.
+// measure warms the server up, then measures.
 func measure(t task) (measurement, error) {
-	// Nothing is allocated while it runs, so nothing has to be collected; where
-	// connections come and go it is little.
+	// Nothing is allocated while it runs, or little where connections come and go. So the
+	// garbage collector is not needed.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -63,7 +63,7 @@ func measure(t task) (measurement, error) {
 	return m, g.drain()
 }
 
-// rate is what so far came back in a time, in requests per second.
+// rate is the number of replies so far per second.
 func (g *generator) rate(in time.Duration) float64 {
 	if in == 0 {
 		return 0
@@ -73,7 +73,7 @@ func (g *generator) rate(in time.Duration) float64 {
 
 func (g *generator) requests() int64 { return g.bursts * int64(max(g.Depth, 1)) }
 
-// newGenerator makes a generator that has no clients yet.
+// newGenerator returns a generator without clients.
 func newGenerator(t task) (*generator, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -93,7 +93,7 @@ func newGenerator(t task) (*generator, error) {
 	return g, err
 }
 
-// burst is what client number id sends in one turn.
+// burst returns what client number id sends in one turn.
 func (t task) burst(id, turn int) []byte {
 	if t.Frame > 0 {
 		return frameBurst(id, turn, t.Frame)
@@ -101,7 +101,7 @@ func (t task) burst(id, turn int) []byte {
 	return lineBurst(id, turn, t.Depth)
 }
 
-// add connects one more client and has it send its first burst.
+// add connects one more client, which sends its first burst.
 func (g *generator) add() error {
 	id := len(g.clients)
 	c := &client{id: id, bursts: [2][]byte{g.burst(id, 0), g.burst(id, 1)}}
@@ -110,7 +110,7 @@ func (g *generator) add() error {
 	}
 	g.clients = append(g.clients, c)
 	g.waiting++
-	if g.Churn { // it sends when it is connected
+	if g.Churn { // it sends once it is connected
 		return nil
 	}
 	return c.send()
@@ -145,7 +145,7 @@ func (g *generator) close() {
 	_ = unix.Close(g.epoll)
 }
 
-// warmUp connects all clients and lets them ask, not measured yet.
+// warmUp connects all clients and lets them send, without measuring.
 func (g *generator) warmUp() error {
 	for range g.Conns {
 		if err := g.add(); err != nil {
@@ -156,12 +156,12 @@ func (g *generator) warmUp() error {
 	return g.runUntil(g.now + g.Warmup)
 }
 
-// window measures for the time that the task asks for.
+// window measures for the duration of the task.
 func (g *generator) window() (measurement, error) {
 	return g.measureWhile(func() error { return g.runUntil(g.now + g.Measure) })
 }
 
-// measureWhile takes the figures of what run does.
+// measureWhile measures while run runs.
 func (g *generator) measureWhile(run func() error) (m measurement, err error) {
 	g.bursts, g.latency = 0, histogram{}
 	before, err := readClocks(g.Server, g.Forks, g.Cores)
@@ -182,7 +182,7 @@ func (g *generator) measureWhile(run func() error) (m measurement, err error) {
 	return m, nil
 }
 
-// drain waits for the replies that are under way.
+// drain waits for the outstanding replies.
 func (g *generator) drain() error {
 	g.closing = true
 	for g.waiting > 0 {
@@ -193,8 +193,8 @@ func (g *generator) drain() error {
 	return nil
 }
 
-// runUntil goes on until then, and on to the first reply if there was none: a
-// server may be kept from its core for longer than a short measurement.
+// runUntil runs until that time, and until the first reply: a server may lose its core for
+// longer than a short measurement.
 func (g *generator) runUntil(end time.Duration) error {
 	for g.now < end || g.bursts == 0 {
 		if err := g.poll(); err != nil {
@@ -206,11 +206,11 @@ func (g *generator) runUntil(end time.Duration) error {
 
 func (g *generator) tick() { g.now = time.Since(g.started) }
 
-// pollBound ends the wait for events, in milliseconds, to look at the time.
+// pollBound limits one wait for events, in milliseconds, so that the time is checked.
 const pollBound = 50
 
-// poll handles the events that are there. The system call goes past the Go
-// scheduler, which has nothing else to run here, also where it waits.
+// poll handles the pending events. The system call bypasses the Go scheduler, which has
+// nothing else to run here, even where the call waits.
 func (g *generator) poll() error {
 	wait := 0
 	if g.Wait {
@@ -238,7 +238,7 @@ func (g *generator) poll() error {
 	return nil
 }
 
-// idle ends a run in which no reply comes any more.
+// idle returns an error when no reply has arrived for too long.
 func (g *generator) idle() error {
 	g.tick()
 	if g.now-g.last > g.Stall {
@@ -247,8 +247,8 @@ func (g *generator) idle() error {
 	return nil
 }
 
-// handle goes on with a client. An event always tells that it may write too,
-// so a burst that did not fit in at once is looked for first.
+// handle serves a client after an event. Edge-triggered events always report that the socket
+// is writable, so the rest of a burst is sent first.
 func (g *generator) handle(c *client, events uint32) error {
 	if c.sent < len(c.bursts[c.turn]) {
 		if err := c.send(); err != nil {
@@ -270,11 +270,11 @@ func (g *generator) handle(c *client, events uint32) error {
 	}
 	g.latency.add(g.now - c.since)
 	g.bursts++
-	return g.goOn(c)
+	return g.sendNext(c)
 }
 
-// goOn has a client that got its reply send the next burst.
-func (g *generator) goOn(c *client) error {
+// sendNext makes a client whose reply has arrived send the next burst.
+func (g *generator) sendNext(c *client) error {
 	if g.closing {
 		g.waiting--
 		return nil

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Every power of two is cut into 64 buckets, so that a latency is told to
-// within 1.6 per cent, however long.
+// Each power of two is divided into 64 buckets, so a latency of any length is known to within
+// 1.6 per cent.
 const (
 	subBits = 6
 	buckets = (64 - subBits) << subBits
@@ -18,7 +18,7 @@ const (
 type histogram struct {
 	counts  [buckets]uint32
 	total   int64
-	longest time.Duration // to the nanosecond
+	longest time.Duration // exact
 }
 
 func (h *histogram) add(d time.Duration) {
@@ -27,7 +27,7 @@ func (h *histogram) add(d time.Duration) {
 	h.longest = max(h.longest, d)
 }
 
-// quantile is the latency that the share q of all stays at or below.
+// quantile returns the latency that the share q of all latencies does not exceed.
 func (h *histogram) quantile(q float64) time.Duration {
 	rest := int64(q * float64(h.total))
 	for i, n := range h.counts {
@@ -38,14 +38,14 @@ func (h *histogram) quantile(q float64) time.Duration {
 	return 0
 }
 
-// bucket keeps the leading subBits+1 bits of v: the values below two to that
-// power have a bucket each, those above share one with their neighbours.
+// bucket keeps the leading subBits+1 bits of v: each value below two to that power has its own
+// bucket, and larger values share one with their neighbours.
 func bucket(v uint64) int {
 	shift := max(bits.Len64(v)-subBits-1, 0)
 	return shift<<subBits + int(v>>shift)
 }
 
-// middle is the value in the middle of a bucket.
+// middle returns the value in the middle of a bucket.
 func middle(i int) time.Duration {
 	shift := max(i>>subBits-1, 0)
 	low := (i - shift<<subBits) << shift

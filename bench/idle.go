@@ -4,8 +4,7 @@ package main
 
 import "time"
 
-// footprint is the memory of a server before and after clients came that have
-// nothing more to say.
+// footprint is the memory of a server before and after many idle clients have connected.
 type footprint struct {
 	Conns  int   `json:"connections"`
 	Before int64 `json:"rss_before"`
@@ -19,16 +18,16 @@ func (f footprint) perConn() float64 {
 	return float64(f.After-f.Before) / float64(f.Conns)
 }
 
-// filesPerConn leaves out one client: the first is still there when the files before
-// are counted, as those that its server opens once are.
+// filesPerConn leaves out one client: the first is still connected when the files before are
+// counted, and so are the files that its server opens once.
 func (f footprint) filesPerConn() float64 {
 	return float64(f.FilesAfter-f.FilesBefore) / float64(max(f.Conns-1, 1))
 }
 
-// measureIdle connects the clients of t one after the other, has each of them
-// one line echoed, and looks at the server's memory when it has settled.
+// measureIdle connects the clients of t one after the other, has each send one line, and
+// measures the server's memory after it has settled.
 func measureIdle(t task) (footprint, error) {
-	// What the server allocates for its first client is not one client's share.
+	// What the server allocates once, for its first client, does not count.
 	first := t
 	first.Conns = 1
 	f, err := withIdleClients(first)
@@ -47,7 +46,7 @@ func withIdleClients(t task) (footprint, error) {
 		return footprint{}, err
 	}
 	defer g.close()
-	g.closing = true // one burst each
+	g.closing = true // one burst per client
 	for range t.Conns {
 		if err := g.add(); err != nil {
 			return footprint{}, err

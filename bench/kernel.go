@@ -22,7 +22,7 @@ type clocks struct {
 	wall   time.Time
 	server time.Duration // CPU of the server
 	own    time.Duration // CPU of this process
-	busy   time.Duration // of the cores, whoever used them
+	busy   time.Duration // of the cores, by all processes
 }
 
 func readClocks(server int, forks bool, cores []int) (c clocks, err error) {
@@ -43,17 +43,17 @@ func readClocks(server int, forks bool, cores []int) (c clocks, err error) {
 	return c, nil
 }
 
-// since is what has passed on the clocks between before and c. The CPU of the
-// load beside that of this process, if there is any, is no one else's.
+// since returns the time that passed on the clocks between before and c. The CPU time of a
+// load beside this process counts as the measurement's own.
 func (c clocks) since(before clocks, load time.Duration) measurement {
 	wall, cpu := c.wall.Sub(before.wall), c.server-before.server
 	foreign := (c.busy - before.busy) - cpu - (c.own - before.own) - load
 	return measurement{Wall: wall, CPU: cpu, Foreign: max(0, foreign.Seconds()/wall.Seconds())}
 }
 
-// processCPU is the time, user and system, that all threads of a process have
-// run. The clock of another process counts nanoseconds, where /proc/PID/stat
-// counts ticks of 10 ms; clock_getcpuclockid(3) makes the same number of a pid.
+// processCPU is the time, user and system, for which all threads of a process have run. The
+// CPU clock of a process has nanoseconds; /proc/PID/stat has ticks of 10 ms. The clock's
+// number is made from the pid as in clock_getcpuclockid(3).
 func processCPU(pid int) (time.Duration, error) {
 	const scheduled = 2
 	var t unix.Timespec
@@ -63,8 +63,8 @@ func processCPU(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// familyCPU is the same of a process with its children, those too that have ended
-// and that it has waited for. What these took is known in ticks of 10 ms.
+// familyCPU is processCPU of a process and its children, including those that have ended and
+// that it has waited for. The time of the latter is known in ticks of 10 ms.
 func familyCPU(pid int) (time.Duration, error) {
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
@@ -79,7 +79,7 @@ func familyCPU(pid int) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		if cpu, err := processCPU(id); err == nil { // or it has ended just now
+		if cpu, err := processCPU(id); err == nil { // it may have ended
 			sum += cpu
 		}
 	}
@@ -87,13 +87,13 @@ func familyCPU(pid int) (time.Duration, error) {
 	return sum + own, err
 }
 
-// endedCPU is cutime and cstime of proc_pid_stat(5).
+// endedCPU returns cutime and cstime of proc_pid_stat(5).
 func endedCPU(pid int) (time.Duration, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
-	// The name, in brackets, may have spaces; state is the field after it.
+	// The name, in parentheses, may contain spaces; state is the field after it.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 15 {
 		return 0, fmt.Errorf("stat of process %d: %q", pid, stat)
@@ -109,17 +109,17 @@ func endedCPU(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / userHz, nil
 }
 
-// openFiles is how many a process has.
+// openFiles returns how many files a process has open.
 func openFiles(pid int) (int, error) {
 	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	return len(files), err
 }
 
-// userHz is how many ticks there are in a second.
+// userHz is the number of ticks per second.
 const userHz = 100
 
-// coresBusy is the time that cores have run anything at all. The kernel counts
-// it in ticks: it is good for a share of a second and not for more.
+// coresBusy is the time for which the cores have run anything. The kernel counts it in ticks,
+// so it is exact enough for a share of a second only.
 func coresBusy(cores []int) (time.Duration, error) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -136,12 +136,12 @@ func coresBusy(cores []int) (time.Duration, error) {
 	return sum, nil
 }
 
-// busyTime adds up the fields of a core's line but idle and iowait: user, nice,
-// system, idle, iowait, irq, softirq, steal and more that these contain.
+// busyTime adds up the fields of a core's line, except idle and iowait. The fields are user,
+// nice, system, idle, iowait, irq, softirq, steal; the others are contained in these.
 func busyTime(line string) (time.Duration, error) {
 	fields := strings.Fields(line)
 	if len(fields) < 8 {
-		return 0, errors.New("not there")
+		return 0, errors.New("not found")
 	}
 	var ticks int64
 	for _, field := range slices.Concat(fields[:3], fields[5:8]) {
@@ -154,7 +154,7 @@ func busyTime(line string) (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / userHz, nil
 }
 
-// residentBytes is the memory of a process that is in RAM.
+// residentBytes returns the resident memory of a process.
 func residentBytes(pid int) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -167,7 +167,7 @@ func residentBytes(pid int) (int64, error) {
 	return kib << 10, nil
 }
 
-// lineOf finds the line that starts with key and returns what follows it.
+// lineOf finds the line that starts with key and returns the rest of it.
 func lineOf(text []byte, key string) string {
 	for line := range bytes.Lines(text) {
 		if rest, ok := bytes.CutPrefix(line, []byte(key)); ok {
@@ -177,8 +177,8 @@ func lineOf(text []byte, key string) string {
 	return ""
 }
 
-// twoCores picks a core for the server and one for the load among those that
-// this process may use. They are the same where there is only one.
+// twoCores chooses a core for the server and one for the load among those that this process
+// may use. They are the same if there is only one.
 func twoCores() (server, load int, err error) {
 	var allowed unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
@@ -193,9 +193,9 @@ func twoCores() (server, load int, err error) {
 	return cores[0], cores[len(cores)-1], nil
 }
 
-// startOn starts cmd on some cores. The child inherits the affinity of the
-// thread that forks it, so that its own threads are bound from the first on;
-// binding it afterwards would miss those that it has started meanwhile.
+// startOn starts cmd on some cores. The child inherits the affinity of the thread that forks
+// it, so all of its threads are bound from the start; binding it later would miss the threads
+// that it has started by then.
 func startOn(cores []int, cmd *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -209,7 +209,7 @@ func startOn(cores []int, cmd *exec.Cmd) error {
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
 		return fmt.Errorf("bind to cores %v: %w", cores, err)
 	}
-	// What was in force before is allowed again.
+	// Restore the affinity of before.
 	defer func() { _ = unix.SchedSetaffinity(0, &before) }()
 	return cmd.Start()
 }

@@ -16,18 +16,17 @@ import (
 	"time"
 )
 
-// The servers that redis-benchmark asks.
+// The servers that redis-benchmark measures.
 const (
 	redis     = "redis"
 	exampleKV = "wireline-kv"
 )
 
-// question is what redis-benchmark asks, and how many at once on each
-// connection.
+// question is a test of redis-benchmark, with the depth of its pipelines.
 type question struct {
 	test     string
 	pipeline int
-	rate     float64 // requests for each second that a measurement shall take, or so
+	rate     float64 // requests per second of a measurement, about
 }
 
 var questions = []question{
@@ -43,7 +42,7 @@ var questions = []question{
 
 const kvConns = 50
 
-// load describes a question as a table does.
+// load describes a question as the tables do.
 func (q question) load() load {
 	return load{
 		name:   fmt.Sprintf("%s-p%d", q.test, q.pipeline),
@@ -53,10 +52,10 @@ func (q question) load() load {
 	}
 }
 
-// kv is the programs of this part.
+// kv holds the programs of this part.
 type kv struct{ example, redis, benchmark string }
 
-// prepareKV builds the example in dir and finds the others. It tells why if
+// prepareKV builds the example in dir and finds the other programs. It returns a reason if
 // something is missing.
 func (b *bench) prepareKV(ctx context.Context, dir string) (reason string, err error) {
 	if b.kv.redis, err = exec.LookPath("redis-server"); err != nil {
@@ -82,8 +81,7 @@ func (b *bench) prepareKV(ctx context.Context, dir string) (reason string, err e
 	return "", nil
 }
 
-// runKV asks both servers every question in each round. They stay up for all
-// of it.
+// runKV measures both servers with every question in each round. They run through all rounds.
 func (b *bench) runKV(ctx context.Context, r *results) (err error) {
 	if b.kv.example == "" {
 		return nil
@@ -112,13 +110,13 @@ func (b *bench) runKV(ctx context.Context, r *results) (err error) {
 	return nil
 }
 
-// kvServer is how to start a server at a port.
+// kvServer is how to start a server on a port.
 type kvServer struct {
 	name, path string
 	args       func(port string) []string
 }
 
-// servers has Redis keep everything in memory only, as the example does.
+// servers returns both servers. Redis keeps everything in memory only, as the example does.
 func (k kv) servers() []kvServer {
 	return []kvServer{
 		{redis, k.redis, func(port string) []string {
@@ -152,8 +150,8 @@ func (b *bench) ask(ctx context.Context, q question, up []*running) (loadResult,
 	return summarize(l, names(turns), rounds), nil
 }
 
-// redisBenchmark runs it once on the load's core. Its own start is no part of
-// the wall time, which is of its report; connecting is part of the CPU time.
+// redisBenchmark runs it once on the load's core. The wall time is that of its report, without
+// its own start; the CPU time includes connecting.
 func (b *bench) redisBenchmark(ctx context.Context, q question, r *running) (m measurement, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.duration+taskBound)
 	defer cancel()
@@ -193,23 +191,23 @@ func (q question) args(address netip.AddrPort, requests int64) []string {
 	}
 }
 
-// readReport takes rate and latencies from redis-benchmark's CSV: a line of
-// names and a line of values.
+// readReport parses rate and latencies from redis-benchmark's CSV: a line of names and a line
+// of values.
 func readReport(text []byte, m *measurement) error {
 	lines, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
 	if err != nil || len(lines) != 2 {
-		return fmt.Errorf("report of redis-benchmark: %q: %w", text, err)
+		return fmt.Errorf("redis-benchmark report: %q: %w", text, err)
 	}
 	values := make(map[string]float64)
 	for i, name := range lines[0][1:] {
 		if values[name], err = strconv.ParseFloat(lines[1][1+i], 64); err != nil {
-			return fmt.Errorf("report of redis-benchmark: %s: %w", name, err)
+			return fmt.Errorf("redis-benchmark report: %s: %w", name, err)
 		}
 	}
 	millis := func(name string) time.Duration { return time.Duration(values[name] * float64(time.Millisecond)) }
 	m.P50, m.P99, m.Max = millis("p50_latency_ms"), millis("p99_latency_ms"), millis("max_latency_ms")
 	if values["rps"] <= 0 {
-		return fmt.Errorf("report of redis-benchmark has no rate: %q", text)
+		return fmt.Errorf("redis-benchmark report without a rate: %q", text)
 	}
 	m.Wall = time.Duration(float64(m.Requests) / values["rps"] * float64(time.Second))
 	return nil

@@ -22,7 +22,7 @@ func TestReadReport(t *testing.T) {
 	}
 	for _, bad := range []string{"", "Connection refused\n", "\"test\",\"rps\"\n\"GET\",\"fast\"\n", "\"test\",\"rps\"\n\"GET\",\"0\"\n"} {
 		if err := readReport([]byte(bad), &m); err == nil {
-			t.Errorf("%q was taken", bad)
+			t.Errorf("%q was accepted", bad)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// load is a way to ask.
+// load is a way to load a server.
 type load struct {
 	name   string
 	work   work // of the server
@@ -17,37 +17,36 @@ type load struct {
 	frame  int           // bytes of payload, instead of lines
 	warmup time.Duration // at least
 
-	// shared lets server and load use both cores. The load then waits for its
-	// replies without spending a core on it.
+	// shared lets server and load use both cores. The load then waits for its replies in the
+	// kernel, so that it does not keep a core busy.
 	shared bool
 
-	// fresh starts the server anew for each measurement, so that it knows
-	// nothing of what is to come.
+	// fresh starts the server anew for each measurement, so that it has not adapted to the
+	// load.
 	fresh bool
 
-	// churn makes every connection end after its first reply.
+	// churn ends every connection after its first reply.
 	churn bool
 
-	// reset makes it end with a RST from the client, not a FIN.
+	// reset ends it with a RST from the client, not a FIN.
 	reset bool
 
-	// bulk moves as much as there is room for in one direction.
+	// bulk is the direction of a stream at full speed.
 	bulk direction
 
-	// stalls measures a second time, while one more connection has the server
-	// sleep for its line.
+	// stalls measures a second time, while one more connection makes the server sleep.
 	stalls bool
 
-	// ratios are what its table compares, the main figure first.
+	// ratios are the figures that its table compares, the main one first.
 	ratios []comparison
 }
 
-// direction is the way of a stream through a proxy.
+// direction is the direction of a stream through a proxy.
 type direction string
 
 const (
 	up   direction = "up"   // from the client to the upstream
-	down direction = "down" // the other way
+	down direction = "down" // from the upstream to the client
 )
 
 func (l load) main() figure { return l.ratios[0].figure }
@@ -120,40 +119,40 @@ func (l load) about() string {
 	return text
 }
 
-// task is what a load process is told to do.
+// task tells a load process what to do.
 type task struct {
 	Address netip.AddrPort
 	Server  int   // its process
-	Forks   bool  // it has one for each connection
-	Relayed bool  // it is a proxy, and the load serves its upstream, from upstreamFD on
+	Forks   bool  // it has a process per connection
+	Relayed bool  // it is a proxy; the load is its upstream, listening on upstreamFD
 	Cores   []int // of server and load; one, if they share it
 	Conns   int
 	Depth   int
 	Frame   int
-	Wait    bool          // for events, rather than poll
-	Churn   bool          // a connection for each burst
-	Reset   bool          // ends it
-	Bulk    direction     // of as much as there is room for
-	Sleep   time.Duration // of the server, for one more client; zero means no such client
-	Warmup  time.Duration // or, for idle clients, the time to settle
+	Wait    bool          // wait for events instead of polling
+	Churn   bool          // a new connection for each burst
+	Reset   bool          // connections end with a RST
+	Bulk    direction     // of a stream at full speed
+	Sleep   time.Duration // how long the server sleeps for one more client; zero for none
+	Warmup  time.Duration // for idle clients, the time to settle
 	Measure time.Duration
-	Stall   time.Duration // without any reply: give up
+	Stall   time.Duration // fail after this time without a reply
 }
 
-// measurement is what one load process saw.
+// measurement is the result of one load process.
 type measurement struct {
 	Requests int64         `json:"requests"` // lines, frames, connections, or whole MB of a stream
-	Bytes    int64         `json:"bytes"`    // of them, one way
+	Bytes    int64         `json:"bytes"`    // of the requests, in one direction
 	Wall     time.Duration `json:"wall_ns"`
 	CPU      time.Duration `json:"server_cpu_ns"`
 	P50      time.Duration `json:"p50_ns"`
 	P99      time.Duration `json:"p99_ns"`
 	Max      time.Duration `json:"max_ns"`
-	Foreign  float64       `json:"foreign"` // time that others took of the two cores, per wall time
+	Foreign  float64       `json:"foreign"` // CPU time of other processes on the two cores, per wall time
 
 	// Warmup is the rate in requests per second before the measurement.
 	Warmup float64 `json:"warmup_rate,omitempty"`
 
-	// Before is the same load without the stalled client.
+	// Before is the measurement of the same load without the stalled client.
 	Before *measurement `json:"before,omitempty"`
 }

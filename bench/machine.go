@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machine is what the figures of a run depend on.
+// machine describes what the figures of a run depend on.
 type machine struct {
 	Date       string `json:"date"`
 	Kernel     string `json:"kernel"`
@@ -45,7 +45,7 @@ func kernelRelease() string {
 	return unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:])
 }
 
-// cpuModel is empty on processors that tell no name, as many of ARM's.
+// cpuModel is empty if the processor reports no name, as many ARM processors do.
 func cpuModel() string {
 	info, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
@@ -54,15 +54,15 @@ func cpuModel() string {
 	return strings.TrimLeft(lineOf(info, "model name"), "\t :")
 }
 
-// otherFiles is what a process has open besides its connections, and more.
+// otherFiles is at least the number of files that a process has open besides its connections.
 const otherFiles = 64
 
-// filesPerPair is how many a proxy has open for a client and its upstream: io.Copy
-// keeps a pipe for each direction.
+// filesPerPair is how many files a proxy has open for a client and its upstream: io.Copy keeps
+// a pipe per direction.
 const filesPerPair = 6
 
-// raiseFiles lets this process and its children have as many files open as they
-// may. The Go runtime does that only for itself.
+// raiseFiles raises the limit of open files of this process and its children as far as
+// allowed. The Go runtime does that only for itself.
 func raiseFiles() error {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
@@ -75,7 +75,7 @@ func raiseFiles() error {
 	return nil
 }
 
-// fileLimit is how many files a process may have open if it asks for it.
+// fileLimit is the highest limit of open files that a process may set.
 func fileLimit() (int, error) {
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {

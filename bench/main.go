@@ -1,9 +1,8 @@
 //go:build linux
 
-// Command bench compares servers on one machine, side by side: a bare C epoll
-// loop, the goroutine per connection of most tutorials, cloudwego/netpoll,
-// wireline, and Redis. Each runs as a process of its own, the load as another.
-// README.md tells what the figures mean.
+// Command bench compares servers on one machine: a bare C epoll loop, the goroutine per
+// connection of most tutorials, cloudwego/netpoll, wireline, and Redis. Each server runs as a
+// process of its own, and so does the load. README.md explains the figures.
 package main
 
 import (
@@ -23,7 +22,7 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
-// run returns the exit code: 0, 1 for a run that failed, 2 for bad usage.
+// run returns the exit code: 0, 1 if the run failed, 2 for bad usage.
 func run(args []string) int {
 	o, err := parse(args, os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {

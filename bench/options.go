@@ -12,23 +12,22 @@ import (
 	"time"
 )
 
-// options is what the command line chooses.
+// options are the choices of the command line.
 type options struct {
 	servers  []server
 	loads    []load
 	rounds   int
-	tries    int           // of a measurement while others use the machine
+	tries    int           // of a measurement while other processes use the machine
 	duration time.Duration // of each measurement
 	warmup   time.Duration // before each measurement
-	sleep    time.Duration // of the line in the load stalled
+	sleep    time.Duration // of the line in the load "stalled"
 	idle     int           // clients of the memory measurement
 	pairs    int           // of a proxy, in the memory measurement
-	kvSource string        // the example that redis-benchmark asks
+	kvSource string        // the example that redis-benchmark measures
 	json     string        // where the results go
 }
 
-// parse reads the command line. It has told the user what is wrong with it
-// when it returns an error.
+// parse parses the command line. If it returns an error, it has printed it.
 func parse(args []string, usage io.Writer) (options, error) {
 	o := options{servers: servers, loads: loads}
 	limit, err := fileLimit()
@@ -39,13 +38,13 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(usage)
 	f.IntVar(&o.rounds, "rounds", 5, "measurements of each server under each load")
-	f.IntVar(&o.tries, "tries", 3, "take a measurement up to so many times while other programs use its cores")
+	f.IntVar(&o.tries, "tries", 3, "most tries of a measurement while other programs use its cores")
 	f.DurationVar(&o.duration, "duration", time.Second, "length of a measurement")
 	f.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "load before each measurement")
 	f.DurationVar(&o.sleep, "sleep", 10*time.Second, "how long the line sleeps in the load stalled")
 	f.IntVar(&o.idle, "idle", min(15_000, limit-otherFiles), "idle clients for the memory figure, 0 = leave it out, as -loads does")
 	f.IntVar(&o.pairs, "pairs", min(2000, (limit-otherFiles)/filesPerPair), "idle pairs of a proxy for the memory figure, 0 = leave it out, as -loads does")
-	f.StringVar(&o.kvSource, "kv", "../examples/kv", "folder of the example that redis-benchmark asks, empty = leave it out, as -loads does")
+	f.StringVar(&o.kvSource, "kv", "../examples/kv", "folder of the example that redis-benchmark measures, empty = leave it out, as -loads does")
 	f.StringVar(&o.json, "json", "results.json", "file for the results")
 	chooseVar(f, &o.servers, "servers", func(s server) string { return s.name })
 	chooseVar(f, &o.loads, "loads", func(l load) string { return l.name })
@@ -60,8 +59,8 @@ func parse(args []string, usage io.Writer) (options, error) {
 	return o, nil
 }
 
-// leaveOut drops the parts that nobody asked for: who chooses loads wants these
-// and no more, unless another flag says so.
+// leaveOut drops the parts that were not asked for: with -loads, only these run, and the parts
+// whose flags are set.
 func (o *options) leaveOut(f *flag.FlagSet) {
 	given := make(map[string]bool)
 	f.Visit(func(one *flag.Flag) { given[one.Name] = true })
@@ -83,15 +82,15 @@ func (o *options) check(rest []string) error {
 	case o.rounds < 1 || o.tries < 1:
 		return errors.New("-rounds and -tries must be at least 1")
 	case o.duration <= 0 || o.sleep <= 0 || o.warmup < 0:
-		return errors.New("-duration and -sleep must be above, -warmup not below zero")
+		return errors.New("-duration and -sleep must be positive, -warmup must not be negative")
 	case o.idle < 0 || o.pairs < 0:
 		return errors.New("-idle and -pairs must not be negative")
 	}
 	return nil
 }
 
-// chooseVar adds a flag that takes a comma-separated part of what *all holds.
-// The order stays that of *all. The empty text takes none.
+// chooseVar adds a flag that selects some of *all by a comma-separated list. The order of *all
+// stays. An empty list selects none.
 func chooseVar[T any](f *flag.FlagSet, all *[]T, flagName string, name func(T) string) {
 	every := slices.Clone(*all)
 	names := make([]string, len(every))

@@ -20,15 +20,14 @@ import (
 )
 
 const (
-	startBound = 10 * time.Second // for a server to announce itself
-	taskBound  = time.Minute      // for a task, on top of the time it is asked to take
+	startBound = 10 * time.Second // for a server to listen
+	taskBound  = time.Minute      // for a task, beyond its own duration
 	stopBound  = 3 * time.Second  // from SIGTERM to SIGKILL
 )
 
-// command prepares a child that ends with ctx. It has a process group of its
-// own, so that a Ctrl-C reaches only this process, which then stops its
-// children in order; and it dies with this process, however that ends.
-// A Go program runs on as many cores as it is told here.
+// command prepares a child process that ends with ctx. It has a process group of its own, so
+// that a Ctrl-C reaches only this process, which then stops its children in order. The kernel
+// kills it when this process dies. A Go program gets GOMAXPROCS from here.
 func command(ctx context.Context, cores int, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", cores))
@@ -47,12 +46,11 @@ type running struct {
 	address netip.AddrPort
 
 	forks    bool
-	upstream *os.File // of a proxy: the listener of its upstream, which the load serves
+	upstream *os.File // of a proxy: the listener of its upstream, on which the load accepts
 }
 
-// startServer starts a server on its cores and waits until it listens. The
-// caller stops it: the end of ctx is for the load, and a server that ended with
-// it would look like one that failed.
+// startServer starts a server on its cores and waits until it listens. The caller stops it.
+// ctx ends the load only: a server that ended with it would look like one that failed.
 func (b *bench) startServer(ctx context.Context, s server, w work, cores []int) (*running, error) {
 	path, args := b.self, []string{cmdServe, s.name, string(w)}
 	if s.isC() {
@@ -65,7 +63,7 @@ func (b *bench) startServer(ctx context.Context, s server, w work, cores []int) 
 	return r, nil
 }
 
-// startAnnounced starts a program that tells where it listens.
+// startAnnounced starts a program that prints the address on which it listens.
 func (b *bench) startAnnounced(ctx context.Context, name string, cores []int, path string, args ...string) (*running, error) {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := &running{name: name, cmd: command(own, len(cores), path, args...), cancel: cancel}
@@ -76,8 +74,8 @@ func (b *bench) startAnnounced(ctx context.Context, name string, cores []int, pa
 	return r, nil
 }
 
-// startAt starts a program that does not announce itself, at an address that was
-// free a moment ago, and waits until it takes connections.
+// startAt starts a program that prints no address, on an address that was free just before,
+// and waits until it accepts connections.
 func (b *bench) startAt(ctx context.Context, name, path string, cores []int, args func(netip.AddrPort) ([]string, error)) (*running, error) {
 	address, err := freeAddress()
 	if err != nil {
@@ -147,13 +145,13 @@ func (r *running) start(ctx context.Context, cores []int) error {
 func readAnnouncement(out io.Reader) (netip.AddrPort, error) {
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("no address announced: %w", err)
+		return netip.AddrPort{}, fmt.Errorf("the server printed no address: %w", err)
 	}
 	return netip.ParseAddrPort(strings.TrimSpace(strings.TrimPrefix(line, announcement)))
 }
 
-// stop ends the server and waits for it. That a signal ended it is no error, nor that
-// it says so itself, as socat does.
+// stop ends the server and waits for it. A signal, or an exit code that reports one, as
+// socat's, is not an error.
 func (r *running) stop() error {
 	r.cancel()
 	if r.upstream != nil {
@@ -172,8 +170,8 @@ func (r *running) stop() error {
 	return fmt.Errorf("stop %s: %w", r.name, err)
 }
 
-// runTask does a task in a process of its own, on the load's cores. It inherits
-// upstream, if there is one.
+// runTask runs a task in a process of its own, on the load's cores. The process inherits
+// upstream if it is not nil.
 func (b *bench) runTask(ctx context.Context, subcommand string, t task, cores []int, upstream *os.File, result any) error {
 	text, err := json.Marshal(t)
 	if err != nil {

@@ -27,8 +27,8 @@ func (b *bench) startRelayForTest(t *testing.T, s server, upstream net.Listener)
 	return r
 }
 
-// The load counts the bytes of streams and does not look at them; here they are
-// looked at, both ways, and with the end of the stream, on which half is answered.
+// The load counts the bytes of streams and does not check them. This test does, in both
+// directions, and with an upstream that answers after the end of the stream.
 func TestProxiesRelay(t *testing.T) {
 	b := newBench(t)
 	for _, s := range b.thatDo(relaying) {
@@ -71,7 +71,7 @@ func answerAtTheEnd(conn net.Conn) {
 	}
 }
 
-func TestNginxWithoutItsModuleIsSkipped(t *testing.T) {
+func TestNginxWithoutStreamModuleIsSkipped(t *testing.T) {
 	defer func(before []string) { nginxModules = before }(nginxModules)
 	nginxModules = nil
 	b := &bench{options: options{servers: servers}}
@@ -87,8 +87,9 @@ func TestNginxWithoutItsModuleIsSkipped(t *testing.T) {
 	}
 }
 
-// A process that forks has used what its children have, while they run and after.
-func TestCPUOfAFamily(t *testing.T) {
+// The CPU time of a process that forks includes that of its children, while they run and
+// after.
+func TestFamilyCPU(t *testing.T) {
 	b := newBench(t)
 	s, err := findServer(socat)
 	if err != nil {
@@ -114,7 +115,7 @@ func TestCPUOfAFamily(t *testing.T) {
 	before := family()
 	client := dialServer(t, r)
 	var conn net.Conn
-	for _, want := range []string{"", "hello"} { // the first is from waiting for the start
+	for _, want := range []string{"", "hello"} { // the first is the connection that waited for the start
 		if conn, err = ln.Accept(); err != nil {
 			t.Fatal(err)
 		}

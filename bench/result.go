@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// results is the file that a run leaves behind.
+// results is the file that a run writes.
 type results struct {
 	Machine  machine           `json:"machine"`
 	Settings settings          `json:"settings"`
@@ -53,21 +53,21 @@ type summary struct {
 	ForeignShare float64 `json:"foreign_share"`
 	WarmupRate   float64 `json:"warmup_requests_per_second,omitempty"`
 
-	// Stalled is there if a further client had the server sleep.
+	// Stalled is set if another client made the server sleep.
 	Stalled *stalledSummary `json:"stalled,omitempty"`
 
-	// Ratios is figure, then other server: this one's by that one's.
+	// Ratios maps a figure and another server to this server's figure divided by that one's.
 	Ratios map[string]map[string]float64 `json:"ratios"`
 
 	Rounds []measurement `json:"rounds"`
 }
 
-// stalledSummary compares with what was measured just before.
+// stalledSummary compares with the measurement just before.
 type stalledSummary struct {
 	CPU             float64 `json:"cpu_ratio_to_before"`
 	Rate            float64 `json:"rate_ratio_to_before"`
 	MaxBeforeMicros float64 `json:"max_before_us"`
-	WorstMicros     float64 `json:"worst_max_us"` // of all rounds, not their median
+	WorstMicros     float64 `json:"worst_max_us"` // over all rounds, not the median
 }
 
 type memoryResult struct {
@@ -100,10 +100,10 @@ func (m measurement) maxMicros() float64   { return micros(m.Max) }
 func (m measurement) warmup() float64      { return m.Warmup }
 func (m measurement) foreign() float64     { return m.Foreign }
 
-// figure is a number that servers are compared by.
+// figure is a number by which servers are compared.
 type figure struct {
 	name string // in JSON
-	head string // of a table's column
+	head string // head of a table's column
 	of   func(measurement) float64
 }
 
@@ -118,14 +118,13 @@ var (
 
 var figures = []figure{cpuFigure, cpuPerGBFigure, perCPUFigure, rateFigure, p50Figure, p99Figure}
 
-// comparison is a column: a figure by that of another server.
+// comparison is a column: a figure relative to that of another server.
 type comparison struct {
 	figure figure
 	to     string
 }
 
-// summarize turns the rounds of all servers under one load into the lines of
-// its table.
+// summarize turns the rounds of all servers under one load into the lines of its table.
 func summarize(l load, order []string, rounds map[string][]measurement) loadResult {
 	r := loadResult{Name: l.name, About: l.about(), Conns: l.conns, Depth: l.depth, Frame: l.frame, load: l}
 	for _, name := range order {
@@ -166,7 +165,7 @@ func summarizeStalled(rounds []measurement) *stalledSummary {
 	}
 }
 
-// ratios compares a server with all.
+// ratios compares a server with all others.
 func ratios(name string, rounds map[string][]measurement) map[string]map[string]float64 {
 	all := make(map[string]map[string]float64)
 	for _, f := range figures {
@@ -178,9 +177,8 @@ func ratios(name string, rounds map[string][]measurement) map[string]map[string]
 	return all
 }
 
-// ratio compares two servers within each round, where both met the same
-// neighbours on the machine, and takes the median of that. By nothing it is
-// zero.
+// ratio compares two servers within each round, in which the machine was in the same state for
+// both, and returns the median. It is zero if the divisor is zero.
 func ratio(f figure, of, to []measurement) float64 {
 	each := make([]float64, len(of))
 	for i := range of {
@@ -212,8 +210,8 @@ func medianOf[R any](rounds []R, figure func(R) float64) float64 {
 	return median(each)
 }
 
-// spread is how far a figure's rounds lie apart, as a share of their median; of
-// nothing it is zero.
+// spread is the range of a figure over the rounds, as a share of the median; zero if that is
+// zero.
 func spread[R any](rounds []R, figure func(R) float64) float64 {
 	low, high := figure(rounds[0]), figure(rounds[0])
 	for _, r := range rounds[1:] {

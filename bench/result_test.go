@@ -22,7 +22,7 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// A round in which the machine was slow for both leaves their ratio alone.
+// A round in which the machine was slow for both servers does not change their ratio.
 func TestRatioIsTakenWithinRounds(t *testing.T) {
 	cpu := func(seconds ...int) (rounds []measurement) {
 		for _, s := range seconds {
@@ -37,7 +37,7 @@ func TestRatioIsTakenWithinRounds(t *testing.T) {
 		t.Errorf("spread of 1 to 3 around 2: got %v, want 1", got)
 	}
 	if got := ratio(cpuFigure, cpu(1), cpu(0)); got != 0 {
-		t.Errorf("by nothing: got %v, want 0", got)
+		t.Errorf("divided by zero: got %v, want 0", got)
 	}
 }
 
@@ -55,14 +55,14 @@ func TestStalledIsComparedWithBefore(t *testing.T) {
 	}
 }
 
-func TestRotatedBeginsElsewhereEachRound(t *testing.T) {
+func TestRotatedStartsElsewhereEachRound(t *testing.T) {
 	for round, want := range []string{"abc", "bca", "cab", "abc"} {
 		if got := rotated([]byte("abc"), round); string(got) != want {
 			t.Errorf("round %d: got %s, want %s", round, got, want)
 		}
 	}
 	if got := rotated([]byte(nil), 1); len(got) > 0 {
-		t.Errorf("made %q of nothing", got)
+		t.Errorf("got %q for no elements", got)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestParse(t *testing.T) {
 		t.Errorf("got %+v", o)
 	}
 	if o.idle != 0 || o.kvSource != "" {
-		t.Errorf("not asked for: %d idle clients, %q", o.idle, o.kvSource)
+		t.Errorf("with -loads: %d idle clients, %q", o.idle, o.kvSource)
 	}
 	if o, err := parse([]string{"-loads", "", "-idle", "7"}, io.Discard); err != nil || len(o.loads) != 0 || o.idle != 7 {
 		t.Errorf("idle clients alone: got %+v, %v", o, err)
@@ -115,7 +115,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, bad := range [][]string{{"-servers", "apache"}, {"-loads", "ping"}, {"-sleep", "0"}, {"-rounds", "0"}, {"-duration", "0"}, {"-idle", "-1"}, {"extra"}} {
 		if _, err := parse(bad, io.Discard); err == nil {
-			t.Errorf("%q was taken", bad)
+			t.Errorf("%q was accepted", bad)
 		}
 	}
 	if _, err := parse([]string{"-h"}, io.Discard); !errors.Is(err, flag.ErrHelp) {

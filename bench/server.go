@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// announcement starts the line by which a server tells its address.
+// announcement is the prefix of the line with which a server prints its address.
 const announcement = "listening "
 
 // server is one of the servers that are compared.
@@ -23,22 +23,22 @@ type server struct {
 	// works lists what it can do.
 	works []work
 
-	// serve answers the clients of ln until ctx ends. Nil stands for a program,
-	// which is no function of this binary.
+	// serve serves the clients of ln until ctx ends. It is nil for a program that is not part
+	// of this binary.
 	serve func(ctx context.Context, ln net.Listener, w work) error
 
 	// source is the file in c, and mode the argument, of a C program.
 	source, mode string
 
-	// relay is the same as serve for a proxy, and program one that is installed.
+	// relay is serve for a proxy, and program a proxy that is installed.
 	relay   func(ctx context.Context, ln net.Listener, upstream netip.AddrPort) error
 	program *program
 
-	// forks tells that it has a process for each connection.
+	// forks says that it has a process per connection.
 	forks bool
 }
 
-// The servers that the others are measured against.
+// The servers to which the others are compared.
 const (
 	cEpoll = "c-epoll"
 	cCopy  = "c-copy"
@@ -74,12 +74,12 @@ var (
 	relays    = []work{relaying}
 )
 
-// mostForks is for how many connections a server that forks is measured.
+// mostForks is the largest number of connections for a server that forks.
 const mostForks = 100
 
 func (s server) isC() bool        { return s.source != "" }
 func (s server) does(w work) bool { return slices.Contains(s.works, w) }
-func (s server) usesCores() bool  { return !s.isC() } // more than one of them
+func (s server) usesCores() bool  { return !s.isC() } // whether it uses more than one core
 func (s server) serves(l load) bool {
 	return s.does(l.work) && (!l.shared || s.usesCores()) && (!s.forks || l.conns <= mostForks)
 }
@@ -93,27 +93,26 @@ func findServer(name string) (server, error) {
 	return server{}, fmt.Errorf("unknown server %q", name)
 }
 
-// serveChild is a server process: it announces its address on standard output
-// and serves until it is told to stop.
+// serveChild is a server process: it prints its address and serves until it is told to stop.
 func serveChild(name string, w work) error {
 	s, err := findServer(name)
 	if err != nil {
 		return err
 	}
 	if s.serve == nil || !s.does(w) {
-		return fmt.Errorf("server %q: does not do %q in this program", name, w)
+		return fmt.Errorf("server %q does not support %q", name, w)
 	}
 	return announced(func(ctx context.Context, ln net.Listener) error { return s.serve(ctx, ln, w) })
 }
 
-// relayChild is the process of a proxy.
+// relayChild is a proxy process.
 func relayChild(name, upstream string) error {
 	s, err := findServer(name)
 	if err != nil {
 		return err
 	}
 	if s.relay == nil {
-		return fmt.Errorf("server %q: is no proxy in this program", name)
+		return fmt.Errorf("server %q is not a proxy of this program", name)
 	}
 	to, err := netip.ParseAddrPort(upstream)
 	if err != nil {

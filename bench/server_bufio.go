@@ -14,15 +14,15 @@ import (
 	"sync"
 )
 
-// serveBufio is the server of most tutorials: a goroutine per connection, a
-// bufio.Reader, and one Write for each line or frame.
+// serveBufio is the server of most tutorials: a goroutine per connection, a bufio.Reader, and
+// one Write per line or frame.
 func serveBufio(ctx context.Context, ln net.Listener, w work) error {
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
 	serve := func(conn net.Conn) { echoLines(conn, w) }
 	if w == framing {
 		serve = echoFrames
 	}
-	// The clients are closed by the load, which ends before its server.
+	// The load closes the clients, and ends before its server.
 	var clients sync.WaitGroup
 	defer clients.Wait()
 	for {
@@ -40,8 +40,8 @@ func serveBufio(ctx context.Context, ln net.Listener, w work) error {
 	}
 }
 
-// echoLines takes ReadSlice rather than ReadBytes, which would allocate every
-// line: the naive server at its best, with lines of up to 4 KiB.
+// echoLines uses ReadSlice rather than ReadBytes, which would allocate each line. That is the
+// fastest form of this server, with lines of up to 4 KiB.
 func echoLines(conn net.Conn, w work) {
 	r := bufio.NewReader(conn)
 	for seen := 1; ; seen++ {
@@ -58,9 +58,8 @@ func echoLines(conn net.Conn, w work) {
 	}
 }
 
-// echoFrames has a buffer that grows to the longest frame and stays. Head and
-// frame go out in one Write. What is longer than the bufio.Reader's own buffer
-// is read past that, straight into this one.
+// echoFrames keeps a buffer that grows to the longest frame. Head and frame are sent in one
+// Write. A frame that is longer than the bufio.Reader's buffer is read directly into this one.
 func echoFrames(conn net.Conn) {
 	r := bufio.NewReader(conn)
 	buf := make([]byte, headSize)

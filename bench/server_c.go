@@ -17,7 +17,7 @@ var sources embed.FS
 
 var errNoCompiler = errors.New("no C compiler (cc) on the path")
 
-// compile builds a C server in dir and returns the path of the program.
+// compile builds a C server in dir and returns the program's path.
 func compile(ctx context.Context, dir, name string) (string, error) {
 	cc, err := exec.LookPath("cc")
 	if err != nil {

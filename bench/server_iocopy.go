@@ -11,12 +11,12 @@ import (
 	"sync"
 )
 
-// relayIOCopy is the proxy of most tutorials, done right: a goroutine for each
-// direction, and the end of a stream passed on. io.Copy splices between two TCP
-// connections. It has neither time-outs nor records.
+// relayIOCopy is the proxy of most tutorials, done correctly: a goroutine per direction, which
+// passes on the end of its stream. io.Copy splices between two TCP connections. It has no
+// timeouts and no records.
 func relayIOCopy(ctx context.Context, ln net.Listener, upstream netip.AddrPort) error {
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
-	// The clients are closed by the load, which ends before its proxy.
+	// The load closes the clients, and ends before its proxy.
 	var clients sync.WaitGroup
 	defer clients.Wait()
 	for {
@@ -46,7 +46,7 @@ func relayTo(client *net.TCPConn, upstream netip.AddrPort) {
 
 func relayOneWay(to, from *net.TCPConn) {
 	_, err := io.Copy(to, from)
-	if err != nil { // the other direction need not wait for more
+	if err != nil { // end the other direction too
 		to.Close()
 		from.Close()
 		return

@@ -12,14 +12,13 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// serveNetpoll is line echo on cloudwego/netpoll. Its guide advises a plain
-// goroutine per request over the default pool where handlers need no deep
-// stack; here that saves a seventh of the CPU. Its one poller is the default
-// for so few cores.
+// serveNetpoll is line echo on cloudwego/netpoll. Its guide recommends a plain goroutine per
+// request over the default pool if handlers need no deep stack; here that saves a seventh of
+// the CPU time. One poller is its default for so few cores.
 func serveNetpoll(ctx context.Context, ln net.Listener, _ work) error {
 	err := netpoll.Configure(netpoll.Config{
 		Runner:       func(_ context.Context, f func()) { go f() },
-		LoggerOutput: io.Discard, // that clients reset their connections is no news here
+		LoggerOutput: io.Discard, // clients reset their connections here
 	})
 	if err != nil {
 		return err
@@ -40,10 +39,9 @@ func serveNetpoll(ctx context.Context, ln net.Listener, _ work) error {
 	return <-stopped
 }
 
-// netpollEcho answers all lines that have arrived with one flush. It looks for
-// them in what Peek returns, without a copy. Reader.Until for each line takes a
-// seventh more CPU when lines are pipelined, and lets a line that has only
-// begun hold back the replies to those before it.
+// netpollEcho answers all lines that have arrived with one flush. It finds them in the result
+// of Peek, without a copy. Reader.Until for each line takes a seventh more CPU time when lines
+// are pipelined, and an incomplete line would delay the replies to the lines before it.
 func netpollEcho(_ context.Context, conn netpoll.Connection) error {
 	r, w := conn.Reader(), conn.Writer()
 	for r.Len() > 0 {
@@ -67,7 +65,7 @@ func netpollEcho(_ context.Context, conn netpoll.Connection) error {
 	return netpollFlush(r, w)
 }
 
-// netpollWait sends what is ready and waits for the rest of a begun line.
+// netpollWait sends the replies that are ready and waits for the rest of an incomplete line.
 func netpollWait(r netpoll.Reader, w netpoll.Writer) error {
 	if err := netpollFlush(r, w); err != nil {
 		return err
@@ -82,8 +80,8 @@ func netpollWait(r netpoll.Reader, w netpoll.Writer) error {
 	return netpollFlush(r, w)
 }
 
-// netpollFlush releases what was read only when it is written: WriteBinary
-// refers to long lines instead of copying them.
+// netpollFlush releases the input only after the write: WriteBinary refers to long lines
+// instead of copying them.
 func netpollFlush(r netpoll.Reader, w netpoll.Writer) error {
 	if err := w.Flush(); err != nil {
 		return err

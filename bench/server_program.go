@@ -15,11 +15,11 @@ import (
 
 // program is a proxy that is installed.
 type program struct {
-	// args are what to start it with. What it needs besides goes into files in dir.
+	// args returns the arguments to start it with. It writes the files that it needs to dir.
 	args func(dir string, listen, upstream netip.AddrPort) ([]string, error)
 
-	// check are more arguments to have it look at the configuration only; none for
-	// a program without any.
+	// check are additional arguments that make it check its configuration only; none for a
+	// program without a configuration.
 	check []string
 }
 
@@ -29,15 +29,15 @@ var (
 	socatProgram   = program{args: socatArgs}
 )
 
-// nginxModules are where distributions have the stream module, if it is not part of
-// the program.
+// nginxModules are the folders of the stream module in distributions where it is not part of
+// nginx.
 var nginxModules = []string{
 	"/usr/lib/nginx/modules/ngx_stream_module.so",
 	"/usr/lib64/nginx/modules/ngx_stream_module.so",
 }
 
-// nginxConfig is for the module, a folder, the most files, the proxy's address and
-// its upstream's. One process does what a worker does, without a master above it.
+// nginxConfig takes the module, a folder, the limit of files, the proxy's address and its
+// upstream's. A single process does the work, without a master process.
 const nginxConfig = `%sdaemon off;
 master_process off;
 error_log stderr crit;
@@ -71,7 +71,7 @@ func nginxArgs(dir string, listen, upstream netip.AddrPort) ([]string, error) {
 	return []string{"-p", dir, "-e", "stderr", "-c", path}, os.WriteFile(path, []byte(text), 0o600)
 }
 
-// haproxyConfig is for the proxy's address and its upstream's.
+// haproxyConfig takes the proxy's address and its upstream's.
 const haproxyConfig = `global
 	nbthread 1
 defaults
@@ -103,8 +103,8 @@ func configPath(dir, name string, listen netip.AddrPort) string {
 	return filepath.Join(dir, fmt.Sprintf("%s-%d.conf", name, listen.Port()))
 }
 
-// findProgram looks for a program, and has it look at its configuration. It tells
-// why if it is to be left out.
+// findProgram finds a program, and makes it check its configuration. It returns a reason if
+// the program is to be left out.
 func (b *bench) findProgram(ctx context.Context, s server, dir string) (reason string, err error) {
 	path, err := lookProgram(s.name)
 	if err != nil {
@@ -132,7 +132,7 @@ func (b *bench) findProgram(ctx context.Context, s server, dir string) (reason s
 	return "", nil
 }
 
-// lookProgram looks where administrators have their programs, too.
+// lookProgram also searches the folders of administrators' programs.
 func lookProgram(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {

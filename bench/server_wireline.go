@@ -19,9 +19,9 @@ import (
 	"wireline/tcp"
 )
 
-// serveWireline is a server of the framework with what one would run it with:
-// limits, time-outs, and a record of every connection, formatted and thrown
-// away. The others have none of these.
+// serveWireline is a server of the framework with production settings: limits, timeouts, and a
+// record of every connection, which is formatted and discarded. The other servers have none of
+// these.
 func serveWireline(ctx context.Context, ln net.Listener, w work) error {
 	log, err := logger.New(io.Discard, logger.Config{})
 	if err != nil {
@@ -32,18 +32,18 @@ func serveWireline(ctx context.Context, ln net.Listener, w work) error {
 	return serveHandler(ctx, ln, h, log)
 }
 
-// relayWireline is the program's proxy with its defaults: time-outs for idle pairs
-// and for the connect, and a record of every pair. The limits are on here, too.
+// relayWireline is the program's proxy with its defaults: timeouts for idle pairs and for the
+// connect, and a record of every pair. The limits are on here, too.
 func relayWireline(ctx context.Context, ln net.Listener, upstream netip.AddrPort) error {
 	log, err := logger.New(io.Discard, logger.Config{})
 	if err != nil {
 		return err
 	}
-	x := proxy.New(proxy.Config{
+	x := &proxy.Proxy{Config: proxy.Config{
 		Upstreams:      []string{upstream.String()},
 		ConnectTimeout: 5 * time.Second,
 		IdleTimeout:    time.Hour,
-	})
+	}}
 	x.Log, x.OnRecord = log, handler.LogRecords(log)
 	return serveHandler(ctx, ln, x, log)
 }
@@ -59,13 +59,12 @@ func serveHandler(ctx context.Context, ln net.Listener, h handler.Handler, log *
 	return nil
 }
 
-// serveWirelinePlain is the same without bare sockets: every connection has a
-// goroutine.
+// serveWirelinePlain is the same with a goroutine per connection instead of event loops.
 func serveWirelinePlain(ctx context.Context, ln net.Listener, w work) error {
 	return serveWireline(ctx, plainListener{ln}, w)
 }
 
-// wirelineHandler is package echo as it is, if there is nothing else to do.
+// wirelineHandler is package echo unchanged if the work is only to echo.
 func wirelineHandler(w work) *handler.Frames {
 	h := echo.New(echo.Config{
 		IdleTimeout:  time.Minute,
@@ -74,11 +73,11 @@ func wirelineHandler(w work) *handler.Frames {
 	})
 	if w == framing {
 		h.Codec = frame.Length{Max: maxFrame}
-		h.Serve = func(c *handler.Client, payload []byte) error { return c.WriteFrame(payload) }
+		h.OnFrame = func(c *handler.Client, payload []byte) error { return c.WriteFrame(payload) }
 	}
 	if w.sleeps() {
 		h.OnOpen = func(c *handler.Client) error { c.Value = new(int); return nil }
-		h.Serve = func(c *handler.Client, line []byte) error {
+		h.OnFrame = func(c *handler.Client, line []byte) error {
 			seen := c.Value.(*int)
 			*seen++
 			w.pause(line, *seen)
@@ -89,5 +88,6 @@ func wirelineHandler(w work) *handler.Frames {
 	return h
 }
 
-// plainListener hides what it is: the server cannot accept bare sockets from it.
+// plainListener hides the listener's type, so that the server cannot accept bare sockets from
+// it.
 type plainListener struct{ net.Listener }

@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// stalled connects one more client, has the server sleep for its line, and
-// measures the others until that line is back. before is the measurement
-// without it.
+// stalled connects one more client, for which the server sleeps, and measures the others until
+// its line is answered. before is the measurement without it.
 func (g *generator) stalled(before measurement) (measurement, error) {
 	line := fmt.Appendf(nil, "%s%v\n", sleepCmd, g.Sleep)
 	sleeper := &client{id: len(g.clients), once: true, bursts: [2][]byte{line}}
@@ -25,8 +24,8 @@ func (g *generator) stalled(before measurement) (measurement, error) {
 	return m, err
 }
 
-// runBeside goes on until one more client has the reply to its only line, and
-// returns how long that took.
+// runBeside runs until one more client has the reply to its only line, and returns how long
+// that took.
 func (g *generator) runBeside(c *client) (time.Duration, error) {
 	if err := g.open(c); err != nil {
 		return 0, err

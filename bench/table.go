@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// printHead tells where and how the figures were taken.
+// printHead prints where and how the figures were taken.
 func (r *results) printHead(w io.Writer) {
 	m := r.Machine
 	fmt.Fprintf(w, "%s, %s, %d cores, %s, %s\n", m.Kernel, m.CPU, m.Cores, m.Go, m.Date)
@@ -28,7 +28,7 @@ type column struct {
 	cell func(summary) string
 }
 
-// columns of a load: what all have, its ratios, and what only it has.
+// columns of a load: the common ones, its ratios, and its own.
 func (l load) columns() []column {
 	rate, cpu := "req/s", column{"CPU us", func(s summary) string { return fmt.Sprintf("%.3f", s.CPUMicros) }}
 	perGB := column{"CPU s per GB", func(s summary) string { return fmt.Sprintf("%.3f", s.CPUPerGB) }}
@@ -119,7 +119,7 @@ func printPairs(w io.Writer, pairs []memoryResult) {
 	t.Flush()
 }
 
-// printKV has a line for each question, with both servers side by side.
+// printKV prints a line per question, with both servers side by side.
 func printKV(w io.Writer, results []loadResult) {
 	fmt.Fprintf(w, "\nkv: redis-benchmark, connections: %d; %s to %s\n", kvConns, exampleKV, redis)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -133,7 +133,7 @@ func printKV(w io.Writer, results []loadResult) {
 	t.Flush()
 }
 
-// times shows a ratio, or that there is none.
+// times formats a ratio, or the lack of one.
 func times(ratio float64) string {
 	if ratio == 0 {
 		return "-"

@@ -8,13 +8,13 @@ import (
 	"slices"
 )
 
-// turn is what has its turn in every round: one server under one load.
+// turn is one server under one load; it is measured once in every round.
 type turn struct {
 	name    string
 	measure func(context.Context) (measurement, error)
 }
 
-// interleave gives every server its turn in every round.
+// interleave measures every server once in every round.
 func (b *bench) interleave(ctx context.Context, label string, turns []turn) (map[string][]measurement, error) {
 	rounds := make(map[string][]measurement)
 	for round := range b.rounds {
@@ -30,8 +30,8 @@ func (b *bench) interleave(ctx context.Context, label string, turns []turn) (map
 	return rounds, nil
 }
 
-// rotated begins with another element each round, so that no server always
-// follows the same one.
+// rotated starts with another element each round, so that a server does not always follow the
+// same one.
 func rotated[T any](all []T, round int) []T {
 	if len(all) == 0 {
 		return nil
@@ -40,9 +40,9 @@ func rotated[T any](all []T, round int) []T {
 	return append(slices.Clone(all[first:]), all[:first]...)
 }
 
-// quietest measures again while other work on the machine is in the way, a few
-// times, and keeps the quietest try: chosen by what others did, never by how
-// the server looked.
+// quietest repeats a measurement, a few times, while other processes use the machine, and
+// keeps the quietest try. The choice depends on the other processes, never on the server's
+// figures.
 func (b *bench) quietest(ctx context.Context, t turn) (quietest measurement, err error) {
 	for try := range b.tries {
 		m, err := t.measure(ctx)

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// upstreamFD is the listener that the load process of a proxy inherits. The proxy's
-// upstream is the load itself, on the same thread as its clients: a server of its
-// own would have to share the load's core, and be woken by the proxy, at its cost.
+// upstreamFD is the listener that the load process of a proxy inherits. The load itself is the
+// proxy's upstream, on the same thread as its clients: another server would share the load's
+// core, and be woken by the proxy, at the proxy's cost.
 const upstreamFD = 3
 
-// What the Pad of an event tells. That of a client's is zero.
+// The values of an event's Pad. It is zero for a client's event.
 const (
 	ofListener = 1 + iota
 	ofUpstream
@@ -23,7 +23,7 @@ const (
 type upstream struct {
 	epoll int
 	conns map[int32]bool
-	buf   []byte // larger than anything that a client has under way
+	buf   []byte // larger than all that a client has outstanding
 }
 
 func newUpstream(epoll int, buf []byte) (*upstream, error) {
@@ -33,12 +33,12 @@ func newUpstream(epoll int, buf []byte) (*upstream, error) {
 	return &upstream{epoll, make(map[int32]bool), buf}, nil
 }
 
-// watchUpstream has the listener reported to epoll.
+// watchUpstream adds the listener to the epoll.
 func watchUpstream(epoll int) error {
 	if err := unix.SetNonblock(upstreamFD, true); err != nil {
 		return fmt.Errorf("listener of the upstream: %w", err)
 	}
-	// What it accepts inherits that.
+	// The connections that it accepts inherit this.
 	if err := unix.SetsockoptInt(upstreamFD, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return fmt.Errorf("listener of the upstream: %w", err)
 	}
@@ -80,8 +80,8 @@ func (u *upstream) accept() error {
 	}
 }
 
-// echo reads once, as in client.receive. Whatever ends a connection, the client at
-// its other end misses it if it should not have ended.
+// echo reads once, as client.receive does. If a connection ends too early, the client at its
+// other end notices that.
 func (u *upstream) echo(fd int32) error {
 	n, err := read(int(fd), u.buf)
 	if err == unix.EAGAIN {

@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// work is what a server does with what it receives.
+// work is what a server does with its input.
 type work string
 
 const (
 	echoing work = "echo"     // sends each line back
 	naps    work = "naps"     // sleeps napTime before each line
-	fewNaps work = "few-naps" // the same, for one line in napEvery of a connection
+	fewNaps work = "few-naps" // the same for every napEvery-th line of a connection
 	winks   work = "winks"    // sleeps winkTime before each line
 	obeying work = "obey"     // sleeps as long as a line says, such as "sleep 10s"
-	framing work = "frames"   // sends each frame back: its length in headSize bytes, and so many more
+	framing work = "frames"   // sends each frame back: its length in headSize bytes, and that many bytes
 
-	// relaying is what a proxy does: it takes each client to the upstream, which is
-	// the load process itself, and back.
+	// relaying is the work of a proxy: it relays each client to the upstream, which is the
+	// load process itself, and back.
 	relaying work = "relay"
 )
 
@@ -31,14 +31,14 @@ const (
 	maxFrame = 2 << 20
 )
 
-// sleepCmd begins a line to obey.
+// sleepCmd begins a line of the work obeying.
 var sleepCmd = []byte("sleep ")
 
-// sleeps tells whether there is more to do for a line than to send it back.
+// sleeps reports whether the work is more than sending each line back.
 func (w work) sleeps() bool { return w != echoing && w != framing }
 
-// pause does that. seen counts the lines of the connection, this one included,
-// so that it is settled which of them sleep.
+// pause sleeps as the work demands. seen counts the lines of the connection, including this
+// one, so that it is deterministic which of them sleep.
 func (w work) pause(line []byte, seen int) {
 	switch w {
 	case naps:
@@ -51,7 +51,7 @@ func (w work) pause(line []byte, seen int) {
 		}
 	case obeying:
 		if text, ok := bytes.CutPrefix(line, sleepCmd); ok {
-			length, _ := time.ParseDuration(string(bytes.TrimSpace(text))) // zero if it is none
+			length, _ := time.ParseDuration(string(bytes.TrimSpace(text))) // zero if it is invalid
 			time.Sleep(length)
 		}
 	}

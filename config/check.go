@@ -10,9 +10,9 @@ import (
 	"wireline/lib/field"
 )
 
-// check adds what is wrong with the values in c to the problems. Of a key that
-// has one already it says no more, and it says nothing when a source is
-// missing: who knows what that would have set.
+// check adds what is wrong with the values in c to the problems, but not for a key that
+// has a problem already. If a source could not be read, check does nothing: the values of
+// that source are not known.
 func (r *reading) check(c *Config) {
 	if r.unread {
 		return
@@ -24,14 +24,14 @@ func (r *reading) check(c *Config) {
 	if c.Handler == "proxy" && len(c.Proxy.Upstreams) == 0 {
 		r.refuse("", &field.Error{Field: "Proxy.Upstreams", Value: "", Reason: "must name at least one for the handler proxy"})
 	}
-	if c.Handler == "proxy" && c.TCP.Linger == handler.CloseLingering.String() {
+	if c.Handler == "proxy" && c.TCP.Linger == handler.CloseLingering {
 		r.refuse("", &field.Error{Field: "TCP.Linger", Value: c.TCP.Linger, Reason: "is not for the handler proxy, which closes as the other side does"})
 	}
 	r.checkSections(reflect.ValueOf(c).Elem(), "")
 }
 
-// checkSections calls the Validate method of each section in v, a struct that
-// is found at path. A section that has one answers for the sections in it.
+// checkSections calls the method Validate of each section in v, the struct at path. If a
+// section has the method, it also checks the sections inside.
 func (r *reading) checkSections(v reflect.Value, path string) {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
@@ -50,7 +50,7 @@ func (r *reading) checkSections(v reflect.Value, path string) {
 	}
 }
 
-// leaves takes joined errors apart.
+// leaves returns the single errors of joined ones.
 func leaves(err error) (list []error) {
 	if err == nil {
 		return nil
@@ -65,8 +65,8 @@ func leaves(err error) (list []error) {
 	return list
 }
 
-// refuse adds an error of the section at path to the problems. When it is a
-// field's, the user gets to see the key, the source and the value as written.
+// refuse adds an error of the section at path to the problems. If it is the error of a
+// field, the problem has the key, the source and the value as it was written.
 func (r *reading) refuse(path string, err error) {
 	problem := &Error{Source: "section " + path, Err: err}
 	var bad *field.Error

@@ -15,9 +15,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// decoders make a tree of a file's text, by its extension. Whatever the format,
-// it is a tree of YAML nodes: they keep every scalar as it was written, with no
-// 010 turned into 8, no 1.20 into 1.2, and both of two equal keys.
+// decoders turn the text of a file into a tree, by the extension of the file. For every
+// format it is a tree of YAML nodes. They keep each scalar as it was written, so 010 does
+// not become 8, nor 1.20 become 1.2, and they keep both of two equal keys.
 var decoders = map[string]func(data []byte) (*yaml.Node, error){
 	".yaml": decodeYAML,
 	".yml":  decodeYAML,
@@ -25,12 +25,12 @@ var decoders = map[string]func(data []byte) (*yaml.Node, error){
 	".json": decodeJSON,
 }
 
-// null is what an empty file holds, and JSON's null.
+// null is the tree of an empty file, and of JSON's null.
 func null() *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
 }
 
-// leaf is a single value. What type it had in the file makes no difference.
+// leaf is a single value. Its type in the file makes no difference.
 func leaf(text string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
 }
@@ -53,8 +53,8 @@ func decodeYAML(data []byte) (*yaml.Node, error) {
 	return document.Content[0], nil
 }
 
-// decodeJSON keeps what encoding/json drops from a map: the first of two equal
-// keys, and the digits of large numbers.
+// decodeJSON keeps what encoding/json loses when it decodes into a map: the first of two
+// equal keys, and the digits of large numbers.
 func decodeJSON(data []byte) (*yaml.Node, error) {
 	var whole json.RawMessage
 	if err := json.Unmarshal(data, &whole); err != nil {
@@ -101,12 +101,11 @@ func jsonNode(decoder *json.Decoder) (*yaml.Node, error) {
 	return tree, err
 }
 
-// maxBrackets bounds the depth of a TOML file, as its decoder recurses without
-// a bound of its own: half a MiB of "[" ends the program. The others stop at
-// 10,000 levels themselves.
+// maxBrackets limits the depth of a TOML file, because its decoder recurses without a
+// limit: half a MiB of "[" ends the program. The other decoders stop at 10,000 levels.
 const maxBrackets = 10_000
 
-// decodeTOML leaves the reading to viper; TOML itself refuses a key twice.
+// decodeTOML decodes with viper. In TOML a key that is set twice is an error.
 func decodeTOML(data []byte) (*yaml.Node, error) {
 	if bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) > maxBrackets {
 		return nil, fmt.Errorf("toml: more than %d brackets", maxBrackets)
@@ -145,12 +144,12 @@ func tomlNode(value any) *yaml.Node {
 		return leaf(v)
 	case float64:
 		return leaf(tomlFloat(v))
-	default: // a bool, a whole number, or a date, which no key wants
+	default: // a bool, a whole number, or a date, which no key takes
 		return leaf(fmt.Sprint(v))
 	}
 }
 
-// tomlFloat writes a number so that it is still none of the whole ones.
+// tomlFloat writes a number so that it does not look like a whole one.
 func tomlFloat(f float64) string {
 	s := strconv.FormatFloat(f, 'f', -1, 64)
 	if f == math.Trunc(f) && !math.IsInf(f, 0) {

@@ -9,8 +9,8 @@ import (
 // configEnv names the file when --config does not.
 const configEnv = envPrefix + "CONFIG"
 
-// parseEnv returns the settings that the environment makes, and what is wrong
-// with the variables that begin with our prefix.
+// parseEnv returns the settings of the environment, and what is wrong with the variables
+// that begin with our prefix.
 func parseEnv(s *schema, environ []string) (settings []*setting, problems []error) {
 	byEnv := map[string]*key{}
 	var known []string
@@ -34,7 +34,7 @@ func parseEnv(s *schema, environ []string) (settings []*setting, problems []erro
 	return settings, problems
 }
 
-// lookupEnv returns a variable's value, empty when it is not there.
+// lookupEnv returns the value of a variable, empty if it is not set.
 func lookupEnv(environ []string, name string) string {
 	for _, variable := range environ {
 		if n, value, _ := strings.Cut(variable, "="); n == name {
@@ -44,10 +44,10 @@ func lookupEnv(environ []string, name string) string {
 	return ""
 }
 
-// Kubernetes describes each service of a namespace to the containers in it, by
-// variables that begin with the service's name: those of a service "wireline"
-// or "wireline-admin" look like ours. A name that ends with _PORT alone could
-// also be somebody's guess at a key, so there the value decides.
+// Kubernetes describes the services of a namespace to the containers in it by variables
+// that begin with the name of the service. Those of a service "wireline" or
+// "wireline-admin" look like ours. A name that ends with _PORT alone may also be a wrong
+// key, so in that case the value decides.
 // https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables
 var (
 	serviceLink = regexp.MustCompile(`_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$`)

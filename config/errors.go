@@ -11,16 +11,16 @@ import (
 	"wireline/lib/field"
 )
 
-// Error is one thing that is wrong with a configuration. Load returns all that
-// it finds, joined with errors.Join; errors.As finds the first.
+// Error is one error in a configuration. Load returns all errors, joined by errors.Join;
+// errors.As finds the first.
 type Error struct {
 	Key    string // as tcp.max_clients, or empty
 	Source string // as "env WIRELINE_TCP_MAX_CLIENTS", "file wireline.yaml", "flag --handler"
 	Err    error  // what is wrong, with the value
 }
 
-// Error is one printable line: the key, the source and what is wrong. Our own
-// words quote what is odd; those of the decoders may not.
+// Error returns one printable line: the key, the source and what is wrong. Our own errors
+// quote odd characters; those of the decoders may not.
 func (e *Error) Error() string {
 	s := e.Source + ": " + e.Err.Error()
 	if e.Key != "" {
@@ -34,10 +34,10 @@ func (e *Error) Error() string {
 	}, s)
 }
 
-// Unwrap returns what is wrong, so that a missing file is fs.ErrNotExist.
+// Unwrap returns Err, so that errors.Is finds fs.ErrNotExist for a missing file.
 func (e *Error) Unwrap() error { return e.Err }
 
-// refuse says what is wrong with a value.
+// refuse returns an error with the value and the reason.
 func refuse(value string, reason error) error {
 	const most = 100
 	if len(value) > most {
@@ -46,9 +46,8 @@ func refuse(value string, reason error) error {
 	return fmt.Errorf("%q %w", value, reason)
 }
 
-// unknown says that a name is none of the known ones, and which of them it is
-// close to. What is "key", "variable" or "flag", prefix is what names of that
-// sort begin with.
+// unknown returns the error for a name that is not known; it suggests a similar one. what
+// is "key", "variable" or "flag", prefix the beginning of all such names.
 func unknown(what, prefix, name string, known []string) error {
 	if near := closest(name, known); near != "" {
 		return fmt.Errorf("unknown %s (did you mean %s%s?)", what, prefix, near)
@@ -56,12 +55,12 @@ func unknown(what, prefix, name string, known []string) error {
 	return fmt.Errorf("unknown %s", what)
 }
 
-// closest returns the known name that someone who wrote name meant: the only
-// one that ends with it, or the one fewest typing errors away, if those are
-// few. It returns "" when there is none.
+// closest returns the known name that is most likely meant by name: the only one that ends
+// with it, or the one with the fewest typing errors, if they are few. It returns "" if
+// there is none.
 func closest(name string, known []string) string {
 	if len(name) > 100 {
-		return "" // no typing error, and slow to compare
+		return "" // not a typing error, and slow to compare
 	}
 	name = strings.ToLower(name)
 	best, least := "", 2+len(name)/4
@@ -81,8 +80,8 @@ func closest(name string, known []string) string {
 	return best
 }
 
-// distance is Levenshtein's: the insertions, removals and changes of a byte
-// that make b of a.
+// distance is Levenshtein's: the number of insertions, removals and changes of a byte that
+// turn a into b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -103,8 +102,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// printable returns s as it is when it can stand in a line of a message or in a
-// comment, and quoted when not: names of files and keys may hold anything.
+// printable returns s, quoted if it cannot stand in a line of a message or in a comment:
+// names of files and keys may contain anything.
 func printable(s string) string {
 	odd := func(r rune) bool { return !unicode.IsPrint(r) }
 	if s == "" || s != strings.TrimSpace(s) || !utf8.ValidString(s) || strings.ContainsFunc(s, odd) {
@@ -113,7 +112,7 @@ func printable(s string) string {
 	return s
 }
 
-// valueError is a value that a Validate method refused.
+// valueError is the error of a value that a method Validate has refused.
 type valueError struct {
 	text string // as the user wrote it
 	err  *field.Error

@@ -3,6 +3,7 @@ package config_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"reflect"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"wireline/config"
+	"wireline/handler"
+	"wireline/tcp"
 )
 
 // made is a value made up for a key: as text for the environment and the
@@ -25,6 +28,17 @@ type made struct {
 // that a bool has only two in all.
 func makeUp(t *testing.T, k config.Key) [2]made {
 	t.Helper()
+	if texts := madeTexts[k.Type]; len(texts) == 2 {
+		var values [2]made
+		for i, text := range texts {
+			value, err := k.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			values[i] = made{text, fmt.Sprintf("%q", text), value}
+		}
+		return values
+	}
 	quoted := func(text string, value any) made { return made{text, fmt.Sprintf("%q", text), value} }
 	bare := func(text string, value any) made { return made{text, text, value} }
 	switch k.Kind {
@@ -52,6 +66,13 @@ func makeUp(t *testing.T, k config.Key) [2]made {
 	}
 	t.Fatalf("%s: makeUp has no value for the kind %q: give it one", k.Name, k.Kind)
 	panic("unreachable")
+}
+
+// madeTexts are the texts of values made up for types that read and write themselves.
+var madeTexts = map[reflect.Type][]string{
+	reflect.TypeFor[handler.CloseMode](): {"reset", "7s"},
+	reflect.TypeFor[tcp.Switch]():        {"false", "true"},
+	reflect.TypeFor[netip.Addr]():        {"192.0.2.1", "::1"},
 }
 
 // fileWith returns a file of a format that sets a key to a literal.
@@ -108,6 +129,9 @@ func sources() []source {
 	}
 }
 
+// comparable has addresses compared by ==.
+var comparable = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+
 // everyKeyOf proves for each key of a struct that every source sets it and
 // nothing else, and that of two sources the stronger one counts.
 func everyKeyOf[T any](t *testing.T, defaults T) {
@@ -115,7 +139,7 @@ func everyKeyOf[T any](t *testing.T, defaults T) {
 	if _, err := config.Read(&read, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(defaults, read); diff != "" {
+	if diff := cmp.Diff(defaults, read, comparable); diff != "" {
 		t.Fatalf("without any source (-want +got):\n%s", diff)
 	}
 	expect := func(t *testing.T, args, environ []string, k config.Key, value any) {
@@ -127,7 +151,7 @@ func everyKeyOf[T any](t *testing.T, defaults T) {
 		if _, err := config.Read(&got, args, environ); err != nil {
 			t.Fatalf("args %q, environ %q: %v", args, environ, err)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, got, comparable); diff != "" {
 			t.Errorf("args %q, environ %q (-want +got):\n%s", args, environ, diff)
 		}
 	}
@@ -156,16 +180,23 @@ func everyKeyOf[T any](t *testing.T, defaults T) {
 }
 
 func TestEveryKey(t *testing.T) {
-	written := defaults()
-	written.TCP.Nagle, written.TCP.KeepAlive.Off = true, true // no_delay and enable, before settle
-	everyKeyOf(t, written)
+	everyKeyOf(t, defaults())
 }
 
 // sample has every kind of value, and more sections than Config.
 type sample struct {
 	Name    string `config:"name" default:"" help:"empty | or not"`
 	Skipped func() `config:"-"`
-	Deep    struct {
+	Inline  struct {
+		Own  tcp.Switch `config:"own,bool" default:"true"`
+		Deep struct {
+			Addr netip.Addr `config:"addr" default:"192.0.2.7"`
+		} `config:"below"`
+		Further struct {
+			Last int `config:"last" default:"3"`
+		} `config:",inline"`
+	} `config:",inline"`
+	Deep struct {
 		Deeper struct {
 			On      bool          `config:"on" default:"false"`
 			Count   int           `config:"count" default:"-1"`
@@ -180,6 +211,8 @@ type sample struct {
 
 func TestEveryKeyOfEveryKind(t *testing.T) {
 	var want sample
+	want.Inline.Deep.Addr = netip.MustParseAddr("192.0.2.7")
+	want.Inline.Further.Last = 3
 	want.Deep.Deeper.Count = -1
 	want.Deep.Deeper.Rate = 0.5
 	want.Deep.Deeper.Wait = 90 * time.Second
@@ -237,6 +270,18 @@ func TestTagsThatMakeNoSense(t *testing.T) {
 			A string `config:"a"`
 			B string `config:"a"`
 		}{}, "config: the key a is there twice"},
+		{struct {
+			A string `config:"a"`
+			B struct {
+				C string `config:"a"`
+			} `config:",inline"`
+		}{}, "config: the key a is there twice"},
+		{struct {
+			A int `config:",inline"`
+		}{}, `config: struct { A int "config:\",inline\"" }.A has no config tag`},
+		{struct {
+			A tcp.Switch `config:"a" default:"maybe"`
+		}{}, `config: A: the default "maybe" is not true or false`},
 	}
 	for _, test := range tests {
 		func() {

@@ -9,12 +9,14 @@ import (
 type Key struct {
 	Name, Env, Default, Help, Kind string
 	Index                          []int
+	Type                           reflect.Type
+	Parse                          func(text string) (any, error)
 }
 
 // Keys returns the keys of a configuration struct.
 func Keys(of any) (keys []Key) {
 	for _, k := range walk(reflect.TypeOf(of)).keys {
-		keys = append(keys, Key{k.name, k.env(), k.def, k.help, k.kind.name, k.index})
+		keys = append(keys, Key{k.name, k.env(), k.def, k.help, k.kind.name, k.index, k.typ, k.kind.parse})
 	}
 	return keys
 }

@@ -14,12 +14,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFile bounds a configuration file: a longer one is not ours.
+// maxFile is the largest size of a configuration file: a larger file must be another one.
 const maxFile = 1 << 20
 
-// parseFile returns the settings that a file makes and what is wrong with it.
-// The error is for a file that could not be read at all; from is where its name
-// came from.
+// parseFile returns the settings of a file, and what is wrong in it. The error is for a
+// file that could not be read at all; from is the source of the file's name.
 func parseFile(s *schema, name, from string) (settings []*setting, problems []error, err error) {
 	fail := func(err error) ([]*setting, []error, error) {
 		return nil, nil, &Error{Key: "config", Source: from, Err: fmt.Errorf("%s: %w", printable(name), err)}
@@ -27,7 +26,7 @@ func parseFile(s *schema, name, from string) (settings []*setting, problems []er
 	extension := strings.ToLower(filepath.Ext(name))
 	decode := decoders[extension]
 	if decode == nil {
-		return fail(fmt.Errorf("unknown extension %q, wants .yaml, .yml, .toml or .json", extension))
+		return fail(fmt.Errorf("unknown extension %q, must be .yaml, .yml, .toml or .json", extension))
 	}
 	data, err := readFile(name)
 	if err != nil {
@@ -43,7 +42,7 @@ func parseFile(s *schema, name, from string) (settings []*setting, problems []er
 	return f.settings, f.problems, nil
 }
 
-// readFile returns the text of a file without a byte order mark.
+// readFile returns the text of a file, without a byte order mark.
 func readFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -65,8 +64,8 @@ func readFile(name string) ([]byte, error) {
 	return bytes.TrimPrefix(data, []byte("\ufeff")), nil
 }
 
-// bare takes the operation and the path off an error: the path is in the
-// message already.
+// bare returns an error without its operation and path: the path is in the message
+// already.
 func bare(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -75,9 +74,8 @@ func bare(err error) error {
 	return err
 }
 
-// file is a configuration file while its tree is looked through. The walk goes
-// where the schema has sections and nowhere else, so that neither depth nor
-// aliases in the file make it long.
+// file is a configuration file whose tree is being read. The walk only enters sections of
+// the schema, so the depth of the file and its aliases cannot make it long.
 type file struct {
 	schema   *schema
 	source   string
@@ -90,18 +88,17 @@ func (f *file) problem(name string, err error) {
 	f.problems = append(f.problems, &Error{Key: name, Source: f.source, Err: err})
 }
 
-// section takes the settings out of the tree's section of that name; the whole
-// file has none.
+// section reads the settings of a section; the name of the whole file is empty.
 func (f *file) section(name string, tree *yaml.Node) {
 	tree = follow(tree)
 	switch {
-	case isNull(tree): // all that is in it may be commented out
+	case isNull(tree): // all its keys may be commented out
 		return
 	case tree.Kind != yaml.MappingNode && name == "":
-		f.problem(name, errors.New("does not hold keys and values"))
+		f.problem(name, errors.New("does not contain keys and values"))
 		return
 	case tree.Kind != yaml.MappingNode:
-		f.problem(name, errors.New("is a section, and wants keys below it"))
+		f.problem(name, errors.New("is a section, and needs keys below it"))
 		return
 	}
 	for i := 0; i+1 < len(tree.Content); i += 2 {
@@ -109,7 +106,7 @@ func (f *file) section(name string, tree *yaml.Node) {
 	}
 }
 
-// member takes the settings out of what the file has below a name.
+// member reads the settings below a name.
 func (f *file) member(name string, tree *yaml.Node) {
 	k := f.schema.byName[name]
 	switch {
@@ -126,7 +123,7 @@ func (f *file) member(name string, tree *yaml.Node) {
 	}
 }
 
-// value makes a setting of a tree.
+// value makes a setting from a tree.
 func (f *file) value(k *key, tree *yaml.Node) {
 	set := &setting{key: k, source: f.source}
 	var err error
@@ -143,7 +140,7 @@ func (f *file) value(k *key, tree *yaml.Node) {
 	f.settings = append(f.settings, set)
 }
 
-// items returns the texts of a list, which are not nil.
+// items returns the texts of a list; never nil.
 func items(tree *yaml.Node) ([]string, error) {
 	texts := make([]string, len(tree.Content))
 	for i, item := range tree.Content {
@@ -162,19 +159,19 @@ func scalar(tree *yaml.Node) (string, error) {
 	case isNull(tree):
 		return "", errors.New("has no value")
 	case tree.Kind == yaml.SequenceNode:
-		return "", errors.New("is a list, and wants a single value")
+		return "", errors.New("is a list, and must be a single value")
 	case tree.Kind == yaml.MappingNode:
-		return "", errors.New("is a section, and wants a single value")
+		return "", errors.New("is a section, and must be a single value")
 	}
 	switch tag := tree.ShortTag(); tag {
 	case "!!str", "!!bool", "!!int", "!!float", "!!timestamp", "!!merge":
 		return tree.Value, nil
 	default:
-		return "", fmt.Errorf("has the tag %s, and wants plain text", printable(tag))
+		return "", fmt.Errorf("has the tag %s, and must be plain text", printable(tag))
 	}
 }
 
-// follow returns what an alias stands for.
+// follow returns the tree that an alias stands for.
 func follow(tree *yaml.Node) *yaml.Node {
 	if tree.Kind == yaml.AliasNode {
 		return tree.Alias

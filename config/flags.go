@@ -12,14 +12,14 @@ type Action int
 
 const (
 	Serve   Action = iota // no flag: serve
-	Check                 // --check: the configuration is good, nothing is left to do
+	Check                 // --check: the configuration is good, there is nothing to do
 	Print                 // --print-config: call Loaded.Print
 	Version               // --version
 	Help                  // --help: call Usage
 )
 
-// switches are the flags without a value, the weakest first: of several the
-// last in this list counts.
+// switches are the flags without a value. If several are given, the last one in this list
+// counts.
 var switches = []struct {
 	name, letter string
 	action       Action
@@ -31,8 +31,7 @@ var switches = []struct {
 	{"help", "h", Help, "print this"},
 }
 
-// text is a flag's value: what it means is found out later, as for the other
-// sources.
+// text is the value of a flag. It is parsed later, as for the other sources.
 type text string
 
 func (t *text) Set(s string) error { *t = text(s); return nil }
@@ -52,8 +51,8 @@ func newFlags(s *schema) *pflag.FlagSet {
 	return flags
 }
 
-// parseFlags gives the flags their values. pflag stops at the first mistake, so
-// it gets one flag at a time and they are all reported.
+// parseFlags gives the flags their values. pflag stops at the first error, so it gets one
+// flag at a time, and all errors are reported.
 func parseFlags(flags *pflag.FlagSet, args []string) (problems []error) {
 	for len(args) > 0 {
 		n, err := nextFlag(flags, args)
@@ -68,20 +67,19 @@ func parseFlags(flags *pflag.FlagSet, args []string) (problems []error) {
 	return problems
 }
 
-// nextFlag returns how many arguments the first flag takes, with its value, and
-// what is wrong with it.
+// nextFlag returns how many arguments belong to the first flag, and what is wrong with it.
 func nextFlag(flags *pflag.FlagSet, args []string) (n int, err error) {
 	first := args[0]
 	if first == "-h" {
 		return 1, nil
 	}
 	if len(first) < 2 || first[0] != '-' || first == "--" {
-		return 1, &Error{Source: "argument " + printable(first), Err: errors.New("only flags are known, as --handler echo")}
+		return 1, &Error{Source: "argument " + printable(first), Err: errors.New("only flags are known, such as --handler echo")}
 	}
 	given, _, joined := strings.Cut(first, "=")
 	name, source := strings.TrimPrefix(given, "--"), "flag "+printable(given)
-	// A value that looks like a flag is a flag whose value was forgotten. What
-	// really begins with two dashes can be given as --key=--value.
+	// If the value looks like a flag, it was forgotten. A value that does begin with two
+	// dashes can be written as --key=--value.
 	apart := !joined && len(args) > 1 && !strings.HasPrefix(args[1], "--")
 	flag := flags.Lookup(name)
 	switch {
@@ -94,7 +92,7 @@ func nextFlag(flags *pflag.FlagSet, args []string) (n int, err error) {
 	case apart:
 		return 2, nil
 	}
-	return 1, &Error{Key: name, Source: source, Err: errors.New("wants a value")}
+	return 1, &Error{Key: name, Source: source, Err: errors.New("needs a value")}
 }
 
 func unknownFlag(flags *pflag.FlagSet, name string) error {
@@ -103,7 +101,7 @@ func unknownFlag(flags *pflag.FlagSet, name string) error {
 	return unknown("flag", "--", strings.TrimLeft(name, "-"), known)
 }
 
-// flagAction returns what the switches ask for.
+// flagAction returns the action of the switches.
 func flagAction(flags *pflag.FlagSet) (action Action, problems []error) {
 	for _, sw := range switches {
 		f := flags.Lookup(sw.name)

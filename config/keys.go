@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// envPrefix begins every environment variable that is ours.
+// envPrefix is the beginning of all our environment variables.
 const envPrefix = "WIRELINE_"
 
 // key is one setting of a configuration struct.
@@ -26,7 +26,7 @@ func (k *key) env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(k.name, ".", "_"))
 }
 
-// defaultText is the default for people to read.
+// defaultText returns the default for --help.
 func (k *key) defaultText() string {
 	if k.def == "" {
 		return "none"
@@ -34,23 +34,24 @@ func (k *key) defaultText() string {
 	return k.def
 }
 
-// schema is what the tags of a configuration struct say: its keys in their
-// order, and the sections that they are in.
+// schema has the keys of a configuration struct in their order, and its sections, as the
+// tags say.
 type schema struct {
 	keys     []*key
 	byName   map[string]*key
 	sections map[string]bool
 }
 
-// walk reads the tags of a struct type. It panics where they make no sense, as
-// that is a mistake in the program, not in its configuration.
+// walk reads the tags of a struct type. It panics if they make no sense: that is an error
+// in the program, not in its configuration.
 func walk(t reflect.Type) *schema {
 	s := &schema{byName: map[string]*key{}, sections: map[string]bool{}}
 	s.section(t, key{})
 	return s
 }
 
-// section adds the fields of t, a struct that is found at parent.
+// section adds the fields of t, the struct at parent. The keys of an inline struct are keys
+// of the section that it is in.
 func (s *schema) section(t reflect.Type, parent key) {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -58,6 +59,7 @@ func (s *schema) section(t reflect.Type, parent key) {
 		switch {
 		case name == "-" || !f.IsExported():
 			continue
+		case option == "inline" && name == "" && f.Type.Kind() == reflect.Struct:
 		case name == "":
 			panic(fmt.Sprintf("config: %v.%s has no config tag", t, f.Name))
 		}
@@ -69,7 +71,12 @@ func (s *schema) section(t reflect.Type, parent key) {
 			def:   f.Tag.Get("default"),
 			help:  f.Tag.Get("help"),
 		}
-		if f.Type.Kind() == reflect.Struct {
+		if name == "" {
+			k.name = parent.name
+			s.section(f.Type, k)
+			continue
+		}
+		if f.Type.Kind() == reflect.Struct && !isText(f.Type) {
 			s.sections[k.name] = true
 			s.section(f.Type, k)
 			continue
@@ -101,7 +108,7 @@ func join(parent, name string) string {
 	return parent + "." + name
 }
 
-// names are all names that a file may use.
+// names returns all names that a file may use.
 func (s *schema) names() []string {
 	var names []string
 	for name := range s.sections {

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// Loaded is a configuration that was read and found good, and what the command
-// line asks to do with it.
+// Loaded is a valid configuration, and the action that the command line asks for.
 type Loaded struct {
 	Config Config
 	Action Action
@@ -15,15 +14,14 @@ type Loaded struct {
 	settings []*setting // one for each key, in the order of the schema
 }
 
-// Load reads the configuration from args, the command line without the
-// program's name, and environ, the environment as os.Environ gives it. The
-// file is the one that --config names, else the variable WIRELINE_CONFIG.
+// Load reads the configuration from args, the command line without the program's name, and
+// environ, the environment as os.Environ returns it. The file is that of the flag --config
+// or else of the variable WIRELINE_CONFIG.
 //
-// Every problem is in the error, one a line and each an *Error, first what is
-// wrong in the file, then the environment, the flags, and last the values that
-// are out of range. With --version or --help nothing else
-// is looked at, so that they work whatever the configuration is like; Config is
-// the zero value then.
+// The error has all problems, one a line and each an *Error: first those in the file, then
+// in the environment, in the flags, and last the values that are out of range. With
+// --version or --help nothing else is read, so that they work with every configuration;
+// Config is the zero value then.
 func Load(args, environ []string) (*Loaded, error) {
 	l := &Loaded{}
 	in := read(walk(reflect.TypeFor[Config]()), args, environ)
@@ -41,21 +39,19 @@ func Load(args, environ []string) (*Loaded, error) {
 	return l, nil
 }
 
-// settle turns what the user says into what a package's Config means by it,
-// where the two differ: there a field's zero value is its default, and here a zero is
-// one that somebody has written.
+// settle changes the values that mean something else in a package's Config: there zero
+// means the default, and here the user has written the zero.
 func settle(c *Config) {
-	if c.TCP.DrainTimeout == 0 { // "cut at once", for which tcp has negative values
+	if c.TCP.DrainTimeout == 0 { // "reset at once", for which tcp has negative values
 		c.TCP.DrainTimeout = -1
 	}
-	c.TCP.Nagle = !c.TCP.Nagle // the keys say what is on
-	c.TCP.KeepAlive.Off = !c.TCP.KeepAlive.Off
-	for _, d := range []*time.Duration{&c.TCP.KeepAlive.Idle, &c.TCP.KeepAlive.Interval} {
+	keepAlive := &c.TCP.Socket.KeepAlive
+	for _, d := range []*time.Duration{&keepAlive.Idle, &keepAlive.Interval} {
 		if *d == 0 { // not the default, but out of range
 			*d = -1
 		}
 	}
-	if c.TCP.KeepAlive.Count == 0 {
-		c.TCP.KeepAlive.Count = -1
+	if keepAlive.Count == 0 {
+		keepAlive.Count = -1
 	}
 }

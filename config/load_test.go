@@ -15,6 +15,7 @@ import (
 
 	"wireline/config"
 	"wireline/echo"
+	"wireline/handler"
 	"wireline/lib/field"
 	"wireline/lib/logger"
 	"wireline/proxy"
@@ -26,17 +27,17 @@ func defaults() config.Config {
 	return config.Config{
 		Handler: "echo",
 		TCP: tcp.Config{
-			Network: "tcp", Address: ":8000", WhenFull: tcp.Wait, DrainTimeout: 10 * time.Second, Linger: "default",
-			TLS: tcp.TLSConfig{MinVersion: "1.2"}, HandshakeTimeout: 10 * time.Second,
-			ProxyProtocol: tcp.ProxyOff, ProxyHeaderTimeout: 5 * time.Second,
-			KeepAlive: tcp.KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9},
+			Network: "tcp", Address: ":8000", WhenFull: tcp.FullWait, DrainTimeout: 10 * time.Second,
+			TLS: tcp.TLSFiles{MinVersion: "1.2"}, HandshakeTimeout: 10 * time.Second,
+			ProxyProtocol: tcp.ProxyProtocolOff, ProxyHeaderTimeout: 5 * time.Second,
+			Socket: tcp.Socket{KeepAlive: tcp.KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9}},
 		},
 		Echo: echo.Config{MaxLine: 64 << 10, WriteTimeout: 30 * time.Second},
 		Proxy: proxy.Config{
-			Balance: proxy.RoundRobin, ConnectTimeout: 5 * time.Second, IdleTimeout: time.Hour, DrainQuiet: 100 * time.Millisecond,
-			Pool:      proxy.PoolConfig{MaxIdle: time.Minute, Rest: 20 * time.Millisecond},
+			Balance: proxy.BalanceRoundRobin, ConnectTimeout: 5 * time.Second, IdleTimeout: time.Hour, DrainQuiet: 100 * time.Millisecond,
+			Pool:      proxy.PoolConfig{MaxIdle: time.Minute, ReuseQuiet: 20 * time.Millisecond},
 			Health:    proxy.HealthConfig{Timeout: 2 * time.Second, Rise: 2, Fall: 3, Retry: 10 * time.Second},
-			SendProxy: proxy.SendOff,
+			SendProxy: proxy.SendProxyOff,
 		},
 		Log: logger.Config{Level: "info", Format: "text", Connections: true},
 	}
@@ -114,14 +115,16 @@ func TestLoad(t *testing.T) {
 			change: func(c *config.Config) { c.TCP.DrainTimeout = -1 },
 		},
 		{
-			name: "what is on in the configuration is off in tcp.Config", args: "--tcp.no_delay=false --tcp.keepalive.enable=false",
-			change: func(c *config.Config) { c.TCP.Nagle, c.TCP.KeepAlive.Off = true, true },
+			name: "what is on by default", args: "--tcp.no_delay=false --tcp.keepalive.enable=false",
+			change: func(c *config.Config) {
+				c.TCP.Socket.NoDelay, c.TCP.Socket.KeepAlive.Enable = tcp.SwitchOff, tcp.SwitchOff
+			},
 		},
 		{
 			name: "socket options", args: "--tcp.linger=5s --tcp.keepalive.idle=1m --tcp.user_timeout=1500ms --tcp.send_buffer=64KiB", linux: true,
 			change: func(c *config.Config) {
-				c.TCP.Linger, c.TCP.KeepAlive.Idle = "5s", time.Minute
-				c.TCP.UserTimeout, c.TCP.SendBuffer = 1500*time.Millisecond, 64<<10
+				c.TCP.Linger, c.TCP.Socket.KeepAlive.Idle = handler.CloseWithin(5*time.Second), time.Minute
+				c.TCP.Socket.UserTimeout, c.TCP.Socket.SendBuffer = 1500*time.Millisecond, 64<<10
 			},
 		},
 		{
@@ -230,7 +233,7 @@ func TestLoadErrors(t *testing.T) {
 			name: "unknown below a key and in a section that does not exist", args: options,
 			file: "handler: {name: echo}\nfoo: {a: {b: 1}}\n",
 			want: []string{
-				`handler: file wireline.yaml: is a section, and wants a single value`,
+				`handler: file wireline.yaml: is a section, and must be a single value`,
 				`foo: file wireline.yaml: unknown key`,
 			},
 		},
@@ -265,18 +268,18 @@ func TestLoadErrors(t *testing.T) {
 		{
 			name: "arguments", args: "serve --handler echo - -- --check=x",
 			want: []string{
-				`argument serve: only flags are known, as --handler echo`,
-				`argument -: only flags are known, as --handler echo`,
-				`argument --: only flags are known, as --handler echo`,
+				`argument serve: only flags are known, such as --handler echo`,
+				`argument -: only flags are known, such as --handler echo`,
+				`argument --: only flags are known, such as --handler echo`,
 				`flag --check: "x" is not true or false`,
 			},
 		},
 		{
 			name: "flags without a value", args: "--tcp.address --log.connections --config",
 			want: []string{
-				`tcp.address: flag --tcp.address: wants a value`,
-				`log.connections: flag --log.connections: wants a value`,
-				`config: flag --config: wants a value`,
+				`tcp.address: flag --tcp.address: needs a value`,
+				`log.connections: flag --log.connections: needs a value`,
+				`config: flag --config: needs a value`,
 			},
 		},
 
@@ -287,17 +290,17 @@ func TestLoadErrors(t *testing.T) {
 				"echo: {max_line: 64KB, idle_timeout: soon, frame_timeout: [1s], write_timeout: }\n" +
 				"log: {connections: maybe, level: !mine info, format: !!binary eA==}\n",
 			want: []string{
-				`echo.frame_timeout: file wireline.yaml: is a list, and wants a single value`,
+				`echo.frame_timeout: file wireline.yaml: is a list, and must be a single value`,
 				`echo.write_timeout: file wireline.yaml: has no value`,
-				`log.level: file wireline.yaml: has the tag !mine, and wants plain text`,
-				`log.format: file wireline.yaml: has the tag !!binary, and wants plain text`,
+				`log.level: file wireline.yaml: has the tag !mine, and must be plain text`,
+				`log.format: file wireline.yaml: has the tag !!binary, and must be plain text`,
 				`tcp.max_clients: file wireline.yaml: "ten" is not a whole number`,
 				`tcp.max_clients_per_ip: file wireline.yaml: "99999999999999999999" is out of range`,
 				`tcp.accept_rate: file wireline.yaml: ".nan" is not a number`,
-				`tcp.drain_timeout: file wireline.yaml: "10" has no unit, write it as 10s or 5m`,
+				`tcp.drain_timeout: file wireline.yaml: "10" has no unit, write 10s or 5m`,
 				`tcp.grace_delay: file wireline.yaml: "-5s" must not be negative`,
-				`echo.max_line: file wireline.yaml: "64KB" is not a size as 65536, 64KiB, 1MiB or 1GiB`,
-				`echo.idle_timeout: file wireline.yaml: "soon" is not a duration as 10s or 1m30s`,
+				`echo.max_line: file wireline.yaml: "64KB" is not a size such as 65536, 64KiB, 1MiB or 1GiB`,
+				`echo.idle_timeout: file wireline.yaml: "soon" is not a duration such as 10s or 1m30s`,
 				`log.connections: file wireline.yaml: "maybe" is not true or false`,
 			},
 		},
@@ -326,7 +329,7 @@ func TestLoadErrors(t *testing.T) {
 			name: "TOML", args: "--config wireline.toml",
 			file: "handler = 1979-05-27\n[tcp]\nmax_clients = 10.0\naccept_rate = inf\n[[log]]\nlevel = 'info'\n",
 			want: []string{
-				`log: file wireline.toml: is a section, and wants keys below it`,
+				`log: file wireline.toml: is a section, and needs keys below it`,
 				`tcp.accept_rate: file wireline.toml: "+Inf" is not a number`,
 				`tcp.max_clients: file wireline.toml: "10.0" is not a whole number`,
 				`handler: file wireline.toml: "1979-05-27" must be echo or proxy`,
@@ -337,7 +340,7 @@ func TestLoadErrors(t *testing.T) {
 			file: `{"tcp": {"max_clients": 9007199254740993.0, "max_clients_per_ip": null, "accept_rate": 1e999}, "log": false, "tcp": {}}`,
 			want: []string{
 				`tcp.max_clients_per_ip: file wireline.json: has no value`,
-				`log: file wireline.json: is a section, and wants keys below it`,
+				`log: file wireline.json: is a section, and needs keys below it`,
 				`tcp: file wireline.json: is set twice`,
 				`tcp.max_clients: file wireline.json: "9007199254740993.0" is not a whole number`,
 				`tcp.accept_rate: file wireline.json: "1e999" is out of range`,
@@ -361,19 +364,19 @@ func TestLoadErrors(t *testing.T) {
 		{
 			name: "sections that are none", args: options, file: "tcp: 5\nlog: [level]\n",
 			want: []string{
-				`tcp: file wireline.yaml: is a section, and wants keys below it`,
-				`log: file wireline.yaml: is a section, and wants keys below it`,
+				`tcp: file wireline.yaml: is a section, and needs keys below it`,
+				`log: file wireline.yaml: is a section, and needs keys below it`,
 			},
 		},
 		{
 			name: "a file without keys", args: options, file: "- handler\n",
-			want: []string{`file wireline.yaml: does not hold keys and values`},
+			want: []string{`file wireline.yaml: does not contain keys and values`},
 		},
 		{
 			name: "an alias of what it is in", args: options, file: "tcp: &a\n  tcp: *a\n  address: *a\n",
 			want: []string{
 				`tcp.tcp: file wireline.yaml: unknown key (did you mean tcp.tls?)`,
-				`tcp.address: file wireline.yaml: is a section, and wants a single value`,
+				`tcp.address: file wireline.yaml: is a section, and must be a single value`,
 			},
 		},
 
@@ -395,11 +398,11 @@ func TestLoadErrors(t *testing.T) {
 		},
 		{
 			name: "unknown extension", args: "--config wireline.conf",
-			want: []string{`config: flag --config: wireline.conf: unknown extension ".conf", wants .yaml, .yml, .toml or .json`},
+			want: []string{`config: flag --config: wireline.conf: unknown extension ".conf", must be .yaml, .yml, .toml or .json`},
 		},
 		{
 			name: "no name", args: "--config=",
-			want: []string{`config: flag --config: "": unknown extension "", wants .yaml, .yml, .toml or .json`},
+			want: []string{`config: flag --config: "": unknown extension "", must be .yaml, .yml, .toml or .json`},
 		},
 		{
 			name: "too large", args: options, file: "#" + strings.Repeat("x", 1<<20),
@@ -475,7 +478,7 @@ func TestLoadErrors(t *testing.T) {
 			name: "a proxy", args: "--handler proxy --proxy.upstreams 10.0.0.7:6379,10.0.0.8 --proxy.pool.size=-1",
 			environ: []string{"WIRELINE_PROXY_BALANCE=best", "WIRELINE_PROXY_HEALTH_INTERVAL=5"},
 			want: []string{
-				`proxy.health.interval: env WIRELINE_PROXY_HEALTH_INTERVAL: "5" has no unit, write it as 10s or 5m`,
+				`proxy.health.interval: env WIRELINE_PROXY_HEALTH_INTERVAL: "5" has no unit, write 10s or 5m`,
 				`proxy.upstreams: flag --proxy.upstreams: "10.0.0.7:6379,10.0.0.8" must be host:port or unix:PATH`,
 				`proxy.balance: env WIRELINE_PROXY_BALANCE: "best" must be round_robin, least_conn, random or source_hash`,
 				`proxy.pool.size: flag --proxy.pool.size: "-1" must not be negative`,
@@ -568,9 +571,9 @@ func TestListErrors(t *testing.T) {
 	tests := []struct{ literal, want string }{
 		{"[a, '']", `targets: file l.yaml: "a," has an empty item`},
 		{"a,,b", `targets: file l.yaml: "a,,b" has an empty item`},
-		{"[a, [b]]", `targets: file l.yaml: item 2 is a list, and wants a single value`},
+		{"[a, [b]]", `targets: file l.yaml: item 2 is a list, and must be a single value`},
 		{"[null]", `targets: file l.yaml: item 1 has no value`},
-		{"{a: b}", `targets: file l.yaml: is a section, and wants a single value`},
+		{"{a: b}", `targets: file l.yaml: is a section, and must be a single value`},
 	}
 	for _, test := range tests {
 		write(t, "l.yaml", "targets: "+test.literal+"\n")

@@ -1,18 +1,23 @@
 package config
 
 import (
+	"cmp"
+	"encoding"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"wireline/lib/field"
 )
 
-// kind is how a sort of values is written: parse reads one, and complains in
-// words that follow the value ("is not a whole number"); format writes one so
-// that parse reads the same again.
+// kind says how values are written. parse reads one; its error continues a sentence that
+// begins with the value ("is not a whole number"). format writes a value so that parse
+// reads the same again.
 type kind struct {
 	name   string
 	parse  func(text string) (any, error)
@@ -29,10 +34,12 @@ var (
 	listKind     = &kind{"list", parseList, func(v any) string { return strings.Join(v.([]string), ",") }}
 )
 
-// kindOf returns the kind of a field by its type and the option of its tag, or
-// nil when there is none.
+// kindOf returns the kind of a field, by its type and the option of its tag; nil if there
+// is none.
 func kindOf(t reflect.Type, option string) *kind {
 	switch {
+	case isText(t):
+		return textKind(t, cmp.Or(option, stringKind.name))
 	case option == "size" && t.Kind() == reflect.Int:
 		return sizeKind
 	case option != "":
@@ -55,10 +62,37 @@ func kindOf(t reflect.Type, option string) *kind {
 	return nil
 }
 
+// isText reports whether values of t read and write themselves.
+func isText(t reflect.Type) bool {
+	return t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) &&
+		reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// textKind is the kind of such a type; name is what --help calls it.
+func textKind(t reflect.Type, name string) *kind {
+	parse := func(text string) (any, error) {
+		v := reflect.New(t)
+		err := v.Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(text))
+		var bad *field.Error
+		if errors.As(err, &bad) {
+			err = errors.New(bad.Reason)
+		}
+		return v.Elem().Interface(), err
+	}
+	format := func(value any) string {
+		text, err := value.(encoding.TextMarshaler).MarshalText()
+		if err != nil { // it was parsed
+			panic(fmt.Sprintf("config: %v: %v", t, err))
+		}
+		return string(text)
+	}
+	return &kind{name, parse, format}
+}
+
 var (
 	errRange    = errors.New("is out of range")
 	errNegative = errors.New("must not be negative")
-	errUnit     = errors.New("has no unit, write it as 10s or 5m")
+	errUnit     = errors.New("has no unit, write 10s or 5m")
 	errItem     = errors.New("has an empty item")
 )
 
@@ -88,8 +122,8 @@ func parseInt(text string) (any, error) {
 	return n, nil
 }
 
-// parseNumber leaves out what strconv.ParseFloat takes beyond decimal numbers:
-// hexadecimal ones, infinities and NaN.
+// parseNumber reads decimal numbers only, not the hexadecimal ones, infinities and NaN that
+// strconv.ParseFloat reads, too.
 func parseNumber(text string) (any, error) {
 	f, err := strconv.ParseFloat(text, 64)
 	decimal := strings.Trim(text, "+-.0123456789eE") == ""
@@ -102,15 +136,15 @@ func parseNumber(text string) (any, error) {
 	return f, nil
 }
 
-// parseDuration refuses negative ones: no key has a use for them, even where
-// the Go field does.
+// parseDuration refuses negative durations: no key has a use for them, even if the Go field
+// has.
 func parseDuration(text string) (any, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		if _, bare := parseNumber(text); bare == nil {
 			return nil, errUnit
 		}
-		return nil, errors.New("is not a duration as 10s or 1m30s")
+		return nil, errors.New("is not a duration such as 10s or 1m30s")
 	}
 	if d < 0 {
 		return nil, errNegative
@@ -118,8 +152,8 @@ func parseDuration(text string) (any, error) {
 	return d, nil
 }
 
-// formatDuration leaves out the zero minutes and seconds that
-// time.Duration.String ends a whole hour with.
+// formatDuration leaves out the zero minutes and seconds that time.Duration.String writes
+// after whole hours.
 func formatDuration(v any) string {
 	s := v.(time.Duration).String()
 	if strings.HasSuffix(s, "m0s") {
@@ -131,7 +165,7 @@ func formatDuration(v any) string {
 	return s
 }
 
-// units are what a size may end with, the greatest first.
+// units are the units of sizes, the largest first.
 var units = []struct {
 	name  string
 	bytes int
@@ -152,7 +186,7 @@ func parseSize(text string) (any, error) {
 		}
 		break
 	}
-	return nil, errors.New("is not a size as 65536, 64KiB, 1MiB or 1GiB")
+	return nil, errors.New("is not a size such as 65536, 64KiB, 1MiB or 1GiB")
 }
 
 func formatSize(v any) string {
@@ -176,7 +210,7 @@ func parseList(text string) (any, error) {
 	return checkItems(items)
 }
 
-// checkItems is parseList for items that are apart already.
+// checkItems is parseList for items that were separated already.
 func checkItems(items []string) (any, error) {
 	for _, item := range items {
 		if item == "" {

@@ -75,10 +75,10 @@ func TestParseErrors(t *testing.T) {
 		whole    = "is not a whole number"
 		number   = "is not a number"
 		outside  = "is out of range"
-		duration = "is not a duration as 10s or 1m30s"
-		unit     = "has no unit, write it as 10s or 5m"
+		duration = "is not a duration such as 10s or 1m30s"
+		unit     = "has no unit, write 10s or 5m"
 		negative = "must not be negative"
-		size     = "is not a size as 65536, 64KiB, 1MiB or 1GiB"
+		size     = "is not a size such as 65536, 64KiB, 1MiB or 1GiB"
 		item     = "has an empty item"
 		utf8     = "is not UTF-8 text"
 	)

@@ -10,10 +10,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Print writes the configuration in force as YAML, with the source of each
-// value in a comment on its line. Given back as a file it makes the same
-// configuration. Where Action is Version or Help there is none, and Print
-// writes an empty document.
+// Print writes the configuration in force as YAML, with the source of each value in a
+// comment on its line. As a file it makes the same configuration again. If Action is
+// Version or Help, there is no configuration, and Print writes an empty document.
 func (l *Loaded) Print(w io.Writer) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	sections := map[string]*yaml.Node{"": root}
@@ -22,7 +21,7 @@ func (l *Loaded) Print(w io.Writer) error {
 		section := openSection(sections, parent)
 		section.Content = append(section.Content, leaf(last), valueNode(set))
 	}
-	var text bytes.Buffer // in between, as the encoder hides what w has to say
+	var text bytes.Buffer // the encoder would hide the errors of w
 	encoder := yaml.NewEncoder(&text)
 	encoder.SetIndent(2)
 	if err := errors.Join(encoder.Encode(root), encoder.Close()); err != nil {
@@ -34,7 +33,7 @@ func (l *Loaded) Print(w io.Writer) error {
 	return nil
 }
 
-// openSection returns the mapping of a section, a new one at its first key.
+// openSection returns the mapping of a section, and makes it for the first key.
 func openSection(sections map[string]*yaml.Node, name string) *yaml.Node {
 	section := sections[name]
 	if section == nil {
@@ -53,25 +52,26 @@ func split(name string) (parent, last string) {
 	return name[:max(dot, 0)], name[dot+1:]
 }
 
-// valueNode is a value with its comment. Only text can need quotes.
+// valueNode returns a value with its comment. Only text can need quotes.
 func valueNode(set *setting) *yaml.Node {
 	var node *yaml.Node
-	switch value := set.value.(type) {
-	case string:
-		node = textNode(value)
-	case []string:
+	list, isList := set.value.([]string)
+	switch {
+	case isList:
 		node = &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
-		for _, item := range value {
+		for _, item := range list {
 			node.Content = append(node.Content, textNode(item))
 		}
+	case set.key.kind.name == stringKind.name:
+		node = textNode(set.key.kind.format(set.value))
 	default:
-		node = &yaml.Node{Kind: yaml.ScalarNode, Value: set.key.kind.format(value)}
+		node = &yaml.Node{Kind: yaml.ScalarNode, Value: set.key.kind.format(set.value)}
 	}
 	node.LineComment = "# " + set.source
 	return node
 }
 
-// textNode is text on one line, for the comment to stand behind it.
+// textNode returns text on one line, so that the comment can follow it.
 func textNode(s string) *yaml.Node {
 	node := leaf(s)
 	if printable(s) != s {

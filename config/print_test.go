@@ -82,7 +82,7 @@ proxy:
     size: 0 # default
     max_idle: 1m # default
     reuse: false # default
-    rest: 20ms # default
+    reuse_quiet: 20ms # default
   health:
     interval: 0s # default
     timeout: 2s # default

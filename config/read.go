@@ -7,16 +7,16 @@ import (
 	"github.com/spf13/viper"
 )
 
-// setting is a value that a source gives a key.
+// setting is a value that a source sets for a key.
 type setting struct {
 	key    *key
 	source string
-	text   string   // as it was written, a list with commas
-	items  []string // of a list that was written as one, else nil
-	value  any      // what parse made of it
+	text   string   // as it was written; a list with commas
+	items  []string // of a real list; nil for other values
+	value  any      // from parse
 }
 
-// parse finds the value.
+// parse sets value.
 func (s *setting) parse() error {
 	var err error
 	if s.items != nil {
@@ -30,7 +30,7 @@ func (s *setting) parse() error {
 	return nil
 }
 
-// reading is what all sources together come to.
+// reading is the result of all sources together.
 type reading struct {
 	schema   *schema
 	action   Action
@@ -39,15 +39,14 @@ type reading struct {
 	bad      map[string]bool // names of keys that a source gives an unusable value
 	unread   bool            // a source could not be read at all
 
-	// layers has the settings of all sources and knows which one is in force.
-	// They are put into it by hand, as its own binding to the environment
-	// knows only the process's, and its own reading of files makes one key of
-	// "Handler" and "handler".
+	// layers has the settings of all sources and knows which one is in force. This
+	// package puts them in, because viper itself knows only the environment of the
+	// process, and takes "Handler" and "handler" in a file for the same key.
 	layers *viper.Viper
 }
 
-// read collects the settings for the keys of s. With --help and --version it
-// stops at the command line.
+// read collects the settings for the keys of s. With --help and --version it reads the
+// command line only.
 func read(s *schema, args, environ []string) *reading {
 	r := &reading{schema: s, bad: map[string]bool{}, layers: viper.New()}
 	flags := newFlags(s)
@@ -77,7 +76,7 @@ func (r *reading) defaults() {
 	}
 }
 
-// file reads the file that the flag names, else the environment, if any.
+// file reads the file that the flag or else the environment names, if any.
 func (r *reading) file(flag *pflag.Flag, environ []string) {
 	name, from := lookupEnv(environ, configEnv), "env "+configEnv
 	if flag.Changed {
@@ -100,7 +99,7 @@ func (r *reading) environ(environ []string) {
 	r.merge(settings)
 }
 
-// merge puts settings over the defaults and over those merged before.
+// merge puts settings over the defaults and over the settings before.
 func (r *reading) merge(settings []*setting) {
 	good := map[string]any{}
 	for _, set := range settings {
@@ -113,7 +112,7 @@ func (r *reading) merge(settings []*setting) {
 	}
 }
 
-// flags puts the flags that were given over everything else.
+// flags puts the flags over everything else.
 func (r *reading) flags(flags *pflag.FlagSet) {
 	flags.Visit(func(f *pflag.Flag) {
 		k := r.schema.byName[f.Name]
@@ -127,7 +126,7 @@ func (r *reading) flags(flags *pflag.FlagSet) {
 	})
 }
 
-// parse parses a setting, and notes it when it cannot be used.
+// parse parses a setting, and notes the problem if that fails.
 func (r *reading) parse(set *setting) bool {
 	if err := set.parse(); err != nil {
 		r.problems = append(r.problems, err)
@@ -137,7 +136,7 @@ func (r *reading) parse(set *setting) bool {
 	return true
 }
 
-// assign gives the fields of the struct that c points to their values.
+// assign sets the fields of the struct that c points to.
 func (r *reading) assign(c any) {
 	v := reflect.ValueOf(c).Elem()
 	for _, set := range r.settings {

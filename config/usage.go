@@ -8,8 +8,8 @@ import (
 	"text/tabwriter"
 )
 
-// Usage writes the text for --help: the command line, the exit codes, and every
-// key with its kind of value, its default and its variable.
+// Usage writes the text for --help: the command line, every key with its kind of value, its
+// default and its variable, and the exit codes.
 func Usage(w io.Writer) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer tw.Flush()

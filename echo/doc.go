@@ -1,4 +1,3 @@
-// Package echo is the line echo server: what a client sends comes back line by
-// line (compare RFC 862). It is the smallest complete handler, and the one to
-// start a new one from.
+// Package echo is a line echo server: it sends each line back to the client (compare
+// RFC 862). It is the smallest complete handler, and a good start for a new one.
 package echo

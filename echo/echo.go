@@ -9,14 +9,14 @@ import (
 	"wireline/lib/frame"
 )
 
-// New returns the handler that sends each line back as it came, with "\n" or
-// "\r\n", within the bounds of cfg. A last line without an end comes back
+// New returns a handler that sends each line back unchanged, including its "\n" or
+// "\r\n". The limits are those of cfg. A last line without a line end is sent back
 // without one.
 func New(cfg Config) *handler.Frames {
 	maxLine := cmp.Or(cfg.MaxLine, frame.DefaultMax)
 	return &handler.Frames{
 		Codec: frame.Line{Max: maxLine, KeepEnd: true},
-		Serve: func(c *handler.Client, line []byte) error {
+		OnFrame: func(c *handler.Client, line []byte) error {
 			_, err := c.Write(line)
 			return err
 		},

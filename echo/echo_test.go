@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// converse sends text and a FIN, and returns all that comes back.
+// converse sends text and a FIN, and returns everything that comes back.
 func converse(t *testing.T, cfg echo.Config, text string) string {
 	t.Helper()
 	s := tcptest.NewUnstartedServer(echo.New(cfg))
@@ -46,8 +46,8 @@ func TestEcho(t *testing.T) {
 		in   string
 		out  string
 	}{
-		{"nothing", echo.Config{}, "", ""},
-		{"as it came", echo.Config{}, "a\nb\r\n\n\r\n", "a\nb\r\n\n\r\n"},
+		{"empty", echo.Config{}, "", ""},
+		{"lines with both ends", echo.Config{}, "a\nb\r\n\n\r\n", "a\nb\r\n\n\r\n"},
 		{"last line without an end", echo.Config{}, "a\nb", "a\nb"},
 		{"binary", echo.Config{}, "\x00\xff\n\xfe", "\x00\xff\n\xfe"},
 		{"longest line", echo.Config{}, long + "\r\nb\n", long + "\r\nb\n"},
@@ -66,7 +66,7 @@ func TestEcho(t *testing.T) {
 func TestTimeoutsAreSet(t *testing.T) {
 	h := echo.New(echo.Config{IdleTimeout: 1, FrameTimeout: 2, WriteTimeout: 3})
 	if h.IdleTimeout != 1 || h.FrameTimeout != 2 || h.WriteTimeout != 3 {
-		t.Errorf("handler has %v, %v, %v", h.IdleTimeout, h.FrameTimeout, h.WriteTimeout)
+		t.Errorf("the timeouts are %v, %v, %v, want 1ns, 2ns, 3ns", h.IdleTimeout, h.FrameTimeout, h.WriteTimeout)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		s := tcptest.NewUnstartedServer(echo.New(echo.Config{IdleTimeout: time.Hour}))
@@ -77,20 +77,20 @@ func TestTimeoutsAreSet(t *testing.T) {
 		begin := time.Now()
 		tcptest.ReceiveAll(t, conn, "")
 		if idle := time.Since(begin); idle != time.Hour {
-			t.Errorf("closed after %v", idle)
+			t.Errorf("closed after %v, want an hour", idle)
 		}
 	})
 }
 
 func TestValidate(t *testing.T) {
 	if err := (&echo.Config{}).Validate(); err != nil {
-		t.Errorf("the zero value: %v", err)
+		t.Errorf("Validate of the zero value: %v", err)
 	}
 	bad := echo.Config{MaxLine: -1, IdleTimeout: -1, FrameTimeout: -1, WriteTimeout: -1}
 	err := bad.Validate()
 	for _, name := range []string{"MaxLine", "IdleTimeout", "FrameTimeout", "WriteTimeout"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s is not named in: %v", name, err)
+			t.Errorf("no error for %s in: %v", name, err)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -18,31 +17,32 @@ import (
 	"go.uber.org/goleak"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/lib/frame"
 	"wireline/tcptest"
 )
 
-// bothWays runs test over TCP, on the loops and with a goroutine for each
-// connection. After it nothing is left: no goroutine and no descriptor.
-func bothWays(t *testing.T, build func() *handler.Frames, test func(t *testing.T, s *served)) {
+// overLoopsAndGoroutines runs test over TCP, on event loops and with a goroutine per
+// connection. Afterwards no goroutine and no descriptor may be left.
+func overLoopsAndGoroutines(t *testing.T, build func() *handler.Frames, test func(t *testing.T, s *served)) {
 	silenceLog(t)
 	ln, _ := listenNet(t, "tcp", "127.0.0.1:0")
-	ln.Close() // the runtime has opened its own descriptors now
+	ln.Close() // now the runtime has opened its own descriptors
 	for name, wrap := range map[string]func(net.Listener) net.Listener{
 		"loops":      func(ln net.Listener) net.Listener { return ln },
-		"goroutines": func(ln net.Listener) net.Listener { return plainListener{ln} },
+		"goroutines": func(ln net.Listener) net.Listener { return testutil.PlainListener{Listener: ln} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			files, goroutines := openFiles(t), goleak.IgnoreCurrent() // those of a test before may still go
-			t.Cleanup(func() {                                        // after those that close
+			files, goroutines := testutil.OpenFiles(t), goleak.IgnoreCurrent() // goroutines of an earlier test may still be ending
+			t.Cleanup(func() {                                                 // runs after the cleanups that close things
 				goleak.VerifyNone(t, goroutines)
-				if n := openFiles(t); n > files {
+				if n := testutil.OpenFiles(t); n > files {
 					t.Errorf("%d open files before, %d after", files, n)
 				}
 			})
 			h := build()
 			s := &served{t: t, records: newRecords()}
-			h.OnRecord = s.records.add
+			h.OnRecord = s.records.Add
 			ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
 			s.dial = dial
 			s.server = tcptest.NewUnstartedServer(h)
@@ -51,15 +51,6 @@ func bothWays(t *testing.T, build func() *handler.Frames, test func(t *testing.T
 			test(t, s)
 		})
 	}
-}
-
-func openFiles(t *testing.T) int {
-	t.Helper()
-	files, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(files)
 }
 
 // connectMany is connect for n clients.
@@ -71,8 +62,9 @@ func (s *served) connectMany(n int) (conns []net.Conn) {
 	return conns
 }
 
-// goOn demands that the clients are served, all at the same time, whoever blocks.
-func goOn(t *testing.T, clients []net.Conn) {
+// expectServed checks that all clients are served at the same time, even if others
+// block.
+func expectServed(t *testing.T, clients []net.Conn) {
 	t.Helper()
 	var all sync.WaitGroup
 	for i, conn := range clients {
@@ -94,11 +86,11 @@ func goOn(t *testing.T, clients []net.Conn) {
 	all.Wait()
 }
 
-// blocker is a function that blocks until it is released.
+// blocker is a frame function that blocks until it is released.
 type blocker struct {
 	began   chan *handler.Client
 	release func()
-	over    atomic.Bool // it has returned
+	over    atomic.Bool // the function has returned
 
 	block func(c *handler.Client)
 }
@@ -117,7 +109,7 @@ func (b *blocker) run(c *handler.Client) {
 	b.over.Store(true)
 }
 
-// await waits until so many block.
+// await waits until n functions block.
 func (b *blocker) await(t *testing.T, n int) {
 	t.Helper()
 	for i := range n {
@@ -129,10 +121,10 @@ func (b *blocker) await(t *testing.T, n int) {
 	}
 }
 
-// frames serves lines: those that begin with "block" say so, block, and are
-// echoed; others are echoed.
+// frames returns an echo server. For a line that begins with "block", it first reports
+// that it has begun, and blocks.
 func (b *blocker) frames() *handler.Frames {
-	return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+	return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 		if bytes.HasPrefix(line, []byte("block")) {
 			io.WriteString(c, "begun\n")
 			b.run(c)
@@ -141,8 +133,8 @@ func (b *blocker) frames() *handler.Frames {
 	}}
 }
 
-// The frame function may block: in whatever, its client alone waits. What it
-// wrote before is seen, and the frames that follow are served in order after it.
+// A frame function may block in any way: only its own client waits. Output written
+// before is sent, and the following frames are served in order afterwards.
 func TestFunctionMayBlock(t *testing.T) {
 	for name, prepare := range map[string]func(t *testing.T) *blocker{
 		"channel": func(*testing.T) *blocker { return newBlocker() },
@@ -169,9 +161,9 @@ func TestFunctionMayBlock(t *testing.T) {
 			b := newBlocker()
 			var released atomic.Bool
 			b.block = func(*handler.Client) {
-				// No look at the clock: the vDSO cannot be interrupted by the
-				// scheduler (asyncPreempt), and a garbage collection would
-				// have to wait for it, with all the others.
+				// Do not read the clock: the scheduler cannot preempt code in
+				// the vDSO (asyncPreempt), so a garbage collection, and with
+				// it everything else, would have to wait.
 				for i := int64(0); !released.Load() && i < 1<<36; i++ {
 				}
 			}
@@ -202,7 +194,7 @@ func TestFunctionMayBlock(t *testing.T) {
 				defer conn.Close()
 				io.WriteString(conn, "query\n")
 				if row, err := io.ReadAll(conn); err != nil || string(row) != "row\n" {
-					t.Errorf("the backend answers %q, %v", row, err)
+					t.Errorf("the backend answered %q, %v", row, err)
 				}
 			}
 			b.release = func() {
@@ -219,30 +211,30 @@ func TestFunctionMayBlock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var b *blocker
 			build := func() *handler.Frames { b = prepare(t); return b.frames() }
-			bothWays(t, build, func(t *testing.T, s *served) {
+			overLoopsAndGoroutines(t, build, func(t *testing.T, s *served) {
 				t.Cleanup(b.release) // also when the test fails
 				others := s.connectMany(50)
 				conn := s.connect()
 				send(t, conn, "before\nblock\n1\n2\n")
-				receive(t, conn, "before\nbegun\n") // long before the function ends: see over
+				receive(t, conn, "before\nbegun\n") // long before the function returns, as b.over shows
 				send(t, conn, "3\n")
-				goOn(t, others)
+				expectServed(t, others)
 				if b.over.Load() {
-					t.Error("it did not block for so long")
+					t.Error("the function returned too early")
 				}
 				send(t, conn, "4\n")
 				b.release()
 				receive(t, conn, "block\n1\n2\n3\n4\n")
 				send(t, conn, "5\n")
 				receive(t, conn, "5\n")
-				goOn(t, append(others, conn))
+				expectServed(t, append(others, conn))
 			})
 		})
 	}
 }
 
-// A panic and runtime.Goexit after a wait cost the connection, no other, and what
-// was written before is sent.
+// A panic or runtime.Goexit after blocking ends only that connection, and output
+// written before is sent.
 func TestFunctionMayBlockAndFail(t *testing.T) {
 	for name, fail := range map[string]func(){
 		"panic":  func() { panic("as asked") },
@@ -256,22 +248,22 @@ func TestFunctionMayBlockAndFail(t *testing.T) {
 				b.block = func(c *handler.Client) { wait(c); fail() }
 				return b.frames()
 			}
-			bothWays(t, build, func(t *testing.T, s *served) {
+			overLoopsAndGoroutines(t, build, func(t *testing.T, s *served) {
 				t.Cleanup(b.release)
 				others, failing := s.connectMany(50), s.connectMany(5)
 				for _, conn := range failing {
 					send(t, conn, "block\nnot begun\n")
 					receive(t, conn, "begun\n")
 				}
-				goOn(t, others)
+				expectServed(t, others)
 				b.release()
 				for _, conn := range failing {
 					receiveAll(t, conn, "")
 					conn.Close()
 				}
-				goOn(t, others)
+				expectServed(t, others)
 				for range failing {
-					if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Panic || r.FramesIn != 1 {
+					if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonPanic || r.FramesIn != 1 {
 						t.Errorf("record %+v", r)
 					}
 				}
@@ -283,10 +275,10 @@ func TestFunctionMayBlockAndFail(t *testing.T) {
 	}
 }
 
-// A Write over MaxPending waits for the client that it is for; that is another
-// one or the function's own.
+// A Write over MaxPending waits for its client, which may be the client of the frame
+// function or another one.
 func TestFunctionMayWaitInWrite(t *testing.T) {
-	const size = 16 << 20 // more than two sockets take
+	const size = 16 << 20 // more than two sockets hold
 	for _, own := range []bool{false, true} {
 		t.Run(fmt.Sprintf("own %v", own), func(t *testing.T) {
 			var b *blocker
@@ -302,8 +294,8 @@ func TestFunctionMayWaitInWrite(t *testing.T) {
 					}
 				}
 				h := b.frames()
-				serve := h.Serve
-				h.Serve = func(c *handler.Client, line []byte) error {
+				serve := h.OnFrame
+				h.OnFrame = func(c *handler.Client, line []byte) error {
 					if string(line) == "reader\n" {
 						to.Store(c)
 					}
@@ -311,7 +303,7 @@ func TestFunctionMayWaitInWrite(t *testing.T) {
 				}
 				return h
 			}
-			bothWays(t, build, func(t *testing.T, s *served) {
+			overLoopsAndGoroutines(t, build, func(t *testing.T, s *served) {
 				others, conn := s.connectMany(50), s.connect()
 				reader := conn
 				if !own {
@@ -321,21 +313,21 @@ func TestFunctionMayWaitInWrite(t *testing.T) {
 				receive(t, reader, "reader\n")
 				send(t, conn, "block\n")
 				receive(t, conn, "begun\n")
-				goOn(t, others)
+				expectServed(t, others)
 				if b.over.Load() {
-					t.Error("Write does not wait")
+					t.Error("Write did not wait")
 				}
 				reader.SetDeadline(time.Now().Add(2 * patience))
 				receive(t, reader, strings.Repeat("\x00", size))
 				receive(t, conn, "block\n")
-				goOn(t, append(others, conn))
+				expectServed(t, append(others, conn))
 			})
 		})
 	}
 }
 
-// A codec may take as long, for a reply and for a push, which may be encoded while
-// the client's function blocks too. The client is written to all the same.
+// A codec may take long, for replies and for pushes, also while the client's frame
+// function blocks. The client can still be written to.
 func TestCodecMayTakeLong(t *testing.T) {
 	for name, payload := range map[string]string{"short": "slow", "long": "slow" + strings.Repeat("x", 50000)} {
 		for _, what := range []string{"reply", "push"} {
@@ -345,7 +337,7 @@ func TestCodecMayTakeLong(t *testing.T) {
 				var encoding chan *handler.Client
 				build := func() *handler.Frames {
 					b, codec, encoding = newBlocker(), newSlow(), make(chan *handler.Client, 1)
-					return &handler.Frames{Codec: codec, Serve: func(c *handler.Client, line []byte) error {
+					return &handler.Frames{Codec: codec, OnFrame: func(c *handler.Client, line []byte) error {
 						switch string(line) {
 						case "reply":
 							encoding <- c
@@ -361,7 +353,7 @@ func TestCodecMayTakeLong(t *testing.T) {
 						return c.WriteFrame(line)
 					}}
 				}
-				bothWays(t, build, func(t *testing.T, s *served) {
+				overLoopsAndGoroutines(t, build, func(t *testing.T, s *served) {
 					release := sync.OnceFunc(func() { close(codec.gate) })
 					t.Cleanup(release) // also when the test fails
 					t.Cleanup(b.release)
@@ -369,11 +361,11 @@ func TestCodecMayTakeLong(t *testing.T) {
 					send(t, conn, what+"\n")
 					c := <-encoding
 					<-codec.began
-					for _, conn := range blocked { // their loops are taken from them
+					for _, conn := range blocked { // their loops are taken over
 						send(t, conn, "block\n")
 					}
 					b.await(t, len(blocked))
-					goOn(t, others)
+					expectServed(t, others)
 					go io.WriteString(c, "news\n")
 					receive(t, conn, "news\n")
 					release()
@@ -382,7 +374,7 @@ func TestCodecMayTakeLong(t *testing.T) {
 					for _, conn := range blocked {
 						receive(t, conn, "block\n")
 					}
-					goOn(t, append(others, conn))
+					expectServed(t, append(others, conn))
 				})
 			})
 		}
@@ -391,7 +383,7 @@ func TestCodecMayTakeLong(t *testing.T) {
 
 func TestOnOpenMayBlock(t *testing.T) {
 	var b *blocker
-	var next atomic.Bool // the next client's blocks
+	var next atomic.Bool // OnOpen of the next client blocks
 	build := func() *handler.Frames {
 		b = newBlocker()
 		h := b.frames()
@@ -404,16 +396,16 @@ func TestOnOpenMayBlock(t *testing.T) {
 		}
 		return h
 	}
-	bothWays(t, build, func(t *testing.T, s *served) {
+	overLoopsAndGoroutines(t, build, func(t *testing.T, s *served) {
 		t.Cleanup(b.release)
 		others := s.connectMany(50)
-		goOn(t, others)
+		expectServed(t, others)
 		next.Store(true)
 		conn := s.connect()
 		b.await(t, 1)
 		receive(t, conn, "welcome\n")
 		send(t, conn, "1\n2\n")
-		goOn(t, append(others, s.connectMany(10)...)) // new ones, too
+		expectServed(t, append(others, s.connectMany(10)...)) // new clients too
 		b.release()
 		receive(t, conn, "1\n2\n")
 	})
@@ -424,7 +416,7 @@ func TestOnCloseMayBlock(t *testing.T) {
 	build := func() *handler.Frames {
 		b = newBlocker()
 		h := b.frames()
-		h.Serve = func(c *handler.Client, line []byte) error {
+		h.OnFrame = func(c *handler.Client, line []byte) error {
 			if string(line) == "mark\n" {
 				c.Value = "blocks"
 			}
@@ -437,7 +429,7 @@ func TestOnCloseMayBlock(t *testing.T) {
 		}
 		return h
 	}
-	bothWays(t, build, func(t *testing.T, s *served) {
+	overLoopsAndGoroutines(t, build, func(t *testing.T, s *served) {
 		t.Cleanup(b.release)
 		others, ending := s.connectMany(50), s.connectMany(10)
 		for _, conn := range ending {
@@ -446,10 +438,10 @@ func TestOnCloseMayBlock(t *testing.T) {
 			conn.Close()
 		}
 		b.await(t, len(ending))
-		goOn(t, others)
+		expectServed(t, others)
 		b.release()
 		for range ending {
-			if r := s.records.next(t); r.Reason != handler.FIN {
+			if r := s.records.Next(t); r.Reason != handler.ReasonFIN {
 				t.Errorf("record %+v", r)
 			}
 		}
@@ -469,23 +461,23 @@ func TestOnErrorMayBlock(t *testing.T) {
 		}
 		return h
 	}
-	bothWays(t, build, func(t *testing.T, s *served) {
+	overLoopsAndGoroutines(t, build, func(t *testing.T, s *served) {
 		t.Cleanup(b.release)
 		others, conn := s.connectMany(50), s.connect()
 		send(t, conn, strings.Repeat("x", 1000))
 		b.await(t, 1)
 		receive(t, conn, "too long\n")
-		goOn(t, others)
+		expectServed(t, others)
 		b.release()
 		receiveAll(t, conn, "bye\n")
 	})
 }
 
-// Most of the connections block at the same time.
+// Most frame functions block at the same time.
 func TestManyFunctionsBlock(t *testing.T) {
 	var b *blocker
 	build := func() *handler.Frames { b = newBlocker(); return b.frames() }
-	bothWays(t, build, func(t *testing.T, s *served) {
+	overLoopsAndGoroutines(t, build, func(t *testing.T, s *served) {
 		t.Cleanup(b.release)
 		others, blocked := s.connectMany(50), s.connectMany(200)
 		for i, conn := range blocked {
@@ -496,17 +488,17 @@ func TestManyFunctionsBlock(t *testing.T) {
 			receive(t, conn, fmt.Sprintf("before %d\nbegun\n", i))
 			send(t, conn, "after 1\nafter 2\n")
 		}
-		goOn(t, others)
+		expectServed(t, others)
 		b.release()
 		for i, conn := range blocked {
 			receive(t, conn, fmt.Sprintf("block %d\nafter 1\nafter 2\n", i))
 		}
-		goOn(t, append(others, blocked...))
+		expectServed(t, append(others, blocked...))
 	})
 }
 
-// A function that has lost its loop does not keep what the next one writes from
-// being seen, if that one is called in the same turn and blocks as well.
+// After a function has lost its loop, the output of the next function in the same call
+// is not held back, even if that one blocks too.
 func TestRepliesAreSeenAfterASlowOnOpen(t *testing.T) {
 	b := newBlocker()
 	h := b.frames()
@@ -517,7 +509,7 @@ func TestRepliesAreSeenAfterASlowOnOpen(t *testing.T) {
 	ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
 	conn := dial()
 	defer conn.Close()
-	send(t, conn, "block\n") // it is there when OnOpen is called
+	send(t, conn, "block\n") // has arrived when OnOpen is called
 	server := tcptest.NewUnstartedServer(h)
 	server.Serve(ln)
 	defer server.Close()
@@ -527,15 +519,15 @@ func TestRepliesAreSeenAfterASlowOnOpen(t *testing.T) {
 	receive(t, conn, "begun\n")
 }
 
-// The same where a slow frame is followed by another one that was read later, but
-// in the same turn.
+// As TestRepliesAreSeenAfterASlowOnOpen, but for a slow frame and a frame that is read
+// later in the same call.
 func TestRepliesAreSeenAfterASlowFrame(t *testing.T) {
 	b := newBlocker()
 	slow := make(chan struct{}, 1)
 	h := b.frames()
-	serve := h.Serve
+	serve := h.OnFrame
 	h.Codec = frame.Line{Max: 1 << 20, KeepEnd: true}
-	h.Serve = func(c *handler.Client, line []byte) error {
+	h.OnFrame = func(c *handler.Client, line []byte) error {
 		if bytes.HasPrefix(line, []byte("slow")) {
 			slow <- struct{}{}
 			time.Sleep(50 * time.Millisecond)
@@ -546,7 +538,7 @@ func TestRepliesAreSeenAfterASlowFrame(t *testing.T) {
 	server := tcptest.NewServer(h)
 	defer server.Close()
 	defer b.release()
-	for _, size := range []int{16 << 10, 32 << 10, 64 << 10} { // as much as a read may take
+	for _, size := range []int{16 << 10, 32 << 10, 64 << 10} { // the sizes of one read
 		conn := server.Dial()
 		defer conn.Close()
 		send(t, conn, "slow"+strings.Repeat("x", size-5)+"\nblock\n")
@@ -560,14 +552,14 @@ func TestRepliesAreSeenAfterASlowFrame(t *testing.T) {
 func TestDrainWaitsForAFunctionThatBlocks(t *testing.T) {
 	var b *blocker
 	build := func() *handler.Frames { b = newBlocker(); return b.frames() }
-	bothWays(t, build, func(t *testing.T, s *served) {
+	overLoopsAndGoroutines(t, build, func(t *testing.T, s *served) {
 		t.Cleanup(b.release)
 		others, blocked := s.connectMany(50), s.connectMany(20)
 		for i, conn := range blocked {
 			send(t, conn, fmt.Sprintf("block %d\nnot begun\n", i))
 			receive(t, conn, "begun\n")
 		}
-		goOn(t, others)
+		expectServed(t, others)
 		waitForBusy(t, s.server.TCP.Handler.(*handler.Frames).Clients(), len(blocked))
 		done := make(chan error, 1)
 		go func() { done <- s.shutdown(patience) }()
@@ -576,7 +568,7 @@ func TestDrainWaitsForAFunctionThatBlocks(t *testing.T) {
 		}
 		select {
 		case err := <-done:
-			t.Fatalf("shutdown does not wait: %v", err)
+			t.Fatalf("shutdown did not wait: %v", err)
 		default:
 		}
 		b.release()
@@ -595,14 +587,14 @@ func TestDrainWaitsForAFunctionThatBlocks(t *testing.T) {
 func TestDrainCutsFunctionsThatBlock(t *testing.T) {
 	var b *blocker
 	build := func() *handler.Frames { b = newBlocker(); return b.frames() }
-	bothWays(t, build, func(t *testing.T, s *served) {
+	overLoopsAndGoroutines(t, build, func(t *testing.T, s *served) {
 		t.Cleanup(b.release)
 		others, blocked := s.connectMany(50), s.connectMany(20)
 		for _, conn := range blocked {
 			send(t, conn, "block\n")
 			receive(t, conn, "begun\n")
 		}
-		goOn(t, others)
+		expectServed(t, others)
 		waitForBusy(t, s.server.TCP.Handler.(*handler.Frames).Clients(), len(blocked))
 		begin := time.Now()
 		if err := s.shutdown(time.Second); !errors.Is(err, handler.ErrCut) || !errors.Is(err, context.DeadlineExceeded) {
@@ -618,29 +610,29 @@ func TestDrainCutsFunctionsThatBlock(t *testing.T) {
 		if d := s.server.TCP.Drained(); d.Idle != len(others) || d.Cut != len(blocked) {
 			t.Errorf("drained %+v", d)
 		}
-		b.release() // who is left behind ends now
+		b.release() // the functions that were left behind end now
 	})
 }
 
-// A handler that blocks in every frame, as one that asks a database does, serves as
-// many at the same time as there are connections: here each waits for all the others.
-// When that is over, a connection costs no goroutine any more.
+// If the handler blocks in every frame, for example in database queries, all
+// connections are served at the same time: here each function waits for all the others.
+// Afterwards no connection uses a goroutine.
 func TestAllFunctionsBlockAtTheSameTime(t *testing.T) {
 	const clients, rounds = 200, 20
 	var meeting *barrier
 	build := func() *handler.Frames {
 		meeting = newBarrier(clients)
-		return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+		return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 			if string(line) == "meet\n" {
 				meeting.wait()
 			}
 			return echoLine(c, line)
 		}}
 	}
-	bothWays(t, build, func(t *testing.T, s *served) {
+	overLoopsAndGoroutines(t, build, func(t *testing.T, s *served) {
 		t.Cleanup(meeting.end) // also when the test fails
 		conns := s.connectMany(clients)
-		goOn(t, conns)
+		expectServed(t, conns)
 		goroutines := runtime.NumGoroutine()
 		for range rounds {
 			for _, conn := range conns {
@@ -650,10 +642,10 @@ func TestAllFunctionsBlockAtTheSameTime(t *testing.T) {
 				receive(t, conn, "meet\n")
 			}
 		}
-		// On a busy machine functions may seem slow for longer, the more so when all
-		// are called at the same time.
+		// On a busy machine, functions may be considered slow for longer, especially
+		// if all are called at the same time.
 		for end := time.Now().Add(2 * patience); ; {
-			time.Sleep(1500 * time.Millisecond) // no function is slow meanwhile
+			time.Sleep(1500 * time.Millisecond) // meanwhile no function is slow
 			for _, conn := range conns {
 				conn.SetDeadline(time.Now().Add(patience))
 				send(t, conn, "a\n")
@@ -670,12 +662,12 @@ func TestAllFunctionsBlockAtTheSameTime(t *testing.T) {
 	})
 }
 
-// barrier is where n wait for each other, again and again.
+// barrier makes n goroutines wait for each other, repeatedly.
 type barrier struct {
 	mu      sync.Mutex
 	n       int
 	waiting int
-	open    chan struct{} // closed when the last one comes
+	open    chan struct{} // closed when the last one arrives
 	ended   bool
 }
 
@@ -692,7 +684,7 @@ func (b *barrier) wait() {
 	<-open
 }
 
-// end lets go who waits, and nobody waits any more.
+// end releases all waiters. Afterwards wait returns at once.
 func (b *barrier) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

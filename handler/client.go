@@ -1,329 +1,215 @@
 package handler
 
 import (
-	"context"
 	"errors"
 	"net"
-	"sync"
 	stdatomic "sync/atomic"
-	"time"
 
-	"go.uber.org/atomic"
-
-	"wireline/internal/netconn"
+	"wireline/internal/closing"
+	"wireline/internal/eventloop"
 	"wireline/lib/frame"
-	"wireline/lib/sync/wait"
 )
 
-var (
-	// ErrClosed is what a Client's methods return once it has ended, joined
-	// with what ended it if that was an error.
-	ErrClosed = errors.New("handler: client closed")
+// ErrQuit is returned by a frame function or OnOpen to close the client: pending output
+// is sent, then a FIN. The record does not report it as an error.
+var ErrQuit = errors.New("handler: close this client")
 
-	// ErrClose, returned by a frame function, closes the client in good
-	// order: what was written is sent, then a FIN. It is no error in the
-	// record.
-	ErrClose = errors.New("handler: close this client")
-)
+// ErrClosed is returned by the methods of a Client that has ended. If an error ended
+// the client, the two are joined. errors.Is(ErrClosed, net.ErrClosed) is true.
+var ErrClosed error = closedError{}
 
-// Client is one connection as a handler sees it. It hides how the connection
-// is held and read. All methods are safe for concurrent use, but for Hijack.
+type closedError struct{}
+
+func (closedError) Error() string        { return "handler: client closed" }
+func (closedError) Is(target error) bool { return target == net.ErrClosed }
+
+// Client is one connection of a Frames handler. Frames creates it, and passes it to its
+// functions; a Client may be kept and used after they return, until the connection is
+// closed.
+//
+// All methods are safe for concurrent use, except Hijack and SetCodec.
 type Client struct {
-	// Value is the user's own, for what belongs to this client. Set it in
-	// OnOpen, or before conn.Client() is given to others; after that it may be
-	// read from anywhere, and who changes it takes care of the locking.
+	// Value is for the application's own data about this client. Set it in OnOpen.
+	// After that any goroutine may read it, and changing it needs a lock of the
+	// application's own.
 	Value any
 
-	id     uint64
-	ctx    context.Context
-	wire   wire
-	frames *Frames // nil for the client of a plain handler
-	begin  moment
+	life
+	frames *Frames
+	conn   eventloop.Conn   // &socket, or a portable one
+	socket eventloop.Socket // used if an event loop serves the connection
 
-	// Of the standard library, for an idle client's sake: go.uber.org/atomic
-	// aligns each of these to eight bytes.
-	opened   stdatomic.Bool // OnOpen has set Value: others may see the client
-	draining stdatomic.Bool
-	paused   stdatomic.Bool
-	resumed  stdatomic.Bool // since restartFrame has looked
-	polled   bool           // on an event loop: what the socket does not take is sent by the loop
-	direct   bool           // tryWrite writes
+	// Owned by the serving goroutine.
+	phase             phase
+	input             input
+	in                *frame.Buffer // input that is not served yet; nil while there is none
+	bytesIn, framesIn int64         // not added to life.count yet
+	frameBegan        int64         // when the partial frame in the buffer began; zero if there is none
+
+	lastActivity stdatomic.Int64 // when the last byte was read or written
+	timerDue     stdatomic.Int64 // when Expired will be called; zero for never; written under mu
+	endState     *endState       // nil until it is needed; created under mu
 
 	// Under mu.
-	busy    bool
-	shut    bool // nothing more is taken
-	late    bool // in the handler's list of those whose replies may be late
-	inline  bool // the batch is watched by its loop
-	awaited bool // wake is to be called when all is sent
-	watched bool // the loop tells when the socket takes more
-
-	ending atomic.Pointer[ending]
-
-	// Of the goroutine that serves the client at the moment: what was read and
-	// not served, nil while there is nothing; what the counters below do not
-	// have yet; and when the frame that is not whole yet began, by the wire's
-	// clock, zero if there is none.
-	in                *frame.Buffer
-	bytesIn, framesIn int64
-	partial           int64
-
-	// mu guards what is below. It is taken a few times for a batch of frames,
-	// so the counters cost nothing of their own.
-	mu      sync.Mutex
-	count   counters
-	changed *clientCodec // the codec, if it is not the handler's
-	out     *output
-	fail    error // why nothing can be written any more
+	sending  sending
+	override *clientCodec // set by SetCodec; nil for the codec of the handler
+	out      *output      // nil while no output is pending
 }
 
-// owner is the set that the client is in.
-func (c *Client) owner() *Clients {
-	if c.frames != nil {
-		return &c.frames.clients
+// phase is the stage of a client's life. Only the serving goroutine changes it.
+//
+//	opening --> serving --> closing --> closed
+//
+// Package closing has the steps of the closing phase.
+type phase uint8
+
+const (
+	phaseOpening phase = iota // OnOpen has not been called yet
+	phaseServing              // frames are being served
+	phaseClosing              // the client has ended; pending output is being sent
+	phaseClosed               // the connection is closed, or has a new owner
+)
+
+// input is a set of facts that the serving goroutine knows about the input.
+type input uint8
+
+const (
+	unread   input = 1 << iota // the connection may have input to read
+	hangup                     // the end of the stream, or an error, has arrived and can be read
+	eof                        // the end of the stream was read
+	buffered                   // the buffer may hold whole frames
+	unsent                     // replies of the last batch may be pending; nothing is read until they are sent
+	idled                      // the client was paused when it was last served
+)
+
+func (i input) has(bit input) bool { return i&bit != 0 }
+func (i *input) set(bit input)     { *i |= bit }
+func (i *input) clear(bit input)   { *i &^= bit }
+
+// endState is the state that a client needs only when it ends. It is allocated on
+// demand to keep an idle client small.
+type endState struct {
+	closing       closing.Closing
+	drainReadEnds int64    // when a drain stops reading frames that have arrived
+	localAddr     net.Addr // saved before the connection is closed; under mu
+	writeErr      error    // why output failed; nil for ErrClosed; under mu
+}
+
+// endStateLocked returns c.endState, and creates it if necessary. The caller holds mu.
+func (c *Client) endStateLocked() *endState {
+	if c.endState == nil {
+		c.endState = new(endState)
 	}
-	return c.wire.(*Conn).owner
+	return c.endState
 }
 
-// moment is a point in time, as time.Time with its two clocks, but of two words:
-// an idle client has little more than its Client.
-type moment struct {
-	wall int64 // Unix time in nanoseconds
-	mono int64 // since epoch
+// getEndState is endStateLocked for a caller that does not hold mu.
+func (c *Client) getEndState() *endState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.endStateLocked()
 }
 
-// epoch is what monotonic time is counted from.
-var epoch = time.Now()
-
-func now() moment { return moment{wall: time.Now().UnixNano(), mono: int64(time.Since(epoch))} }
-
-func (m moment) time() time.Time { return time.Unix(0, m.wall) }
-
-func (m moment) elapsed() time.Duration { return time.Since(epoch) - time.Duration(m.mono) }
-
-// counters are the figures of a Record.
-type counters struct {
-	bytesIn, bytesOut, framesIn, framesOut int64
-}
-
-// ending is who ended a connection and why. The first to say so is right: what
-// fails after that is a consequence.
-type ending struct {
-	by     Party
-	reason Reason
-	err    error
-	took   stdatomic.Int64 // a Duration: from begin until the connection was closed; zero until then
-	mode   CloseMode       // if asked
-	asked  bool            // CloseWith has
-}
-
-// wire is how a client's connection is held.
-type wire interface {
-	// endBatch writes what was gathered since beginBatch, and waits for it if
-	// that is the connection's way. A failure has ended the client.
-	endBatch(bytes, frames int64)
-
-	// addrs are the two ends of the connection.
-	addrs() (local, remote net.Addr)
-
-	// tryWrite writes what can be written without waiting of the three parts,
-	// one after the other. It returns errWouldBlock with the count where that
-	// is not all.
-	tryWrite(parts [3][]byte) (int, error)
-
-	// write writes all of p, and waits for it as long as the write time-out
-	// allows.
-	write(p []byte) (int, error)
-
-	// touch notes that a byte was read or written; last tells when the last
-	// one was.
-	touch()
-	last() int64
-
-	// now is the time by the clock of last.
-	now() int64
-
-	// writers counts the goroutines that write to the connection besides the
-	// one that serves it: before a close they are waited for. Nil if there are
-	// none.
-	writers() *wait.Wait
-
-	// wake interrupts who waits to read from the connection, now or the next
-	// time, so that he looks at the client's state.
-	wake()
-
-	// resume is wake for a client that was paused.
-	resume()
-
-	// reset closes the connection with a RST.
-	reset()
-}
-
-// ID returns the client's number: the handler's connections count from 1.
-func (c *Client) ID() uint64 { return c.id }
-
-// Context returns the context that Handle was called with. It ends when the
-// server cuts its connections.
-func (c *Client) Context() context.Context { return c.ctx }
-
-// LocalAddr returns the server's end of the connection.
+// LocalAddr returns the local address of the connection. After the connection is closed
+// it is the listener's address, unless OnClose is set.
 func (c *Client) LocalAddr() net.Addr {
-	local, _ := c.wire.addrs()
-	return local
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.localAddrLocked()
 }
 
-// RemoteAddr returns the client's end of the connection.
-func (c *Client) RemoteAddr() net.Addr {
-	_, remote := c.wire.addrs()
-	return remote
+// localAddrLocked asks the system while the connection is open, because the listener's
+// address may be unspecified (0.0.0.0).
+func (c *Client) localAddrLocked() net.Addr {
+	if c.endState != nil && c.endState.localAddr != nil {
+		return c.endState.localAddr
+	}
+	known := c.accepted.LocalAddr()
+	if c.sending.has(gone) {
+		return known
+	}
+	return c.conn.LocalAddr(known)
 }
 
-// Busy reports whether a frame of the client is being served, or a reply or
-// another message to it is not yet written. Half a frame that has come does not
-// make it busy.
+// Busy reports whether a frame of the client is being served, or output to it is
+// pending. A partial frame does not make a client busy.
 func (c *Client) Busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.busy || c.out != nil && c.out.size > 0
+	return c.sending.has(busy) || c.out != nil && c.out.Size() > 0
 }
 
-func (c *Client) setBusy(busy bool) {
-	c.mu.Lock()
-	c.busy = busy
-	c.mu.Unlock()
-}
-
-// Close asks for the client's end in good order and returns at once: no
-// further frame is begun, what is written is sent, then comes a FIN; CloseWith has
-// other ways. It returns nil.
+// Close begins to close the client and returns at once: no further frame is served,
+// pending output is sent, then a FIN. See CloseWith for other ways. It always returns
+// nil.
 func (c *Client) Close() error {
-	c.end(ByServer, Closed, nil)
-	c.wire.wake()
+	c.end(ByServer, ReasonClosed, nil)
+	c.wake()
 	return nil
 }
 
-// Record returns the client's record as it is now. Until the client has ended,
-// By and Reason are empty.
-func (c *Client) Record() Record {
-	end := c.ending.Load()
-	took := time.Duration(0)
-	if end == nil {
-		end = new(ending)
+// CloseWith is like Close, but uses mode instead of the server's close mode. CloseReset
+// discards pending output, and also takes effect if the client is already closing. The
+// other modes have no effect if the client has already ended. It returns at once, and
+// always returns nil.
+func (c *Client) CloseWith(mode CloseMode) error {
+	end := &ending{by: ByServer, reason: ReasonClosed, mode: mode, asked: true}
+	c.ending.CompareAndSwap(nil, end)
+	if mode == CloseReset {
+		c.abort(ByServer, ReasonClosed, nil)
 	} else {
-		took = time.Duration(end.took.Load())
+		c.wake()
 	}
-	c.mu.Lock()
-	count := c.count
-	c.mu.Unlock()
-	if took == 0 {
-		took = c.begin.elapsed()
-	}
-	return Record{
-		ID:        c.id,
-		Peer:      c.RemoteAddr(),
-		Begin:     c.begin.time(),
-		Duration:  took,
-		BytesIn:   count.bytesIn,
-		BytesOut:  count.bytesOut,
-		FramesIn:  count.framesIn,
-		FramesOut: count.framesOut,
-		By:        end.by,
-		Reason:    end.reason,
-		Err:       end.err,
-	}
+	return nil
 }
 
-// countIn counts what was read and served.
-func (c *Client) countIn(bytes, frames int64) {
-	c.mu.Lock()
-	c.count.bytesIn += bytes
-	c.count.framesIn += frames
-	c.mu.Unlock()
-}
-
-// end notes who ended the connection and why, if nobody did before.
-func (c *Client) end(by Party, reason Reason, err error) {
-	if c.ending.Load() == nil {
-		c.ending.CompareAndSwap(nil, &ending{by: by, reason: reason, err: err})
+// wake makes the serving goroutine check the state of the client. For a client that has
+// ended it also checks for a stall: a frame function may be waiting in Write, and from
+// now on that wait has a timeout.
+func (c *Client) wake() {
+	if c.ended() {
+		c.checkStall()
 	}
-}
-
-// ended reports whether the client has come to its end.
-func (c *Client) ended() bool { return c.ending.Load() != nil }
-
-// reason returns why the client has ended; empty until then.
-func (c *Client) reason() Reason {
-	if e := c.ending.Load(); e != nil {
-		return e.reason
-	}
-	return ""
-}
-
-// endIO notes an end that a failed read or write tells of.
-func (c *Client) endIO(err error) {
-	switch {
-	case errors.Is(err, errWriteTimeout):
-		c.end(ByServer, WriteTimeout, err)
-	case errors.Is(err, errIdleTimeout):
-		c.end(ByServer, IdleTimeout, err)
-	case errors.Is(err, net.ErrClosed) && c.ctx.Err() != nil:
-		c.end(ByServer, Cut, nil) // by the server, which does not know the client
-	case errors.Is(err, net.ErrClosed):
-		c.end(ByServer, Closed, nil)
-	case netconn.IsReset(err):
-		c.end(ByClient, Reset, err)
-	default:
-		c.end(ByClient, IOError, err)
-	}
+	c.conn.Wake()
 }
 
 // abort ends the client with a RST.
 func (c *Client) abort(by Party, reason Reason, err error) {
 	c.end(by, reason, err)
-	if c.polled {
-		c.failPolled()
-	}
-	c.wire.reset()
-}
-
-// failPolled has writes fail, as nobody else finds out while a frame is being served. It
-// comes before the reset, which wakes who serves: he would wait for what is unsent.
-func (c *Client) failPolled() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.fail != nil {
-		return
-	}
-	c.fail = ErrClosed
-	if c.out != nil {
-		c.out.changed.Broadcast()
+	c.abortLocked()
+}
+
+// abortLocked fails the output, then sends the RST. Without the failure the serving
+// goroutine would wait for the pending output.
+func (c *Client) abortLocked() {
+	c.failLocked(ErrClosed)
+	if !c.sending.has(gone) {
+		c.conn.Reset()
+		c.conn.Wake()
 	}
 }
 
-// member is a client in its set.
-type member struct{ *Client }
+// clientMember is a Client as a member of its set.
+type clientMember Client
 
-// Drain implements drain.Member: an idle client gets its FIN when it is woken.
-func (m member) Drain() (busy bool) {
-	m.draining.Store(true)
-	return m.Busy()
+func (m *clientMember) shared() *life { return &m.life }
+
+// Drain implements drain.Member. An idle client sends its FIN when it is woken.
+func (m *clientMember) Drain() (busy bool) {
+	m.flags.set(draining)
+	return (*Client)(m).Busy()
 }
 
 // Wake implements drain.Member.
-func (m member) Wake() { m.wire.wake() }
+func (m *clientMember) Wake() { (*Client)(m).wake() }
 
-// Cut implements drain.Member. It ends the client with a RST, also one that a drain
-// has ended already, but whose reply is still on its way.
-func (m member) Cut() bool {
-	e := m.ending.Load()
-	if e != nil && e.reason == Hijacked {
+// Cut implements drain.Member.
+func (m *clientMember) Cut() bool {
+	if !m.endCut() {
 		return false
 	}
-	if e != nil && e.reason == Drain {
-		m.ending.CompareAndSwap(e, &ending{by: ByServer, reason: Cut})
-	}
-	m.abort(ByServer, Cut, nil)
+	(*Client)(m).abort(ByServer, ReasonCut, nil)
 	return true
 }
-
-// stopping reports whether no further frame is to be begun.
-func (c *Client) stopping() bool { return c.draining.Load() || c.ended() }

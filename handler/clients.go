@@ -3,8 +3,8 @@ package handler
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -12,93 +12,100 @@ import (
 )
 
 var (
-	// ErrDraining is what a client gets that comes or reads when its handler
-	// is shutting down.
+	// ErrDraining is returned by Conn.Read while the handler is shutting down, and by
+	// Conns.Add for a new connection.
 	ErrDraining = errors.New("handler: draining")
 
-	// ErrCut is what Shutdown returns when clients were cut.
+	// ErrCut is returned by Shutdown when connections were cut.
 	ErrCut = drain.ErrCut
 )
 
-// closeTimeout is the bound of Clients.Close.
+// closeTimeout is how long Close drains.
 const closeTimeout = 10 * time.Second
 
-// Clients is the set of the clients that a handler serves. The zero value is
-// empty and ready. All methods are safe for concurrent use. A handler that
-// embeds it has its Close and Shutdown.
-type Clients struct {
-	// OnRecord is called once for each connection, when it has ended, and from
-	// any goroutine; it must not panic. LogRecords makes one that writes a log line.
-	// Nil is LogFailures on slog.Default(). Set it before the first client.
+// DrainStats counts what a drain did with the connections.
+type DrainStats struct {
+	Idle     int // were idle, and got their FIN at once
+	Finished int // were busy, and finished before the drain timeout
+	Cut      int // were reset when the drain timeout expired
+}
+
+// Clients is the set of clients that a Frames handler serves. All methods are safe for
+// concurrent use.
+type Clients struct{ set[*clientMember] }
+
+// All returns an iterator over the current clients. A client that comes or goes during
+// the iteration may or may not be included. A client is not included before its OnOpen
+// has returned.
+func (s *Clients) All() iter.Seq[*Client] {
+	return func(yield func(*Client) bool) {
+		s.members.Range(func(m *clientMember) bool {
+			return !m.flags.has(visible) || yield((*Client)(m))
+		})
+	}
+}
+
+// set is the set of connections that a handler serves. The zero value is empty and
+// ready to use.
+type set[M member] struct {
+	// OnRecord is called once for each connection, after it has ended. It may be called
+	// from any goroutine, and must not panic. Nil means LogFailures(slog.Default());
+	// LogRecords logs every record. Set it before the first connection.
 	OnRecord func(Record)
 
-	set    drain.Set[member]
-	lastID atomic.Uint64
+	members drain.Set[M]
+	lastID  atomic.Uint64
 }
 
-// DrainStats counts what a drain did with the clients there were.
-type DrainStats = drain.Stats
-
-// Add takes conn into the set and returns it as the handler is to use it. When
-// the set is closing it closes conn and returns ErrDraining.
-func (s *Clients) Add(ctx context.Context, conn net.Conn) (*Conn, error) {
-	c := newConn(ctx, conn, s)
-	if !s.add(c.client) {
-		conn.Close()
-		return nil, ErrDraining
-	}
-	return c, nil
+// member is a connection as a member of its set.
+type member interface {
+	drain.Member
+	shared() *life
 }
 
-// add reports whether c is in the set: not when it is closing.
-func (s *Clients) add(c *Client) bool {
-	c.id = s.lastID.Add(1)
-	return s.set.Add(member{c})
+// add adds m and reports whether it did. It does not once the set is shutting down.
+func (s *set[M]) add(m M) bool {
+	m.shared().id = s.lastID.Add(1)
+	return s.members.Add(m)
 }
 
-// remove takes c out of the set and writes its record, once.
-func (s *Clients) remove(c *Client) {
-	s.set.Remove(member{c}, func() {
-		c.end(ByServer, Closed, nil) // if nobody has said more
-		c.ending.Load().took.Store(int64(c.begin.elapsed()))
+// remove removes m and writes its record. A second call for the same m does nothing.
+func (s *set[M]) remove(m M) {
+	s.members.Remove(m, func() {
+		l := m.shared()
+		l.seal()
 		record := s.OnRecord
 		if record == nil {
 			record = LogFailures(slog.Default())
 		}
-		record(c.Record())
+		record(l.Record())
 	})
 }
 
-// Len returns how many clients there are at this moment.
-func (s *Clients) Len() int { return s.set.Len() }
+// Len returns the current number of connections.
+func (s *set[M]) Len() int { return s.members.Len() }
 
-// Range calls f for each client until it returns false. Clients that come or
-// go meanwhile may be seen or not; one whose OnOpen has not returned yet is not.
-func (s *Clients) Range(f func(*Client) bool) {
-	s.set.Range(func(m member) bool { return !m.opened.Load() || f(m.Client) })
-}
-
-// Shutdown drains all clients at the same time. New ones are refused from now
-// on, idle ones get their FIN at once, busy ones finish the frame that they are
-// in and get its reply. What is left when ctx ends is reset, and the error says
-// how many there were; it is ErrCut and ctx's cause.
-// It waits for the frames: a frame function must not call it with a ctx that does
-// not end.
-func (s *Clients) Shutdown(ctx context.Context) error {
-	err := s.set.Shutdown(ctx)
-	s.set.Range(func(m member) bool { // their record, before the process ends
-		s.remove(m.Client)
+// Shutdown drains all connections at the same time. New connections are refused from
+// now on. Idle connections get a FIN at once; busy ones finish their frame and send its
+// reply first. When ctx ends, Shutdown resets the connections that are left. Then its
+// error wraps ErrCut and the cause of ctx, and says how many they were. A frame
+// function must not call Shutdown with a ctx that does not end, because Shutdown waits
+// for that function.
+func (s *set[M]) Shutdown(ctx context.Context) error {
+	err := s.members.Shutdown(ctx)
+	s.members.Range(func(m M) bool { // write their records before the process ends
+		s.remove(m)
 		return true
 	})
 	return err
 }
 
-// Close is Shutdown with a bound of 10 seconds.
-func (s *Clients) Close() error {
+// Close is Shutdown with a timeout of 10 seconds.
+func (s *set[M]) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	return s.Shutdown(ctx)
 }
 
-// Drained returns what Shutdown did with the clients, so far.
-func (s *Clients) Drained() DrainStats { return s.set.Stats() }
+// Drained returns what Shutdown has done with the connections so far.
+func (s *set[M]) Drained() DrainStats { return DrainStats(s.members.Stats()) }

@@ -1,167 +1,131 @@
 package handler
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
+
+	"wireline/internal/closing"
+	"wireline/lib/field"
 )
 
-// CloseMode is how a connection is closed. docs/closing.md shows what each mode looks
-// like from the other side.
+// CloseMode says how a connection is closed. The zero value is CloseDefault;
+// CloseWithin returns further modes. docs/closing.md shows what the peer sees in each
+// mode.
 type CloseMode int32
 
 const (
-	// CloseDefault is a plain close: the kernel sends what is left, then a FIN,
-	// and nobody waits for it. If input was not read, a RST takes its place, and
-	// may destroy the last reply on its way.
+	// CloseDefault is a plain close: the kernel sends pending output and a FIN in the
+	// background. If there was unread input, the kernel sends a RST instead, which may
+	// destroy the last reply before the client has read it.
 	CloseDefault CloseMode = 0
 
-	// CloseReset is a RST at once: what the client does not have yet is thrown
-	// away, and no TIME_WAIT stays behind. Where there is none, as on unix
-	// sockets, it is a plain close.
+	// CloseReset sends a RST at once. Output that the client does not have yet is lost,
+	// and no TIME_WAIT state remains. A connection that has no RST, such as a unix
+	// socket, is closed plainly.
 	CloseReset CloseMode = -1
 
-	// CloseLingering sends the FIN, reads and discards until the client's FIN,
-	// for two seconds and some MiB at most, and closes then: the last reply
-	// survives unread input.
+	// CloseLingering sends a FIN, then discards input until the client's FIN, for at
+	// most two seconds and a few MiB, and then closes. So the last reply survives
+	// unread input.
 	CloseLingering CloseMode = -2
 )
 
-// maxBound is the largest time that SO_LINGER takes on every system.
-const maxBound = math.MaxUint16 * time.Second
+// maxLimit is the largest time that SO_LINGER takes on every system.
+const maxLimit = math.MaxUint16 * time.Second
 
-// CloseBounded is a close that waits until the client has acknowledged all that was
-// written, and the FIN, but no longer than limit: SO_LINGER with a time. What the
-// client sends meanwhile is discarded, some MiB at most, where the system is Linux. A
-// connection counts, and holds up a drain, until then. Like SO_LINGER it knows whole
-// seconds: a part of one counts as one.
-func CloseBounded(limit time.Duration) CloseMode {
-	limit = min(max(limit, 1), maxBound)
+// CloseWithin returns the mode of a close that waits until the client has acknowledged
+// all output and the FIN, but not longer than limit, as SO_LINGER with a timeout does.
+// Meanwhile it discards input, on Linux only, and at most a few MiB. The connection
+// counts as open during the wait, and a drain waits for it too. Like SO_LINGER, limit
+// is in whole seconds: it is rounded up, to between 1 and 65535 seconds.
+func CloseWithin(limit time.Duration) CloseMode {
+	limit = min(max(limit, 1), maxLimit)
 	return CloseMode((limit + time.Second - 1) / time.Second)
 }
 
-// ParseCloseMode reads a mode as configurations have it: default, reset, lingering, or
-// the whole seconds of CloseBounded, as 5s. Empty is default.
-func ParseCloseMode(text string) (CloseMode, error) {
-	switch text {
-	case "", "default":
-		return CloseDefault, nil
-	case "reset":
-		return CloseReset, nil
-	case "lingering":
-		return CloseLingering, nil
-	}
-	limit, err := time.ParseDuration(text)
-	if err != nil || limit < time.Second || limit > maxBound || limit%time.Second != 0 {
-		return CloseDefault, fmt.Errorf("handler: close mode %q: %w", text, errCloseMode)
-	}
-	return CloseBounded(limit), nil
-}
+// Limit returns the time of CloseWithin; zero for the other modes.
+func (m CloseMode) Limit() time.Duration { return max(time.Duration(m), 0) * time.Second }
 
-var errCloseMode = errors.New("is not default, reset, lingering, or whole seconds")
+// setsLinger reports whether the server sets SO_LINGER for the mode.
+func (m CloseMode) setsLinger() bool { return m == CloseReset || m > 0 }
 
-// String is the inverse of ParseCloseMode.
+// String returns the mode as configurations write it: default, reset, lingering, or the
+// time of CloseWithin, as 5s.
 func (m CloseMode) String() string {
 	switch {
+	case m == CloseDefault:
+		return "default"
 	case m == CloseReset:
 		return "reset"
 	case m == CloseLingering:
 		return "lingering"
 	case m > 0:
-		return m.bound().String()
+		return m.Limit().String()
 	}
-	return "default"
+	return fmt.Sprintf("CloseMode(%d)", int32(m))
 }
 
-// Linger is what the socket option SO_LINGER is to be for the mode: seconds, 0 for a
-// RST. ok is false where the option has no part in it.
-func (m CloseMode) Linger() (seconds int, ok bool) {
-	switch {
-	case m == CloseReset:
-		return 0, true
-	case m > 0:
-		return int(m), true
+// MarshalText implements encoding.TextMarshaler. The text is String's. A value that is no
+// mode is an error.
+func (m CloseMode) MarshalText() ([]byte, error) {
+	if m < CloseLingering || m.Limit() > maxLimit {
+		return nil, closeModeError(m)
 	}
-	return 0, false
+	return []byte(m.String()), nil
 }
 
-// bound is the time of CloseBounded, zero for the other modes.
-func (m CloseMode) bound() time.Duration { return max(time.Duration(m), 0) * time.Second }
-
-// closeModeKey is the context's key for WithCloseMode.
-type closeModeKey struct{}
-
-// WithCloseMode returns a context for Handle, Register or RegisterSocket that tells how
-// connections are closed in an ordinary way. If Linger says so, their sockets have
-// SO_LINGER set already.
-func WithCloseMode(ctx context.Context, mode CloseMode) context.Context {
-	return context.WithValue(ctx, closeModeKey{}, mode)
-}
-
-// CloseModeOf returns the mode that WithCloseMode has put into ctx. Handlers of this
-// package act on it; one that closes connections by itself asks for it.
-func CloseModeOf(ctx context.Context) CloseMode {
-	mode, _ := ctx.Value(closeModeKey{}).(CloseMode)
-	return mode
-}
-
-// CloseWith is Close with a mode of its own for this client, in the place of the
-// server's. CloseReset does not wait for what was written, and also ends a client that
-// is about to be closed in another way. The others change nothing if the client has its
-// end already. It returns nil, at once.
-func (c *Client) CloseWith(mode CloseMode) error {
-	end := &ending{by: ByServer, reason: Closed, mode: mode, asked: true}
-	c.ending.CompareAndSwap(nil, end)
-	if mode == CloseReset {
-		c.abort(ByServer, Closed, nil)
-	} else {
-		c.wire.wake()
+// UnmarshalText implements encoding.TextUnmarshaler. The empty text is CloseDefault.
+func (m *CloseMode) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "", "default":
+		*m = CloseDefault
+		return nil
+	case "reset":
+		*m = CloseReset
+		return nil
+	case "lingering":
+		*m = CloseLingering
+		return nil
 	}
+	limit, err := time.ParseDuration(string(text))
+	if err != nil || limit < time.Second || limit > maxLimit || limit%time.Second != 0 {
+		return closeModeError(string(text))
+	}
+	*m = CloseWithin(limit)
 	return nil
 }
 
-// closeMode is how the connection is to be closed. asked tells that CloseWith says so,
-// and not the server for all.
-func (c *Client) closeMode() (mode CloseMode, asked bool) {
-	if e := c.ending.Load(); e != nil && e.asked {
+func closeModeError(value any) error {
+	return &field.Error{Field: "CloseMode", Value: value, Reason: "must be default, reset, lingering, or whole seconds from 1s to 18h"}
+}
+
+// closeMode returns the close mode of the connection. asked reports that CloseWith has
+// set it; otherwise it is the mode of the server.
+func (l *life) closeMode() (mode CloseMode, asked bool) {
+	if e := l.ending.Load(); e != nil && e.asked {
 		return e.mode, true
 	}
-	return CloseModeOf(c.ctx), false
+	return l.accepted.CloseMode(), false
 }
 
-// setsLinger reports whether the socket may have SO_LINGER from its listener.
-func (c *Client) setsLinger() bool {
-	_, ok := CloseModeOf(c.ctx).Linger()
-	return ok
-}
-
-// parting is what becomes of a connection when all that was written is sent, or cannot
-// be.
-type parting int
-
-const (
-	withFIN     parting = iota // close, once acknowledged if the mode is so
-	withRST                    //
-	silent                     // a FIN in any case, and lingering if the client is still sending
-	withDiscard                // a lingering close
-)
-
-// parting is what the end demands, and how connections are to be closed.
-func (c *Client) parting() parting {
-	mode, asked := c.closeMode()
-	switch why := c.reason(); {
-	case why == Cut, why == SlowReader, why == WriteTimeout:
-		return withRST
-	case why == Reset, why == IOError: // broken: nothing arrives any more
-		return withFIN
+// howToClose returns how to close the connection after all output is sent, according to
+// the close mode and the reason. bound limits the wait for the acknowledgement; zero
+// means no wait.
+func (l *life) howToClose() (how closing.How, bound time.Duration) {
+	mode, asked := l.closeMode()
+	bound = mode.Limit()
+	switch why := l.reason(); {
+	case why == ReasonCut, why == ReasonSlowReader, why == ReasonWriteTimeout:
+		return closing.Reset, bound
+	case why == ReasonReset, why == ReasonIOError: // the connection is broken: nothing more arrives
+		return closing.FIN, bound
 	case mode == CloseReset:
-		return withRST
-	case why == FIN, asked && mode != CloseLingering:
-		return withFIN
-	case why == Drain, why == IdleTimeout && mode != CloseLingering:
-		return silent
+		return closing.Reset, bound
+	case why == ReasonFIN, asked && mode != CloseLingering:
+		return closing.FIN, bound
+	case why == ReasonDrain, why == ReasonIdleTimeout && mode != CloseLingering:
+		return closing.Quiet, bound
 	}
-	return withDiscard
+	return closing.Linger, bound
 }

@@ -19,21 +19,22 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
 
-// What a closed connection looks like from outside: how the stream ends, whether the
-// last bytes have arrived, and what the kernel still holds of the connection.
+// These tests check what a closed connection looks like to the peer: how the stream ends,
+// whether the last bytes arrive, and in which state the kernel keeps the connection.
 
-// tcpStates are the states of /proc/net/tcp (include/net/tcp_states.h) as ss(8) and
-// the documentation call them.
+// tcpStates maps the states in /proc/net/tcp (include/net/tcp_states.h) to their names
+// in ss(8) and the documentation.
 var tcpStates = map[string]string{
 	"01": "ESTAB", "04": "FIN_WAIT1", "05": "FIN_WAIT2", "06": "TIME_WAIT", "08": "CLOSE_WAIT", "09": "LAST_ACK", "0B": "CLOSING",
 }
 
-// stateOf is the state of the server's end of conn: "none" if the kernel knows nothing
-// of it any more.
+// stateOf returns the TCP state of the server end of conn, or "none" if the kernel has
+// no such connection.
 func stateOf(t *testing.T, conn net.Conn) string {
 	t.Helper()
 	table, err := os.ReadFile("/proc/net/tcp")
@@ -49,7 +50,8 @@ func stateOf(t *testing.T, conn net.Conn) string {
 	return "none"
 }
 
-// procAddr is an IPv4 address as that file has it, on little-endian machines.
+// procAddr returns an IPv4 address in the format of /proc/net/tcp on little-endian
+// machines.
 func procAddr(addr net.Addr) string {
 	a := netip.MustParseAddrPort(addr.String())
 	b := a.Addr().As4()
@@ -64,10 +66,11 @@ func expectState(t *testing.T, conn net.Conn, want string) {
 			return
 		}
 	}
-	t.Errorf("the server's end is in state %s, want %s", got, want)
+	t.Errorf("the server end is in state %s, want %s", got, want)
 }
 
-// expectTaken waits until the other end's kernel has all that was written to conn.
+// expectTaken waits until the kernel of the peer has everything that was written to
+// conn.
 func expectTaken(t *testing.T, conn net.Conn) {
 	t.Helper()
 	raw, err := conn.(syscall.Conn).SyscallConn()
@@ -81,7 +84,7 @@ func expectTaken(t *testing.T, conn net.Conn) {
 			return
 		}
 	}
-	t.Fatalf("%d bytes were not taken", left)
+	t.Fatalf("%d bytes are still unacknowledged", left)
 }
 
 // closer is a server whose client asks to be closed: it sends "go\n", and gets reply
@@ -89,19 +92,19 @@ func expectTaken(t *testing.T, conn net.Conn) {
 type closer struct {
 	reply   []byte
 	proceed chan struct{}
-	with    func(c *handler.Client) // CloseWith; nil for an ordinary close
+	with    func(c closable) // calls CloseWith; nil for an ordinary close
 	records *records
 }
 
 func (c *closer) frames() *handler.Frames {
-	return &handler.Frames{OnRecord: c.records.add, Serve: func(client *handler.Client, line []byte) error {
+	return &handler.Frames{OnRecord: c.records.Add, OnFrame: func(client *handler.Client, line []byte) error {
 		if string(line) != "go" {
 			return client.WriteFrame(line)
 		}
 		<-c.proceed
 		client.Write(c.reply)
 		if c.with == nil {
-			return handler.ErrClose
+			return handler.ErrQuit
 		}
 		c.with(client)
 		return nil
@@ -118,15 +121,15 @@ func (c *closer) plain() handler.Handler {
 		if c.with == nil {
 			conn.Close()
 		} else {
-			c.with(conn.(*handler.Conn).Client())
+			c.with(conn.(*handler.Conn))
 		}
 	})
-	h.OnRecord = c.records.add
+	h.OnRecord = c.records.Add
 	return h
 }
 
-// holders are the ways a connection is held. Serving a plain listener hides it from
-// the loops.
+// holders are the ways to hold a connection. testutil.PlainListener keeps connections
+// off the event loops.
 var holders = []struct {
 	name      string
 	handler   func(*closer) handler.Handler
@@ -138,28 +141,28 @@ var holders = []struct {
 	{"plain", func(c *closer) handler.Handler { return c.plain() }, true, false},
 }
 
-// sendBuffer is what the kernel takes of a reply while its client does not read, in
-// bytes; every system allows it.
+// sendBuffer is how many bytes of a reply the kernel holds while the client does not
+// read. Every system allows this size.
 const sendBuffer = 200 << 10
 
-// serveClosing starts a server for h whose connections are closed as linger says.
-func serveClosing(t *testing.T, h handler.Handler, linger string, goroutine bool) *tcptest.Server {
+// serveClosing starts a server for h with the close mode linger.
+func serveClosing(t *testing.T, h handler.Handler, linger handler.CloseMode, goroutine bool) *tcptest.Server {
 	t.Helper()
 	s := tcptest.NewUnstartedServer(h)
-	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Linger: linger, SendBuffer: sendBuffer})
+	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Linger: linger, Socket: tcp.Socket{SendBuffer: sendBuffer}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if goroutine {
-		s.TCP.Linger = linger // the wrapped listener does not tell
-		ln = plainListener{ln}
+		s.TCP.Linger = linger // the wrapped listener does not tell the server
+		ln = testutil.PlainListener{Listener: ln}
 	}
 	s.Serve(ln)
 	t.Cleanup(s.Close)
 	return s
 }
 
-// dialSmall connects with a receive buffer that takes next to nothing.
+// dialSmall connects with a tiny receive buffer.
 func dialSmall(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	d := net.Dialer{Timeout: patience, Control: func(_, _ string, c syscall.RawConn) error {
@@ -175,37 +178,38 @@ func dialSmall(t *testing.T, addr string) net.Conn {
 }
 
 // how the modes are asked for: by CloseWith, or for all connections of a server.
-var modes = []struct {
-	mode   handler.CloseMode
-	linger string
-}{
-	{handler.CloseDefault, "default"},
-	{handler.CloseBounded(30 * time.Second), "30s"},
-	{handler.CloseReset, "reset"},
-	{handler.CloseLingering, "lingering"},
+var modes = []handler.CloseMode{
+	handler.CloseDefault,
+	handler.CloseWithin(30 * time.Second),
+	handler.CloseReset,
+	handler.CloseLingering,
 }
 
-// overModes runs test for each holder and mode, each asked for in both ways.
+// overModes runs test for each holder and mode. Each mode is set by CloseWith, and for
+// all connections of the server.
 func overModes(t *testing.T, reply []byte, test func(t *testing.T, c *closer, s *tcptest.Server, frames bool, mode handler.CloseMode)) {
 	for _, holder := range holders {
 		for _, m := range modes {
 			for _, way := range []string{"CloseWith", "tcp.linger"} {
-				t.Run(holder.name+"/"+m.mode.String()+"/"+way, func(t *testing.T) {
+				t.Run(holder.name+"/"+m.String()+"/"+way, func(t *testing.T) {
 					c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
-					linger := m.linger
+					linger := m
 					if way == "CloseWith" {
-						c.with = func(client *handler.Client) { client.CloseWith(m.mode) }
-						linger = map[string]string{"default": "reset", "reset": "30s"}[m.linger] // another one, which must not count
+						c.with = func(client closable) { client.CloseWith(m) }
+						linger = map[handler.CloseMode]handler.CloseMode{ // a different mode, which CloseWith overrides
+							handler.CloseDefault: handler.CloseReset,
+							handler.CloseReset:   handler.CloseWithin(30 * time.Second),
+						}[m]
 					}
-					test(t, c, serveClosing(t, holder.handler(c), linger, holder.goroutine), holder.frames, m.mode)
+					test(t, c, serveClosing(t, holder.handler(c), linger, holder.goroutine), holder.frames, m)
 				})
 			}
 		}
 	}
 }
 
-// A client that has sent all that it had, and reads: the modes differ in nothing but
-// the reset, which leaves no TIME_WAIT.
+// A client that has sent everything and reads: only the reset looks different, and
+// leaves no TIME_WAIT.
 func TestCloseModes(t *testing.T) {
 	overModes(t, []byte("bye\n"), func(t *testing.T, c *closer, s *tcptest.Server, _ bool, mode handler.CloseMode) {
 		close(c.proceed)
@@ -230,26 +234,26 @@ func TestCloseModes(t *testing.T) {
 			conn.Close()
 			expectState(t, conn, "TIME_WAIT")
 		}
-		record := c.records.next(t)
-		if record.By != handler.ByServer || record.Reason != handler.Closed {
+		record := c.records.Next(t)
+		if record.By != handler.ByServer || record.Reason != handler.ReasonClosed {
 			t.Errorf("ended by %s: %s, want server: closed", record.By, record.Reason)
 		}
 	})
 }
 
-// A client that is still sending when it is closed, and does not read yet. The plain
-// close and the reset destroy what is left of the reply, the others save it.
+// A client that is still sending and does not read yet when it is closed: the plain
+// close and the reset destroy the rest of the reply, the other modes deliver it.
 func TestCloseModesWithUnreadInput(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
-	input := "go\n" + strings.Repeat("more\n", 20<<10) // more than is read at once
+	input := "go\n" + strings.Repeat("more\n", 20<<10) // more than one read
 	overModes(t, reply, func(t *testing.T, c *closer, s *tcptest.Server, frames bool, mode handler.CloseMode) {
 		conn := dialSmall(t, s.Addr)
 		send(t, conn, input)
 		close(c.proceed)
-		// A frame handler lingers of its own accord when it closes.
+		// A frame handler always lingers when it closes.
 		lost := mode == handler.CloseReset || mode == handler.CloseDefault && (c.with != nil || !frames)
 		if lost {
-			c.records.next(t) // it is closed; only now is the client to read
+			c.records.Next(t) // the connection is closed; the client reads only now
 		}
 		got, err := io.ReadAll(conn)
 		switch {
@@ -262,14 +266,14 @@ func TestCloseModesWithUnreadInput(t *testing.T) {
 		if lost {
 			expectState(t, conn, "none")
 		} else {
-			c.records.next(t)
+			c.records.Next(t)
 		}
 	})
 }
 
-// A client that acknowledges nothing is waited for as long as was said, and the kernel
-// goes on with it after that: also if the server has not read all that it has sent.
-func TestCloseBoundedWaits(t *testing.T) {
+// A close waits for a client that acknowledges nothing until the limit, even if the
+// server has not read all its input. After that, the kernel continues to send.
+func TestCloseWithinWaits(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	for _, holder := range holders {
 		for name, unread := range map[string]string{"all read": "", "unread input": strings.Repeat("more\n", 20<<10)} {
@@ -277,17 +281,17 @@ func TestCloseBoundedWaits(t *testing.T) {
 				t.Run(holder.name+"/"+name+"/"+way, func(t *testing.T) {
 					t.Parallel()
 					c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
-					linger := "1s"
+					linger := handler.CloseWithin(time.Second)
 					if way == "CloseWith" {
-						c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Second)) }
-						linger = "3600s" // what the socket has does not count
+						c.with = func(client closable) { client.CloseWith(handler.CloseWithin(time.Second)) }
+						linger = handler.CloseWithin(time.Hour) // CloseWith overrides this
 					}
 					s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
 					conn := dialSmall(t, s.Addr)
 					send(t, conn, "go\n"+unread)
 					began := time.Now()
 					close(c.proceed)
-					c.records.next(t)
+					c.records.Next(t)
 					if took := time.Since(began); took < 900*time.Millisecond {
 						t.Errorf("closed after %v, although nothing was acknowledged", took)
 					}
@@ -301,38 +305,38 @@ func TestCloseBoundedWaits(t *testing.T) {
 	}
 }
 
-// Who goes on sending while he is waited for does not lose the reply by it.
-func TestCloseBoundedDiscards(t *testing.T) {
+// A client that continues to send during the wait still gets the reply.
+func TestCloseWithinDiscards(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	for _, holder := range holders {
 		t.Run(holder.name, func(t *testing.T) {
 			c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
-			c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Hour)) }
-			s := serveClosing(t, holder.handler(c), "", holder.goroutine)
+			c.with = func(client closable) { client.CloseWith(handler.CloseWithin(time.Hour)) }
+			s := serveClosing(t, holder.handler(c), handler.CloseDefault, holder.goroutine)
 			close(c.proceed)
 			conn := dialSmall(t, s.Addr)
 			send(t, conn, "go\n")
 			expectState(t, conn, "FIN_WAIT1")
-			for range 10 { // more than fits anywhere, unless it is read
+			for range 10 { // more than all buffers hold, unless it is read
 				send(t, conn, strings.Repeat("more\n", 20<<10))
 				expectTaken(t, conn)
 			}
 			receiveAll(t, conn, string(reply))
 			conn.Close()
-			c.records.next(t)
+			c.records.Next(t)
 		})
 	}
 }
 
-// Once all is acknowledged, nobody is waited for any longer.
-func TestCloseBoundedEndsWithTheAcknowledgement(t *testing.T) {
+// The wait ends when everything is acknowledged.
+func TestCloseWithinEndsWithTheAcknowledgement(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	for _, holder := range holders {
-		for _, linger := range []string{"", "3600s"} {
-			t.Run(holder.name+"/"+linger, func(t *testing.T) {
+		for _, linger := range []handler.CloseMode{handler.CloseDefault, handler.CloseWithin(time.Hour)} {
+			t.Run(holder.name+"/"+linger.String(), func(t *testing.T) {
 				c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
-				if linger == "" {
-					c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Hour)) }
+				if linger == handler.CloseDefault {
+					c.with = func(client closable) { client.CloseWith(handler.CloseWithin(time.Hour)) }
 				}
 				s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
 				conn := dialSmall(t, s.Addr)
@@ -340,28 +344,28 @@ func TestCloseBoundedEndsWithTheAcknowledgement(t *testing.T) {
 				send(t, conn, "go\n")
 				expectState(t, conn, "FIN_WAIT1")
 				select {
-				case <-c.records.more:
+				case <-c.records.All:
 					t.Error("closed before the acknowledgement")
 				default:
 				}
 				receiveAll(t, conn, string(reply))
 				conn.Close()
-				c.records.next(t)
+				c.records.Next(t)
 			})
 		}
 	}
 }
 
-// While many closes wait, the loops serve the others, and a drain's end cuts the wait
-// short.
-func TestCloseBoundedHoldsUpNobody(t *testing.T) {
+// While many closes wait, the loops serve other clients. The end of a drain ends the
+// wait.
+func TestCloseWithinDoesNotDelayOthers(t *testing.T) {
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
-	for _, linger := range []string{"", "3600s"} {
+	for _, linger := range []handler.CloseMode{handler.CloseDefault, handler.CloseWithin(time.Hour)} {
 		for _, holder := range holders[:2] {
-			t.Run(holder.name+"/"+linger, func(t *testing.T) {
+			t.Run(holder.name+"/"+linger.String(), func(t *testing.T) {
 				c := &closer{reply: reply, proceed: make(chan struct{}), records: newRecords()}
-				if linger == "" {
-					c.with = func(client *handler.Client) { client.CloseWith(handler.CloseBounded(time.Hour)) }
+				if linger == handler.CloseDefault {
+					c.with = func(client closable) { client.CloseWith(handler.CloseWithin(time.Hour)) }
 				}
 				s := serveClosing(t, holder.handler(c), linger, holder.goroutine)
 				close(c.proceed)
@@ -384,7 +388,7 @@ func TestCloseBoundedHoldsUpNobody(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 				defer cancel()
 				if err := s.Shutdown(ctx); !errors.Is(err, handler.ErrCut) {
-					t.Errorf("Shutdown: %v, want a cut", err)
+					t.Errorf("Shutdown: %v, want ErrCut", err)
 				}
 				for _, conn := range waiting {
 					receiveReset(t, conn)
@@ -394,78 +398,86 @@ func TestCloseBoundedHoldsUpNobody(t *testing.T) {
 	}
 }
 
-// CloseWith works from outside, on a client that is idle.
+// CloseWith may be called from any goroutine, on an idle client.
 func TestCloseWithOfAnIdleClient(t *testing.T) {
 	for _, holder := range holders {
 		for _, m := range modes {
-			t.Run(holder.name+"/"+m.mode.String(), func(t *testing.T) {
+			t.Run(holder.name+"/"+m.String(), func(t *testing.T) {
 				c := &closer{records: newRecords()}
 				h := holder.handler(c)
-				s := serveClosing(t, h, "", holder.goroutine)
+				s := serveClosing(t, h, handler.CloseDefault, holder.goroutine)
 				conn := s.Dial()
 				defer conn.Close()
 				conn.SetDeadline(time.Now().Add(patience))
 				closed := 0
 				for end := time.Now().Add(patience); closed == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
-					clientsOf(h).Range(func(client *handler.Client) bool {
+					for _, client := range clientsOf(h) {
 						closed++
-						client.CloseWith(m.mode)
-						client.CloseWith(handler.CloseBounded(time.Hour)) // it has its end already
-						return true
-					})
+						client.CloseWith(m)
+						client.CloseWith(handler.CloseWithin(time.Hour)) // no effect: the client has already ended
+					}
 				}
 				_, err := io.ReadAll(conn)
-				if reset := errors.Is(err, syscall.ECONNRESET); reset != (m.mode == handler.CloseReset) || !reset && err != nil {
+				if reset := errors.Is(err, syscall.ECONNRESET); reset != (m == handler.CloseReset) || !reset && err != nil {
 					t.Errorf("the stream ended with %v", err)
 				}
 				conn.Close()
-				c.records.next(t)
+				c.records.Next(t)
 			})
 		}
 	}
 }
 
-func clientsOf(h handler.Handler) *handler.Clients {
+// closable has the methods that Client and Conn have in common.
+type closable interface{ CloseWith(handler.CloseMode) error }
+
+func clientsOf(h handler.Handler) (all []closable) {
 	if f, ok := h.(*handler.Frames); ok {
-		return f.Clients()
+		for c := range f.Clients().All() {
+			all = append(all, c)
+		}
+		return all
 	}
-	return &h.(*handler.Plain).Clients
+	for c := range h.(*handler.Plain).All() {
+		all = append(all, c)
+	}
+	return all
 }
 
-// CloseReset cuts a close of another kind short.
+// CloseReset ends a close of another mode.
 func TestCloseResetWhileClosing(t *testing.T) {
 	for _, holder := range holders {
 		for _, m := range modes[1:] {
-			t.Run(holder.name+"/"+m.mode.String(), func(t *testing.T) {
+			t.Run(holder.name+"/"+m.String(), func(t *testing.T) {
 				c := &closer{reply: bytes.Repeat([]byte("reply\n"), 20<<10), proceed: make(chan struct{}), records: newRecords()}
-				clients := make(chan *handler.Client, 1)
-				c.with = func(client *handler.Client) {
-					client.CloseWith(m.mode)
+				clients := make(chan closable, 1)
+				c.with = func(client closable) {
+					client.CloseWith(m)
 					clients <- client
 				}
-				s := serveClosing(t, holder.handler(c), "", holder.goroutine)
+				s := serveClosing(t, holder.handler(c), handler.CloseDefault, holder.goroutine)
 				close(c.proceed)
 				conn := dialSmall(t, s.Addr)
 				send(t, conn, "go\n")
 				client := <-clients
-				if m.mode != handler.CloseReset {
+				if m != handler.CloseReset {
 					expectState(t, conn, "FIN_WAIT1")
 				}
 				client.CloseWith(handler.CloseReset)
 				receiveReset(t, conn)
-				c.records.next(t)
+				c.records.Next(t)
 			})
 		}
 	}
 }
 
-// The ends that are not ordinary stay as they are, but for a server that resets.
+// A drain ends idle clients with a FIN in every mode, except reset.
 func TestDrainWithCloseModes(t *testing.T) {
 	for _, holder := range holders[:2] {
 		for _, m := range modes {
-			t.Run(holder.name+"/"+m.linger, func(t *testing.T) {
+			t.Run(holder.name+"/"+m.String(), func(t *testing.T) {
 				c := &closer{records: newRecords()}
-				s := serveClosing(t, holder.handler(c), m.linger, holder.goroutine)
+				s := serveClosing(t, holder.handler(c), m, holder.goroutine)
 				conn := s.Dial()
 				defer conn.Close()
 				conn.SetDeadline(time.Now().Add(patience))
@@ -476,7 +488,7 @@ func TestDrainWithCloseModes(t *testing.T) {
 				if err := s.Shutdown(ctx); err != nil {
 					t.Error(err)
 				}
-				if m.mode == handler.CloseReset {
+				if m == handler.CloseReset {
 					receiveReset(t, conn)
 				} else {
 					receiveAll(t, conn, "")
@@ -486,20 +498,21 @@ func TestDrainWithCloseModes(t *testing.T) {
 	}
 }
 
-// Under TLS the modes are those of the socket underneath: the last words and the
-// close_notify arrive, but for the reset, which comes after what was written.
+// Under TLS the mode applies to the underlying socket. The last message and the
+// close_notify arrive, except with the reset mode, where the reset follows what was
+// written.
 func TestCloseModesUnderTLS(t *testing.T) {
-	cert := selfSigned(t)
+	cert := testutil.SelfSigned(t)
 	for _, m := range modes {
-		t.Run(m.linger, func(t *testing.T) {
+		t.Run(m.String(), func(t *testing.T) {
 			c := &closer{reply: []byte("bye\n"), proceed: make(chan struct{}), records: newRecords()}
 			close(c.proceed)
-			ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Linger: m.linger})
+			ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Linger: m})
 			if err != nil {
 				t.Fatal(err)
 			}
 			s := tcptest.NewUnstartedServer(c.frames())
-			s.TCP.Linger = m.linger
+			s.TCP.Linger = m
 			s.Serve(tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}}))
 			t.Cleanup(s.Close)
 			conn, err := tls.Dial("tcp", s.Addr, &tls.Config{InsecureSkipVerify: true})
@@ -510,15 +523,15 @@ func TestCloseModesUnderTLS(t *testing.T) {
 			conn.SetDeadline(time.Now().Add(patience))
 			send(t, conn, "go\n")
 			got, err := io.ReadAll(conn)
-			reset := m.mode == handler.CloseReset
+			reset := m == handler.CloseReset
 			if string(got) != "bye\n" || errors.Is(err, syscall.ECONNRESET) != reset || !reset && err != nil {
 				t.Errorf("read %q, %v", got, err)
 			}
 			conn.Close()
-			c.records.next(t)
+			c.records.Next(t)
 			if reset {
 				expectState(t, conn, "none")
-			} // else whoever was first to send the FIN, after both close_notify, has TIME_WAIT
+			} // otherwise the end that sends its FIN first, after both close_notify, has TIME_WAIT
 		})
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"wireline/lib/frame"
 )
 
-// smtp is as much of RFC 5321 as it takes to change codecs: after DATA comes text
+// smtp implements the part of RFC 5321 that changes codecs: DATA is followed by text
 // that ends in a line of one dot.
 func smtp() *handler.Frames {
 	type state struct{ data bool }
@@ -29,7 +29,7 @@ func smtp() *handler.Frames {
 			c.Value = new(state)
 			return c.WriteFrame([]byte("220 ready"))
 		},
-		Serve: func(c *handler.Client, line []byte) error {
+		OnFrame: func(c *handler.Client, line []byte) error {
 			st := c.Value.(*state)
 			switch {
 			case st.data:
@@ -43,18 +43,18 @@ func smtp() *handler.Frames {
 				return err
 			case string(line) == "QUIT":
 				c.WriteFrame([]byte("221 bye"))
-				return handler.ErrClose
+				return handler.ErrQuit
 			}
 			return c.WriteFrame([]byte("250 ok"))
 		},
 	}
 }
 
-// memcached is its text protocol's set and get: a data block of as many bytes as
-// the command says, and a line end.
+// memcached implements set and get of memcached's text protocol: a data block of as
+// many bytes as the command says, and a line end.
 func memcached() *handler.Frames {
 	type state struct {
-		key    string // a data block is awaited for it
+		key    string // not empty while a data block is expected
 		values map[string]string
 	}
 	return &handler.Frames{
@@ -62,7 +62,7 @@ func memcached() *handler.Frames {
 			c.Value = &state{values: make(map[string]string)}
 			return nil
 		},
-		Serve: func(c *handler.Client, b []byte) (err error) {
+		OnFrame: func(c *handler.Client, b []byte) (err error) {
 			st := c.Value.(*state)
 			if st.key != "" {
 				block, ok := bytes.CutSuffix(b, []byte("\r\n"))
@@ -92,7 +92,7 @@ func memcached() *handler.Frames {
 	}
 }
 
-// inPieces has conn send text in pieces of size bytes.
+// inPieces sends text to conn in pieces of size bytes.
 func inPieces(conn net.Conn, text string, size int) error {
 	for len(text) > 0 {
 		n := min(size, len(text))
@@ -106,7 +106,7 @@ func inPieces(conn net.Conn, text string, size int) error {
 
 func TestSwitchingProtocols(t *testing.T) {
 	mail := "Subject: x\r\n\r\n..\r\nDATA\r\nQUIT"
-	block := strings.Repeat("set k 0 0 3\r\n", 3000) // more than a buffer at first
+	block := strings.Repeat("set k 0 0 3\r\n", 3000) // more than the initial buffer
 	var in, out strings.Builder
 	for i := range 40 {
 		fmt.Fprintf(&in, "set %d 0 0 %d\r\n%s\r\nget %d\r\n", i, i*50, block[:i*50], i)
@@ -151,10 +151,10 @@ func TestSwitchingProtocols(t *testing.T) {
 	}
 }
 
-// unknown is a codec that the handler knows nothing about.
+// unknown is a codec of a type that the handler does not know.
 type unknown struct{ frame.Line }
 
-// slow is a codec that takes its time for payloads which begin with "slow".
+// slow is a codec that blocks for payloads that begin with "slow".
 type slow struct {
 	unknown
 	began chan struct{}
@@ -180,14 +180,15 @@ func (s slow) Wrap(head, payload []byte) (newHead, tail []byte, err error) {
 	return s.unknown.Wrap(head, payload)
 }
 
-// A frame that is encoded while the codec changes is sent in the new one's form.
+// If the codec changes while a frame is being encoded, the frame is sent in the new
+// encoding.
 func TestCodecChangesWhileAFrameIsEncoded(t *testing.T) {
 	for name, push := range map[string]string{"short": "slow push", "long": "slow" + strings.Repeat("x", 50000)} {
 		t.Run(name, func(t *testing.T) {
 			var codec slow
 			build := func() *handler.Frames {
 				codec = newSlow()
-				return &handler.Frames{Codec: codec, Serve: func(c *handler.Client, b []byte) error {
+				return &handler.Frames{Codec: codec, OnFrame: func(c *handler.Client, b []byte) error {
 					c.SetCodec(frame.Netstring{})
 					return c.WriteFrame(b)
 				}}
@@ -212,10 +213,10 @@ func TestCodecChangesWhileAFrameIsEncoded(t *testing.T) {
 	}
 }
 
-// What is written follows the codec too, whoever writes it.
+// WriteFrame uses the current codec, in whichever goroutine it is called.
 func TestWriteFrameFollowsTheCodec(t *testing.T) {
 	build := func() *handler.Frames {
-		return &handler.Frames{Serve: func(c *handler.Client, b []byte) error {
+		return &handler.Frames{OnFrame: func(c *handler.Client, b []byte) error {
 			switch string(b) {
 			case "length":
 				c.SetCodec(frame.Length{Width: 2})
@@ -240,7 +241,7 @@ func TestWriteFrameFollowsTheCodec(t *testing.T) {
 		send(t, conn, "\x00\x04linec\n")
 		receive(t, conn, "line\nc\n")
 		push("push\n")
-		// A long one, which need not be copied.
+		// A long payload, which is not copied.
 		long := strings.Repeat("x", 60000)
 		send(t, conn, "length\n\xea\x60"+long)
 		receive(t, conn, "\x00\x06length\xea\x60"+long)
@@ -254,7 +255,7 @@ func TestSetCodecInOnOpen(t *testing.T) {
 				c.SetCodec(frame.Length{Width: 1})
 				return c.WriteFrame([]byte("hello"))
 			},
-			Serve: func(c *handler.Client, b []byte) error { return c.WriteFrame(b) },
+			OnFrame: func(c *handler.Client, b []byte) error { return c.WriteFrame(b) },
 		}
 	}
 	overTransports(t, build, func(t *testing.T, s *served) {
@@ -264,12 +265,13 @@ func TestSetCodecInOnOpen(t *testing.T) {
 	})
 }
 
-// discarding throws away lines of more than 100 bytes, and says so each time.
+// discarding discards lines of more than 100 bytes, and reports each of them to the
+// client.
 func discarding() *handler.Frames {
 	return &handler.Frames{
 		Codec:   frame.Line{Max: 100},
-		TooLong: handler.Discard,
-		Serve:   func(c *handler.Client, line []byte) error { return c.WriteFrame(line) },
+		TooLong: handler.TooLongDiscard,
+		OnFrame: func(c *handler.Client, line []byte) error { return c.WriteFrame(line) },
 		OnError: func(c *handler.Client, err error) {
 			switch {
 			case errors.Is(err, frame.ErrTooLong):
@@ -292,14 +294,14 @@ func TestDiscard(t *testing.T) {
 		"one":                   {"a\n" + bad + "\nb\n", "a\ntoo long\nb\n", 2},
 		"the first":             {bad + "\na\n", "too long\na\n", 1},
 		"two in a row":          {bad + "\n" + bad + "\na\n", "too long\ntoo long\na\n", 1},
-		"each other one":        {strings.Repeat(bad+"\na\n", 300), strings.Repeat("too long\na\n", 300), 300},
+		"every other one":       {strings.Repeat(bad+"\na\n", 300), strings.Repeat("too long\na\n", 300), 300},
 		"longer than a buffer":  {strings.Repeat("x", 100_000) + "\na\n", "too long\na\n", 1},
 		"FIN within it":         {"a\n" + bad, "a\ntoo long\n", 1},
 		"FIN in a long one":     {strings.Repeat("x", 100_000), "too long\n", 0},
-		"FIN right behind it":   {bad + "\n", "too long\n", 0},
+		"FIN directly after it": {bad + "\n", "too long\n", 0},
 		"FIN in the next":       {bad + "\nlast", "too long\nlast\n", 1},
-		"just not too long":     {bad[:100] + "\r\n" + bad[:101] + "\na\n", bad[:100] + "\ntoo long\na\n", 2},
-		"nothing else in there": {"a\n", "a\n", 1},
+		"maximum length":        {bad[:100] + "\r\n" + bad[:101] + "\na\n", bad[:100] + "\ntoo long\na\n", 2},
+		"no long line":          {"a\n", "a\n", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			overTransports(t, discarding, func(t *testing.T, s *served) {
@@ -311,7 +313,7 @@ func TestDiscard(t *testing.T) {
 					netconn.CloseWrite(conn)
 				})
 				receiveAll(t, conn, test.out)
-				if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.FIN || r.FramesIn != test.frames || r.BytesIn != int64(len(test.in)) {
+				if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonFIN || r.FramesIn != test.frames || r.BytesIn != int64(len(test.in)) {
 					t.Errorf("record %+v", r)
 				}
 			})
@@ -319,8 +321,8 @@ func TestDiscard(t *testing.T) {
 	}
 }
 
-// The reply to a bad frame comes when it is known to be bad, and the client goes
-// on however its rest is cut.
+// The reply to a long frame is sent as soon as the frame is too long. The client
+// continues, in whatever pieces the rest of the frame arrives.
 func TestDiscardInPieces(t *testing.T) {
 	overTransports(t, discarding, func(t *testing.T, s *served) {
 		conn := s.connect()
@@ -337,7 +339,7 @@ func TestDiscardInPieces(t *testing.T) {
 	})
 }
 
-// Codecs that say how long a frame is are skipped by that.
+// A frame with a length is skipped by its length.
 func TestDiscardOfAnnouncedFrames(t *testing.T) {
 	build := func() *handler.Frames {
 		h := discarding()
@@ -354,9 +356,9 @@ func TestDiscardOfAnnouncedFrames(t *testing.T) {
 	})
 }
 
-// A codec that cannot tell where a bad frame ends ends the client; so do other
+// If the codec cannot find the end of a long frame, the client is ended, as for other
 // errors.
-func TestDiscardWhereThereIsNoEnd(t *testing.T) {
+func TestDiscardWithoutEnd(t *testing.T) {
 	build := func() *handler.Frames {
 		h := discarding()
 		h.Codec = noDiscarder{frame.Line{Max: 100}}
@@ -367,16 +369,16 @@ func TestDiscardWhereThereIsNoEnd(t *testing.T) {
 		send(t, conn, "a\n"+strings.Repeat("x", 150)+"\nb\n")
 		receiveAll(t, conn, "a\ntoo long\n")
 		conn.Close()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.FrameError || !errors.Is(r.Err, frame.ErrTooLong) {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonFrameError || !errors.Is(r.Err, frame.ErrTooLong) {
 			t.Errorf("record %+v", r)
 		}
 	})
 }
 
-// noDiscarder hides what a codec can besides.
+// noDiscarder hides the optional methods of a codec.
 type noDiscarder struct{ frame.Codec }
 
-// The codec may change at a bad frame, for what comes after it.
+// OnError may change the codec for the input after a long frame.
 func TestSetCodecInOnError(t *testing.T) {
 	build := func() *handler.Frames {
 		h := discarding()
@@ -393,7 +395,7 @@ func TestSetCodecInOnError(t *testing.T) {
 	})
 }
 
-// However long a bad frame is, it costs no memory.
+// Discarding a frame of any length costs no memory.
 func TestDiscardIsBounded(t *testing.T) {
 	const size = 100 << 20
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
@@ -415,15 +417,15 @@ func TestDiscardIsBounded(t *testing.T) {
 		}
 		send(t, conn, "\nb\n")
 		receive(t, conn, "too long\nb\n")
-		// The other runs, which are parallel, allocate as little.
+		// The parallel runs allocate little too.
 		if n := allocated() - before; n > 16<<20 {
-			t.Errorf("%d MiB were allocated for a bad line of %d", n>>20, size>>20)
+			t.Errorf("%d MiB were allocated for a long line of %d MiB", n>>20, size>>20)
 		}
 	})
 }
 
-// A bad frame must end in time as any other.
-func TestFrameTimeoutInABadFrame(t *testing.T) {
+// FrameTimeout also applies to a frame that is being discarded.
+func TestFrameTimeoutWhileDiscarding(t *testing.T) {
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		h := discarding()
@@ -436,7 +438,7 @@ func TestFrameTimeoutInABadFrame(t *testing.T) {
 		sender.Go(func() {
 			for {
 				if _, err := io.WriteString(conn, strings.Repeat("x", 60)); err != nil {
-					return // it is closed
+					return // the connection is closed
 				}
 				time.Sleep(limit / 10)
 			}
@@ -444,7 +446,7 @@ func TestFrameTimeoutInABadFrame(t *testing.T) {
 		receiveAll(t, conn, "too long\ntoo slow\n")
 		within(t, "closed", time.Since(begin), limit, 2*limit+slack)
 		conn.Close()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.FrameTimeout {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonFrameTimeout {
 			t.Errorf("record %+v", r)
 		}
 	})

@@ -12,52 +12,98 @@ import (
 
 	"go.uber.org/atomic"
 
+	"wireline/internal/closing"
 	"wireline/internal/netconn"
 	"wireline/lib/sync/wait"
 )
 
-// past is a deadline that interrupts a Read in progress and every later one.
+// past is a deadline in the past. It interrupts the current Read and makes every later
+// one fail.
 var past = time.Unix(1, 0)
 
-// flushTimeout bounds the wait for writes in flight before a close, where no
-// write time-out does.
-const flushTimeout = 10 * time.Second
-
-// Conn is a connection that a plain handler reads and writes for itself. It is
-// a net.Conn that counts its bytes, and that a drain can interrupt: a client is
-// idle while a Read waits, and busy from then to the next Read.
+// Conn is a connection that a handler reads and writes itself. It is a net.Conn that
+// counts its bytes, and whose Read a drain can interrupt. A Conn is idle while Read
+// waits, and busy from the end of a Read to the next call. It also starts busy.
+//
+// All methods are safe for concurrent use. Func and Conns make Conns.
 type Conn struct {
-	client   *Client
-	conn     net.Conn
-	owner    *Clients
-	inflight wait.Wait
+	// Value is for the application's own data about this connection.
+	Value any
 
-	mu        sync.Mutex    // orders SetReadDeadline and wake
-	lingered  chan struct{} // closed when a lingering close is over; nil before it
-	lingerEnd time.Time     // its end; nobody is to be woken
+	life
+	conn     net.Conn
+	owner    *Conns
+	inflight wait.Wait // writes in progress
+	busy     bool      // under mu of life
+
+	deadlines sync.Mutex    // orders SetReadDeadline and wake; guards the fields below
+	lingered  chan struct{} // nil until the connection lingers; closed when that is over
+	lingerEnd time.Time     // when lingering ends at the latest; zero until the connection lingers
 	eof       atomic.Bool   // the client has sent its FIN
 }
 
-func newConn(ctx context.Context, conn net.Conn, owner *Clients) *Conn {
-	c := &Conn{client: &Client{ctx: ctx, begin: now()}, conn: conn, owner: owner}
-	c.client.wire = c
-	c.client.opened.Store(true)
-	c.client.busy = true // until it reads: it may greet first
+func newConn(a Accepted, conn net.Conn, owner *Conns) *Conn {
+	c := &Conn{conn: conn, owner: owner}
+	c.accepted, c.begin = a, now()
+	c.busy = true // it may send a greeting before it reads
 	return c
 }
 
-// Client returns the client whose connection this is.
-func (c *Conn) Client() *Client { return c.client }
+// serve calls f, then closes the connection. The caller recovers panics.
+func (c *Conn) serve(f func(ctx context.Context, c *Conn)) {
+	returned := false
+	defer func() {
+		if !returned {
+			c.end(ByServer, ReasonPanic, nil)
+		}
+		c.finish()
+	}()
+	f(c.Context(), c)
+	returned = true
+}
 
-// NetConn returns the connection underneath. What is read and written there is
-// not counted.
+// NetConn returns the underlying connection. Bytes read and written there are not
+// counted.
 func (c *Conn) NetConn() net.Conn { return c.conn }
 
-// Read implements net.Conn. In a drain it returns ErrDraining, after
-// Client.Close it returns net.ErrClosed.
+func (c *Conn) setBusy(busy bool) {
+	c.mu.Lock()
+	c.busy = busy
+	c.mu.Unlock()
+}
+
+// Busy reports whether the handler is working for the client. It is not while a Read
+// waits.
+func (c *Conn) Busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.busy
+}
+
+// Quit begins to close the connection and returns at once: Read returns net.ErrClosed
+// from now on, and the connection is closed when the handler function has returned.
+func (c *Conn) Quit() {
+	c.end(ByServer, ReasonClosed, nil)
+	c.wake()
+}
+
+// CloseWith is like Quit, but uses mode instead of the server's close mode. CloseReset
+// does not wait for the handler function: it resets the connection at once. It always
+// returns nil.
+func (c *Conn) CloseWith(mode CloseMode) error {
+	c.ending.CompareAndSwap(nil, &ending{by: ByServer, reason: ReasonClosed, mode: mode, asked: true})
+	if mode == CloseReset {
+		netconn.Reset(c.conn)
+	} else {
+		c.wake()
+	}
+	return nil
+}
+
+// Read implements net.Conn. During a drain it returns ErrDraining, and after Quit or
+// CloseWith it returns net.ErrClosed.
 func (c *Conn) Read(p []byte) (int, error) {
-	client := c.client
-	client.setBusy(false)
+	c.setBusy(false)
 	if err := c.stopped(); err != nil {
 		return 0, err
 	}
@@ -67,25 +113,25 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return n, stopped
 		}
 	}
-	client.mu.Lock()
-	client.busy = true
-	client.count.bytesIn += int64(n)
-	client.mu.Unlock()
+	c.mu.Lock()
+	c.busy = true
+	c.count.bytesIn += int64(n)
+	c.mu.Unlock()
 	switch {
 	case err == io.EOF:
 		c.eof.Store(true)
 	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
-		client.endIO(err)
+		c.endIO(err)
 	}
 	return n, err
 }
 
-// stopped returns why no more is to be read, if so.
+// stopped returns why Read must not continue, or nil.
 func (c *Conn) stopped() error {
 	switch {
-	case c.client.draining.Load():
+	case c.flags.has(draining):
 		return ErrDraining
-	case c.client.reason() == Closed:
+	case c.reason() == ReasonClosed:
 		return net.ErrClosed
 	}
 	return nil
@@ -93,189 +139,102 @@ func (c *Conn) stopped() error {
 
 // Write implements net.Conn.
 func (c *Conn) Write(p []byte) (int, error) {
-	client := c.client
 	c.inflight.Add(1)
 	defer c.inflight.Done()
 	n, err := c.conn.Write(p)
-	client.mu.Lock()
-	client.count.bytesOut += int64(n)
-	client.count.framesOut++
-	client.mu.Unlock()
+	c.mu.Lock()
+	c.count.bytesOut += int64(n)
+	c.count.framesOut++
+	c.mu.Unlock()
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		client.endIO(err)
+		c.endIO(err)
 	}
 	return n, err
 }
 
-// ReadFrom implements io.ReaderFrom. From a socket to a socket it is as package net
-// has it, by splice(2) on Linux: then the bytes are counted when it returns, and a
-// handler that returns meanwhile does not wait for it.
-func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
-	to, ok := bare(c.conn).(io.ReaderFrom)
-	if !ok || !isSocket(r) && !isHandedOn(r) || !isSocket(c.conn) {
-		return io.Copy(struct{ io.Writer }{c}, r)
-	}
-	n, err := to.ReadFrom(bare(r))
-	c.noteBreak(err, "write")
-	c.client.mu.Lock()
-	c.client.count.bytesOut += n
-	c.client.count.framesOut++
-	c.client.mu.Unlock()
-	return n, err
-}
-
-// WriteTo implements io.WriterTo, in the same way. Between two sockets the client counts
-// as idle meanwhile: a drain ends it between two reads, with ErrDraining.
-func (c *Conn) WriteTo(w io.Writer) (int64, error) {
-	if !isSocket(w) || !isSocket(c.conn) {
-		return io.Copy(w, struct{ io.Reader }{c})
-	}
-	c.client.setBusy(false)
-	if err := c.stopped(); err != nil {
-		return 0, err
-	}
-	n, err := io.Copy(bare(w), bare(c.conn))
-	switch stopped := c.stopped(); {
-	case err == nil:
-		c.eof.Store(true)
-	case errors.Is(err, os.ErrDeadlineExceeded) && stopped != nil:
-		err = stopped
-	default:
-		c.noteBreak(err, "read")
-	}
-	c.client.mu.Lock()
-	c.client.busy = true
-	c.client.count.bytesIn += n
-	c.client.mu.Unlock()
-	return n, err
-}
-
-// noteBreak notes an end that a copy between two sockets tells of, if it was this
-// connection that broke. On Linux only the system knows which of the two it was;
-// elsewhere err names what has failed, op if it was this one.
-func (c *Conn) noteBreak(err error, op string) {
-	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		return
-	}
-	if netconn.Gone(c.conn) || failedOp(err) == op {
-		c.client.endIO(err)
-	}
-}
-
-// failedOp is the innermost operation of package net that err is of.
-func failedOp(err error) (name string) {
-	for op := (*net.OpError)(nil); errors.As(err, &op); err = op.Err {
-		name = op.Op
-	}
-	return name
-}
-
-// bare is conn, or the socket of package net's in it where that is the same but for its
-// addresses, as a server has them that was told others. Package net looks into no
-// wrapper.
-func bare[T any](conn T) T {
-	if in, ok := any(conn).(interface{ Socket() net.Conn }); ok {
-		if s, ok := in.Socket().(T); ok {
-			return s
-		}
-	}
-	return conn
-}
-
-// isSocket reports whether v is a socket as package net has it, or a Conn on one.
-func isSocket(v any) bool {
-	switch v := bare(v).(type) {
-	case *net.TCPConn, *net.UnixConn:
-		return true
-	case *Conn:
-		return isSocket(v.conn)
-	}
-	return false
-}
-
-// isHandedOn reports whether r is a *net.TCPConn in the type, package net's own, in which
-// its WriteTo hands it on: that is how io.Copy comes with it.
-func isHandedOn(r io.Reader) bool {
-	_, ok := r.(interface{ MultipathTCP() (bool, error) })
-	return ok
-}
-
-// Close implements net.Conn. It also takes the client out of its set and
-// writes its record. How it closes is Client.CloseWith's word, or else the server's; it
-// may wait for that.
+// Close implements net.Conn. It closes the connection by the mode of CloseWith or the
+// server, and may wait as that mode demands. It also removes the connection from its
+// set and writes its record.
 func (c *Conn) Close() error {
 	c.noteEnd()
 	err := c.close()
-	c.owner.remove(c.client)
+	c.owner.remove((*connMember)(c))
 	return err
 }
 
-// close closes the connection as its end demands. Where the handler closes it for
-// itself, it lingers only if that is how connections are to be closed.
+// close closes the connection as its close mode and reason demand. When the handler
+// function itself has called Close, it lingers only if the mode is CloseLingering.
 func (c *Conn) close() error {
-	mode, _ := c.client.closeMode()
-	switch how := c.client.parting(); {
-	case how == withRST:
+	mode, _ := c.closeMode()
+	how, bound := c.howToClose()
+	switch {
+	case how == closing.Reset:
 		return netconn.Reset(c.conn)
-	case how == withDiscard && mode == CloseLingering:
-		c.awaitFIN(lingerTime)
-	case how == silent:
-		c.CloseWrite() // so that a FIN comes first, if the close makes a RST
+	case how == closing.Linger && mode == CloseLingering:
+		c.awaitFIN(closing.LongLinger)
+	case how == closing.Quiet:
+		c.CloseWrite() // so that a FIN comes first, even if close(2) sends a RST
 	}
-	return c.client.conclude(c.conn)
+	if bound > 0 {
+		return netconn.CloseWithin(c.conn, bound)
+	}
+	if c.accepted.CloseMode().setsLinger() {
+		netconn.SetLinger(c.conn, -1)
+	}
+	return c.conn.Close()
 }
 
-// awaitFIN sends the FIN, then reads and discards until the client's, within limit. Who
-// comes second waits for the first.
+// awaitFIN sends a FIN, then discards input until the FIN of the client, for at most
+// limit. A second call waits for the first.
 func (c *Conn) awaitFIN(limit time.Duration) {
-	c.mu.Lock()
-	others := c.lingered
-	if others == nil {
+	c.deadlines.Lock()
+	inProgress := c.lingered
+	if inProgress == nil {
 		c.lingered = make(chan struct{})
 	}
-	c.mu.Unlock()
-	if others != nil {
-		<-others
+	c.deadlines.Unlock()
+	if inProgress != nil {
+		<-inProgress
 		return
 	}
 	defer close(c.lingered)
 	if c.CloseWrite() != nil {
 		return
 	}
-	c.mu.Lock()
+	c.deadlines.Lock()
 	c.lingerEnd = time.Now().Add(limit)
 	c.boundLingering()
-	c.mu.Unlock()
+	c.deadlines.Unlock()
 	netconn.AwaitFIN(c.conn)
 }
 
-// boundLingering, under mu, sets the deadline of a lingering close: its end, which a
-// drain brings nearer.
+// boundLingering sets the read deadline of a lingering close to lingerEnd. A drain
+// shortens that. The caller holds deadlines.
 func (c *Conn) boundLingering() {
-	if soon := time.Now().Add(lingerDrain); c.client.draining.Load() && soon.Before(c.lingerEnd) {
+	if soon := time.Now().Add(closing.ShortLinger); c.flags.has(draining) && soon.Before(c.lingerEnd) {
 		c.lingerEnd = soon
 	}
 	c.conn.SetReadDeadline(c.lingerEnd)
 }
 
-// noteEnd notes why a connection ends that nothing happened to.
+// noteEnd sets the reason for the end of the connection if there is none yet.
 func (c *Conn) noteEnd() {
 	switch {
 	case c.eof.Load():
-		c.client.end(ByClient, FIN, nil)
-	case c.client.draining.Load():
-		c.client.end(ByServer, Drain, nil)
+		c.end(ByClient, ReasonFIN, nil)
+	case c.flags.has(draining):
+		c.end(ByServer, ReasonDrain, nil)
 	default:
-		c.client.end(ByServer, Closed, nil)
+		c.end(ByServer, ReasonClosed, nil)
 	}
 }
 
-// CloseWrite sends a FIN and leaves the other direction open. A connection that
-// cannot do so returns errors.ErrUnsupported.
+// CloseWrite sends a FIN and leaves the other direction open. It returns
+// errors.ErrUnsupported if the connection cannot do that.
 func (c *Conn) CloseWrite() error { return netconn.CloseWrite(c.conn) }
 
-// CloseRead discards what comes from now on. A connection that cannot do so returns
-// errors.ErrUnsupported.
+// CloseRead discards further input. It returns errors.ErrUnsupported if the connection
+// cannot do that.
 func (c *Conn) CloseRead() error {
 	if half, ok := c.conn.(interface{ CloseRead() error }); ok {
 		return half.CloseRead()
@@ -283,14 +242,53 @@ func (c *Conn) CloseRead() error {
 	return errors.ErrUnsupported
 }
 
-// SyscallConn implements syscall.Conn. A connection without a file descriptor whose
-// bytes are its own, as under TLS, returns errors.ErrUnsupported. What is read and
-// written there is not counted.
+// SyscallConn implements syscall.Conn. It returns errors.ErrUnsupported if the
+// connection has no file descriptor that carries its bytes, as under TLS. Bytes read
+// and written there are not counted.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := c.conn.(syscall.Conn); ok {
 		return sc.SyscallConn()
 	}
 	return nil, errors.ErrUnsupported
+}
+
+// SetDeadline implements net.Conn.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline implements net.Conn. It has no effect during a drain and after Quit
+// or CloseWith.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.deadlines.Lock()
+	defer c.deadlines.Unlock()
+	if c.stopped() != nil {
+		return nil // keep the deadline that wake has set
+	}
+	return c.conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline implements net.Conn.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
+
+// finish closes the connection after the handler function has returned. It waits for
+// writes of other goroutines, and lingers so that the last write arrives even if the
+// client is still sending.
+func (c *Conn) finish() {
+	if c.inflight.WaitWithTimeout(flushTimeout) {
+		c.end(ByServer, ReasonWriteTimeout, errWriteTimeout)
+		netconn.Reset(c.conn)
+	}
+	c.noteEnd()
+	switch how, _ := c.howToClose(); how {
+	case closing.Quiet, closing.Linger:
+		limit := closing.ShortLinger
+		if mode, _ := c.closeMode(); mode == CloseLingering {
+			limit = closing.LongLinger
+		}
+		c.awaitFIN(limit)
+	}
+	c.Close()
 }
 
 // LocalAddr implements net.Conn.
@@ -299,64 +297,11 @@ func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
 // RemoteAddr implements net.Conn.
 func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
 
-// SetDeadline implements net.Conn.
-func (c *Conn) SetDeadline(t time.Time) error {
-	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
-}
-
-// SetReadDeadline implements net.Conn.
-func (c *Conn) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stopped() != nil {
-		return nil // the drain's own deadline stays
-	}
-	return c.conn.SetReadDeadline(t)
-}
-
-// SetWriteDeadline implements net.Conn.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
-
-// finish closes the connection when its function has returned: once the writes of
-// other goroutines are done, and so that the last of them arrives although the
-// client is still sending.
-func (c *Conn) finish() {
-	if c.inflight.WaitWithTimeout(flushTimeout) {
-		c.client.abort(ByServer, WriteTimeout, errWriteTimeout)
-	}
-	c.noteEnd()
-	switch mode, _ := c.client.closeMode(); c.client.parting() {
-	case silent, withDiscard:
-		limit := lingerDrain
-		if mode == CloseLingering {
-			limit = lingerTime
-		}
-		c.awaitFIN(limit)
-	}
-	c.Close()
-}
-
-// The wire of a plain handler's client.
-
-func (c *Conn) addrs() (local, remote net.Addr) {
-	return c.conn.LocalAddr(), c.conn.RemoteAddr()
-}
-
-func (c *Conn) endBatch(_, _ int64) {} // there are none
-
-func (c *Conn) tryWrite([3][]byte) (int, error) { return 0, errWouldBlock }
-
-func (c *Conn) write(p []byte) (int, error) { return c.Write(p) }
-
-func (c *Conn) touch()      {}
-func (c *Conn) last() int64 { return 0 }
-func (c *Conn) now() int64  { return 0 }
-
-func (c *Conn) writers() *wait.Wait { return &c.inflight }
-
+// wake interrupts the current Read and every later one, so that Read checks the state
+// of the connection.
 func (c *Conn) wake() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.deadlines.Lock()
+	defer c.deadlines.Unlock()
 	if c.lingerEnd.IsZero() {
 		c.conn.SetReadDeadline(past)
 	} else {
@@ -364,6 +309,25 @@ func (c *Conn) wake() {
 	}
 }
 
-func (c *Conn) resume() {}
+// connMember is a Conn as a member of its set.
+type connMember Conn
 
-func (c *Conn) reset() { netconn.Reset(c.conn) }
+func (m *connMember) shared() *life { return &m.life }
+
+// Drain implements drain.Member.
+func (m *connMember) Drain() (busy bool) {
+	m.flags.set(draining)
+	return (*Conn)(m).Busy()
+}
+
+// Wake implements drain.Member.
+func (m *connMember) Wake() { (*Conn)(m).wake() }
+
+// Cut implements drain.Member.
+func (m *connMember) Cut() bool {
+	if !m.endCut() {
+		return false
+	}
+	netconn.Reset(m.conn)
+	return true
+}

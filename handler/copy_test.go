@@ -9,8 +9,8 @@ import (
 	"wireline/handler"
 )
 
-// A copy between two sockets by package net does not tell which of them has failed: the
-// record does.
+// The error of a copy between two sockets by package net does not tell which of them
+// has failed. The record does.
 func TestResetWhileCopying(t *testing.T) {
 	for name, relay := range map[string]func(conn, up net.Conn){
 		"from the client": func(conn, up net.Conn) { io.Copy(up, conn) },
@@ -30,7 +30,7 @@ func TestResetWhileCopying(t *testing.T) {
 					relay(conn, up.TCPConn)
 					up.Close()
 				})
-				h.OnRecord = records.add
+				h.OnRecord = records.Add
 				go h.Handle(t.Context(), server.TCPConn)
 				receive(t, client, "hello\n")
 				receive(t, upstream, "hello\n")
@@ -40,13 +40,13 @@ func TestResetWhileCopying(t *testing.T) {
 				}
 				one.(*net.TCPConn).SetLinger(0)
 				one.Close()
-				for { // so that it is noticed in the other direction, too
+				for { // so that the other direction notices the reset too
 					if _, err := other.Write([]byte("more\n")); err != nil {
 						break
 					}
 				}
-				r := records.next(t)
-				if byClient := r.By == handler.ByClient && r.Reason == handler.Reset; byClient != (who == "client") {
+				r := records.Next(t)
+				if byClient := r.By == handler.ByClient && r.Reason == handler.ReasonReset; byClient != (who == "client") {
 					t.Errorf("ended by %s: %s, %v", r.By, r.Reason, r.Err)
 				}
 			})

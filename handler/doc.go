@@ -1,38 +1,50 @@
-// Package handler has what serves connections: the Handler contract, the set of
-// a handler's clients, and Frames, the handler that most servers are built on.
+// Package handler holds the connections of a TCP server. It defines the Handler
+// interface that tcp.Server calls, and has ready-made handlers for it.
 //
 //	h := &handler.Frames{
 //		Codec: frame.Line{},
-//		Serve: func(c *handler.Client, line []byte) error {
+//		OnFrame: func(c *handler.Client, line []byte) error {
 //			return c.WriteFrame(bytes.ToUpper(line))
 //		},
 //	}
-//	err := tcp.ListenAndServe(&tcp.Config{Address: ":8000"}, h)
+//	if err := tcp.ListenAndServe(&tcp.Config{Address: ":8000"}, h); err != nil {
+//		log.Fatal(err)
+//	}
 //
-// # Which one to take
+// # Choosing a handler
 //
-// Frames reads, splits and answers frames. It owns time-outs, batching of
-// replies, limits on memory and draining, and the function it calls may block.
+// Frames reads frames and calls a function for each. It takes care of timeouts,
+// batching of replies, memory limits and draining. The function may block. It gets a
+// Client, which is one connection: Write and WriteFrame send to it, Pause stops
+// reading from it, Close ends it. Most servers use Frames.
 //
-// Func is for a protocol that has no frames, or that reads for itself: the
-// function gets a net.Conn, and what it needs of a drain and of the record is
-// in that net.Conn.
+// Func calls a function for each connection, for protocols without frames. The
+// function reads and writes a net.Conn, which is a *Conn. A drain interrupts its Read.
 //
-// A type of one's own embeds Clients, which gives it Close and Shutdown, calls
-// Clients.Add in Handle, and uses the Conn that it returns.
+// A handler type of your own embeds Conns. That gives it Close and Shutdown. Its Accept
+// calls Conns.Serve, and its Handle calls ServeConn.
 //
-// # A client's life
+// A type that holds connections in yet another way implements Acceptor.
 //
-//	idle  --- a whole frame is there ---> busy
-//	busy  --- its reply is written -----> idle
-//	idle  --- drain --------------------> FIN at once
-//	busy  --- drain --------------------> finishes this frame, reply, FIN
-//	any   --- the drain's time is up ---> RST
+// # The life of a Client
 //
-// A drain treats all clients at the same time, so it takes as long as the
-// slowest frame, not the sum. A client with half a frame is idle: nothing was
-// promised for that. A frame that had arrived when the drain began, and was not
-// read yet, is served: at most one for each client.
+//	idle  --- a whole frame arrived ---> busy
+//	busy  --- its reply was sent ------> idle
+//	idle  --- drain -------------------> FIN at once
+//	busy  --- drain -------------------> finishes the frame, sends the reply, then FIN
+//	any   --- drain timeout expired ---> RST
 //
-// How a connection ends, who ended it and why is in its Record.
+// All clients are drained at the same time, so a drain takes as long as the slowest
+// frame. A client that has sent only part of a frame is idle. A frame that had arrived
+// when the drain began but was not read yet is served; that is at most one per client.
+//
+// A drain begins with Shutdown or Close of the handler.
+//
+// # Closing
+//
+// A CloseMode says how a connection is closed: by a plain close, a RST, a lingering
+// close, or a close that waits for the client's acknowledgement. The server sets it for
+// all its connections; CloseWith overrides it for one.
+//
+// Each connection has a Record, which says how it ended, who ended it and why.
 package handler

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"net"
 	"runtime"
 	"sync"
@@ -15,7 +16,7 @@ import (
 	"wireline/tcptest"
 )
 
-// gated serves a line only after it was let through, and tells when it begins.
+// gated serves a line only when the test allows it, and reports when it begins.
 type gated struct {
 	began chan string
 	gate  chan struct{}
@@ -24,7 +25,7 @@ type gated struct {
 func newGated() *gated { return &gated{began: make(chan string, 100), gate: make(chan struct{})} }
 
 func (g *gated) frames() *handler.Frames {
-	return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+	return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 		if string(line) == "slow\n" {
 			g.began <- string(line)
 			<-g.gate
@@ -33,18 +34,17 @@ func (g *gated) frames() *handler.Frames {
 	}}
 }
 
-// waitForBusy waits until so many clients are busy: one that has its reply may be
-// so for a moment still.
-func waitForBusy(t *testing.T, clients *handler.Clients, want int) {
+// waitForBusy waits until want clients are busy. A client may stay busy for a moment
+// after it has received its reply.
+func waitForBusy[C interface{ Busy() bool }](t *testing.T, clients interface{ All() iter.Seq[C] }, want int) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; runtime.Gosched() {
 		busy := 0
-		clients.Range(func(c *handler.Client) bool {
+		for c := range clients.All() {
 			if c.Busy() {
 				busy++
 			}
-			return true
-		})
+		}
 		if busy == want {
 			return
 		}
@@ -63,13 +63,13 @@ func TestDrain(t *testing.T) {
 		receive(t, idle, "a\n")
 		send(t, half, "a\nhalf a li")
 		receive(t, half, "a\n")
-		send(t, busy, "slow\nnot begun\n") // it has taken both lines when the first begins
+		send(t, busy, "slow\nnot begun\n") // both lines have been read when the first one begins
 		<-g.began
 		waitForBusy(t, s.server.TCP.Handler.(*handler.Frames).Clients(), 1)
 
 		done := make(chan error)
 		go func() { done <- s.shutdown(patience) }()
-		// Idle clients have their FIN while the busy one is still busy.
+		// Idle clients get their FIN while the busy one is still busy.
 		receiveAll(t, fresh, "")
 		receiveAll(t, idle, "")
 		receiveAll(t, half, "")
@@ -82,7 +82,7 @@ func TestDrain(t *testing.T) {
 			t.Errorf("drained %+v", d)
 		}
 		for range 4 {
-			if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Drain {
+			if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonDrain {
 				t.Errorf("record %+v", r)
 			}
 		}
@@ -91,7 +91,7 @@ func TestDrain(t *testing.T) {
 
 func TestDrainIsAsSlowAsTheSlowestFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+		h := &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 			time.Sleep(2 * time.Second)
 			return echoLine(c, line)
 		}}
@@ -109,7 +109,7 @@ func TestDrainIsAsSlowAsTheSlowestFrame(t *testing.T) {
 		if err := h.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}
-		// Each one is still sending, so its close lingers for a moment.
+		// Each client is still sending, so its close lingers for a moment.
 		within(t, "drained", time.Since(begin), 2*time.Second, 3*time.Second)
 		for _, conn := range ends {
 			receiveAll(t, conn, "a\n")
@@ -139,20 +139,20 @@ func TestDrainCutsWhatIsLeft(t *testing.T) {
 		if d := s.server.TCP.Drained(); d.Idle != 1 || d.Finished != 0 || d.Cut != 1 {
 			t.Errorf("drained %+v", d)
 		}
-		s.records.next(t)
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Cut {
+		s.records.Next(t)
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonCut {
 			t.Errorf("record %+v", r)
 		}
 	})
 }
 
-// A handler that never comes back does not keep Shutdown, and its client has a
-// record all the same.
+// Shutdown does not wait for a handler that never returns, and the client still has a
+// record.
 func TestDrainLeavesAHungHandlerBehind(t *testing.T) {
 	g := newGated()
 	h := g.frames()
 	records := newRecords()
-	h.OnRecord = records.add
+	h.OnRecord = records.Add
 	server := tcptest.NewServer(h)
 	conn := server.Dial()
 	defer conn.Close()
@@ -163,32 +163,34 @@ func TestDrainLeavesAHungHandlerBehind(t *testing.T) {
 	if err := server.Shutdown(ctx); !errors.Is(err, handler.ErrCut) {
 		t.Errorf("shutdown: %v", err)
 	}
-	if r := records.next(t); r.Reason != handler.Cut {
+	if r := records.Next(t); r.Reason != handler.ReasonCut {
 		t.Errorf("record %+v", r)
 	}
 	close(g.gate)
 	server.Close()
 }
 
-// A frame that had arrived when the drain began is served, although its client
-// was idle: it was sent to a server that gave no sign of stopping.
+// A frame that had arrived when the drain began is served, although the client counts
+// as idle: when the client sent it, the server did not appear to be stopping.
 func TestDrainServesAFrameThatHasArrived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := echoFrames()
+		h, gate := echoFrames(), make(chan struct{})
+		h.OnOpen = func(*handler.Client) error { <-gate; return nil }
 		var g sync.WaitGroup
 		client, server := tcptest.Pipe()
 		send(t, client, "arrived\nand another\n")
-		serve := h.Register(t.Context(), server)
+		g.Go(func() { h.Handle(t.Context(), server) })
+		synctest.Wait()
 		go h.Shutdown(t.Context())
-		synctest.Wait() // the drain has begun, nobody has read yet
-		g.Go(serve)
+		synctest.Wait() // the drain has begun, and nothing was read yet
+		close(gate)
 		receiveAll(t, client, "arrived\n")
 		client.Close()
 		g.Wait()
 	})
 }
 
-func TestRegisterAfterTheDrainBeganCloses(t *testing.T) {
+func TestAcceptAfterTheDrainBeganCloses(t *testing.T) {
 	h := echoFrames()
 	h.Close()
 	client, server := tcptest.Pipe()
@@ -201,17 +203,17 @@ func TestRegisterAfterTheDrainBeganCloses(t *testing.T) {
 
 func TestDrainShortensALingeringClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &handler.Frames{Serve: func(*handler.Client, []byte) error { return handler.ErrClose }}
+		h := &handler.Frames{OnFrame: func(*handler.Client, []byte) error { return handler.ErrQuit }}
 		client, ended := handle(t, h, 100)
 		send(t, client, "quit\n")
-		receiveAll(t, client, "") // its FIN has come, the client does not close
+		receiveAll(t, client, "") // the FIN has arrived; the client does not close
 		time.Sleep(100 * time.Millisecond)
 		begin := time.Now()
 		if err := h.Close(); err != nil {
 			t.Error(err)
 		}
 		within(t, "gone", time.Since(begin), 0, 500*time.Millisecond)
-		if r := ended(); r.Reason != handler.Closed {
+		if r := ended(); r.Reason != handler.ReasonClosed {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -219,7 +221,7 @@ func TestDrainShortensALingeringClose(t *testing.T) {
 
 func TestLingeringCloseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &handler.Frames{Serve: func(*handler.Client, []byte) error { return handler.ErrClose }}
+		h := &handler.Frames{OnFrame: func(*handler.Client, []byte) error { return handler.ErrQuit }}
 		client, ended := handle(t, h, 100)
 		begin := time.Now()
 		send(t, client, "quit\n")
@@ -245,7 +247,7 @@ func TestPlain(t *testing.T) {
 		io.WriteString(conn, "hello\n")
 		io.Copy(conn, conn)
 	})
-	h.OnRecord = records.add
+	h.OnRecord = records.Add
 	server := tcptest.NewServer(h)
 	defer server.Close()
 	conn := server.Dial()
@@ -256,8 +258,8 @@ func TestPlain(t *testing.T) {
 	receive(t, conn, "abc")
 	closeWrite(t, conn)
 	receiveAll(t, conn, "")
-	r := records.next(t)
-	if r.By != handler.ByClient || r.Reason != handler.FIN || r.BytesIn != 3 || r.BytesOut != 9 {
+	r := records.Next(t)
+	if r.By != handler.ByClient || r.Reason != handler.ReasonFIN || r.BytesIn != 3 || r.BytesOut != 9 {
 		t.Errorf("record %+v", r)
 	}
 }
@@ -282,7 +284,7 @@ func TestPlainDrain(t *testing.T) {
 			conn.Write(p[:n])
 		}
 	})
-	h.OnRecord = records.add
+	h.OnRecord = records.Add
 	server := tcptest.NewServer(h)
 	idle, busy := server.Dial(), server.Dial()
 	defer idle.Close()
@@ -291,7 +293,7 @@ func TestPlainDrain(t *testing.T) {
 	receive(t, idle, "a\n")
 	send(t, busy, "slow\n")
 	<-began
-	waitForBusy(t, &h.Clients, 1)
+	waitForBusy(t, &h.Conns, 1)
 	done := make(chan error)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -304,9 +306,9 @@ func TestPlainDrain(t *testing.T) {
 	}
 	for range 2 {
 		if err := <-readErr; !errors.Is(err, handler.ErrDraining) {
-			t.Errorf("Read in a drain gives %v", err)
+			t.Errorf("Read during a drain: %v", err)
 		}
-		if r := records.next(t); r.Reason != handler.Drain {
+		if r := records.Next(t); r.Reason != handler.ReasonDrain {
 			t.Errorf("record %+v", r)
 		}
 	}
@@ -315,7 +317,7 @@ func TestPlainDrain(t *testing.T) {
 	}
 }
 
-func TestPlainPanicAndForgottenClose(t *testing.T) {
+func TestPlainPanicAndMissingClose(t *testing.T) {
 	silenceLog(t)
 	records := newRecords()
 	h := handler.Func(func(_ context.Context, conn net.Conn) {
@@ -323,15 +325,15 @@ func TestPlainPanicAndForgottenClose(t *testing.T) {
 			panic("as asked")
 		}
 	})
-	h.OnRecord = records.add
+	h.OnRecord = records.Add
 	server := tcptest.NewServer(h)
 	defer server.Close()
-	for text, want := range map[string]handler.Reason{"p": handler.Panic, "x": handler.Closed} {
+	for text, want := range map[string]handler.Reason{"p": handler.ReasonPanic, "x": handler.ReasonClosed} {
 		conn := server.Dial()
 		send(t, conn, text)
 		receiveAll(t, conn, "")
 		conn.Close()
-		if r := records.next(t); r.By != handler.ByServer || r.Reason != want {
+		if r := records.Next(t); r.By != handler.ByServer || r.Reason != want {
 			t.Errorf("record %+v, want reason %s", r, want)
 		}
 	}
@@ -344,8 +346,9 @@ func must(n int, err error) int {
 	return n
 }
 
-// shouting is what a user writes: Clients embedded, and one method.
-type shouting struct{ handler.Clients }
+// shouting is a handler as an application could write it: it embeds Conns and adds one
+// method.
+type shouting struct{ handler.Conns }
 
 func (h *shouting) Handle(ctx context.Context, conn net.Conn) {
 	c, err := h.Add(ctx, conn)
@@ -370,19 +373,18 @@ func (h *shouting) Handle(ctx context.Context, conn net.Conn) {
 	}
 }
 
-func TestHandlerWithEmbeddedClients(t *testing.T) {
+func TestHandlerWithEmbeddedConns(t *testing.T) {
 	h := &shouting{}
 	server := tcptest.NewServer(h)
 	conn := server.Dial()
 	defer conn.Close()
 	send(t, conn, "abc\n")
 	receive(t, conn, "ABC\n")
-	h.Range(func(c *handler.Client) bool {
+	for c := range h.All() {
 		io.WriteString(c, "to all\n")
-		return true
-	})
+	}
 	receive(t, conn, "to all\n")
-	waitForBusy(t, &h.Clients, 0)
+	waitForBusy(t, &h.Conns, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {

@@ -12,8 +12,8 @@ import (
 	"wireline/tcptest"
 )
 
-// A server that answers each line in capitals, greets, and counts for itself how
-// many lines each client has sent.
+// A server that sends a greeting, answers each line in capitals, and counts the lines
+// of each client.
 func ExampleFrames() {
 	type session struct{ lines int }
 	h := &handler.Frames{
@@ -22,12 +22,12 @@ func ExampleFrames() {
 			c.Value = &session{}
 			return c.WriteFrame([]byte("hello"))
 		},
-		Serve: func(c *handler.Client, line []byte) error {
+		OnFrame: func(c *handler.Client, line []byte) error {
 			s := c.Value.(*session)
 			s.lines++
 			if string(line) == "quit" {
 				fmt.Fprintf(c, "%d lines, bye\n", s.lines)
-				return handler.ErrClose
+				return handler.ErrQuit
 			}
 			return c.WriteFrame(bytes.ToUpper(line))
 		},
@@ -48,10 +48,10 @@ func ExampleFrames() {
 	// 3 lines, bye
 }
 
-// A message to all clients, from outside of any frame.
-func ExampleClients_Range() {
+// A message to all clients, sent outside of any frame function.
+func ExampleClients_All() {
 	ready := make(chan struct{})
-	h := &handler.Frames{Serve: func(*handler.Client, []byte) error {
+	h := &handler.Frames{OnFrame: func(*handler.Client, []byte) error {
 		close(ready)
 		return nil
 	}}
@@ -62,17 +62,16 @@ func ExampleClients_Range() {
 	io.WriteString(conn, "here\n")
 	<-ready
 
-	h.Clients().Range(func(c *handler.Client) bool {
+	for c := range h.Clients().All() {
 		c.WriteFrame([]byte("news for all"))
-		return true
-	})
+	}
 	got := make([]byte, len("news for all\n"))
 	io.ReadFull(conn, got)
 	fmt.Print(string(got))
 	// Output: news for all
 }
 
-// A protocol without frames: what comes goes back.
+// A protocol without frames: an echo server.
 func ExampleFunc() {
 	server := tcptest.NewServer(handler.Func(func(_ context.Context, conn net.Conn) {
 		io.Copy(conn, conn)

@@ -6,115 +6,170 @@ import (
 	"sync"
 	"time"
 
+	"wireline/internal/eventloop"
+	"wireline/internal/netconn"
 	"wireline/lib/frame"
+	"wireline/lib/sync/wait"
 )
 
-// Frames is a Handler that reads, splits and answers frames: the user gives a
-// codec and one function. It owns reading, batching of replies, time-outs,
-// limits on memory, and draining. Set its fields before the first connection;
-// the zero value of each but Serve is valid. It must not be copied.
-type Frames struct {
-	// Serve is called for each frame, for the frames of one client one after
-	// the other. It may block; other clients go on. The frame's bytes are
-	// valid, and Serve's to change, until it returns. It answers with c.Write
-	// or c.WriteFrame.
-	//
-	// An error ends the client: what was written is sent, then a FIN.
-	// ErrClose does so without being an error in the record. Nil Serve
-	// discards the frames.
-	Serve func(c *Client, frame []byte) error
+// stopGrace is how long stop waits for the goroutines of the portable poller after the
+// last client has gone.
+const stopGrace = 50 * time.Millisecond
 
-	// Codec says where frames end. Nil means frame.Line{}.
+// Frames is a Handler that reads frames and calls a function for each. It takes care of
+// reading, timeouts, batching of replies, memory limits and draining. The application
+// sets OnFrame, and Codec unless frames are lines.
+//
+// The zero value discards lines. Set the fields before the first connection, and do not
+// change them afterwards. A Frames must not be copied.
+type Frames struct {
+	// OnFrame is called for each frame. Calls for one client do not overlap. It may
+	// block; other clients are served meanwhile. frame is valid until OnFrame returns,
+	// and OnFrame may modify it. To reply, call c.WriteFrame or c.Write.
+	//
+	// If OnFrame returns an error, pending output is sent, then a FIN. ErrQuit does the
+	// same, but is not reported as an error in the record. If OnFrame is nil, frames
+	// are discarded.
+	OnFrame func(c *Client, frame []byte) error
+
+	// Codec finds the end of each frame. Nil means frame.Line{}.
 	Codec frame.Codec
 
-	// TooLong is what becomes of a client that sends a frame over the codec's
-	// maximum. Zero means EndClient.
+	// TooLong decides about a client that sends a frame longer than the maximum of the
+	// codec. Zero means TooLongEnd.
 	TooLong TooLong
 
-	// OnOpen, if set, is called before the first frame; it may set c.Value and
-	// write a greeting. An error ends the client as one of Serve does.
+	// OnOpen, if not nil, is called before the first frame. It may set c.Value and
+	// write a greeting. Its errors are treated as those of OnFrame.
 	OnOpen func(c *Client) error
 
-	// OnClose, if set, is called once for each client whose OnOpen did not
-	// fail, when its connection is closed and Serve has returned. c.Record
-	// tells why it ended.
+	// OnClose, if not nil, is called once for each client, after its connection was
+	// closed and OnFrame has returned. It is not called if OnOpen has failed. c.Record
+	// says why the client ended.
 	OnClose func(c *Client)
 
-	// OnError, if set, is called when the client ends because of err, a frame
-	// error (errors.Is frame.ErrTooLong, io.ErrUnexpectedEOF, or the codec's
-	// own) or a time-out for reading (os.ErrDeadlineExceeded): the place for
-	// last words. They arrive in full, also when the client is still sending.
-	// Where TooLong is Discard it is called for each frame that is discarded,
-	// and what it writes is that frame's reply.
+	// OnError, if not nil, is called before a client is ended because of err: a frame
+	// error (frame.ErrTooLong, io.ErrUnexpectedEOF or an error of the codec) or a read
+	// timeout (os.ErrDeadlineExceeded). It may write a last message, which arrives
+	// completely even if the client is still sending. If TooLong is TooLongDiscard,
+	// OnError is also called for each discarded frame, and may write the reply to that
+	// frame.
 	OnError func(c *Client, err error)
 
-	// OnRecord is called once for each connection, when it has ended; see
+	// OnRecord is called once for each connection, after it has ended. See
 	// Clients.OnRecord.
 	OnRecord func(Record)
 
-	// IdleTimeout ends a client after so long without a byte either way, also
-	// one that does not take what is written to it. Zero means never.
+	// IdleTimeout ends a client after this time without a byte in either direction,
+	// even if output to it is pending. Zero means no timeout.
 	IdleTimeout time.Duration
 
-	// FrameTimeout ends a client whose frame has begun and is not whole after
-	// so long: a byte now and then does not keep it. Zero means never.
+	// FrameTimeout ends a client that does not complete a frame within this time. It
+	// starts with the first byte of the frame; further bytes do not extend it. Zero
+	// means no timeout.
 	FrameTimeout time.Duration
 
-	// WriteTimeout resets a client that takes no byte of what is pending for
-	// so long; a slow one that takes some stays. It is kept to a sixteenth, or
-	// a millisecond; under TLS progress is seen for each 64 KiB only. Zero
-	// means never, but 10 seconds for a client that has ended.
+	// WriteTimeout resets a client that accepts no byte of the pending output for this
+	// time. A slow client that accepts some bytes stays. The timeout is accurate to a
+	// sixteenth of it, between 10 milliseconds and a second. Under TLS, progress is
+	// only seen in steps of 64 KiB. Zero means no timeout, but 10 seconds for a client
+	// that has ended.
 	WriteTimeout time.Duration
 
-	// MaxPending bounds the bytes that wait to be sent to one client: when so
-	// many wait, WhenSlow decides about a further Write. One message over it
-	// may be pending, so that any message can be sent. Zero means 1 MiB.
+	// MaxPending limits the output pending for one client, in bytes. When that much is
+	// pending, WhenSlow decides what a further Write does. The last message may exceed
+	// the limit, so that a message of any size can be sent. Zero means 1 MiB.
 	MaxPending int
 
-	// WhenSlow is what becomes of a Write over MaxPending. Zero means Block.
+	// WhenSlow decides what a Write does when MaxPending is reached. Zero means
+	// SlowBlock.
 	WhenSlow WhenSlow
 
-	once    sync.Once
-	own     *clientCodec // of clients that have no other
-	clients Clients
-	late    lateList
-	engine  engine
+	once      sync.Once
+	ownCodec  *clientCodec // Codec, for clients without SetCodec
+	clients   Clients
+	delayed   delayedFlush
+	loops     eventloop.Lazy
+	portables wait.Wait // counts the running portable pollers
 }
 
-// TooLong says what becomes of a client that sends a frame over the codec's
-// maximum.
+// TooLong says what happens to a client that sends a frame longer than the maximum of
+// the codec.
 type TooLong int
 
 const (
-	// EndClient ends the client, after OnError. It is the default.
-	EndClient TooLong = iota
-	// Discard throws the frame away, however long it is, calls OnError once,
-	// and goes on with the next frame. Codecs that cannot tell where that begins
-	// (see frame.Discarder) end the client.
-	Discard
+	// TooLongEnd calls OnError and ends the client. It is the default.
+	TooLongEnd TooLong = iota
+	// TooLongDiscard discards the frame, however long it is, calls OnError once, and
+	// continues with the next frame. A client whose codec cannot find the next frame is
+	// ended; see frame.Discarder.
+	TooLongDiscard
 )
 
-// Clients returns the set of clients being served, to range over or to shut
-// down.
+// Clients returns the set of the current clients. Use it to range over them.
 func (h *Frames) Clients() *Clients { return &h.clients }
 
-// Handle implements Handler.
-func (h *Frames) Handle(ctx context.Context, conn net.Conn) { h.Register(ctx, conn)() }
+// Handle implements Handler. It serves conn without a server, and returns when the
+// connection is closed or hijacked.
+func (h *Frames) Handle(ctx context.Context, conn net.Conn) { ServeConn(ctx, conn, h) }
 
-// Register implements Registrar.
-func (h *Frames) Register(ctx context.Context, conn net.Conn) func() {
+// Accept implements Acceptor.
+func (h *Frames) Accept(a Accepted) {
 	h.once.Do(h.init)
-	s := newStream(ctx, conn, h)
-	if !h.clients.add(s.client) {
-		conn.Close()
-		return func() {}
+	c := &Client{frames: h}
+	c.accepted, c.begin = a, now()
+	if err := c.attach(); err != nil {
+		a.Done()
+		return
 	}
-	return s.serve
+	c.touch()
+	if h.OnOpen == nil {
+		c.flags.set(visible)
+	}
+	if !h.clients.add((*clientMember)(c)) {
+		c.sending.set(gone)
+		c.conn.Close()
+		a.Done()
+		return
+	}
+	if h.OnOpen != nil {
+		c.conn.Wake() // so that OnOpen is called before any input arrives
+	}
+	c.arm(c.nextDue())
+	c.conn.Start()
 }
 
-// Validate reports what the codec says of itself, where it can be set up wrongly;
-// see frame.Validator. tcp.ListenAndServe asks it before it listens. Without that a
-// client's first frame is a frame error.
+// attach puts the connection on an event loop if possible, and on a portable poller
+// otherwise.
+func (c *Client) attach() error {
+	h, a := c.frames, c.accepted
+	if fd, ok := a.Socket(); ok {
+		if g := h.loops.Group(); g != nil && c.addTo(g, fd) == nil {
+			c.conn = &c.socket
+			return nil
+		}
+		defer netconn.RawClose(fd) // Conn duplicates the descriptor
+	}
+	conn, err := a.Conn()
+	if err != nil {
+		return err
+	}
+	h.portables.Add(1)
+	c.conn = eventloop.NewPortable(conn, (*pollerHandler)(c), h.portables.Done)
+	return nil
+}
+
+// addTo puts the socket fd on an event loop of g.
+func (c *Client) addTo(g *eventloop.Group, fd int) error {
+	if c.accepted.Network() == "tcp" {
+		return g.AddTCP(&c.socket, fd, (*pollerHandler)(c))
+	}
+	return g.Add(&c.socket, fd, (*pollerHandler)(c))
+}
+
+// Validate reports an error in the settings of the codec; see frame.Validator.
+// tcp.ListenAndServe calls it before it listens. Without Validate, the first use of a
+// wrong codec is a frame error.
 func (h *Frames) Validate() error {
 	if v, ok := h.codec().(frame.Validator); ok {
 		return v.Validate()
@@ -123,27 +178,34 @@ func (h *Frames) Validate() error {
 }
 
 func (h *Frames) init() {
-	h.own = newClientCodec(h.codec())
+	h.ownCodec = newClientCodec(h.codec())
 	if h.OnRecord != nil {
 		h.clients.OnRecord = h.OnRecord
 	}
 }
 
-// Shutdown implements Shutdowner; see Clients.Shutdown.
+// Shutdown implements Shutdowner. See Clients.Shutdown.
 func (h *Frames) Shutdown(ctx context.Context) error {
 	err := h.clients.Shutdown(ctx)
-	h.engine.Stop()
+	h.stop()
 	return err
 }
 
-// Close implements Handler; see Clients.Close.
+// Close implements Handler. See Clients.Close.
 func (h *Frames) Close() error {
 	err := h.clients.Close()
-	h.engine.Stop()
+	h.stop()
 	return err
 }
 
-// Drained returns what Shutdown did with the clients, so far.
+// stop ends the goroutines of the pollers. It does not wait for a frame function that
+// does not return.
+func (h *Frames) stop() {
+	h.loops.Stop()
+	h.portables.WaitWithTimeout(stopGrace)
+}
+
+// Drained returns what Shutdown has done with the clients so far.
 func (h *Frames) Drained() DrainStats { return h.clients.Drained() }
 
 func (h *Frames) codec() frame.Codec {

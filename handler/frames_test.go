@@ -13,6 +13,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/lib/frame"
 	"wireline/tcptest"
 )
@@ -20,7 +21,7 @@ import (
 var keepEnd = frame.Line{KeepEnd: true}
 
 func echoFrames() *handler.Frames {
-	return &handler.Frames{Codec: keepEnd, Serve: echoLine}
+	return &handler.Frames{Codec: keepEnd, OnFrame: echoLine}
 }
 
 func TestFramesSplitAndMerged(t *testing.T) {
@@ -43,19 +44,19 @@ func TestFramesHalfClose(t *testing.T) {
 		send(t, conn, "a\nb")
 		closeWrite(t, conn)
 		receiveAll(t, conn, "a\nb")
-		r := s.records.next(t)
-		if r.By != handler.ByClient || r.Reason != handler.FIN || r.FramesIn != 2 || r.FramesOut != 2 || r.BytesIn != 3 || r.BytesOut != 3 {
+		r := s.records.Next(t)
+		if r.By != handler.ByClient || r.Reason != handler.ReasonFIN || r.FramesIn != 2 || r.FramesOut != 2 || r.BytesIn != 3 || r.BytesOut != 3 {
 			t.Errorf("record %+v", r)
 		}
 	})
 }
 
-func TestFramesNothingButFIN(t *testing.T) {
+func TestFINWithoutFrames(t *testing.T) {
 	overTransports(t, echoFrames, func(t *testing.T, s *served) {
 		conn := s.connect()
 		closeWrite(t, conn)
 		receiveAll(t, conn, "")
-		if r := s.records.next(t); r.Reason != handler.FIN || r.FramesIn != 0 {
+		if r := s.records.Next(t); r.Reason != handler.ReasonFIN || r.FramesIn != 0 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -67,16 +68,16 @@ func TestFramesReset(t *testing.T) {
 		send(t, conn, "a\nhalf")
 		receive(t, conn, "a\n")
 		netconn.Reset(conn)
-		r := s.records.next(t)
-		// A unix socket knows no reset: what is left is a last line, and the
-		// reply to it fails.
-		if r.By != handler.ByClient || r.Reason != handler.Reset || r.Err == nil {
+		r := s.records.Next(t)
+		// A unix socket has no reset: the server sees a last line, and the reply to
+		// it fails.
+		if r.By != handler.ByClient || r.Reason != handler.ReasonReset || r.Err == nil {
 			t.Errorf("record %+v", r)
 		}
 	})
 }
 
-// countWrites counts the calls of Write on the server's side.
+// countWrites counts the calls of Write on the server end.
 type countWrites struct {
 	net.Conn
 	n int
@@ -103,8 +104,8 @@ func TestTooLongIsAnsweredInFull(t *testing.T) {
 	const answer = "error: too long\n"
 	build := func() *handler.Frames {
 		return &handler.Frames{
-			Codec: frame.Line{Max: 1000, KeepEnd: true},
-			Serve: echoLine,
+			Codec:   frame.Line{Max: 1000, KeepEnd: true},
+			OnFrame: echoLine,
 			OnError: func(c *handler.Client, err error) {
 				if errors.Is(err, frame.ErrTooLong) {
 					io.WriteString(c, answer)
@@ -119,7 +120,7 @@ func TestTooLongIsAnsweredInFull(t *testing.T) {
 			wg.Go(func() {
 				conn := s.connect()
 				defer conn.Close()
-				// The client sends all of it before it reads.
+				// The client sends everything before it reads.
 				if _, err := conn.Write(append([]byte("good\n"), flood...)); err != nil {
 					t.Errorf("write: %v", err)
 				}
@@ -130,20 +131,20 @@ func TestTooLongIsAnsweredInFull(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.FrameError || !errors.Is(r.Err, frame.ErrTooLong) {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonFrameError || !errors.Is(r.Err, frame.ErrTooLong) {
 			t.Errorf("record %+v", r)
 		}
 	})
 }
 
-func TestServeErrorEndsTheClient(t *testing.T) {
+func TestOnFrameErrorEndsTheClient(t *testing.T) {
 	broken := errors.New("broken")
 	build := func() *handler.Frames {
-		return &handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+		return &handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 			switch string(line) {
 			case "quit":
 				fmt.Fprintln(c, "bye")
-				return handler.ErrClose
+				return handler.ErrQuit
 			case "break":
 				fmt.Fprintln(c, "sorry")
 				return broken
@@ -156,14 +157,14 @@ func TestServeErrorEndsTheClient(t *testing.T) {
 		send(t, conn, "a\nquit\nb\n")
 		receiveAll(t, conn, "a\nbye\n")
 		conn.Close()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Closed || r.Err != nil || r.FramesIn != 2 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonClosed || r.Err != nil || r.FramesIn != 2 {
 			t.Errorf("record %+v", r)
 		}
 		conn = s.connect()
 		send(t, conn, "break\nb\n")
 		receiveAll(t, conn, "sorry\n")
 		conn.Close()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.HandlerError || r.Err != broken || r.FramesIn != 1 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonHandlerError || r.Err != broken || r.FramesIn != 1 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -171,7 +172,7 @@ func TestServeErrorEndsTheClient(t *testing.T) {
 
 func TestPanicCostsOneConnection(t *testing.T) {
 	build := func() *handler.Frames {
-		return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+		return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 			if string(line) == "panic\n" {
 				panic("as asked")
 			}
@@ -186,12 +187,12 @@ func TestPanicCostsOneConnection(t *testing.T) {
 		send(t, conn, "before\npanic\nafter\n")
 		receiveAll(t, conn, "before\n")
 		conn.Close()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Panic || r.FramesIn != 2 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonPanic || r.FramesIn != 2 {
 			t.Errorf("record %+v", r)
 		}
 		send(t, other, "b\n")
 		receive(t, other, "b\n")
-		if err := s.shutdown(patience); err != nil { // the count comes after the record
+		if err := s.shutdown(patience); err != nil { // the panic is counted after the record is written
 			t.Error(err)
 		}
 		if n := s.server.TCP.Stats().Panics; n != 1 {
@@ -211,7 +212,7 @@ func TestOpenCloseAndValue(t *testing.T) {
 				_, err := io.WriteString(c, "hello\n")
 				return err
 			},
-			Serve: func(c *handler.Client, line []byte) error {
+			OnFrame: func(c *handler.Client, line []byte) error {
 				s := c.Value.(*session)
 				s.lines++
 				_, err := fmt.Fprintf(c, "%d %s\n", s.lines, line)
@@ -233,7 +234,7 @@ func TestOpenCloseAndValue(t *testing.T) {
 		send(t, conn, "a\nb\n")
 		receive(t, conn, "1 a\n2 b\n")
 		conn.Close()
-		r := s.records.next(t)
+		r := s.records.Next(t)
 		mu.Lock()
 		defer mu.Unlock()
 		if closed[r.ID] != 2 || len(closed) != 1 {
@@ -257,13 +258,13 @@ func TestOpenFails(t *testing.T) {
 		send(t, conn, "a\n")
 		receiveAll(t, conn, "not you\n")
 		conn.Close()
-		if r := s.records.next(t); r.Reason != handler.HandlerError || r.FramesIn != 0 {
+		if r := s.records.Next(t); r.Reason != handler.ReasonHandlerError || r.FramesIn != 0 {
 			t.Errorf("record %+v", r)
 		}
 	})
 }
 
-func TestClientCloseFromElsewhere(t *testing.T) {
+func TestCloseFromAnotherGoroutine(t *testing.T) {
 	opened := make(chan *handler.Client, 1)
 	build := func() *handler.Frames {
 		return &handler.Frames{OnOpen: func(c *handler.Client) error {
@@ -278,11 +279,11 @@ func TestClientCloseFromElsewhere(t *testing.T) {
 		c.Close()
 		receiveAll(t, conn, "last words\n")
 		conn.Close()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Closed {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonClosed {
 			t.Errorf("record %+v", r)
 		}
 		if _, err := io.WriteString(c, "more"); !errors.Is(err, handler.ErrClosed) {
-			t.Errorf("Write after the end gives %v", err)
+			t.Errorf("Write after the end: %v", err)
 		}
 	})
 }
@@ -296,7 +297,7 @@ func TestHijack(t *testing.T) {
 	build := func() *handler.Frames {
 		return &handler.Frames{
 			IdleTimeout: time.Minute,
-			Serve: func(c *handler.Client, line []byte) error {
+			OnFrame: func(c *handler.Client, line []byte) error {
 				if string(line) != "raw" {
 					return c.WriteFrame(line)
 				}
@@ -306,7 +307,7 @@ func TestHijack(t *testing.T) {
 					t.Error(err)
 				}
 				if _, err := c.Write([]byte("x")); !errors.Is(err, handler.ErrHijacked) {
-					t.Errorf("Write after Hijack gives %v", err)
+					t.Errorf("Write after Hijack: %v", err)
 				}
 				hijacked <- handedOver{conn, buffered}
 				return nil
@@ -319,17 +320,17 @@ func TestHijack(t *testing.T) {
 		receive(t, conn, "a\nover to you\n")
 		mine := <-hijacked
 		defer mine.conn.Close()
-		// What was sent behind it is in the buffer, or still to be read.
+		// The input after that line is in the buffer, or can still be read.
 		rest := "not\na line"
 		if !strings.HasPrefix(rest, string(mine.buffered)) {
-			t.Errorf("handed over with %q", mine.buffered)
+			t.Errorf("Hijack returned the input %q", mine.buffered)
 		}
 		mine.conn.SetDeadline(time.Now().Add(patience))
 		receive(t, mine.conn, rest[len(mine.buffered):])
-		if r := s.records.next(t); r.Reason != handler.Hijacked || r.FramesIn != 2 {
+		if r := s.records.Next(t); r.Reason != handler.ReasonHijacked || r.FramesIn != 2 {
 			t.Errorf("record %+v", r)
 		}
-		// A drain neither waits for it nor touches it.
+		// A drain neither waits for the connection nor affects it.
 		if err := s.shutdown(patience); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
@@ -345,9 +346,9 @@ func TestWriteFromManyGoroutinesStaysWhole(t *testing.T) {
 	opened := make(chan *handler.Client, 1)
 	build := func() *handler.Frames {
 		return &handler.Frames{
-			Codec:  unknown{keepEnd},
-			OnOpen: func(c *handler.Client) error { opened <- c; return nil },
-			Serve:  echoLine,
+			Codec:   unknown{keepEnd},
+			OnOpen:  func(c *handler.Client) error { opened <- c; return nil },
+			OnFrame: echoLine,
 		}
 	}
 	overTransports(t, build, func(t *testing.T, s *served) {
@@ -395,13 +396,13 @@ func TestWriteFromManyGoroutinesStaysWhole(t *testing.T) {
 		}
 		wg.Wait()
 		if len(counts) != writers+1 {
-			t.Errorf("%d kinds of lines came, want %d: messages mixed", len(counts), writers+1)
+			t.Errorf("%d different lines arrived, want %d: messages were mixed", len(counts), writers+1)
 		}
 	})
 }
 
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
-	if raceEnabled {
+	if testutil.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	line := []byte("sixty-four bytes, or near enough to it for a benchmark of lines\n")
@@ -410,10 +411,10 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 		h    *handler.Frames
 		line []byte
 	}{
-		"Write":                {echoFrames(), line},
-		"WriteFrame":           {&handler.Frames{Codec: keepEnd, Serve: writeFrame}, line},
-		"a codec of one's own": {&handler.Frames{Codec: unknown{keepEnd}, Serve: writeFrame}, line},
-		"a long frame":         {&handler.Frames{Codec: keepEnd, Serve: writeFrame}, append(bytes.Repeat(line[:1], 9<<10), '\n')},
+		"Write":            {echoFrames(), line},
+		"WriteFrame":       {&handler.Frames{Codec: keepEnd, OnFrame: writeFrame}, line},
+		"an unknown codec": {&handler.Frames{Codec: unknown{keepEnd}, OnFrame: writeFrame}, line},
+		"a long frame":     {&handler.Frames{Codec: keepEnd, OnFrame: writeFrame}, append(bytes.Repeat(line[:1], 9<<10), '\n')},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := tcptest.NewServer(test.h)

@@ -4,84 +4,75 @@ import (
 	"errors"
 	"net"
 	"slices"
-	"sync"
-	"time"
+
+	"wireline/internal/eventloop"
 )
 
-// ErrHijacked is what a client's methods return once its connection was taken
-// over.
+// ErrHijacked is returned by the methods of a client after Hijack.
 var ErrHijacked = errors.New("handler: connection hijacked")
 
-// Hijack takes the connection out of the handler's hands. It returns it, with
-// no deadlines set, and the bytes that were read from it and not yet served;
-// what was written before is sent. The caller owns the connection from now on:
-// no time-out, limit or drain, of the handler or of the server, counts or touches
-// it any more, and its record is written. On an error the connection stays with
-// the handler.
+// Hijack takes the connection over from the handler. It sends pending output, then
+// returns the connection, without deadlines, and the bytes that were read from it but
+// not served. The caller owns both from then on. The handler and the server no longer
+// count the connection, and their timeouts, limits and drains do not affect it. Its
+// record is written. On error, the connection stays with the handler.
 //
-// Hijack may be called from Serve and OnOpen only. The Client is of no more use
-// then but for Value and Record; Serve is not called again, OnClose is, when
-// the function that called Hijack has returned. The client of a plain handler
-// has nothing to hijack: errors.ErrUnsupported.
+// Hijack may be called only in OnFrame and OnOpen. Afterwards only Value and Record of
+// the Client may be used. OnFrame is not called again. OnClose is called after the
+// function that called Hijack has returned.
+//
+// A Handler that wraps a Frames must implement Acceptor and pass Accept on, or Hijack
+// does not work: the server closes a connection when Handle returns.
 func (c *Client) Hijack() (conn net.Conn, buffered []byte, err error) {
-	w, ok := c.wire.(hijacker)
-	if !ok {
-		return nil, nil, errors.ErrUnsupported
-	}
-	if conn, buffered, err = w.hijack(); err != nil {
+	conn, err = c.accepted.Conn()
+	if err != nil {
 		return nil, nil, err
 	}
-	c.owner().remove(c)
+	_, onLoop := c.conn.(*eventloop.Socket) // then conn is a duplicate with its own descriptor
+	if err := c.handOver(); err != nil {
+		if onLoop {
+			conn.Close()
+		}
+		return nil, nil, err
+	}
+	if c.in != nil {
+		buffered = slices.Clone(c.in.Bytes())
+	}
+	if onLoop {
+		c.conn.Close()
+	} else {
+		buffered = append(buffered, c.conn.Remove()...)
+	}
+	c.frames.clients.remove((*clientMember)(c))
+	c.accepted.Done()
 	return conn, buffered, nil
 }
 
-// hijacker is a wire whose connection can be taken over.
-type hijacker interface {
-	hijack() (conn net.Conn, buffered []byte, err error)
-}
-
-func (s *stream) hijack() (net.Conn, []byte, error) {
-	if err := s.client.handOver(&s.mu, &s.hijacked); err != nil {
-		return nil, nil, err
-	}
-	s.conn.SetDeadline(time.Time{}) // fails only on a closed connection, as its new owner will see
-	if release, ok := s.client.ctx.Value(releaseKey{}).(func()); ok {
-		release()
-	}
-	return s.conn, s.client.unserved(), nil
-}
-
-// handOver sends what is pending and cuts the connection's ties to the client:
-// it sets hijacked, under mu.
-func (c *Client) handOver(mu *sync.Mutex, hijacked *bool) error {
+// handOver sends pending output, and detaches the connection from the client.
+func (c *Client) handOver() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	was := c.shut
-	c.shut = true // or a message could come in half before its new owner's bytes
-	if err := c.flushAllLocked(); err != nil {
-		c.shut = was
+	was := c.sending & shut
+	c.sending.set(shut) // otherwise part of a message could be sent after the new owner's bytes
+	for c.out != nil && c.out.Size() > 0 && !c.sending.has(failed) {
+		if c.sending.has(blocked) {
+			c.out.wait()
+		} else {
+			c.flushLocked(false)
+		}
+	}
+	if err := c.failureLocked(); err != nil {
+		c.sending = c.sending&^shut | was
 		return err
 	}
-	for c.out != nil && c.out.flushing { // somebody who pushes at this moment
-		c.out.wait()
+	c.end(ByServer, ReasonHijacked, nil)
+	if c.reason() != ReasonHijacked {
+		return ErrClosed // it had already ended
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	c.end(ByServer, Hijacked, nil)
-	if c.reason() != Hijacked {
-		return ErrClosed // it had its end already
-	}
-	c.fail = ErrHijacked
-	*hijacked = true
-	return nil
-}
-
-// unserved returns what was read and not served, and counts it.
-func (c *Client) unserved() (b []byte) {
-	if c.in != nil {
-		b = slices.Clone(c.in.Bytes())
-	}
-	c.countIn(c.bytesIn, c.framesIn)
+	c.failLocked(ErrHijacked)
+	c.sending.set(takenOver | gone)
+	c.count.bytesIn += c.bytesIn
+	c.count.framesIn += c.framesIn
 	c.bytesIn, c.framesIn = 0, 0
-	return b
+	return nil
 }

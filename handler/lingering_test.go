@@ -12,26 +12,26 @@ import (
 	"wireline/tcptest"
 )
 
-// The bounds of a lingering close whose client sends no FIN.
+// These are the limits of a lingering close if the client sends no FIN.
 const (
 	lingerTime  = 2 * time.Second
 	lingerDrain = 500 * time.Millisecond
 )
 
-// startLingering serves a client whose connection lingers when it is closed, with f.
+// startLingering serves a client with f. Its connection lingers when it is closed.
 func startLingering(t *testing.T, f func(conn net.Conn)) (h *handler.Plain, client *tcptest.Conn) {
 	t.Helper()
 	h = handler.Func(func(_ context.Context, conn net.Conn) { f(conn) })
 	h.OnRecord = func(handler.Record) {}
 	client, server := tcptest.Pipe()
 	t.Cleanup(func() { client.Close() })
-	go h.Handle(handler.WithCloseMode(t.Context(), handler.CloseLingering), server)
+	h.Accept(&accepted{ctx: t.Context(), conn: server, mode: handler.CloseLingering})
 	synctest.Wait()
 	return h, client
 }
 
-// A drain shortens it, for who is idle and for who lingers already, and lengthens it for
-// nobody.
+// A drain shortens lingering, for clients that are idle and for those that linger
+// already. It never lengthens it.
 func TestDrainBoundsLingering(t *testing.T) {
 	for name, test := range map[string]struct {
 		f    func(conn net.Conn)
@@ -42,7 +42,7 @@ func TestDrainBoundsLingering(t *testing.T) {
 		"returned":          {func(net.Conn) {}, lingerTime / 4, lingerDrain},
 		"closed":            {func(conn net.Conn) { conn.Close() }, lingerTime / 4, lingerDrain},
 		"lingers long":      {func(net.Conn) {}, lingerTime - lingerDrain/2, lingerDrain / 2},
-		"asked from inside": {func(conn net.Conn) { conn.(*handler.Conn).Client().Close() }, lingerTime / 4, lingerDrain},
+		"asked from inside": {func(conn net.Conn) { conn.(*handler.Conn).Quit() }, lingerTime / 4, lingerDrain},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -61,7 +61,8 @@ func TestDrainBoundsLingering(t *testing.T) {
 	}
 }
 
-// Who closes a connection that lingers already waits for that, and does not end it.
+// A second Close of a lingering connection waits for the first one, and does not end
+// it.
 func TestCloseTwiceWhileLingering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -76,28 +77,28 @@ func TestCloseTwiceWhileLingering(t *testing.T) {
 		time.Sleep(lingerTime - 1)
 		synctest.Wait()
 		if h.Len() != 1 {
-			t.Error("the connection lingers no more")
+			t.Error("the connection stopped lingering")
 		}
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if h.Len() != 0 {
-			t.Error("the connection lingers on")
+			t.Error("the connection is still lingering")
 		}
 	})
 }
 
-// A reset ends the wait of both.
-func TestResetWhileTwoLinger(t *testing.T) {
+// A reset ends lingering, also for a second Close that waits for it.
+func TestResetEndsLingering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		_, client := startLingering(t, func(conn net.Conn) {
 			go conn.Close()
 			go conn.Close()
 			time.Sleep(lingerDrain)
-			conn.(*handler.Conn).Client().CloseWith(handler.CloseReset)
+			conn.(*handler.Conn).CloseWith(handler.CloseReset)
 			conn.Close()
 			if took := time.Since(began); took != lingerDrain {
-				t.Errorf("took %v", took)
+				t.Errorf("lingering ended after %v", took)
 			}
 		})
 		time.Sleep(lingerDrain)

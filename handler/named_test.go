@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 )
 
-// named is a connection with addresses of its own, as those have that a balancer named.
-// Nobody has to go through it for the bytes.
+// named is a connection with its own remote address, as after a PROXY header. Nothing
+// may be read or written through it: its socket is used directly.
 type named struct {
 	*net.TCPConn
 	t *testing.T
@@ -22,51 +23,40 @@ func (n named) Socket() net.Conn     { return n.TCPConn }
 func (n named) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4711} }
 
 func (n named) Read(p []byte) (int, error) {
-	n.t.Error("Read of the connection outside")
+	n.t.Error("Read of the outer connection")
 	return n.TCPConn.Read(p)
 }
 
 func (n named) Write(p []byte) (int, error) {
-	n.t.Error("Write of the connection outside")
+	n.t.Error("Write of the outer connection")
 	return n.TCPConn.Write(p)
 }
 
-// namedPair is a connection over the loopback interface, whose server's end is named.
+// namedPair returns the two ends of a loopback connection. The server end is a named
+// connection.
 func namedPair(t *testing.T) (client net.Conn, server named) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	if client, err = net.Dial("tcp", ln.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close(); conn.Close() })
+	client, conn := testutil.Pair(t)
 	client.SetDeadline(time.Now().Add(patience))
 	return client, named{conn.(*net.TCPConn), t}
 }
 
-// The socket of such a connection is read and written by itself; the client's address is
-// the other one.
+// The inner socket is read and written directly, while RemoteAddr is that of the outer
+// connection.
 func TestNamedConnection(t *testing.T) {
 	t.Run("frames", func(t *testing.T) {
 		if runtime.GOOS != "linux" {
-			t.Skip("this system's sockets are read by package net only")
+			t.Skip("on this system only package net can read sockets")
 		}
 		client, server := namedPair(t)
 		records := newRecords()
-		h := &handler.Frames{OnRecord: records.add, Serve: func(c *handler.Client, line []byte) error { return c.WriteFrame(line) }}
+		h := &handler.Frames{OnRecord: records.Add, OnFrame: func(c *handler.Client, line []byte) error { return c.WriteFrame(line) }}
 		go h.Handle(t.Context(), server)
 		send(t, client, "hello\n")
 		receive(t, client, "hello\n")
 		client.Close()
-		if r := records.next(t); r.Peer.String() != server.RemoteAddr().String() {
-			t.Errorf("the record has %v, want %v", r.Peer, server.RemoteAddr())
+		if r := records.Next(t); r.Peer.String() != server.RemoteAddr().String() {
+			t.Errorf("Peer in the record is %v, want %v", r.Peer, server.RemoteAddr())
 		}
 	})
 	t.Run("plain", func(t *testing.T) {
@@ -77,13 +67,13 @@ func TestNamedConnection(t *testing.T) {
 			io.Copy(to.TCPConn, conn)
 			to.CloseWrite()
 		})
-		h.OnRecord = records.add
+		h.OnRecord = records.Add
 		go h.Handle(t.Context(), server)
 		send(t, client, "hello\n")
 		receive(t, from, "hello\n")
 		client.(*net.TCPConn).CloseWrite()
 		receiveAll(t, from, "")
-		if r := records.next(t); r.BytesIn != 6 {
+		if r := records.Next(t); r.BytesIn != 6 {
 			t.Errorf("%d bytes in, want 6", r.BytesIn)
 		}
 	})

@@ -22,10 +22,9 @@ import (
 	"wireline/tcptest"
 )
 
-// overSockets runs test over the system's own sockets, with both ways to hold a
-// connection: the event loop and a goroutine. serve starts a server for a handler.
-// Without networks all of them are meant. The runs are at the same time, as most of
-// them wait.
+// overSockets runs test over real sockets, on event loops and with a goroutine per
+// connection. serve starts a server for a handler. Without networks, it uses TCP and
+// unix sockets. The runs are parallel, because most of them wait.
 func overSockets(t *testing.T, test func(t *testing.T, serve func(*handler.Frames) *served), networks ...string) {
 	var runs sync.WaitGroup
 	defer runs.Wait()
@@ -39,7 +38,7 @@ func overSockets(t *testing.T, test func(t *testing.T, serve func(*handler.Frame
 			t.Run(transport.name, func(t *testing.T) {
 				test(t, func(h *handler.Frames) *served {
 					s := &served{t: t, records: newRecords()}
-					h.OnRecord = s.records.add
+					h.OnRecord = s.records.Add
 					ln, dial := transport.listen(t)
 					s.dial = dial
 					s.server = tcptest.NewUnstartedServer(h)
@@ -52,15 +51,15 @@ func overSockets(t *testing.T, test func(t *testing.T, serve func(*handler.Frame
 	}
 }
 
-// opens has h tell of each client that comes.
+// opens makes h report each new client.
 func opens(h *handler.Frames) <-chan *handler.Client {
 	opened := make(chan *handler.Client, 1<<12)
 	h.OnOpen = func(c *handler.Client) error { opened <- c; return nil }
 	return opened
 }
 
-// quiet demands that nothing comes from conn for a moment.
-func quiet(t *testing.T, conn net.Conn) {
+// expectSilence checks that nothing arrives from conn for a moment.
+func expectSilence(t *testing.T, conn net.Conn) {
 	t.Helper()
 	conn.SetReadDeadline(time.Now().Add(25 * time.Millisecond))
 	defer conn.SetReadDeadline(time.Now().Add(patience))
@@ -70,17 +69,10 @@ func quiet(t *testing.T, conn net.Conn) {
 	}
 }
 
-// none demands that no record was written.
-func (r *records) none(t *testing.T) {
-	t.Helper()
-	if len(r.more) > 0 {
-		t.Fatalf("the client has ended: %+v", r.next(t))
-	}
-}
-
-// pausing pauses at the line "pause", in Serve, and answers each line with it.
+// pausing pauses at the line "pause", in OnFrame, and answers each line with the line
+// itself.
 func pausing() *handler.Frames {
-	return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+	return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 		if string(line) == "pause\n" {
 			c.Pause()
 		}
@@ -88,7 +80,7 @@ func pausing() *handler.Frames {
 	}}
 }
 
-// overAll is overTransports with a client that is there already.
+// overAll is overTransports with a client that is already connected.
 func overAll(t *testing.T, build func() *handler.Frames, test func(t *testing.T, s *served, conn net.Conn, c *handler.Client)) {
 	var opened <-chan *handler.Client
 	overTransports(t, func() *handler.Frames {
@@ -101,31 +93,31 @@ func overAll(t *testing.T, build func() *handler.Frames, test func(t *testing.T,
 	})
 }
 
-func TestPauseFromServe(t *testing.T) {
+func TestPauseInOnFrame(t *testing.T) {
 	overAll(t, pausing, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
-		send(t, conn, "a\npause\nb\nc\n") // b and c are in the buffer, or are still to be read
+		send(t, conn, "a\npause\nb\nc\n") // b and c are in the buffer, or not read yet
 		receive(t, conn, "a\npause\n")
-		quiet(t, conn)
+		expectSilence(t, conn)
 		send(t, conn, "d\n")
-		quiet(t, conn)
+		expectSilence(t, conn)
 		c.Resume()
 		receive(t, conn, "b\nc\nd\n")
 		closeWrite(t, conn)
 		receiveAll(t, conn, "")
-		if r := s.records.next(t); r.Reason != handler.FIN || r.FramesIn != 5 {
+		if r := s.records.Next(t); r.Reason != handler.ReasonFIN || r.FramesIn != 5 {
 			t.Errorf("record %+v", r)
 		}
 	})
 }
 
-// The client is waited for when the pause comes: what arrives then is not served
-// either.
-func TestPauseFromElsewhere(t *testing.T) {
+// Pause is called while the server waits for input. Input that arrives then is not
+// served either.
+func TestPauseFromAnotherGoroutine(t *testing.T) {
 	overAll(t, echoFrames, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
 		for range 2 { // before the first byte, and after a frame
 			c.Pause()
 			send(t, conn, "a\n")
-			quiet(t, conn)
+			expectSilence(t, conn)
 			send(t, conn, "b")
 			c.Resume()
 			receive(t, conn, "a\n")
@@ -150,20 +142,20 @@ func TestPauseInOnOpen(t *testing.T) {
 		conn := s.connect()
 		send(t, conn, "a\nb\n")
 		c := <-opened
-		quiet(t, conn)
+		expectSilence(t, conn)
 		c.Resume()
 		receive(t, conn, "a\nb\n")
 	})
 }
 
-// Pauses do not add up, and a Resume is not saved for later.
-func TestPauseIsNoCounter(t *testing.T) {
+// One Resume ends several pauses, and a Resume without a pause has no effect.
+func TestPausesDoNotNest(t *testing.T) {
 	overAll(t, pausing, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
 		c.Resume()
 		c.Resume()
 		send(t, conn, "pause\na\n")
 		receive(t, conn, "pause\n")
-		quiet(t, conn)
+		expectSilence(t, conn)
 		c.Pause()
 		c.Pause()
 		c.Resume()
@@ -177,7 +169,7 @@ func TestPauseIsNoCounter(t *testing.T) {
 
 func TestPauseAndResumeInOneFrame(t *testing.T) {
 	build := func() *handler.Frames {
-		return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+		return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 			c.Pause()
 			c.Resume()
 			return echoLine(c, line)
@@ -193,13 +185,13 @@ func TestPauseAndResumeInOneFrame(t *testing.T) {
 	})
 }
 
-// Pauses at any moment lose nothing, and change no order.
+// Pauses at random times lose no frame and keep the order.
 func TestPausesWhileAClientSends(t *testing.T) {
 	const lines = 5000
 	var begun atomic.Int64
 	build := func() *handler.Frames {
 		begun.Store(0)
-		return &handler.Frames{Codec: keepEnd, Serve: func(c *handler.Client, line []byte) error {
+		return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 			begun.Add(1)
 			return echoLine(c, line)
 		}}
@@ -223,9 +215,9 @@ func TestPausesWhileAClientSends(t *testing.T) {
 				for range 100 {
 					runtime.Gosched()
 				}
-				// One may have been about to begin.
+				// One frame may have been about to begin.
 				if n := begun.Load() - before; n > 1 {
-					t.Errorf("%d frames were begun in a pause", n)
+					t.Errorf("%d frames were served during a pause", n)
 				}
 				c.Resume()
 				select {
@@ -241,13 +233,14 @@ func TestPausesWhileAClientSends(t *testing.T) {
 	})
 }
 
-// Who is not read from cannot send without end, and goes on where it stopped.
-func TestPauseHoldsTheSender(t *testing.T) {
+// A client that is not read from cannot send without limit. It continues where it
+// stopped.
+func TestPauseBlocksTheSender(t *testing.T) {
 	const lines, size = 16 << 10, 1 << 10
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		line := func(i int) string { return fmt.Sprintf("%0*d", size-1, i) }
 		next := 0
-		h := &handler.Frames{Serve: func(c *handler.Client, got []byte) error {
+		h := &handler.Frames{OnFrame: func(c *handler.Client, got []byte) error {
 			if string(got) != line(next) {
 				return fmt.Errorf("line %d is %s", next, clip(got[size-20:]))
 			}
@@ -272,33 +265,33 @@ func TestPauseHoldsTheSender(t *testing.T) {
 			}
 			netconn.CloseWrite(conn)
 		})
-		// It is held when it has not got on for a while.
+		// The sender is blocked when it has made no progress for a while.
 		for before := int64(-1); before != sent.Load(); {
 			before = sent.Load()
 			time.Sleep(100 * time.Millisecond)
 		}
 		if n := sent.Load(); n == lines {
-			t.Fatalf("all of %d lines could be sent to a client that is paused", n)
+			t.Fatalf("a paused client could send all %d lines", n)
 		}
 		if r := c.Record(); r.FramesIn != 0 {
-			t.Errorf("record in the pause: %+v", r)
+			t.Errorf("record during the pause: %+v", r)
 		}
-		s.records.none(t)
+		s.records.None(t)
 		c.Resume()
-		if r := s.records.next(t); r.Reason != handler.FIN || r.FramesIn != lines || r.BytesIn != lines*size {
+		if r := s.records.Next(t); r.Reason != handler.ReasonFIN || r.FramesIn != lines || r.BytesIn != lines*size {
 			t.Errorf("record %+v", r)
 		}
 	})
 }
 
-// A client is not silent that nobody listens to.
+// Read timeouts do not run during a pause.
 func TestPauseOutlastsTimeouts(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, sent, before, rest, after string }{
 		{"silent", "", "", "a\n", "a\n"},
-		{"half a frame", "pause\nb", "pause\n", "c\n", "bc\n"},
+		{"partial frame", "pause\nb", "pause\n", "c\n", "bc\n"},
 		{"a frame", "pause\nb\n", "pause\n", "", "b\n"},
-		{"one and a half", "pause\nb\nc", "pause\n", "d\n", "b\ncd\n"},
+		{"a frame and a partial frame", "pause\nb\nc", "pause\n", "d\n", "b\ncd\n"},
 	}
 	run := func(t *testing.T, dial func(*handler.Frames) net.Conn) {
 		h := pausing()
@@ -317,10 +310,10 @@ func TestPauseOutlastsTimeouts(t *testing.T) {
 			receive(t, conn, test.before)
 			conns, clients = append(conns, conn), append(clients, c)
 		}
-		time.Sleep(2*limit + limit/2) // this is what is tested
+		time.Sleep(2*limit + limit/2) // the test needs this delay
 		for i, test := range tests {
 			if r := clients[i].Record(); r.Reason != "" {
-				t.Errorf("%s: ended in the pause: %+v", test.name, r)
+				t.Errorf("%s: ended during the pause: %+v", test.name, r)
 				continue
 			}
 			clients[i].Resume()
@@ -328,7 +321,7 @@ func TestPauseOutlastsTimeouts(t *testing.T) {
 			receive(t, conns[i], test.after)
 		}
 		begin := time.Now()
-		for _, conn := range conns { // from now on it counts again
+		for _, conn := range conns { // from now on the timeouts run again
 			got, err := io.ReadAll(conn)
 			if string(got) != "silent\n" || err != nil {
 				t.Errorf("after the pause: %q, %v", got, err)
@@ -358,21 +351,21 @@ func TestPauseOutlastsTimeouts(t *testing.T) {
 	})
 }
 
-// After a pause time-outs begin again, also when the pause was shorter than they are,
-// and when it ends at the moment at which they would have ended.
-func TestTimeoutsBeginAgainAfterAPause(t *testing.T) {
+// Timeouts restart after a pause, even if the pause was shorter than the timeout, or
+// ends exactly when the timeout would have expired.
+func TestTimeoutsRestartAfterAPause(t *testing.T) {
 	t.Parallel()
 	run := func(t *testing.T, slack time.Duration, serve func(*handler.Frames) (dial func() net.Conn)) {
 		var clients sync.WaitGroup
 		defer clients.Wait()
 		for what, h := range map[string]*handler.Frames{
-			"idle":         {Codec: keepEnd, Serve: echoLine, IdleTimeout: limit},
-			"half a frame": {FrameTimeout: limit},
+			"idle":          {Codec: keepEnd, OnFrame: echoLine, IdleTimeout: limit},
+			"partial frame": {FrameTimeout: limit},
 		} {
 			h.OnError = func(c *handler.Client, err error) { fmt.Fprintln(c, "too slow") }
 			opened := opens(h)
 			dial := serve(h)
-			// pause is a client that is paused for so long, and sends rest after that.
+			// pause pauses a client for d, and then sends rest.
 			pause := func(d time.Duration, rest ...string) {
 				conn := dial()
 				c := <-opened
@@ -385,7 +378,7 @@ func TestTimeoutsBeginAgainAfterAPause(t *testing.T) {
 				clients.Go(func() {
 					time.Sleep(limit / 10)
 					c.Pause()
-					time.Sleep(time.Until(begin.Add(d))) // this is what is tested
+					time.Sleep(time.Until(begin.Add(d))) // the test needs this delay
 					resumed := time.Now()
 					c.Resume()
 					for _, text := range rest {
@@ -399,7 +392,7 @@ func TestTimeoutsBeginAgainAfterAPause(t *testing.T) {
 				})
 			}
 			pause(limit * 7 / 10)
-			for i := range 40 { // the loops' timers are up to 20 ms late
+			for i := range 40 { // timers of the loops fire up to 20 ms late
 				pause(limit + time.Duration(i)*time.Millisecond)
 			}
 			if h.FrameTimeout > 0 {
@@ -427,7 +420,7 @@ func TestTimeoutsBeginAgainAfterAPause(t *testing.T) {
 func TestDrainOfAPausedClient(t *testing.T) {
 	for name, text := range map[string]string{
 		"frames in the buffer": "pause\nb\nc\n",
-		"half a frame":         "pause\nb",
+		"partial frame":        "pause\nb",
 		"nothing":              "pause\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -442,7 +435,7 @@ func TestDrainOfAPausedClient(t *testing.T) {
 				if err := <-done; err != nil {
 					t.Errorf("shutdown: %v", err)
 				}
-				if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Drain || r.FramesIn != 1 {
+				if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonDrain || r.FramesIn != 1 {
 					t.Errorf("record %+v", r)
 				}
 				if d := s.server.TCP.Drained(); d.Idle != 1 || d.Cut != 0 {
@@ -461,7 +454,7 @@ func TestCloseOfAPausedClient(t *testing.T) {
 		c.Close()
 		receiveAll(t, conn, "last words\n")
 		conn.Close()
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Closed || r.FramesIn != 1 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonClosed || r.FramesIn != 1 {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -476,7 +469,7 @@ func TestCutOfAPausedClient(t *testing.T) {
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
 		s.server.Shutdown(over)
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.Cut && r.Reason != handler.Drain || r.FramesIn != 1 {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonCut && r.Reason != handler.ReasonDrain || r.FramesIn != 1 {
 			t.Errorf("record %+v", r)
 		}
 		if n := s.server.TCP.Stats().Active; n != 0 {
@@ -485,19 +478,18 @@ func TestCutOfAPausedClient(t *testing.T) {
 	})
 }
 
-// What a client has sent before its FIN is served after the pause, and the FIN is
-// seen then.
+// Input before a FIN is served after the pause, and then the FIN is noticed.
 func TestFINInAPause(t *testing.T) {
 	for _, text := range []string{"pause\nb\nlast", "pause\n", "pause\nb\n"} {
 		overAll(t, pausing, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
 			send(t, conn, text)
 			receive(t, conn, "pause\n")
 			closeWrite(t, conn)
-			quiet(t, conn)
-			s.records.none(t)
+			expectSilence(t, conn)
+			s.records.None(t)
 			c.Resume()
 			receiveAll(t, conn, strings.TrimPrefix(text, "pause\n"))
-			if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.FIN || r.BytesIn != int64(len(text)) {
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonFIN || r.BytesIn != int64(len(text)) {
 				t.Errorf("record %+v", r)
 			}
 		})
@@ -516,23 +508,23 @@ func TestResetInAPause(t *testing.T) {
 		netconn.Reset(conn)
 		send(t, other, "pause\na\n")
 		receive(t, other, "pause\n")
-		quiet(t, other)
-		s.records.none(t)
+		expectSilence(t, other)
+		s.records.None(t)
 		a.Resume()
 		b.Resume()
-		if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset {
+		if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonReset {
 			t.Errorf("record %+v", r)
 		}
 		receive(t, other, "a\n")
 	})
 }
 
-// What is written to a paused client goes out.
-func TestPausedClientIsWrittenTo(t *testing.T) {
+// Output to a paused client is sent.
+func TestWriteToAPausedClient(t *testing.T) {
 	overAll(t, pausing, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
 		send(t, conn, "pause\nb\n")
 		receive(t, conn, "pause\n")
-		news := strings.Repeat("news\n", 1<<19) // more than the sockets take at once
+		news := strings.Repeat("news\n", 1<<19) // more than the sockets hold at once
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if err := c.WriteFrame([]byte(news[:5])); err != nil {
@@ -544,19 +536,19 @@ func TestPausedClientIsWrittenTo(t *testing.T) {
 		})
 		receive(t, conn, news)
 		wg.Wait()
-		quiet(t, conn)
+		expectSilence(t, conn)
 		c.Resume()
 		receive(t, conn, "b\n")
 	})
 }
 
-// A handler without a buffer's bound for its queue: it pauses when that is full,
-// and who empties it resumes.
+// A handler with a limited queue pauses the client when the queue is full. The
+// goroutine that empties the queue resumes it.
 func TestPauseBoundsAQueue(t *testing.T) {
 	const lines, room = 20000, 16
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		queue := make(chan string, room)
-		h := &handler.Frames{Codec: frame.Line{}, Serve: func(c *handler.Client, line []byte) error {
+		h := &handler.Frames{Codec: frame.Line{}, OnFrame: func(c *handler.Client, line []byte) error {
 			select {
 			case queue <- string(line):
 			default:
@@ -564,7 +556,7 @@ func TestPauseBoundsAQueue(t *testing.T) {
 			}
 			if len(queue) == room {
 				c.Pause()
-				if len(queue) < room { // emptied in between
+				if len(queue) < room { // it was emptied in the meantime
 					c.Resume()
 				}
 			}
@@ -590,8 +582,8 @@ func TestPauseBoundsAQueue(t *testing.T) {
 					t.Fatalf("line %d is %q", i, line)
 				}
 			case <-time.After(patience):
-				s.records.none(t)
-				t.Fatalf("line %d does not come", i)
+				s.records.None(t)
+				t.Fatalf("line %d does not arrive", i)
 			}
 			if len(queue) == 0 {
 				c.Resume()

@@ -9,67 +9,67 @@ import (
 	"wireline/internal/netconn"
 )
 
-// Party is a side of a connection.
+// Party is one side of a connection.
 type Party string
 
-// The sides, as a Record names them.
+// The sides that a Record may name.
 const (
 	ByClient   Party = "client"
 	ByServer   Party = "server"
 	ByUpstream Party = "upstream" // of a proxy
 )
 
-// Reason is why a connection ended.
+// Reason says why a connection ended.
 type Reason string
 
-// The reasons. ByClient goes with FIN, Reset and IOError, ByServer with the
-// others.
+// The reasons. The party is ByClient for ReasonFIN, ReasonReset and ReasonIOError, and
+// ByServer for the others. In a proxy, ByUpstream may also go with the first three.
 const (
-	FIN          Reason = "fin"            // the client closed its side, all was answered
-	Reset        Reason = "reset"          // the client reset the connection
-	IdleTimeout  Reason = "idle time-out"  // no byte either way for too long
-	FrameTimeout Reason = "frame time-out" // a begun frame was not ended in time
-	WriteTimeout Reason = "write time-out" // the client took no byte for too long
-	SlowReader   Reason = "slow reader"    // too many bytes were pending, see WhenSlow
-	FrameError   Reason = "frame error"    // what the client sent is no frame, or too long
-	HandlerError Reason = "handler error"  // the frame function or OnOpen returned an error
-	Panic        Reason = "panic"          // the handler panicked, or ended its goroutine
-	Closed       Reason = "closed"         // the handler closed it
-	Hijacked     Reason = "hijacked"       // the handler took it over
-	Drain        Reason = "drain"          // the server stops
-	Cut          Reason = "cut"            // the server stops, and the drain took too long
-	IOError      Reason = "i/o error"      // the system reported something else
+	ReasonFIN          Reason = "fin"           // the client sent its FIN, and everything was answered
+	ReasonReset        Reason = "reset"         // the client reset the connection
+	ReasonIdleTimeout  Reason = "idle_timeout"  // no byte in either direction for too long
+	ReasonFrameTimeout Reason = "frame_timeout" // a frame was not completed in time
+	ReasonWriteTimeout Reason = "write_timeout" // the client accepted no output for too long
+	ReasonSlowReader   Reason = "slow_reader"   // too much output was pending; see SlowClose
+	ReasonFrameError   Reason = "frame_error"   // the input is not a valid frame, or the frame is too long
+	ReasonHandlerError Reason = "handler_error" // OnFrame or OnOpen returned an error
+	ReasonPanic        Reason = "panic"         // the handler panicked or called runtime.Goexit
+	ReasonClosed       Reason = "closed"        // the handler closed the connection
+	ReasonHijacked     Reason = "hijacked"      // the handler hijacked the connection
+	ReasonDrain        Reason = "drain"         // the server is shutting down
+	ReasonCut          Reason = "cut"           // the server is shutting down, and the drain took too long
+	ReasonIOError      Reason = "io_error"      // another error of the connection
 
-	// Of a proxy. FIN, Reset and IOError may be the upstream's there.
-	NoUpstream       Reason = "no upstream"         // none could be reached
-	HalfCloseTimeout Reason = "half-close time-out" // one direction went on for too long after the end of the other
+	// Reasons of a proxy.
+	ReasonNoUpstream       Reason = "no_upstream"        // no upstream could be reached
+	ReasonHalfCloseTimeout Reason = "half_close_timeout" // one direction stayed open for too long after the end of the other
 )
 
-// Record tells how one connection went. It is written once, when it has ended.
+// Record describes a connection that has ended.
 type Record struct {
-	ID   uint64   // counts the connections of one handler, from 1
+	ID   uint64   // the handler numbers its connections from 1
 	Peer net.Addr // the client's address
 
-	// Upstream is the address that a proxy has relayed the connection to, or has
-	// tried last; empty for other handlers.
+	// Upstream is the address of the upstream that a proxy connected the client to, or
+	// tried last. It is empty for other handlers.
 	Upstream string
 
 	Begin    time.Time
-	Duration time.Duration // from then until the connection was closed
+	Duration time.Duration // from Begin until the connection was closed
 
 	BytesIn, BytesOut int64 // read from and written to the connection
 
-	// FramesIn counts the frames served, FramesOut the calls of Write: one is
-	// one frame if each reply is written in one call.
+	// FramesIn counts the frames served, FramesOut the calls of Write and WriteFrame.
+	// For a Conn, FramesIn is zero and FramesOut counts its calls of Write.
 	FramesIn, FramesOut int64
 
 	By     Party  // who ended it
-	Reason Reason // and why
-	Err    error  // what went wrong, if anything did
+	Reason Reason // why it ended
+	Err    error  // the error that ended it; nil if none did
 }
 
-// LogRecords returns an OnRecord function that writes each record to log as
-// one line: at level info, or warn when the handler or the system failed.
+// LogRecords returns an OnRecord function that logs each record as one line. The level
+// is warn if the handler or the system failed, and info otherwise.
 func LogRecords(log *slog.Logger) func(Record) {
 	return func(r Record) {
 		level := slog.LevelInfo
@@ -96,12 +96,12 @@ func LogRecords(log *slog.Logger) func(Record) {
 	}
 }
 
-// LogFailures returns an OnRecord function that writes a line only when the
-// handler or the system failed, at level warn. A panic is not among that: the
-// server writes it with its stack.
+// LogFailures returns an OnRecord function that logs a record only if the handler or
+// the system failed, at level warn. It does not log panics: the server logs them with
+// their stack.
 func LogFailures(log *slog.Logger) func(Record) {
 	return func(r Record) {
-		if r.failed() && r.Reason != Panic {
+		if r.failed() && r.Reason != ReasonPanic {
 			attrs := []any{"id", r.ID, "peer", r.peer()}
 			if r.Upstream != "" {
 				attrs = append(attrs, "upstream", r.Upstream)
@@ -111,20 +111,20 @@ func LogFailures(log *slog.Logger) func(Record) {
 	}
 }
 
-// failed reports whether somebody should look at it: clients that come and go
-// as they like are no failure.
+// failed reports whether the record needs attention. A client that disconnects is not a
+// failure.
 func (r Record) failed() bool {
 	switch r.Reason {
-	case Panic, HandlerError, NoUpstream:
+	case ReasonPanic, ReasonHandlerError, ReasonNoUpstream:
 		return true
-	case IOError:
+	case ReasonIOError:
 		return !netconn.IsDisconnect(r.Err)
 	}
 	return false
 }
 
-// peer is the client's address as text. A client on a unix socket seldom has
-// one: then it is the network's name.
+// peer returns the address of the client as text. A client on a unix socket usually has
+// no address; then peer returns the name of the network.
 func (r Record) peer() string {
 	if r.Peer == nil {
 		return ""

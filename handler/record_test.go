@@ -33,7 +33,7 @@ var sample = handler.Record{
 	Peer:     &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 5000},
 	Duration: 1500 * time.Millisecond,
 	BytesIn:  10, BytesOut: 20, FramesIn: 1, FramesOut: 2,
-	By: handler.ByClient, Reason: handler.FIN,
+	By: handler.ByClient, Reason: handler.ReasonFIN,
 }
 
 func TestLogRecords(t *testing.T) {
@@ -46,11 +46,11 @@ func TestLogRecords(t *testing.T) {
 			"level=INFO msg=connection id=7 peer=192.0.2.1:5000 duration=1.5s bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=client reason=fin\n"},
 		{"unix", func(r *handler.Record) { r.Peer = &net.UnixAddr{Net: "unix"} },
 			"level=INFO msg=connection id=7 peer=unix duration=1.5s bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=client reason=fin\n"},
-		{"reset", func(r *handler.Record) { r.Reason, r.Err = handler.Reset, syscall.ECONNRESET },
+		{"reset", func(r *handler.Record) { r.Reason, r.Err = handler.ReasonReset, syscall.ECONNRESET },
 			"level=INFO msg=connection id=7 peer=192.0.2.1:5000 duration=1.5s bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=client reason=reset err=\"connection reset by peer\"\n"},
 		{"failed", func(r *handler.Record) {
-			r.By, r.Reason, r.Err = handler.ByServer, handler.HandlerError, errors.New("broken")
-		}, "level=WARN msg=connection id=7 peer=192.0.2.1:5000 duration=1.5s bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=server reason=\"handler error\" err=broken\n"},
+			r.By, r.Reason, r.Err = handler.ByServer, handler.ReasonHandlerError, errors.New("broken")
+		}, "level=WARN msg=connection id=7 peer=192.0.2.1:5000 duration=1.5s bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=server reason=handler_error err=broken\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out bytes.Buffer
@@ -68,31 +68,31 @@ func TestLogFailures(t *testing.T) {
 	var out bytes.Buffer
 	record := handler.LogFailures(logTo(&out))
 	for reason, err := range map[handler.Reason]error{
-		handler.FIN:         nil,
-		handler.Reset:       syscall.ECONNRESET,
-		handler.IOError:     syscall.ETIMEDOUT,
-		handler.Panic:       nil, // the server's
-		handler.IdleTimeout: errors.New("time-out"),
+		handler.ReasonFIN:         nil,
+		handler.ReasonReset:       syscall.ECONNRESET,
+		handler.ReasonIOError:     syscall.ETIMEDOUT,
+		handler.ReasonPanic:       nil, // logged by the server
+		handler.ReasonIdleTimeout: errors.New("timeout"),
 	} {
 		r := sample
 		r.Reason, r.Err = reason, err
 		record(r)
 	}
 	if out.Len() > 0 {
-		t.Errorf("ordinary ends are logged: %s", out.String())
+		t.Errorf("ordinary ends were logged: %s", out.String())
 	}
-	for _, reason := range []handler.Reason{handler.HandlerError, handler.IOError} {
+	for _, reason := range []handler.Reason{handler.ReasonHandlerError, handler.ReasonIOError} {
 		out.Reset()
 		r := sample
 		r.Reason, r.Err = reason, errors.New("broken")
 		record(r)
 		if got := out.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "err=broken") {
-			t.Errorf("%s is logged as %q", reason, got)
+			t.Errorf("%s was logged as %q", reason, got)
 		}
 	}
 }
 
-// A client's end is noted the same whichever way its bytes are read.
+// The record does not depend on how the input was read.
 func TestRecordOfACopy(t *testing.T) {
 	for name, reader := range map[string]func(net.Conn) io.Reader{
 		"copy": func(conn net.Conn) io.Reader { return conn },
@@ -101,13 +101,13 @@ func TestRecordOfACopy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			records := newRecords()
 			h := handler.Func(func(_ context.Context, conn net.Conn) { io.Copy(io.Discard, reader(conn)) })
-			h.OnRecord = records.add
+			h.OnRecord = records.Add
 			s := tcptest.NewServer(h)
 			defer s.Close()
 			conn := s.Dial()
 			send(t, conn, "hello")
 			netconn.Reset(conn)
-			if r := records.next(t); r.By != handler.ByClient || r.Reason != handler.Reset || r.BytesIn != 5 && r.BytesIn != 0 {
+			if r := records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonReset || r.BytesIn != 5 && r.BytesIn != 0 {
 				t.Errorf("record %+v", r)
 			}
 		})

@@ -3,14 +3,9 @@ package handler_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"runtime"
 	"strings"
@@ -22,11 +17,12 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcptest"
 )
 
-// bubble is a whole server for h on in-memory connections, in the bubble of the
-// caller.
+// bubble starts a server for h with in-memory connections, in the synctest bubble of
+// the caller.
 func bubble(t *testing.T, h handler.Handler) *tcptest.Server {
 	t.Helper()
 	s := tcptest.NewUnstartedServer(h)
@@ -35,23 +31,22 @@ func bubble(t *testing.T, h handler.Handler) *tcptest.Server {
 	return s
 }
 
-// A feed that never pauses keeps something pending all the time. Who waits for
-// his own output must not wait for what came after it: neither the reply to a
-// frame nor the end of the client.
+// A steady feed always keeps output pending. The reply to a frame, and the end of the
+// client, do not wait for output that was added later.
 func TestSteadyPushesStarveNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opened := make(chan *handler.Client, 1)
 		served := make(chan struct{}, 100)
 		h := &handler.Frames{
-			WhenSlow:   handler.Drop,
+			WhenSlow:   handler.SlowDrop,
 			MaxPending: 2000,
 			OnOpen:     func(c *handler.Client) error { opened <- c; return nil },
-			Serve:      func(*handler.Client, []byte) error { served <- struct{}{}; return nil },
+			OnFrame:    func(*handler.Client, []byte) error { served <- struct{}{}; return nil },
 		}
 		conn, ended := handle(t, h, 1000)
 		c := <-opened
 		var wg sync.WaitGroup
-		wg.Go(func() { // 100 bytes in a millisecond
+		wg.Go(func() { // 100 bytes per millisecond
 			message := make([]byte, 100)
 			for {
 				if _, err := c.Write(message); err != nil && !errors.Is(err, handler.ErrSlowReader) {
@@ -60,7 +55,7 @@ func TestSteadyPushesStarveNothing(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 		})
-		wg.Go(func() { // half of that is read
+		wg.Go(func() { // reads half of that
 			p := make([]byte, 50)
 			for {
 				if _, err := conn.Read(p); err != nil {
@@ -69,14 +64,14 @@ func TestSteadyPushesStarveNothing(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 		})
-		time.Sleep(time.Second) // by now MaxPending bytes wait
+		time.Sleep(time.Second) // now MaxPending bytes are pending
 		for range 10 {
 			begin := time.Now()
 			send(t, conn, "ping\n")
 			select {
 			case <-served:
 			case <-time.After(time.Minute):
-				t.Fatal("a frame is not served in a minute of pushes")
+				t.Fatal("a frame was not served within a minute of pushes")
 			}
 			within(t, "a frame was served", time.Since(begin), 0, time.Second)
 		}
@@ -87,7 +82,7 @@ func TestSteadyPushesStarveNothing(t *testing.T) {
 			t.Errorf("shutdown: %v", err)
 		}
 		within(t, "drained", time.Since(begin), 0, time.Second)
-		if r := ended(); r.Reason != handler.Drain {
+		if r := ended(); r.Reason != handler.ReasonDrain {
 			t.Errorf("record %+v", r)
 		}
 		conn.Close()
@@ -95,22 +90,7 @@ func TestSteadyPushesStarveNothing(t *testing.T) {
 	})
 }
 
-// selfSigned is a certificate that only a client which checks nothing takes.
-func selfSigned(t *testing.T) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-// countingListener counts what is asked of its connections for writing.
+// countingListener counts the write calls of its connections.
 type countingListener struct {
 	net.Listener
 	written, deadlines *atomic.Int64
@@ -121,11 +101,11 @@ func (l countingListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &countingConn{wrapped{conn}, l.written, l.deadlines}, nil
+	return &countingConn{testutil.WrappedConn{Conn: conn}, l.written, l.deadlines}, nil
 }
 
 type countingConn struct {
-	wrapped
+	testutil.WrappedConn
 	written, deadlines *atomic.Int64
 }
 
@@ -140,24 +120,24 @@ func (c *countingConn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// crypto/tls fails every Write after one that timed out. So a Write there may
-// not be interrupted to see whether it got on: that cut clients which only
-// paused, or asked the dead connection again and again.
+// crypto/tls fails every Write after one that timed out, so a Write must not be
+// interrupted to check for progress. Earlier code did that: it cut clients that only
+// paused, or kept calling the dead connection.
 func TestWriteTimeoutUnderTLS(t *testing.T) {
-	const size = 12 << 20 // more than the two sockets take
+	const size = 12 << 20 // more than the two sockets hold
 	setUp := func(t *testing.T, timeout time.Duration) (conn net.Conn, ended *records, written, deadlines *atomic.Int64) {
 		written, deadlines, ended = new(atomic.Int64), new(atomic.Int64), newRecords()
 		h := &handler.Frames{
 			WriteTimeout: timeout,
-			OnRecord:     ended.add,
-			Serve: func(c *handler.Client, line []byte) error {
+			OnRecord:     ended.Add,
+			OnFrame: func(c *handler.Client, line []byte) error {
 				_, err := c.Write(make([]byte, size))
 				return err
 			},
 		}
 		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
 		server := tcptest.NewUnstartedServer(h)
-		server.Serve(tls.NewListener(countingListener{ln, written, deadlines}, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}))
+		server.Serve(tls.NewListener(countingListener{ln, written, deadlines}, &tls.Config{Certificates: []tls.Certificate{testutil.SelfSigned(t)}}))
 		t.Cleanup(server.Close)
 		inner := dial()
 		t.Cleanup(func() { inner.Close() })
@@ -172,11 +152,11 @@ func TestWriteTimeoutUnderTLS(t *testing.T) {
 		conn, _, written, deadlines := setUp(t, 5*time.Second)
 		receive(t, conn, "\x00")
 		before := deadlines.Load()
-		time.Sleep(400 * time.Millisecond) // more than a sixteenth, much less than all
+		time.Sleep(400 * time.Millisecond) // more than a sixteenth of the timeout, much less than all of it
 		if n := written.Load(); n >= size {
-			t.Fatalf("all of %d bytes went out, nothing waited", n)
+			t.Fatalf("all %d bytes were sent, so nothing was pending", n)
 		}
-		// One for each piece that the sockets have taken, at most.
+		// At most one for each piece that the sockets have accepted.
 		if n := deadlines.Load() - before; n > 2*size/(64<<10) {
 			t.Errorf("%d write deadlines were set while the client paused", n)
 		}
@@ -185,7 +165,7 @@ func TestWriteTimeoutUnderTLS(t *testing.T) {
 	t.Run("one that stops is cut", func(t *testing.T) {
 		t.Parallel()
 		_, ended, _, deadlines := setUp(t, 200*time.Millisecond)
-		if r := ended.next(t); r.By != handler.ByServer || r.Reason != handler.WriteTimeout {
+		if r := ended.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonWriteTimeout {
 			t.Errorf("record %+v", r)
 		}
 		if n := deadlines.Load(); n > 3*size/(64<<10) {
@@ -194,8 +174,7 @@ func TestWriteTimeoutUnderTLS(t *testing.T) {
 	})
 }
 
-// The loop that reads had set its deadline on a connection that OnOpen has given
-// away.
+// Earlier, the read loop set its deadline on a connection that OnOpen had hijacked.
 func TestHijackInOnOpenLeavesNoDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		taken := make(chan net.Conn, 1)
@@ -210,18 +189,18 @@ func TestHijackInOnOpenLeavesNoDeadline(t *testing.T) {
 		}
 		client, ended := handle(t, h, 100)
 		conn := <-taken
-		if r := ended(); r.Reason != handler.Hijacked {
+		if r := ended(); r.Reason != handler.ReasonHijacked {
 			t.Errorf("record %+v", r)
 		}
 		time.AfterFunc(time.Hour, func() { io.WriteString(client, "late") })
 		receive(t, conn, "late")
 		time.AfterFunc(time.Hour, func() { io.Copy(io.Discard, client) })
-		send(t, conn, strings.Repeat("x", 1000)) // waits for that
+		send(t, conn, strings.Repeat("x", 1000)) // the new owner waits for this
 		conn.Close()
 	})
 }
 
-// OnOpen sets Value, so who ranges over the clients must not see one before.
+// OnOpen sets Value, so All must not return a client before OnOpen has returned.
 func TestRangeShowsNoClientBeforeItIsOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opening, gate := make(chan struct{}), make(chan struct{})
@@ -232,26 +211,26 @@ func TestRangeShowsNoClientBeforeItIsOpen(t *testing.T) {
 			return nil
 		}}
 		values := func() (list []any) {
-			h.Clients().Range(func(c *handler.Client) bool {
+			for c := range h.Clients().All() {
 				list = append(list, c.Value)
-				return true
-			})
+			}
 			return list
 		}
 		handle(t, h, 100)
 		<-opening
 		if seen := values(); len(seen) != 0 {
-			t.Errorf("Range shows %v while OnOpen runs", seen)
+			t.Errorf("All returned %v while OnOpen runs", seen)
 		}
 		close(gate)
 		synctest.Wait()
 		if seen := values(); len(seen) != 1 || seen[0] != "set" {
-			t.Errorf("Range shows %v after OnOpen, want one value", seen)
+			t.Errorf("All returned %v after OnOpen, want one value", seen)
 		}
 	})
 }
 
-// The same without order, for the race detector.
+// As TestRangeShowsNoClientBeforeItIsOpen, with concurrent clients, for the race
+// detector.
 func TestRangeWhileClientsCome(t *testing.T) {
 	h := echoFrames()
 	h.OnOpen = func(c *handler.Client) error { c.Value = new(int); return nil }
@@ -262,12 +241,11 @@ func TestRangeWhileClientsCome(t *testing.T) {
 	var ranging sync.WaitGroup
 	ranging.Go(func() {
 		for {
-			h.Clients().Range(func(c *handler.Client) bool {
+			for c := range h.Clients().All() {
 				if c.Value == nil {
-					t.Error("Range shows a client without its Value")
+					t.Error("All returned a client without its Value")
 				}
-				return true
-			})
+			}
 			select {
 			case <-stop:
 				return
@@ -286,8 +264,8 @@ func TestRangeWhileClientsCome(t *testing.T) {
 	ranging.Wait()
 }
 
-// A push that takes longer than the idle time-out is no silence as long as it
-// flows.
+// A push that takes longer than the idle timeout does not end the client while bytes
+// are flowing.
 func TestIdleTimeoutSparesAPushThatFlows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 20000
@@ -313,20 +291,20 @@ func TestIdleTimeoutSparesAPushThatFlows(t *testing.T) {
 			}
 		}
 		within(t, "the push was read", time.Since(begin), 9*time.Second, 11*time.Second)
-		last := time.Now() // the last byte had gone when 1000 were still to be read
+		last := time.Now() // the last byte was sent when 1000 bytes were unread
 		receiveAll(t, conn, "")
 		within(t, "closed", time.Since(last), 400*time.Millisecond, 600*time.Millisecond)
-		if r := ended(); r.Reason != handler.IdleTimeout || r.BytesOut != size {
+		if r := ended(); r.Reason != handler.ReasonIdleTimeout || r.BytesOut != size {
 			t.Errorf("record %+v", r)
 		}
 	})
 }
 
-// Without a write time-out the idle time-out ends a client that takes nothing.
+// Without a write timeout, the idle timeout ends a client that accepts no output.
 func TestIdleTimeoutEndsAClientThatNeverReads(t *testing.T) {
 	big := make([]byte, 5000)
 	for name, h := range map[string]*handler.Frames{
-		"a reply": {Serve: func(c *handler.Client, _ []byte) error { _, err := c.Write(big); return err }},
+		"a reply": {OnFrame: func(c *handler.Client, _ []byte) error { _, err := c.Write(big); return err }},
 		"a push":  {OnOpen: func(c *handler.Client) error { go c.Write(big); return nil }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -337,7 +315,7 @@ func TestIdleTimeoutEndsAClientThatNeverReads(t *testing.T) {
 				send(t, conn, "a\n")
 				r := ended()
 				within(t, "ended", time.Since(begin), time.Minute, 70*time.Second)
-				if r.By != handler.ByServer || r.Reason != handler.IdleTimeout || r.BytesOut != 1000 {
+				if r.By != handler.ByServer || r.Reason != handler.ReasonIdleTimeout || r.BytesOut != 1000 {
 					t.Errorf("record %+v", r)
 				}
 			})
@@ -345,9 +323,9 @@ func TestIdleTimeoutEndsAClientThatNeverReads(t *testing.T) {
 	}
 }
 
-// Without any time-out, Client.Close still ends a client that takes nothing, also
-// while its function waits in a Write to it; and on a connection whose Write cannot
-// be looked after while it waits.
+// Without any timeout, Client.Close still ends a client that accepts no output, also
+// while its frame function waits in Write, and on a connection whose blocked Write
+// cannot be monitored.
 func TestCloseEndsAClientThatNeverReads(t *testing.T) {
 	replies := map[string]func(c *handler.Client) error{
 		"one reply":           func(c *handler.Client) error { return second(c.Write(make([]byte, 5000))) },
@@ -355,7 +333,7 @@ func TestCloseEndsAClientThatNeverReads(t *testing.T) {
 	}
 	wraps := map[string]func(net.Conn) net.Conn{
 		"plain":   func(conn net.Conn) net.Conn { return conn },
-		"wrapped": func(conn net.Conn) net.Conn { return &wrapped{conn} },
+		"wrapped": func(conn net.Conn) net.Conn { return &testutil.WrappedConn{Conn: conn} },
 	}
 	for name, wrap := range wraps {
 		for what, reply := range replies {
@@ -366,22 +344,22 @@ func TestCloseEndsAClientThatNeverReads(t *testing.T) {
 						MaxPending: 5000,
 						OnRecord:   func(r handler.Record) { ended <- r },
 						OnOpen:     func(c *handler.Client) error { opened <- c; return nil },
-						Serve:      func(c *handler.Client, _ []byte) error { return reply(c) },
+						OnFrame:    func(c *handler.Client, _ []byte) error { return reply(c) },
 					}
 					client, server := tcptest.PipeSize(1000)
 					defer client.Close()
 					go h.Handle(t.Context(), wrap(server))
 					send(t, client, "a\n")
-					synctest.Wait() // the reply is stuck
+					synctest.Wait() // the reply is blocked
 					begin := time.Now()
 					(<-opened).Close()
 					select {
 					case r := <-ended:
-						if r.By != handler.ByServer || r.Reason != handler.Closed {
+						if r.By != handler.ByServer || r.Reason != handler.ReasonClosed {
 							t.Errorf("record %+v", r)
 						}
 					case <-time.After(time.Hour):
-						t.Fatal("Close has not ended it in an hour")
+						t.Fatal("Close did not end the client within an hour")
 					}
 					within(t, "ended", time.Since(begin), 9*time.Second, 12*time.Second)
 				})
@@ -390,7 +368,7 @@ func TestCloseEndsAClientThatNeverReads(t *testing.T) {
 	}
 }
 
-// writeForEver writes until that fails, and waits where it must.
+// writeForEver calls Write until it fails.
 func writeForEver(c *handler.Client) error {
 	for {
 		if _, err := c.Write(make([]byte, 4<<10)); err != nil {
@@ -399,15 +377,16 @@ func writeForEver(c *handler.Client) error {
 	}
 }
 
-// delegating has a Frames and passes only Handle and Close on: the server does not
-// see that it could Register.
+// delegating is a handler that wraps a Frames. It has the methods of Handler, and
+// Accept.
 type delegating struct{ frames *handler.Frames }
 
+func (d delegating) Accept(a handler.Accepted)                 { d.frames.Accept(a) }
 func (d delegating) Handle(ctx context.Context, conn net.Conn) { d.frames.Handle(ctx, conn) }
 func (d delegating) Close() error                              { return d.frames.Close() }
 
-// The server closes what a handler has left open, but not a connection that has
-// a new owner: neither after Handle nor after a panic.
+// The server closes a connection that a handler has left open, but not a hijacked one:
+// neither after Handle nor after a panic.
 func TestHijackedConnectionStaysOpen(t *testing.T) {
 	silenceLog(t)
 	for name, wrap := range map[string]func(*handler.Frames) handler.Handler{
@@ -418,7 +397,7 @@ func TestHijackedConnectionStaysOpen(t *testing.T) {
 			t.Run(name+" "+how, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					taken := make(chan net.Conn, 1)
-					s := bubble(t, wrap(&handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+					s := bubble(t, wrap(&handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 						conn, _, err := c.Hijack()
 						taken <- conn
 						if string(line) == "panics" {
@@ -431,7 +410,7 @@ func TestHijackedConnectionStaysOpen(t *testing.T) {
 					send(t, client, how+"\n")
 					conn := <-taken
 					defer conn.Close()
-					synctest.Wait() // the server is done with it
+					synctest.Wait() // the server is done with the connection
 					send(t, conn, "still here\n")
 					receive(t, client, "still here\n")
 					send(t, client, "here too\n")
@@ -449,8 +428,8 @@ func TestHijackedConnectionStaysOpen(t *testing.T) {
 	}
 }
 
-// A drain has nothing to do with a connection that was taken over, though the
-// function that did it still runs.
+// A drain does not affect a hijacked connection, even if the function that has called
+// Hijack is still running.
 func TestDrainSparesAHijackedConnection(t *testing.T) {
 	for name, wrap := range map[string]func(*handler.Frames) handler.Handler{
 		"frames":     func(h *handler.Frames) handler.Handler { return h },
@@ -459,7 +438,7 @@ func TestDrainSparesAHijackedConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				taken, gate := make(chan net.Conn, 1), make(chan struct{})
-				s := bubble(t, wrap(&handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+				s := bubble(t, wrap(&handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 					conn, _, err := c.Hijack()
 					taken <- conn
 					<-gate
@@ -492,7 +471,7 @@ func TestDrainSparesAHijackedConnection(t *testing.T) {
 	}
 }
 
-// The second Shutdown cuts while the first waits for what it has cut.
+// A second Shutdown cuts while the first one waits for the members that it has cut.
 func TestTwoShutdownsCountACutOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGated()
@@ -513,17 +492,17 @@ func TestTwoShutdownsCountACutOnce(t *testing.T) {
 		}
 		wg.Wait()
 		if d := h.Drained(); d != (handler.DrainStats{Cut: 1}) {
-			t.Errorf("drained %+v, want one that was cut", d)
+			t.Errorf("drained %+v, want one cut", d)
 		}
-		if r := ended(); r.Reason != handler.Cut {
+		if r := ended(); r.Reason != handler.ReasonCut {
 			t.Errorf("record %+v", r)
 		}
 		close(g.gate)
 	})
 }
 
-// A plain handler that works on after its client's FIN and is cut was ended by
-// the server; only one that comes to its own end was ended by the client.
+// A plain handler that continues after the FIN of its client and is then cut was ended
+// by the server. If it returns by itself, the client has ended it.
 func TestPlainRecordAfterFIN(t *testing.T) {
 	for _, cut := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -540,14 +519,14 @@ func TestPlainRecordAfterFIN(t *testing.T) {
 			send(t, client, "abc")
 			closeWrite(t, client)
 			synctest.Wait()
-			by, reason := handler.ByClient, handler.FIN
+			by, reason := handler.ByClient, handler.ReasonFIN
 			if cut {
 				over, cancel := context.WithCancel(t.Context())
 				cancel()
 				if err := h.Shutdown(over); !errors.Is(err, handler.ErrCut) {
 					t.Errorf("shutdown: %v", err)
 				}
-				by, reason = handler.ByServer, handler.Cut
+				by, reason = handler.ByServer, handler.ReasonCut
 			}
 			close(gate)
 			if r := <-ended; r.By != by || r.Reason != reason || r.BytesIn != 3 {
@@ -557,8 +536,8 @@ func TestPlainRecordAfterFIN(t *testing.T) {
 	}
 }
 
-// A close with input unread makes the kernel send a RST, which overtakes the
-// last reply.
+// A close with unread input would make the kernel send a RST, which overtakes the last
+// reply.
 func TestPlainLastReplyArrives(t *testing.T) {
 	for _, drain := range []bool{false, true} {
 		name := "the function returns"
@@ -571,17 +550,17 @@ func TestPlainLastReplyArrives(t *testing.T) {
 				if _, err := conn.Read(make([]byte, 1)); err != nil {
 					return
 				}
-				close(began) // with the rest unread
+				close(began) // the rest is unread
 				<-gate
 				io.WriteString(conn, "bye\n")
 				if drain {
 					if _, err := io.Copy(io.Discard, conn); !errors.Is(err, handler.ErrDraining) {
-						t.Errorf("Read in a drain gives %v", err)
+						t.Errorf("Read during a drain: %v", err)
 					}
 				}
 			})
 			ended := newRecords()
-			h.OnRecord = ended.add
+			h.OnRecord = ended.Add
 			server := tcptest.NewServer(h)
 			defer server.Close()
 			conn := server.Dial()
@@ -589,10 +568,10 @@ func TestPlainLastReplyArrives(t *testing.T) {
 			conn.SetDeadline(time.Now().Add(patience))
 			send(t, conn, strings.Repeat("x", 1000))
 			<-began
-			reason := handler.Closed
+			reason := handler.ReasonClosed
 			var drained chan error
 			if drain {
-				reason = handler.Drain
+				reason = handler.ReasonDrain
 				drained = make(chan error, 1)
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
@@ -602,13 +581,13 @@ func TestPlainLastReplyArrives(t *testing.T) {
 				go func() { drained <- server.Shutdown(ctx) }()
 				receiveAll(t, idle, "") // the drain has begun
 				idle.Close()
-				ended.next(t)
-				h.Drained() // and told every client
+				ended.Next(t)
+				h.Drained() // and every client has been told
 			}
 			close(gate)
 			receiveAll(t, conn, "bye\n")
 			conn.Close()
-			if r := ended.next(t); r.By != handler.ByServer || r.Reason != reason {
+			if r := ended.Next(t); r.By != handler.ByServer || r.Reason != reason {
 				t.Errorf("record %+v, want %s", r, reason)
 			}
 			if drained != nil {
@@ -620,8 +599,7 @@ func TestPlainLastReplyArrives(t *testing.T) {
 	}
 }
 
-// What a drain reads last, and what a close reads only to throw it away, was read
-// all the same.
+// Bytes that a drain reads last, and bytes that a close discards, are counted.
 func TestDrainCountsWhatItReads(t *testing.T) {
 	t.Run("after a frame", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -636,7 +614,7 @@ func TestDrainCountsWhatItReads(t *testing.T) {
 			close(g.gate)
 			receiveAll(t, client, "slow\n")
 			client.Close()
-			if r := ended(); r.Reason != handler.Drain || r.BytesIn != 1005 || r.FramesIn != 1 {
+			if r := ended(); r.Reason != handler.ReasonDrain || r.BytesIn != 1005 || r.FramesIn != 1 {
 				t.Errorf("record %+v, want 1005 bytes in", r)
 			}
 		})
@@ -644,34 +622,36 @@ func TestDrainCountsWhatItReads(t *testing.T) {
 	t.Run("half a frame that has arrived", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ended := make(chan handler.Record, 1)
-			h := echoFrames()
+			h, gate := echoFrames(), make(chan struct{})
+			h.OnOpen = func(*handler.Client) error { <-gate; return nil }
 			h.OnRecord = func(r handler.Record) { ended <- r }
 			client, server := tcptest.Pipe()
 			send(t, client, "half")
-			serve := h.Register(t.Context(), server)
+			go h.Handle(t.Context(), server)
+			synctest.Wait()
 			go h.Shutdown(t.Context())
-			synctest.Wait() // the drain has begun, nobody has read yet
-			go serve()
+			synctest.Wait() // the drain has begun, and nothing was read yet
+			close(gate)
 			receiveAll(t, client, "")
 			client.Close()
-			if r := <-ended; r.Reason != handler.Drain || r.BytesIn != 4 || r.FramesIn != 0 {
+			if r := <-ended; r.Reason != handler.ReasonDrain || r.BytesIn != 4 || r.FramesIn != 0 {
 				t.Errorf("record %+v, want 4 bytes in", r)
 			}
 		})
 	})
 }
 
-// A greeting that is dropped as WhenSlow asks for costs the message, not the
-// client: as in Serve.
+// With SlowDrop, a greeting that is dropped in OnOpen does not end the client, as in
+// OnFrame.
 func TestDroppedGreetingKeepsTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		message := bytes.Repeat([]byte("m"), 100)
 		taken := make(chan int, 1)
 		h := &handler.Frames{
 			Codec:      keepEnd,
-			WhenSlow:   handler.Drop,
+			WhenSlow:   handler.SlowDrop,
 			MaxPending: 1000,
-			Serve:      echoLine,
+			OnFrame:    echoLine,
 			OnOpen: func(c *handler.Client) error {
 				for n := 0; ; n++ {
 					if _, err := c.Write(message); err != nil {
@@ -687,20 +667,19 @@ func TestDroppedGreetingKeepsTheClient(t *testing.T) {
 		send(t, conn, "a\n")
 		receive(t, conn, "a\n")
 		closeWrite(t, conn)
-		if r := ended(); r.By != handler.ByClient || r.Reason != handler.FIN || r.Err != nil {
+		if r := ended(); r.By != handler.ByClient || r.Reason != handler.ReasonFIN || r.Err != nil {
 			t.Errorf("record %+v", r)
 		}
 	})
 }
 
-// Whatever ended the client, its Write says that it is closed; the cause is in the
-// error, too.
+// After any end of the client, the error of Write wraps ErrClosed and the cause.
 func TestWriteAfterAFailedWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		serving, gate := make(chan *handler.Client, 1), make(chan struct{})
-		h := &handler.Frames{Serve: func(c *handler.Client, _ []byte) error {
+		h := &handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
 			serving <- c
-			<-gate // nobody reads meanwhile: a Write is the first to see the reset
+			<-gate // nothing is read meanwhile, so a Write is the first to see the reset
 			return nil
 		}}
 		conn, ended := handle(t, h, 100)
@@ -716,11 +695,11 @@ func TestWriteAfterAFailedWrite(t *testing.T) {
 			"Flush":      c.Flush(),
 		} {
 			if !errors.Is(err, handler.ErrClosed) || !errors.Is(err, syscall.ECONNRESET) {
-				t.Errorf("%s after a failed write gives %v", what, err)
+				t.Errorf("%s after a failed write: %v", what, err)
 			}
 		}
 		close(gate)
-		if r := ended(); r.By != handler.ByClient || r.Reason != handler.Reset {
+		if r := ended(); r.By != handler.ByClient || r.Reason != handler.ReasonReset {
 			t.Errorf("record %+v", r)
 		}
 	})
@@ -728,13 +707,13 @@ func TestWriteAfterAFailedWrite(t *testing.T) {
 
 func second(_ int, err error) error { return err }
 
-// runtime.Goexit ends a handler's goroutine without a panic that one could
-// recover. It is recorded and counted as one.
+// runtime.Goexit ends the goroutine of a handler without a panic that can be recovered.
+// It is recorded and counted as a panic.
 func TestGoexitIsRecorded(t *testing.T) {
 	silenceLog(t)
 	for name, build := range map[string]func(func(handler.Record)) handler.Handler{
 		"frames": func(add func(handler.Record)) handler.Handler {
-			return &handler.Frames{OnRecord: add, Serve: func(*handler.Client, []byte) error {
+			return &handler.Frames{OnRecord: add, OnFrame: func(*handler.Client, []byte) error {
 				runtime.Goexit()
 				return nil
 			}}
@@ -750,7 +729,7 @@ func TestGoexitIsRecorded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ended := newRecords()
-			server := tcptest.NewServer(build(ended.add))
+			server := tcptest.NewServer(build(ended.Add))
 			defer server.Close()
 			conn := server.Dial()
 			defer conn.Close()
@@ -758,12 +737,12 @@ func TestGoexitIsRecorded(t *testing.T) {
 			send(t, conn, "a\n")
 			receiveAll(t, conn, "")
 			conn.Close()
-			if r := ended.next(t); r.By != handler.ByServer || r.Reason != handler.Panic {
+			if r := ended.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonPanic {
 				t.Errorf("record %+v", r)
 			}
 			server.Close()
-			if n := len(ended.more); n != 0 {
-				t.Errorf("%d records more", n)
+			if n := len(ended.All); n != 0 {
+				t.Errorf("%d more records", n)
 			}
 			if n := server.TCP.Stats().Panics; n != 1 {
 				t.Errorf("%d panics counted, want 1", n)

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"net"
 	"testing"
 	"time"
@@ -8,16 +9,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// noSession is the server's part in a socket that has no server.
-type noSession struct{ done chan struct{} }
+// bareSocket is an Accepted for a socket that no server has accepted.
+type bareSocket struct {
+	Accepted
+	fd   int
+	done chan struct{}
+}
 
-func (noSession) LocalAddr() net.Addr  { return new(net.UnixAddr) }
-func (noSession) RemoteAddr() net.Addr { return new(net.UnixAddr) }
-func (noSession) Panicked(any)         {}
-func (s noSession) Done()              { close(s.done) }
+func (b bareSocket) Context() context.Context { return context.Background() }
+func (b bareSocket) LocalAddr() net.Addr      { return new(net.UnixAddr) }
+func (b bareSocket) RemoteAddr() net.Addr     { return new(net.UnixAddr) }
+func (b bareSocket) CloseMode() CloseMode     { return CloseDefault }
+func (b bareSocket) Network() string          { return "unix" }
+func (b bareSocket) Socket() (int, bool)      { return b.fd, true }
+func (b bareSocket) Panicked(any)             {}
+func (b bareSocket) Done()                    { close(b.done) }
 
-// A client that has taken something at the moment at which its time is over stays.
-func TestStallThatEndsWhileItIsJudged(t *testing.T) {
+// A client that has accepted output just before its write timeout expires is not reset.
+func TestProgressDuringAStallCheck(t *testing.T) {
 	opened := make(chan *Client, 1)
 	h := &Frames{WriteTimeout: time.Hour, OnOpen: func(c *Client) error { opened <- c; return nil }}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -25,31 +34,28 @@ func TestStallThatEndsWhileItIsJudged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(pair[1])
-	session := noSession{make(chan struct{})}
-	if !h.RegisterSocket(t.Context(), pair[0], session) {
-		t.Fatal("there is no loop")
-	}
+	a := bareSocket{fd: pair[0], done: make(chan struct{})}
+	h.Accept(a)
 	c := <-opened
 	c.Write(make([]byte, 8<<20))
-	s := c.wire.(*socket)
 	c.mu.Lock()
-	if s.stalled.Load() == 0 {
-		t.Error("it takes all")
+	if !c.sending.has(blocked) {
+		t.Error("the socket accepted everything")
 	}
-	s.stalled.Store(s.now() - int64(2*time.Hour))
+	c.out.stalled, c.out.unsent, c.out.checks = c.conn.Now()-int64(2*time.Hour), 0, earlyChecks
 	judged := make(chan struct{})
 	go func() {
-		s.checkStall()
+		c.checkStall()
 		close(judged)
 	}()
-	time.Sleep(20 * time.Millisecond) // so that it waits for the lock, most likely
-	s.stalled.Store(s.now())
+	time.Sleep(20 * time.Millisecond) // most likely the check waits for the lock now
+	c.out.stalled = c.conn.Now()
 	c.mu.Unlock()
 	<-judged
-	if c.failed() {
-		t.Errorf("it was reset: %+v", c.Record())
+	if c.hasFailed() {
+		t.Errorf("the client was reset: %+v", c.Record())
 	}
 	c.CloseWith(CloseReset)
-	<-session.done
+	<-a.done
 	h.Close()
 }

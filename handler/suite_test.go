@@ -5,36 +5,46 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"path/filepath"
 	"runtime"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"wireline/handler"
-	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/tcptest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds what a test waits for in vain.
-const patience = 30 * time.Second
-
 const (
-	// limit is a time-out of which a client keeps to the half, also on a machine that
-	// is busy.
-	limit = raceFactor * time.Second
+	// limit is a timeout. A client acts within half of it, even on a busy machine.
+	limit = testutil.RaceFactor * time.Second
 
-	// slack is how late it may be on such a machine.
-	slack = 10 * time.Second
+	patience = testutil.Patience
+	slack    = testutil.Slack
 )
 
-// served is a handler behind a server, and how to reach it.
+// accepted is a connection that no server has accepted. The test sets the method that
+// it needs; the others are missing.
+type accepted struct {
+	handler.Accepted
+	ctx  context.Context
+	conn net.Conn
+	mode handler.CloseMode
+}
+
+func (a *accepted) Context() context.Context     { return a.ctx }
+func (a *accepted) RemoteAddr() net.Addr         { return a.conn.RemoteAddr() }
+func (a *accepted) CloseMode() handler.CloseMode { return a.mode }
+func (a *accepted) Socket() (fd int, ok bool)    { return -1, false }
+func (a *accepted) Conn() (net.Conn, error)      { return a.conn, nil }
+func (a *accepted) Done()                        {}
+
+// served is a handler behind a server, with a function to connect to it.
 type served struct {
 	t       *testing.T
 	server  *tcptest.Server
@@ -42,7 +52,7 @@ type served struct {
 	records *records
 }
 
-// connect dials, and closes the connection at the test's end.
+// connect dials, and closes the connection at the end of the test.
 func (s *served) connect() net.Conn {
 	s.t.Helper()
 	conn := s.dial()
@@ -51,42 +61,11 @@ func (s *served) connect() net.Conn {
 	return conn
 }
 
-// records collects OnRecord.
-type records struct {
-	mu   sync.Mutex
-	list []handler.Record
-	more chan struct{}
-}
-
-func newRecords() *records { return &records{more: make(chan struct{}, 1<<16)} }
-
-func (r *records) add(record handler.Record) {
-	r.mu.Lock()
-	r.list = append(r.list, record)
-	r.mu.Unlock()
-	r.more <- struct{}{}
-}
-
-// next waits for the next record, in the order of ends.
-func (r *records) next(t *testing.T) handler.Record {
-	t.Helper()
-	select {
-	case <-r.more:
-	case <-time.After(patience):
-		t.Fatal("no record was written")
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	first := r.list[0]
-	r.list = r.list[1:]
-	return first
-}
-
-// transports are the ways a frame handler's connection can be held. Every test
-// of the contract runs over all of them.
+// transports are the ways to hold the connection of a frame handler. Every test of the
+// contract runs over all of them.
 var transports = []struct {
 	name string
-	// listen returns the listener and how to dial it.
+	// listen returns a listener and a function that dials it.
 	listen func(t *testing.T) (net.Listener, func() net.Conn)
 }{
 	{"tcp", func(t *testing.T) (net.Listener, func() net.Conn) {
@@ -100,14 +79,14 @@ var transports = []struct {
 	}},
 	{"tcp by goroutine", func(t *testing.T) (net.Listener, func() net.Conn) {
 		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
-		return plainListener{ln}, dial
+		return testutil.PlainListener{Listener: ln}, dial
 	}},
 	{"unix by goroutine", func(t *testing.T) (net.Listener, func() net.Conn) {
 		if runtime.GOOS == "windows" {
 			t.Skip("no unix sockets in tests on Windows")
 		}
 		ln, dial := listenNet(t, "unix", filepath.Join(t.TempDir(), "s"))
-		return plainListener{ln}, dial
+		return testutil.PlainListener{Listener: ln}, dial
 	}},
 	{"tcp byte by byte", func(t *testing.T) (net.Listener, func() net.Conn) {
 		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
@@ -115,11 +94,11 @@ var transports = []struct {
 	}},
 	{"tcp by goroutine, byte by byte", func(t *testing.T) (net.Listener, func() net.Conn) {
 		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
-		return plainListener{ln}, func() net.Conn { return bytewise{dial().(*net.TCPConn)} }
+		return testutil.PlainListener{Listener: ln}, func() net.Conn { return bytewise{dial().(*net.TCPConn)} }
 	}},
 	{"wrapped", func(t *testing.T) (net.Listener, func() net.Conn) {
 		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
-		return wrappingListener{ln}, dial
+		return testutil.WrappingListener{Listener: ln}, dial
 	}},
 	{"memory", func(t *testing.T) (net.Listener, func() net.Conn) {
 		ln := tcptest.Listen()
@@ -133,29 +112,7 @@ var transports = []struct {
 	}},
 }
 
-func listenNet(t *testing.T, network, address string) (net.Listener, func() net.Conn) {
-	ln, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ln, func() net.Conn {
-		conn, err := net.DialTimeout(network, ln.Addr().String(), patience)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return conn
-	}
-}
-
-// plainListener hides what the listener is, so that the server cannot accept raw
-// sockets from it: its connections are served by goroutines, not by the loops.
-type plainListener struct{ net.Listener }
-
-func (l plainListener) SetDeadline(t time.Time) error {
-	return l.Listener.(interface{ SetDeadline(time.Time) error }).SetDeadline(t)
-}
-
-// bytewise is a client whose shorter messages go out byte by byte.
+// bytewise is a client that sends its shorter messages byte by byte.
 type bytewise struct{ *net.TCPConn }
 
 func (b bytewise) Write(p []byte) (int, error) {
@@ -170,31 +127,13 @@ func (b bytewise) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// wrappingListener hides what a connection is, as TLS would: it is served
-// through net.Conn alone.
-type wrappingListener struct{ net.Listener }
-
-func (l wrappingListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &wrapped{Conn: conn}, nil
-}
-
-type wrapped struct{ net.Conn }
-
-func (w *wrapped) NetConn() net.Conn { return w.Conn }
-func (w *wrapped) CloseWrite() error { return netconn.CloseWrite(w.Conn) }
-
-// overTransports runs test with the handler that build makes, once for each
-// transport.
+// overTransports runs test for each transport, with a new handler from build.
 func overTransports(t *testing.T, build func() *handler.Frames, test func(t *testing.T, s *served)) {
 	for _, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
 			h := build()
 			s := &served{t: t, records: newRecords()}
-			h.OnRecord = s.records.add
+			h.OnRecord = s.records.Add
 			ln, dial := transport.listen(t)
 			s.dial = dial
 			s.server = tcptest.NewUnstartedServer(h)
@@ -205,16 +144,37 @@ func overTransports(t *testing.T, build func() *handler.Frames, test func(t *tes
 	}
 }
 
-// What most tests consist of.
+// Most tests consist of these functions.
 var (
 	send         = tcptest.Send
 	receive      = tcptest.Receive
 	receiveAll   = tcptest.ReceiveAll
 	receiveReset = tcptest.ReceiveReset
 	closeWrite   = tcptest.CloseWrite
+	eventually   = testutil.Eventually
+	silenceLog   = testutil.SilenceLog
 )
 
-// endsWith reads to the end of the stream, which is to be text.
+// records collects OnRecord.
+type records = testutil.Records[handler.Record]
+
+func newRecords() *records { return testutil.NewRecords[handler.Record]() }
+
+// listenNet listens, and returns a function that dials.
+func listenNet(t *testing.T, network, address string) (net.Listener, func() net.Conn) {
+	t.Helper()
+	ln := testutil.Listen(t, network, address)
+	return ln, func() net.Conn {
+		conn, err := net.DialTimeout(network, ln.Addr().String(), patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+}
+
+// endsWith reads to the end of the stream, and returns an error if the result is not
+// text.
 func endsWith(conn net.Conn, text string) error {
 	if got, err := io.ReadAll(conn); err != nil || string(got) != text {
 		return fmt.Errorf("read %q to the end, %v; want %q", clip(got), err, text)
@@ -234,16 +194,9 @@ func echoLine(c *handler.Client, line []byte) error {
 	return err
 }
 
-// shutdown drains s within d.
+// shutdown drains s for at most d.
 func (s *served) shutdown(d time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	return s.server.Shutdown(ctx)
-}
-
-// silenceLog keeps what a test provokes out of its output.
-func silenceLog(t *testing.T) {
-	old := slog.Default()
-	slog.SetDefault(slog.New(slog.DiscardHandler))
-	t.Cleanup(func() { slog.SetDefault(old) })
 }

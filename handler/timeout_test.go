@@ -16,8 +16,8 @@ import (
 	"wireline/tcptest"
 )
 
-// handle serves one in-memory connection with h, in the bubble of the caller.
-// It returns the client's end, and a function that waits for the record.
+// handle serves one in-memory connection with h, in the synctest bubble of the caller.
+// It returns the client end, and a function that waits for the record.
 func handle(t *testing.T, h *handler.Frames, buffer int) (client *tcptest.Conn, ended func() handler.Record) {
 	t.Helper()
 	client, server := tcptest.PipeSize(buffer)
@@ -41,7 +41,7 @@ func TestIdleTimeoutCountsOnlySilence(t *testing.T) {
 		h.IdleTimeout = time.Minute
 		conn, ended := handle(t, h, 100)
 		begin := time.Now()
-		for range 20 { // whole frames and parts of them
+		for range 20 { // whole and partial frames
 			time.Sleep(50 * time.Second)
 			send(t, conn, "a\n")
 			receive(t, conn, "a\n")
@@ -55,14 +55,14 @@ func TestIdleTimeoutCountsOnlySilence(t *testing.T) {
 		receiveAll(t, conn, "")
 		within(t, "closed", time.Since(last), time.Minute, time.Minute)
 		r := ended()
-		if r.By != handler.ByServer || r.Reason != handler.IdleTimeout || !errors.Is(r.Err, os.ErrDeadlineExceeded) {
+		if r.By != handler.ByServer || r.Reason != handler.ReasonIdleTimeout || !errors.Is(r.Err, os.ErrDeadlineExceeded) {
 			t.Errorf("record %+v", r)
 		}
 		within(t, "ended", r.Duration, last.Sub(begin)+time.Minute, last.Sub(begin)+time.Minute+time.Second)
 	})
 }
 
-func TestIdleTimeoutCountsWhatIsPushed(t *testing.T) {
+func TestPushesResetTheIdleTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opened := make(chan *handler.Client, 1)
 		h := &handler.Frames{
@@ -86,7 +86,7 @@ func TestIdleTimeoutSparesASlowFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &handler.Frames{
 			IdleTimeout: time.Second,
-			Serve: func(c *handler.Client, line []byte) error {
+			OnFrame: func(c *handler.Client, line []byte) error {
 				time.Sleep(time.Minute)
 				return c.WriteFrame(line)
 			},
@@ -109,13 +109,13 @@ func TestFrameTimeout(t *testing.T) {
 			}
 		}
 		conn, ended := handle(t, h, 100)
-		time.Sleep(time.Hour) // nothing begun: no time runs
+		time.Sleep(time.Hour) // no frame has begun, so the timeout does not run
 		send(t, conn, "whole\n")
 		receive(t, conn, "whole\n")
 		time.Sleep(7 * time.Second)
 		begin := time.Now()
 		var sender sync.WaitGroup
-		sender.Go(func() { // a byte now and then does not help
+		sender.Go(func() { // a byte now and then does not extend the timeout
 			for range 60 {
 				if _, err := io.WriteString(conn, "x"); err != nil {
 					return
@@ -127,13 +127,13 @@ func TestFrameTimeout(t *testing.T) {
 		within(t, "closed", time.Since(begin), 10*time.Second, 10*time.Second)
 		conn.Close()
 		sender.Wait()
-		if r := ended(); r.Reason != handler.FrameTimeout || r.FramesIn != 1 {
+		if r := ended(); r.Reason != handler.ReasonFrameTimeout || r.FramesIn != 1 {
 			t.Errorf("record %+v", r)
 		}
 	})
 }
 
-func TestFrameTimeoutStartsAgainWithEachFrame(t *testing.T) {
+func TestFrameTimeoutRestartsWithEachFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := echoFrames()
 		h.FrameTimeout = 10 * time.Second
@@ -152,7 +152,7 @@ func TestWriteTimeout(t *testing.T) {
 	build := func() *handler.Frames {
 		return &handler.Frames{
 			WriteTimeout: 10 * time.Second,
-			Serve: func(c *handler.Client, line []byte) error {
+			OnFrame: func(c *handler.Client, line []byte) error {
 				_, err := c.Write([]byte(strings.Repeat("x", 5*buffer)))
 				return err
 			},
@@ -165,7 +165,7 @@ func TestWriteTimeout(t *testing.T) {
 			begin := time.Now()
 			r := ended()
 			within(t, "reset", time.Since(begin), 10*time.Second, 11*time.Second)
-			if r.By != handler.ByServer || r.Reason != handler.WriteTimeout || r.BytesOut != buffer {
+			if r.By != handler.ByServer || r.Reason != handler.ReasonWriteTimeout || r.BytesOut != buffer {
 				t.Errorf("record %+v", r)
 			}
 		})
@@ -189,19 +189,19 @@ func TestWriteTimeout(t *testing.T) {
 		h := &handler.Frames{
 			Codec:        keepEnd,
 			WriteTimeout: 200 * time.Millisecond,
-			Serve: func(c *handler.Client, line []byte) error {
+			OnFrame: func(c *handler.Client, line []byte) error {
 				_, err := c.Write(make([]byte, 32<<20))
 				return err
 			},
 		}
 		records := newRecords()
-		h.OnRecord = records.add
+		h.OnRecord = records.Add
 		server := tcptest.NewServer(h)
 		defer server.Close()
 		conn := server.Dial()
 		defer conn.Close()
 		send(t, conn, "a\n")
-		if r := records.next(t); r.Reason != handler.WriteTimeout {
+		if r := records.Next(t); r.Reason != handler.ReasonWriteTimeout {
 			t.Errorf("record %+v", r)
 		}
 		conn.SetDeadline(time.Now().Add(patience))
@@ -209,12 +209,12 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
-// A reply is not held back by the slow frame that comes after it, nor a push by
-// the slow frame that is being served.
+// A slow frame does not hold back the reply to the frame before it, nor a push to its
+// client.
 func TestSlowFrameDoesNotHoldOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		serving := make(chan *handler.Client, 1)
-		h := &handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+		h := &handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 			if string(line) == "slow" {
 				serving <- c
 				time.Sleep(time.Minute)
@@ -239,7 +239,7 @@ func TestSlowFrameDoesNotHoldOutput(t *testing.T) {
 
 func TestFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+		h := &handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 			io.WriteString(c, "working\n")
 			c.Flush()
 			time.Sleep(time.Minute)
@@ -254,7 +254,7 @@ func TestFlush(t *testing.T) {
 	})
 }
 
-// pushes is a client that does not read, and how to push to it.
+// pushes returns a client that does not read, and a function that pushes to it.
 func pushes(t *testing.T, whenSlow handler.WhenSlow) (conn *tcptest.Conn, push func() error, ended func() handler.Record) {
 	opened := make(chan *handler.Client, 1)
 	h := &handler.Frames{
@@ -275,15 +275,15 @@ func pushes(t *testing.T, whenSlow handler.WhenSlow) (conn *tcptest.Conn, push f
 
 func TestWhenSlowDrop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, push, _ := pushes(t, handler.Drop)
-		for i := range 11 { // 100 bytes are with the client, 1000 pending
+		conn, push, _ := pushes(t, handler.SlowDrop)
+		for i := range 11 { // the client has 100 bytes, and 1000 are pending
 			if err := push(); err != nil {
 				t.Fatalf("message %d: %v", i, err)
 			}
 		}
 		for range 3 {
 			if err := push(); !errors.Is(err, handler.ErrSlowReader) {
-				t.Fatalf("a message over the limit gives %v", err)
+				t.Fatalf("a message over the limit: %v", err)
 			}
 		}
 		receive(t, conn, strings.Repeat(strings.Repeat("m", 99)+"\n", 5))
@@ -291,34 +291,34 @@ func TestWhenSlowDrop(t *testing.T) {
 		if err := push(); err != nil {
 			t.Errorf("after the client has read: %v", err)
 		}
-		receive(t, conn, strings.Repeat(strings.Repeat("m", 99)+"\n", 7)) // all whole
+		receive(t, conn, strings.Repeat(strings.Repeat("m", 99)+"\n", 7)) // every message is whole
 	})
 }
 
 func TestWhenSlowClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, push, ended := pushes(t, handler.CloseSlow)
+		conn, push, ended := pushes(t, handler.SlowClose)
 		for i := range 11 {
 			if err := push(); err != nil {
 				t.Fatalf("message %d: %v", i, err)
 			}
 		}
 		if err := push(); !errors.Is(err, handler.ErrSlowReader) {
-			t.Fatalf("a message over the limit gives %v", err)
+			t.Fatalf("a message over the limit: %v", err)
 		}
-		if r := ended(); r.By != handler.ByServer || r.Reason != handler.SlowReader {
+		if r := ended(); r.By != handler.ByServer || r.Reason != handler.ReasonSlowReader {
 			t.Errorf("record %+v", r)
 		}
 		receiveReset(t, conn)
 		if err := push(); err == nil {
-			t.Error("Write after the reset works")
+			t.Error("Write succeeded after the reset")
 		}
 	})
 }
 
 func TestWhenSlowBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, push, _ := pushes(t, handler.Block)
+		conn, push, _ := pushes(t, handler.SlowBlock)
 		pushed := make(chan int, 100)
 		go func() {
 			for i := range 15 {
@@ -331,7 +331,7 @@ func TestWhenSlowBlock(t *testing.T) {
 		}()
 		time.Sleep(time.Second)
 		if n := len(pushed); n != 11 {
-			t.Errorf("%d messages went through before it blocked, want 11", n)
+			t.Errorf("%d messages were accepted before Write blocked, want 11", n)
 		}
 		receive(t, conn, strings.Repeat(strings.Repeat("m", 99)+"\n", 15))
 		for range pushed {
@@ -341,24 +341,24 @@ func TestWhenSlowBlock(t *testing.T) {
 
 func TestBlockedWriteEndsWithTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, push, ended := pushes(t, handler.Block)
+		_, push, ended := pushes(t, handler.SlowBlock)
 		begin := time.Now()
 		var err error
 		for err == nil {
 			err = push()
 		}
 		within(t, "the blocked Write failed", time.Since(begin), time.Minute, 65*time.Second)
-		if r := ended(); r.Reason != handler.WriteTimeout {
+		if r := ended(); r.Reason != handler.ReasonWriteTimeout {
 			t.Errorf("record %+v", r)
 		}
 	})
 }
 
-// A server that pushes to many clients which never read holds no more than what
-// it may hold for each.
+// A server that pushes to many clients that never read holds no more output than the
+// limit of each.
 func TestPushersDoNotWaitForEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &handler.Frames{WhenSlow: handler.Drop, MaxPending: 1000}
+		h := &handler.Frames{WhenSlow: handler.SlowDrop, MaxPending: 1000}
 		var ends []net.Conn
 		for range 10 {
 			client, server := tcptest.PipeSize(100)
@@ -368,10 +368,9 @@ func TestPushersDoNotWaitForEachOther(t *testing.T) {
 		synctest.Wait()
 		begin := time.Now()
 		for range 100 {
-			h.Clients().Range(func(c *handler.Client) bool {
+			for c := range h.Clients().All() {
 				c.Write(make([]byte, 100))
-				return true
-			})
+			}
 		}
 		within(t, "all was pushed", time.Since(begin), 0, 0)
 		for _, end := range ends {

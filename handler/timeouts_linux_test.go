@@ -16,21 +16,21 @@ import (
 	"wireline/lib/frame"
 )
 
-// Time-outs over sockets, so that the loops' timers are meant. They must not fire
-// early; that they are not late is tested on the loops' own clock (internal/eventloop),
-// for the machine may be busy.
+// These tests check timeouts over sockets, and so the timers of the event loops. Timeouts
+// must not expire early. Package eventloop tests that they do not expire late, on its own
+// clock, because the machine may be busy.
 
-// large is more than a socket takes.
+// large is more than a socket holds.
 var large = make([]byte, 8<<20)
 
-// onTime demands that limit has passed since begin, and not much more.
+// onTime checks that limit has passed since begin, and not much more.
 func onTime(t *testing.T, what string, begin time.Time) {
 	t.Helper()
 	within(t, what, time.Since(begin), limit, limit+slack)
 }
 
-// saying has h say why it ends a client.
-func saying(h *handler.Frames) *handler.Frames {
+// reportErrors makes h tell the client why it ends the client.
+func reportErrors(h *handler.Frames) *handler.Frames {
 	h.OnError = func(c *handler.Client, err error) {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			io.WriteString(c, "too slow\n")
@@ -39,11 +39,11 @@ func saying(h *handler.Frames) *handler.Frames {
 	return h
 }
 
-// keepsUp demands that n times in a row exchange works, with pauses of half
+// exchangeSlowly checks that exchange succeeds n times in a row, with pauses of half
 // the limit.
-func keepsUp(t *testing.T, what string, n int, exchange func(i int) error) {
+func exchangeSlowly(t *testing.T, what string, n int, exchange func(i int) error) {
 	for i := range n {
-		time.Sleep(limit / 2) // this is what is tested
+		time.Sleep(limit / 2) // the test needs this delay
 		if err := exchange(i); err != nil {
 			t.Errorf("%s: %v, after %d exchanges", what, err, i)
 			return
@@ -51,7 +51,7 @@ func keepsUp(t *testing.T, what string, n int, exchange func(i int) error) {
 	}
 }
 
-// echoes sends text and demands reply.
+// echoes sends text and checks that reply comes back.
 func echoes(conn net.Conn, text, reply string) error {
 	if _, err := io.WriteString(conn, text); err != nil {
 		return err
@@ -66,7 +66,7 @@ func echoes(conn net.Conn, text, reply string) error {
 func TestIdleTimeoutOverSockets(t *testing.T) {
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		h := saying(echoFrames())
+		h := reportErrors(echoFrames())
 		h.IdleTimeout = limit
 		opened := opens(h)
 		s := serve(h)
@@ -88,7 +88,7 @@ func TestIdleTimeoutOverSockets(t *testing.T) {
 				if err != nil {
 					t.Errorf("%s: %v", what, err)
 				}
-				if r := c.Record(); r.By != handler.ByServer || r.Reason != handler.IdleTimeout || !errors.Is(r.Err, os.ErrDeadlineExceeded) {
+				if r := c.Record(); r.By != handler.ByServer || r.Reason != handler.ReasonIdleTimeout || !errors.Is(r.Err, os.ErrDeadlineExceeded) {
 					t.Errorf("%s: record %+v", what, r)
 				}
 			})
@@ -101,15 +101,15 @@ func TestIdleTimeoutOverSockets(t *testing.T) {
 			return last, err
 		})
 		start("one that sends frames", func(conn net.Conn, _ *handler.Client) (last time.Time, err error) {
-			keepsUp(t, "one that sends frames", 4, func(int) error { last = time.Now(); return echoes(conn, "a\n", "a\n") })
+			exchangeSlowly(t, "one that sends frames", 4, func(int) error { last = time.Now(); return echoes(conn, "a\n", "a\n") })
 			return last, nil
 		})
 		start("one that sends bytes", func(conn net.Conn, _ *handler.Client) (last time.Time, err error) {
-			keepsUp(t, "one that sends bytes", 4, func(int) error { last = time.Now(); return echoes(conn, "a", "") })
+			exchangeSlowly(t, "one that sends bytes", 4, func(int) error { last = time.Now(); return echoes(conn, "a", "") })
 			return last, nil
 		})
 		start("one that is written to", func(conn net.Conn, c *handler.Client) (last time.Time, err error) {
-			keepsUp(t, "one that is written to", 4, func(int) error {
+			exchangeSlowly(t, "one that is written to", 4, func(int) error {
 				last = time.Now()
 				io.WriteString(c, "news\n")
 				return echoes(conn, "", "news\n")
@@ -119,12 +119,12 @@ func TestIdleTimeoutOverSockets(t *testing.T) {
 	})
 }
 
-// The timers go on after they have fired: for the next client, and when nothing
-// happened for a while.
-func TestTimeoutsFireAgainAndAgain(t *testing.T) {
+// Timers work again after they have fired: for the next client, and after a while
+// without events.
+func TestTimeoutsFireRepeatedly(t *testing.T) {
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		h := saying(echoFrames())
+		h := reportErrors(echoFrames())
 		h.IdleTimeout = limit
 		s := serve(h)
 		for i := range 3 {
@@ -140,12 +140,12 @@ func TestTimeoutsFireAgainAndAgain(t *testing.T) {
 	}, "tcp")
 }
 
-// A time-out counts from the end of a frame that took longer than that.
+// The idle timeout starts at the end of a frame that took longer than the timeout.
 func TestIdleTimeoutSparesASlowFrameOverSockets(t *testing.T) {
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		h := saying(&handler.Frames{Codec: keepEnd, IdleTimeout: limit, Serve: func(c *handler.Client, line []byte) error {
-			time.Sleep(2 * limit) // this is what is tested
+		h := reportErrors(&handler.Frames{Codec: keepEnd, IdleTimeout: limit, OnFrame: func(c *handler.Client, line []byte) error {
+			time.Sleep(2 * limit) // the test needs this delay
 			return echoLine(c, line)
 		}})
 		conn := serve(h).connect()
@@ -160,30 +160,30 @@ func TestIdleTimeoutSparesASlowFrameOverSockets(t *testing.T) {
 func TestFrameTimeoutOverSockets(t *testing.T) {
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		h := saying(echoFrames())
+		h := reportErrors(echoFrames())
 		h.FrameTimeout = limit
 		s := serve(h)
 		var all sync.WaitGroup
 		defer all.Wait()
 		begun := s.connect()
-		all.Go(func() { // a byte now and then does not help
+		all.Go(func() { // a byte now and then does not extend the timeout
 			begin := time.Now()
 			var sender sync.WaitGroup
 			sender.Go(func() {
 				for range 20 {
 					if _, err := io.WriteString(begun, "x"); err != nil {
-						return // it is closed
+						return // the connection is closed
 					}
 					time.Sleep(limit / 10)
 				}
 			})
 			if err := endsWith(begun, "too slow\n"); err != nil {
-				t.Error("one that sends bytes: ", err)
+				t.Error("the client that sends single bytes: ", err)
 			}
 			onTime(t, "one that sends bytes was closed", begin)
 			begun.Close()
 			sender.Wait()
-			if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.FrameTimeout || r.FramesIn != 0 {
+			if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonFrameTimeout || r.FramesIn != 0 {
 				t.Errorf("record %+v", r)
 			}
 		})
@@ -193,28 +193,28 @@ func TestFrameTimeoutOverSockets(t *testing.T) {
 			if err := echoes(next, "a", ""); err != nil {
 				t.Error(err)
 			}
-			keepsUp(t, "one that ends its frames", 4, func(int) error {
+			exchangeSlowly(t, "one that ends its frames", 4, func(int) error {
 				last = time.Now()
 				return echoes(next, "\na", "a\n")
 			})
 			if err := endsWith(next, "too slow\n"); err != nil {
-				t.Error("one that ended its frames: ", err)
+				t.Error("the client that completes its frames: ", err)
 			}
 			onTime(t, "one that ended its frames was closed", last)
-			if err := echoes(silent, "a\n", "a\n"); err != nil { // nothing begun: no time runs
-				t.Error("one that has begun nothing: ", err)
+			if err := echoes(silent, "a\n", "a\n"); err != nil { // no frame has begun, so the timeout does not run
+				t.Error("the client that has not begun a frame: ", err)
 			}
 		})
 	})
 }
 
-// The rest of a frame that waits in the socket is not late because the server is:
-// it does not read while the client does not take what was written.
-func TestFrameTimeoutDoesNotCountTheServersOwnWait(t *testing.T) {
+// FrameTimeout does not run while the server does not read because its output is
+// blocked: the rest of the frame may be waiting in the socket.
+func TestFrameTimeoutWhileOutputWaits(t *testing.T) {
 	t.Parallel()
 	big := strings.Repeat("x", len(large))
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		h := saying(&handler.Frames{FrameTimeout: limit, Serve: func(c *handler.Client, line []byte) error {
+		h := reportErrors(&handler.Frames{FrameTimeout: limit, OnFrame: func(c *handler.Client, line []byte) error {
 			if string(line) == "big" {
 				_, err := io.WriteString(c, big)
 				return err
@@ -225,14 +225,14 @@ func TestFrameTimeoutDoesNotCountTheServersOwnWait(t *testing.T) {
 		send(t, conn, "big\nha")
 		receive(t, conn, "x")
 		send(t, conn, "lf\n")
-		time.Sleep(2 * limit) // this is what is tested
+		time.Sleep(2 * limit) // the test needs this delay
 		receive(t, conn, big[1:])
 		receive(t, conn, "half\n")
 	})
 }
 
-// After a reply that the client took its time to take, time-outs run as before.
-func TestTimeoutsRunAfterAReplyThatWaited(t *testing.T) {
+// Timeouts run as usual after a reply that the client has read slowly.
+func TestTimeoutsAfterABlockedReply(t *testing.T) {
 	t.Parallel()
 	big := strings.Repeat("x", len(large))
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
@@ -240,14 +240,14 @@ func TestTimeoutsRunAfterAReplyThatWaited(t *testing.T) {
 			"big\n":     {IdleTimeout: 3 * limit},
 			"big\nhalf": {FrameTimeout: 3 * limit},
 		} {
-			h.Serve = func(c *handler.Client, _ []byte) error {
+			h.OnFrame = func(c *handler.Client, _ []byte) error {
 				_, err := io.WriteString(c, big)
 				return err
 			}
-			conn := serve(saying(h)).connect()
+			conn := serve(reportErrors(h)).connect()
 			send(t, conn, what)
 			receive(t, conn, "x")
-			time.Sleep(limit / 4) // the rest of the reply waits
+			time.Sleep(limit / 4) // the rest of the reply is pending
 			receive(t, conn, big[1:])
 			begin := time.Now()
 			receiveAll(t, conn, "too slow\n")
@@ -256,15 +256,15 @@ func TestTimeoutsRunAfterAReplyThatWaited(t *testing.T) {
 	})
 }
 
-// Who takes nothing is reset in time, and until then no more is kept for him than
-// may be.
+// A client that accepts nothing is reset in time, and until then no more output is kept
+// for it than allowed.
 func TestWriteTimeoutOverSockets(t *testing.T) {
 	t.Parallel()
 	const pending, message = 64 << 10, 4 << 10
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		var last time.Time // when a message was taken
+		var last time.Time // when the last message was accepted
 		accepted := int64(0)
-		h := &handler.Frames{WriteTimeout: limit, MaxPending: pending, Serve: func(c *handler.Client, _ []byte) error {
+		h := &handler.Frames{WriteTimeout: limit, MaxPending: pending, OnFrame: func(c *handler.Client, _ []byte) error {
 			for {
 				n, err := c.Write(make([]byte, message))
 				if err != nil {
@@ -277,16 +277,16 @@ func TestWriteTimeoutOverSockets(t *testing.T) {
 		s := serve(h)
 		conn := s.connect()
 		send(t, conn, "a\n")
-		r := s.records.next(t)
+		r := s.records.Next(t)
 		took := time.Since(last)
-		// It is kept to a sixteenth, and counts from the last byte that the
-		// socket took, which may be a little before the last message.
+		// The timeout is accurate to a sixteenth. It starts at the last byte that the
+		// socket has accepted, which may be a little before the last message.
 		within(t, "reset", took, limit-limit/8, limit+slack)
-		if r.By != handler.ByServer || r.Reason != handler.WriteTimeout {
+		if r.By != handler.ByServer || r.Reason != handler.ReasonWriteTimeout {
 			t.Errorf("record %+v", r)
 		}
 		if kept := accepted - r.BytesOut; kept < 0 || kept > pending+message {
-			t.Errorf("%d bytes were pending, at most %d may be", kept, pending)
+			t.Errorf("%d bytes were pending, want at most %d", kept, pending)
 		}
 		_, err := io.Copy(io.Discard, conn)
 		if reset := errors.Is(err, syscall.ECONNRESET); reset != (conn.LocalAddr().Network() == "tcp") {
@@ -295,7 +295,8 @@ func TestWriteTimeoutOverSockets(t *testing.T) {
 	})
 }
 
-// A push that nobody takes has the same end, also when nothing else happens.
+// The write timeout also ends a push that the client does not accept, even if nothing
+// else happens.
 func TestWriteTimeoutOfAPush(t *testing.T) {
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
@@ -308,18 +309,18 @@ func TestWriteTimeoutOfAPush(t *testing.T) {
 		if _, err := c.Write(large); err != nil {
 			t.Fatal(err)
 		}
-		r := s.records.next(t)
+		r := s.records.Next(t)
 		within(t, "reset", time.Since(begin), limit-limit/8, limit+slack)
-		if r.Reason != handler.WriteTimeout {
+		if r.Reason != handler.ReasonWriteTimeout {
 			t.Errorf("record %+v", r)
 		}
 		if _, err := c.Write([]byte("more")); !errors.Is(err, handler.ErrClosed) {
-			t.Errorf("Write after the end gives %v", err)
+			t.Errorf("Write after the end: %v", err)
 		}
 	})
 }
 
-// The idle time-out ends a client that takes nothing, too, and not one that does.
+// The idle timeout ends a client that accepts no output, but not one that accepts some.
 func TestIdleTimeoutOfAPush(t *testing.T) {
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
@@ -332,34 +333,34 @@ func TestIdleTimeoutOfAPush(t *testing.T) {
 		if _, err := c.Write(large); err != nil {
 			t.Fatal(err)
 		}
-		if r := s.records.next(t); r.By != handler.ByServer || r.Reason != handler.IdleTimeout {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonIdleTimeout {
 			t.Errorf("record %+v", r)
 		}
 		within(t, "ended", time.Since(begin), limit-limit/8, limit+slack)
 	})
 }
 
-// Without any time-out, Close ends a client whose function waits in a Write to it:
-// one that takes nothing more has ten seconds.
+// Without any timeout, Close ends a client whose frame function waits in Write, after
+// ten seconds without progress.
 func TestCloseEndsAFunctionThatWaitsInWrite(t *testing.T) {
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		h := &handler.Frames{MaxPending: 64 << 10, Serve: func(c *handler.Client, _ []byte) error { return writeForEver(c) }}
+		h := &handler.Frames{MaxPending: 64 << 10, OnFrame: func(c *handler.Client, _ []byte) error { return writeForEver(c) }}
 		opened := opens(h)
 		s := serve(h)
 		conn := s.connect()
 		send(t, conn, "a\n")
 		c := <-opened
-		// It waits when the socket has taken nothing for a moment.
+		// Write waits when the socket has accepted nothing for a moment.
 		for before := int64(-1); before <= 0 || before != c.Record().BytesOut; {
 			before = c.Record().BytesOut
 			time.Sleep(50 * time.Millisecond)
 		}
 		begin := time.Now()
 		c.Close()
-		r := s.records.next(t)
+		r := s.records.Next(t)
 		within(t, "reset", time.Since(begin), 5*time.Second, 10*time.Second+slack)
-		if r.By != handler.ByServer || r.Reason != handler.Closed {
+		if r.By != handler.ByServer || r.Reason != handler.ReasonClosed {
 			t.Errorf("record %+v", r)
 		}
 		if _, err := io.Copy(io.Discard, conn); !errors.Is(err, syscall.ECONNRESET) {
@@ -368,7 +369,7 @@ func TestCloseEndsAFunctionThatWaitsInWrite(t *testing.T) {
 	}, "tcp")
 }
 
-// A client that takes a little now and then is slow, not dead.
+// A client that accepts a little now and then is slow, and is not ended.
 func TestSlowReaderStays(t *testing.T) {
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
@@ -377,7 +378,7 @@ func TestSlowReaderStays(t *testing.T) {
 		for _, h := range []*handler.Frames{{WriteTimeout: limit}, {IdleTimeout: limit}} {
 			opened := opens(h)
 			conn := serve(h).connect()
-			// A small window opens again with each piece that is read.
+			// A small window opens again after each piece that is read.
 			conn.(interface{ SetReadBuffer(int) error }).SetReadBuffer(128 << 10)
 			c := <-opened
 			if _, err := c.Write(large); err != nil {
@@ -387,28 +388,28 @@ func TestSlowReaderStays(t *testing.T) {
 		}
 		piece := make([]byte, 64<<10)
 		if conns[0].LocalAddr().Network() == "unix" {
-			piece = piece[:16<<10] // there the buffers are smaller
+			piece = piece[:16<<10] // the buffers of unix sockets are smaller
 		}
 		for range 18 {
-			time.Sleep(limit / 7) // this is what is tested
+			time.Sleep(limit / 7) // the test needs this delay
 			for i, conn := range conns {
 				_, err := io.ReadFull(conn, piece)
 				if r := clients[i].Record(); r.Reason != "" || err != nil {
-					t.Fatalf("it was ended: %+v, read: %v", r, err)
+					t.Fatalf("the client was ended: %+v, read: %v", r, err)
 				}
 			}
 		}
 		if r := clients[0].Record(); r.BytesOut == int64(len(large)) {
-			t.Error("all was sent, nothing waited")
+			t.Error("everything was sent, so nothing was pending")
 		}
 	})
 }
 
-// The last words arrive although the client is sending all the time.
-func TestLastWordsReachOneWhoSends(t *testing.T) {
+// The message of OnError arrives although the client never stops sending.
+func TestLastMessageReachesASendingClient(t *testing.T) {
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		h := saying(&handler.Frames{FrameTimeout: limit, Codec: frame.Line{Max: frame.MaxMax}})
+		h := reportErrors(&handler.Frames{FrameTimeout: limit, Codec: frame.Line{Max: frame.MaxMax}})
 		s := serve(h)
 		conn := s.connect()
 		var sender sync.WaitGroup

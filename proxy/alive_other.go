@@ -4,6 +4,6 @@ package proxy
 
 import "net"
 
-// alive is of alive_unix.go. Here nothing can be seen without reading, so used
-// connections are not kept (Config.Validate).
+// alive cannot tell here: nothing can be seen without reading. Config.Validate therefore
+// refuses Reuse.
 func alive(net.Conn, bool) bool { return true }

@@ -11,9 +11,9 @@ import (
 	"wireline/internal/netconn"
 )
 
-// alive looks at a connection that waits, without sending or taking anything: the
-// upstream has not closed it. Bytes that are there to be read are a greeting on a
-// fresh one, and on a used one a reply that its client did not wait for.
+// alive reports whether a connection that waits in a pool is of use: the upstream has not
+// closed it. It sends nothing and reads nothing. Unread bytes are a greeting on a fresh
+// connection; on a used one they are a reply that its client did not wait for.
 func alive(conn net.Conn, used bool) bool {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {

@@ -9,26 +9,27 @@ import (
 	"time"
 )
 
-// choice finds the upstreams for one client, the best one first, each once: those
-// that are up, and after them, as there is nothing to lose, those that are down.
+// choice is the order in which the upstreams are tried for one client, each once. Those
+// that are up come first. Those that are down are tried after them: there is nothing to
+// lose.
 type choice struct {
 	proxy  *Proxy
-	client netip.Addr // not valid for a client without one
+	client netip.Addr // not valid if the client has none
 	left   []*upstream
 	now    time.Time
 }
 
-// choose begins a choice. It asks for the client's address only if that makes a
-// difference.
+// choose begins a choice. It asks for the client's address only if the choice depends on
+// it.
 func (x *Proxy) choose(client func() net.Addr) choice {
 	c := choice{proxy: x, left: slices.Clone(x.upstreams), now: time.Now()}
-	if x.cfg.Balance == SourceHash {
+	if x.Config.Balance == BalanceSourceHash {
 		c.client = ipOf(client())
 	}
 	return c
 }
 
-// ipOf is the address that a client is told apart by; not valid where it has none.
+// ipOf is the IP address of a client; not valid if it has none.
 func ipOf(addr net.Addr) netip.Addr {
 	if tcp, ok := addr.(*net.TCPAddr); ok && tcp != nil {
 		return tcp.AddrPort().Addr().Unmap()
@@ -36,12 +37,12 @@ func ipOf(addr net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// next returns the next upstream to be tried, nil when there is no other.
+// next returns the upstream that is to be tried next; nil if all have been tried.
 func (c *choice) next() *upstream {
 	if len(c.left) == 0 {
 		return nil
 	}
-	// Those that are up stand in front.
+	// Move the upstreams that are up to the front.
 	up := 0
 	for i, u := range c.left {
 		if u.health.usable(c.now) {
@@ -65,10 +66,10 @@ func (c *choice) pick(list []*upstream) int {
 	if n == 1 {
 		return 0
 	}
-	switch c.proxy.cfg.Balance {
-	case LeastConn:
+	switch c.proxy.Config.Balance {
+	case BalanceLeastConn:
 		return leastOf(list, int(c.proxy.turn.Add(1)%uint64(n)))
-	case Random:
+	case BalanceRandom:
 		a, b := rand.IntN(n), rand.IntN(n-1)
 		if b >= a {
 			b++
@@ -77,13 +78,13 @@ func (c *choice) pick(list []*upstream) int {
 			return b
 		}
 		return a
-	case SourceHash:
+	case BalanceSourceHash:
 		return highestOf(list, c.client)
 	}
 	return inTurn(list, c.proxy.turn.Add(1))
 }
 
-// inTurn picks by the upstreams' own order, whatever that of list is.
+// inTurn picks in the order of Config.Upstreams, which list may not have.
 func inTurn(list []*upstream, turn uint64) int {
 	want := int(turn % uint64(len(list)))
 	for i, u := range list {
@@ -100,8 +101,8 @@ func inTurn(list []*upstream, turn uint64) int {
 	return 0
 }
 
-// leastOf picks the one with the fewest clients; of equal ones, the first from start
-// on.
+// leastOf picks the upstream with the fewest clients. Of several it picks the first,
+// beginning at start.
 func leastOf(list []*upstream, start int) int {
 	best, least := start, list[start].active.Load()
 	for i := range list {
@@ -113,8 +114,8 @@ func leastOf(list []*upstream, start int) int {
 	return best
 }
 
-// highestOf is rendezvous hashing: every upstream draws a number for the client, and
-// the highest wins.
+// highestOf is rendezvous hashing: client and upstream are hashed together, and the upstream
+// with the highest number is picked.
 func highestOf(list []*upstream, client netip.Addr) int {
 	best, highest := 0, uint64(0)
 	for i, u := range list {
@@ -128,8 +129,8 @@ func highestOf(list []*upstream, client netip.Addr) int {
 	return best
 }
 
-// mix spreads what little FNV makes of the last bytes over all bits (the finalizer
-// of MurmurHash3).
+// mix spreads the last bytes of the hash over all bits, as FNV hardly does (it is the
+// finalizer of MurmurHash3).
 func mix(n uint64) uint64 {
 	n ^= n >> 33
 	n *= 0xff51afd7ed558ccd

@@ -11,125 +11,125 @@ import (
 	"wireline/lib/field"
 )
 
-// Balance says which upstream gets the next client.
+// Balance is how the upstream for a client is chosen.
 type Balance string
 
 const (
-	// RoundRobin takes one after the other. It is what the empty string means.
-	RoundRobin Balance = "round_robin"
-	// LeastConn takes the one with the fewest clients.
-	LeastConn Balance = "least_conn"
-	// Random draws two and takes the one with fewer clients: nearly as even as
-	// LeastConn, without all proxies running after the same one.
-	Random Balance = "random"
-	// SourceHash gives a client's address the same upstream each time, for as long
-	// as that one is up; when one comes or goes only its own clients move
-	// (rendezvous hashing). Several proxies with the same upstreams agree.
-	SourceHash Balance = "source_hash"
+	// BalanceRoundRobin takes one after the other. It is what the empty string means.
+	BalanceRoundRobin Balance = "round_robin"
+	// BalanceLeastConn takes the upstream with the fewest clients.
+	BalanceLeastConn Balance = "least_conn"
+	// BalanceRandom draws two and takes the one with fewer clients. That is nearly as
+	// even as BalanceLeastConn, and several proxies do not all choose the same one.
+	BalanceRandom Balance = "random"
+	// BalanceSourceHash gives a client's address the same upstream each time, while that
+	// one is up. When an upstream comes or goes, only its own clients move (rendezvous
+	// hashing). Several proxies with the same upstreams agree.
+	BalanceSourceHash Balance = "source_hash"
 )
 
-// SendProxy says whether the upstream is told who the client is, by a header before
-// the first byte (the PROXY protocol, haproxy.org/download/2.9/doc/proxy-protocol.txt).
+// SendProxy says whether a header before the first byte tells the upstream the client's
+// address (the PROXY protocol, haproxy.org/download/2.9/doc/proxy-protocol.txt).
 type SendProxy string
 
 const (
-	// SendOff sends none. It is what the empty string means.
-	SendOff SendProxy = "off"
-	// SendV1 sends the line of text.
-	SendV1 SendProxy = "v1"
-	// SendV2 sends the binary header.
-	SendV2 SendProxy = "v2"
+	// SendProxyOff sends none. It is what the empty string means.
+	SendProxyOff SendProxy = "off"
+	// SendProxyV1 sends the line of text.
+	SendProxyV1 SendProxy = "v1"
+	// SendProxyV2 sends the binary header.
+	SendProxyV2 SendProxy = "v2"
 )
 
-// Config is where a proxy relays to, and how. The zero value is valid but for
-// Upstreams, which a proxy needs. It must not change while a proxy uses it.
+// Config says where a proxy relays to, and how. Upstreams must be set; everything else has
+// defaults. It must not change while a proxy uses it.
 type Config struct {
 	// Upstreams are the servers behind the proxy, each host:port or unix:PATH. A
-	// name is resolved for each connection anew. Order and repetition count: one
-	// that is named twice gets twice as many clients.
+	// name is resolved anew for each connection. An upstream that is named twice gets
+	// twice as many clients.
 	Upstreams []string `config:"upstreams" help:"servers behind the proxy, host:port or unix:PATH each"`
 
-	// Balance picks among those that are up. Empty means RoundRobin.
+	// Balance picks among the upstreams that are up. Empty means BalanceRoundRobin.
 	Balance Balance `config:"balance" default:"round_robin" help:"round_robin, least_conn, random or source_hash"`
 
-	// ConnectTimeout bounds the connect to one upstream; then the next is tried. A
-	// client that leaves meanwhile is noticed afterwards. Zero means 5 seconds.
-	ConnectTimeout time.Duration `config:"connect_timeout" default:"5s" help:"bound of the connect to one upstream, then the next is tried"`
+	// ConnectTimeout bounds the connect to one upstream; then the next is tried. That a
+	// client has left is noticed after the connect. Zero means 5 seconds.
+	ConnectTimeout time.Duration `config:"connect_timeout" default:"5s" help:"bound of the connect to one upstream; then the next is tried"`
 
-	// IdleTimeout closes a pair after so long without a byte either way, both ways
-	// together. It is kept to a tenth, or 50 ms. Zero means never.
-	IdleTimeout time.Duration `config:"idle_timeout" default:"1h" help:"close after so long without a byte either way, 0s = never"`
+	// IdleTimeout closes a pair on which no byte has moved in either direction for that
+	// time. It is exact to a tenth, or 50 ms. Zero means never.
+	IdleTimeout time.Duration `config:"idle_timeout" default:"1h" help:"close a pair on which no byte has moved for that time, 0s = never"`
 
-	// HalfCloseTimeout resets a pair so long after one side has closed its
-	// direction and the other has not. Zero means never.
-	HalfCloseTimeout time.Duration `config:"half_close_timeout" default:"0s" help:"reset so long after one direction has ended and the other has not, 0s = never"`
+	// HalfCloseTimeout resets a pair when one side has closed its direction and the
+	// other has not done so within that time. Zero means never.
+	HalfCloseTimeout time.Duration `config:"half_close_timeout" default:"0s" help:"reset a pair whose one direction has ended for that time and the other has not, 0s = never"`
 
-	// DrainQuiet is after how long without a byte either way a pair counts as idle in
-	// a drain, and is closed. A request whose reply takes longer to begin is cut off
-	// then: choose it longer than that. But choose it shorter than the bound of the
-	// drain (tcp.Config.DrainTimeout), at which pairs that have not been quiet for
-	// so long are reset. Zero means 100 milliseconds.
-	DrainQuiet time.Duration `config:"drain_quiet" default:"100ms" help:"in a drain, a pair without a byte for so long is closed; less than tcp.drain_timeout"`
+	// DrainQuiet is the time without a byte in either direction after which a drain
+	// closes a pair. Choose it longer than upstreams take to begin a reply: a reply that
+	// begins later is lost. Choose it shorter than the bound of the drain
+	// (tcp.Config.DrainTimeout), which resets the pairs that are left. Zero means
+	// 100 milliseconds.
+	DrainQuiet time.Duration `config:"drain_quiet" default:"100ms" help:"in a drain, close a pair on which no byte has moved for that time; less than tcp.drain_timeout"`
 
-	// Pool has connections ready.
+	// Pool keeps connections ready.
 	Pool PoolConfig `config:"pool"`
 
 	// Health says when an upstream counts as down.
 	Health HealthConfig `config:"health"`
 
-	// SendProxy tells the upstream the client's address. Empty means SendOff.
+	// SendProxy tells the upstream the client's address. Empty means SendProxyOff.
 	SendProxy SendProxy `config:"send_proxy" default:"off" help:"PROXY protocol to the upstream: off, v1 or v2"`
 }
 
-// PoolConfig is how many connections to each upstream wait for clients. The zero
-// value is no pool.
+// PoolConfig says how many connections to each upstream are kept ready for clients. The
+// zero value is no pool.
 type PoolConfig struct {
-	// Size is how many connections to each upstream are made ahead, so that a
-	// client does not wait for the handshake. Zero means none.
-	Size int `config:"size" default:"0" help:"connections to each upstream that are made ahead"`
+	// Size is how many connections to each upstream are made in advance, so that a client
+	// does not wait for the handshake. Zero means none.
+	Size int `config:"size" default:"0" help:"connections to each upstream that are made in advance"`
 
-	// MaxIdle is how long one of them waits at most: choose it shorter than the
-	// upstream's own idle time-out. Zero means 60 seconds.
-	MaxIdle time.Duration `config:"max_idle" default:"60s" help:"a connection that waits for so long is replaced"`
+	// MaxIdle is how long a connection waits at most. Choose it shorter than the
+	// upstream's own idle timeout. Zero means 60 seconds.
+	MaxIdle time.Duration `config:"max_idle" default:"60s" help:"replace a connection that has waited for that time"`
 
-	// Reuse gives a connection back to the pool when its client has left, if the last
-	// word was the upstream's and it has been silent for Rest since. It is for
-	// protocols of requests and replies that leave nothing behind on a connection:
-	// memcached, or HTTP without authentication by connection. What the upstream
-	// says after a silence of Rest is lost to the client, who sees the end of the
-	// stream before it, and may reach the next one. So it is not for upstreams
-	// that may pause for longer in the middle of a reply; and not for clients
-	// that send a request before they have the reply to the one before
-	// (pipelining) and then their FIN, unless every reply begins within Rest.
-	Reuse bool `config:"reuse" default:"false" help:"give connections back after use; for stateless request-reply protocols without pipelining only"`
+	// Reuse gives a connection back to the pool when its client has sent a FIN, if the
+	// last bytes were the upstream's and it has been silent for ReuseQuiet since. It is
+	// for protocols of requests and replies that leave nothing behind on a connection:
+	// memcached, or HTTP without authentication by connection. What the upstream sends
+	// after that silence is lost to the client, who sees the end of the stream before
+	// it, and may reach the next client. So Reuse is not for upstreams that may pause
+	// for longer in the middle of a reply. It is not for clients that send requests
+	// without waiting for the replies (pipelining) and then a FIN, unless every reply
+	// begins within ReuseQuiet.
+	Reuse bool `config:"reuse" default:"false" help:"give connections back after use; only for stateless request-reply protocols without pipelining"`
 
-	// Rest is how long an upstream must have been silent after its client has left,
-	// with Reuse: choose it longer than the upstream may pause. Zero means 20
+	// ReuseQuiet is how long an upstream must have been silent after its client's FIN,
+	// with Reuse. Choose it longer than the upstream may pause. Zero means 20
 	// milliseconds.
-	Rest time.Duration `config:"rest" default:"20ms" help:"with reuse, a connection goes back after so long without a byte from the upstream"`
+	ReuseQuiet time.Duration `config:"reuse_quiet" default:"20ms" help:"with reuse, give a connection back when the upstream has been silent for that time"`
 }
 
-// HealthConfig says when an upstream counts as down. The zero value counts failed
-// connects of clients only.
+// HealthConfig says when an upstream counts as down. With the zero value only failed
+// connects for clients count.
 type HealthConfig struct {
-	// Interval is the time between two connects that only look whether the
-	// upstream is there. Zero means that there are none.
-	Interval time.Duration `config:"interval" default:"0s" help:"time between two connects to look at an upstream, 0s = only those of clients count"`
+	// Interval is the time between two checks: connects that only find out whether the
+	// upstream is up. Zero means no checks.
+	Interval time.Duration `config:"interval" default:"0s" help:"time between two checks of an upstream (connects), 0s = only connects for clients count"`
 
-	// Timeout bounds such a connect. Zero means 2 seconds.
-	Timeout time.Duration `config:"timeout" default:"2s" help:"bound of such a connect"`
+	// Timeout bounds the connect of a check. Zero means 2 seconds.
+	Timeout time.Duration `config:"timeout" default:"2s" help:"bound of the connect of a check"`
 
-	// Rise is how many of them must succeed in a row for the upstream to be up
-	// again. Zero means 2.
-	Rise int `config:"rise" default:"2" help:"successes in a row to be up again"`
+	// Rise is how many checks must succeed in a row for the upstream to be up again.
+	// Zero means 2.
+	Rise int `config:"rise" default:"2" help:"checks that succeed in a row until an upstream is up again"`
 
-	// Fall is how many connects, of whatever kind, must fail in a row for the
-	// upstream to be down. Zero means 3.
-	Fall int `config:"fall" default:"3" help:"failures in a row to be down"`
+	// Fall is how many connects of any kind must fail in a row for the upstream to be
+	// down. Zero means 3.
+	Fall int `config:"fall" default:"3" help:"connects that fail in a row until an upstream is down"`
 
-	// Retry is after how long a client is sent to an upstream that is down, to
-	// see, where Interval is zero. Zero means 10 seconds.
-	Retry time.Duration `config:"retry" default:"10s" help:"after so long a client tries one that is down, where interval is 0s"`
+	// Retry is the time after which one client tries an upstream that is down, where
+	// there are no checks. Zero means 10 seconds.
+	Retry time.Duration `config:"retry" default:"10s" help:"time after which a client tries an upstream that is down, where interval is 0s"`
 }
 
 // Validate reports every field that is out of range, each as a *field.Error in one
@@ -141,12 +141,12 @@ func (c *Config) Validate() error {
 		e.Check(why == "", "Upstreams", u, why)
 	}
 	switch c.Balance {
-	case "", RoundRobin, LeastConn, Random, SourceHash:
+	case "", BalanceRoundRobin, BalanceLeastConn, BalanceRandom, BalanceSourceHash:
 	default:
 		e.Check(false, "Balance", c.Balance, "must be round_robin, least_conn, random or source_hash")
 	}
 	switch c.SendProxy {
-	case "", SendOff, SendV1, SendV2:
+	case "", SendProxyOff, SendProxyV1, SendProxyV2:
 	default:
 		e.Check(false, "SendProxy", c.SendProxy, "must be off, v1 or v2")
 	}
@@ -159,7 +159,7 @@ func (c *Config) Validate() error {
 		{"HalfCloseTimeout", c.HalfCloseTimeout},
 		{"DrainQuiet", c.DrainQuiet},
 		{"Pool.MaxIdle", c.Pool.MaxIdle},
-		{"Pool.Rest", c.Pool.Rest},
+		{"Pool.ReuseQuiet", c.Pool.ReuseQuiet},
 		{"Health.Interval", c.Health.Interval},
 		{"Health.Timeout", c.Health.Timeout},
 		{"Health.Retry", c.Health.Retry},
@@ -177,7 +177,7 @@ func (c *Config) Validate() error {
 	return e.Err()
 }
 
-// parseUpstream takes an upstream's address apart, or says what is wrong with it.
+// parseUpstream splits an upstream's address, or says what is wrong with it.
 func parseUpstream(text string) (network, address, why string) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {
 		if path == "" {
@@ -198,10 +198,10 @@ func parseUpstream(text string) (network, address, why string) {
 func (c *Config) connectTimeout() time.Duration { return cmp.Or(c.ConnectTimeout, 5*time.Second) }
 func (c *Config) drainQuiet() time.Duration     { return cmp.Or(c.DrainQuiet, 100*time.Millisecond) }
 
-func (c *Config) sendsProxy() bool { return c.SendProxy != "" && c.SendProxy != SendOff }
+func (c *Config) sendsProxy() bool { return c.SendProxy != "" && c.SendProxy != SendProxyOff }
 
-func (c *PoolConfig) maxIdle() time.Duration { return cmp.Or(c.MaxIdle, time.Minute) }
-func (c *PoolConfig) rest() time.Duration    { return cmp.Or(c.Rest, 20*time.Millisecond) }
+func (c *PoolConfig) maxIdle() time.Duration    { return cmp.Or(c.MaxIdle, time.Minute) }
+func (c *PoolConfig) reuseQuiet() time.Duration { return cmp.Or(c.ReuseQuiet, 20*time.Millisecond) }
 
 func (c *HealthConfig) timeout() time.Duration { return cmp.Or(c.Timeout, 2*time.Second) }
 func (c *HealthConfig) rise() int              { return cmp.Or(c.Rise, 2) }

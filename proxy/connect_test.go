@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -16,8 +15,8 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/proxy"
-	"wireline/tcptest"
 )
 
 // An upstream that refuses costs the client nothing: the next one gets all that it has
@@ -56,10 +55,10 @@ func TestNoUpstream(t *testing.T) {
 		if ended(err) != "reset" && tr.upstream != "unix" {
 			t.Errorf("the client sees %v, want a reset", err)
 		}
-		r := s.records.next(t)
+		r := s.records.Next(t)
 		const windowsRefused = syscall.Errno(10061) // WSAECONNREFUSED
 		isRefused := errors.Is(r.Err, syscall.ECONNREFUSED) || errors.Is(r.Err, windowsRefused)
-		if r.Reason != handler.NoUpstream || r.By != handler.ByServer || !slices.Contains(dead, r.Upstream) ||
+		if r.Reason != handler.ReasonNoUpstream || r.By != handler.ByServer || !slices.Contains(dead, r.Upstream) ||
 			!isRefused || strings.Count(r.Err.Error(), "refused") != 2 {
 			t.Errorf("record %+v", r)
 		}
@@ -124,11 +123,11 @@ func TestUnixUpstreamWithAFullQueue(t *testing.T) {
 			})
 			client := s.connect()
 			send(t, client, "hello")
-			waitFor(t, func() bool { return s.proxy.Len() == 1 })
+			eventually(t, "the client", func() bool { return s.proxy.Len() == 1 })
 			waited := time.NewTimer(300 * time.Millisecond)
 			defer waited.Stop()
 			select {
-			case r := <-s.records.all:
+			case r := <-s.records.All:
 				t.Fatalf("the client does not wait: %+v", r)
 			case <-waited.C:
 			}
@@ -211,7 +210,7 @@ func TestStorm(t *testing.T) {
 	}
 	wg.Wait()
 	for range 2000 {
-		s.records.next(t)
+		s.records.Next(t)
 	}
 	if n := s.proxy.Len(); n != 0 {
 		t.Errorf("%d clients are left", n)
@@ -224,7 +223,7 @@ func TestStorm(t *testing.T) {
 // The client's address goes before its first byte.
 func TestSendProxy(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
-		for _, version := range []proxy.SendProxy{proxy.SendV1, proxy.SendV2} {
+		for _, version := range []proxy.SendProxy{proxy.SendProxyV1, proxy.SendProxyV2} {
 			for _, size := range []int{0, 1} { // of the pool
 				t.Run(fmt.Sprintf("%s, pool %d", version, size), func(t *testing.T) {
 					s := tr.serve(t, proxy.Config{SendProxy: version, Pool: proxy.PoolConfig{Size: size}})
@@ -295,7 +294,7 @@ func TestSendProxyOfAProxiedClient(t *testing.T) {
 		ln, dial := listenTCP(t)
 		return proxyListener{&proxyproto.Listener{Listener: ln}}, dial
 	}
-	s := tr.serve(t, proxy.Config{SendProxy: proxy.SendV2})
+	s := tr.serve(t, proxy.Config{SendProxy: proxy.SendProxyV2})
 	client := s.connect()
 	from := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4711}
 	h := proxyproto.HeaderProxyFromAddrs(1, from, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 80})
@@ -310,164 +309,19 @@ func TestSendProxyOfAProxiedClient(t *testing.T) {
 	}
 	client.Close()
 	conn.Close()
-	if r := s.records.next(t); r.Peer.String() != from.String() {
+	if r := s.records.Next(t); r.Peer.String() != from.String() {
 		t.Errorf("the record says %s, want %s", r.Peer, from)
 	}
 }
 
 type proxyListener struct{ *proxyproto.Listener }
 
-func (l proxyListener) SetDeadline(t time.Time) error { return setDeadline(l.Listener.Listener, t) }
-
-// The same address gets the same upstream, and when one goes only its own clients
-// move.
-func TestSourceHash(t *testing.T) {
-	var names []string
-	upstreams := map[string]net.Listener{}
-	for range 4 {
-		ln, name := newUpstream(t, "tcp")
-		names = append(names, name)
-		upstreams[name] = ln
-	}
-	ln := tcptest.Listen()
-	tr := transport{listen: func(*testing.T) (net.Listener, func() (net.Conn, error)) { return ln, nil }}
-	s := tr.serve(t, proxy.Config{Upstreams: names, Balance: proxy.SourceHash})
-	go discardAll(upstreams)
-
-	where := func(i int) string {
-		t.Helper()
-		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 0)
-		client, err := ln.DialFrom(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		client.Close()
-		return s.records.next(t).Upstream
-	}
-	first, count := map[int]string{}, map[string]int{}
-	for i := range 200 {
-		first[i] = where(i)
-		count[first[i]]++
-	}
-	for _, name := range names {
-		if count[name] < 25 {
-			t.Errorf("one of four upstreams has %d of 200 clients: %v", count[name], count)
-		}
-	}
-	upstreams[names[0]].Close()
-	for i := range 200 {
-		if got := where(i); got != first[i] && first[i] != names[0] {
-			t.Fatalf("client %d went to %s, goes to %s, though only %s is gone", i, first[i], got, names[0])
-		}
-	}
-}
-
-// discardAll accepts from each listener until it is closed, and reads to the end.
-func discardAll(listeners map[string]net.Listener) {
-	for _, ln := range listeners {
-		go func() {
-			for {
-				conn, err := ln.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer conn.Close()
-					io.Copy(io.Discard, conn)
-				}()
-			}
-		}()
-	}
-}
-
-// counts is how many clients each upstream of a proxy has had.
-func counts(x *proxy.Proxy) (list []uint64) {
-	for _, u := range x.Upstreams() {
-		list = append(list, u.Connections)
-	}
-	return list
-}
-
-func TestBalance(t *testing.T) {
-	setup := func(t *testing.T, balance proxy.Balance) *served {
-		var names []string
-		upstreams := map[string]net.Listener{}
-		for range 3 {
-			ln, name := newUpstream(t, "tcp")
-			names = append(names, name)
-			upstreams[name] = ln
-		}
-		go discardAll(upstreams)
-		return transports[0].serve(t, proxy.Config{Upstreams: names, Balance: balance})
-	}
-	t.Run("round robin", func(t *testing.T) {
-		s := setup(t, proxy.RoundRobin)
-		for range 9 {
-			s.connect().Close()
-			s.records.next(t)
-		}
-		if got := counts(s.proxy); !slices.Equal(got, []uint64{3, 3, 3}) {
-			t.Errorf("%v, want all the same", got)
-		}
-	})
-	t.Run("least connections", func(t *testing.T) {
-		s := setup(t, proxy.LeastConn)
-		var held []net.Conn
-		for range 6 { // two each
-			held = append(held, s.connect())
-			waitFor(t, func() bool { return total(counts(s.proxy)) == uint64(len(held)) })
-		}
-		if got := counts(s.proxy); !slices.Equal(got, []uint64{2, 2, 2}) {
-			t.Errorf("%v, want all the same", got)
-		}
-		held[0].Close() // and the next one goes where it was
-		gone := s.records.next(t).Upstream
-		s.connect()
-		waitFor(t, func() bool { return total(counts(s.proxy)) == 7 })
-		for _, u := range s.proxy.Upstreams() {
-			if u.Address == gone && u.Connections != 3 {
-				t.Errorf("%+v, want the one with the fewest clients to get the next", s.proxy.Upstreams())
-			}
-		}
-	})
-	t.Run("random of two", func(t *testing.T) {
-		s := setup(t, proxy.Random)
-		for i := range 60 { // held: so the emptier one of two wins
-			s.connect()
-			waitFor(t, func() bool { return total(counts(s.proxy)) == uint64(i+1) })
-		}
-		for _, n := range counts(s.proxy) {
-			if n < 15 || n > 25 {
-				t.Errorf("%v of 60, want nearly the same", counts(s.proxy))
-			}
-		}
-	})
-}
-
-func total(list []uint64) (sum uint64) {
-	for _, n := range list {
-		sum += n
-	}
-	return sum
-}
-
-// waitFor waits for what no event tells of.
-func waitFor(t *testing.T, ok func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(time.Millisecond)
-	defer ticker.Stop()
-	late := time.After(patience)
-	for !ok() {
-		select {
-		case <-ticker.C:
-		case <-late:
-			t.Fatal("it does not come to that")
-		}
-	}
+func (l proxyListener) SetDeadline(t time.Time) error {
+	return testutil.SetDeadline(l.Listener.Listener, t)
 }
 
 func TestValidate(t *testing.T) {
-	if err := proxy.New(proxy.Config{}).Validate(); !errors.Is(err, proxy.ErrNoUpstreams) {
+	if err := (&proxy.Proxy{Config: proxy.Config{}}).Validate(); !errors.Is(err, proxy.ErrNoUpstreams) {
 		t.Errorf("without upstreams: %v", err)
 	}
 	for _, test := range []struct {
@@ -489,7 +343,7 @@ func TestValidate(t *testing.T) {
 		if len(test.cfg.Upstreams) == 0 {
 			test.cfg.Upstreams = []string{"[::1]:80", "unix:/run/s"}
 		}
-		if err := proxy.New(test.cfg).Validate(); err == nil || !strings.Contains(err.Error(), test.want) {
+		if err := (&proxy.Proxy{Config: test.cfg}).Validate(); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: %v, want %q", test.cfg, err, test.want)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 )
 
 // Out of descriptors, connections that wait make room for a client, whether it takes one
@@ -31,11 +32,12 @@ func TestPoolMakesRoom(t *testing.T) {
 				defer ln.Close()
 				listeners, names = append(listeners, ln), append(names, ln.Addr().String())
 			}
-			x := New(Config{Upstreams: names, Pool: PoolConfig{Size: 3}})
+			x := &Proxy{Config: Config{Upstreams: names, Pool: PoolConfig{Size: 3}}}
 			defer x.Close()
 			ended := make(chan handler.Record, 1)
 			x.OnRecord = func(r handler.Record) { ended <- r }
-			x.once.Do(func() {}) // nobody else fills the pools
+			x.init()
+			x.started.Do(func() {}) // nobody else fills the pools
 			pool := &x.upstreams[waiting].pool
 			for range 3 {
 				conn, err := net.Dial("tcp", names[waiting])
@@ -44,15 +46,15 @@ func TestPoolMakesRoom(t *testing.T) {
 				}
 				pool.put(conn, false)
 			}
-			x.engine.Group() // has its own
-			client, server := loopback(t)
+			x.loops.Group() // has its own
+			client, server := testutil.Pair(t)
 			fd, err := netconn.Detach(server)
 			if err != nil {
 				t.Fatal(err)
 			}
 			free := useUpDescriptors(t)
 			defer free()
-			x.RegisterSocket(t.Context(), fd, nobody{})
+			x.Accept(nobody{fd: fd})
 			for pool.stats().Idle > 1 {
 				select {
 				case r := <-ended:
@@ -125,12 +127,14 @@ func useUpDescriptors(t *testing.T) (free func()) {
 	})
 }
 
-// nobody is the session of a client that no server knows.
-type nobody struct{}
+// nobody is a client that no server knows.
+type nobody struct {
+	handler.Accepted
+	fd int
+}
 
-func (nobody) LocalAddr() net.Addr  { return &net.TCPAddr{} }
-func (nobody) RemoteAddr() net.Addr { return &net.TCPAddr{} }
-func (nobody) Panicked(any)         {}
-func (nobody) Done()                {}
-
-var _ handler.Session = nobody{}
+func (nobody) LocalAddr() net.Addr          { return &net.TCPAddr{} }
+func (nobody) RemoteAddr() net.Addr         { return &net.TCPAddr{} }
+func (nobody) CloseMode() handler.CloseMode { return handler.CloseDefault }
+func (n nobody) Socket() (int, bool)        { return n.fd, true }
+func (nobody) Done()                        {}

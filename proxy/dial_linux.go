@@ -8,38 +8,43 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wireline/handler"
 	"wireline/internal/eventloop"
+	"wireline/internal/netconn"
 )
 
-// dialing is a connect that an event loop waits for: it needs no goroutine, and leaves
-// less behind than package net. It is for the first upstream of a client, if that has
-// an address and no name and needs no header; the next ones are tried as everywhere.
+// dialing is a connect for which an event loop waits. It needs no goroutine, and allocates
+// less than package net. It is used for the first upstream that is tried, if that is given by
+// its address, not by a name, and gets no PROXY header.
 type dialing struct {
 	eventloop.Socket
+	group  *eventloop.Group
 	pair   *pair
 	choice choice
 	to     *upstream
 	until  int64 // by the loop's clock
 }
 
-// dial begins to connect p to an upstream. It reports false where that is not for it.
+// dial begins to connect p to an upstream. It reports false if an event loop cannot do
+// that.
 func (p *pair) dial(c choice, to *upstream) bool {
-	if !to.literal.IsValid() || p.proxy.cfg.sendsProxy() {
+	g := p.proxy.loops.Group()
+	if g == nil || !to.literal.IsValid() || p.proxy.Config.sendsProxy() {
 		return false
 	}
 	fd, err := beginConnect(to.literal)
 	if err != nil {
-		return false // who tries it again tells why
+		return false // package net tries again, and tells why
 	}
-	limit := p.proxy.cfg.connectTimeout()
-	d := &dialing{pair: p, choice: c, to: to, until: p.group.Now() + int64(limit)}
+	limit := p.proxy.Config.connectTimeout()
+	d := &dialing{group: g, pair: p, choice: c, to: to, until: g.Now() + int64(limit)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.phase == closing || p.group.Add(&d.Socket, fd, d) != nil { // it was cut meanwhile
+	if p.wire.phase != connecting || d.add(fd) != nil { // it was cut meanwhile
 		unix.Close(fd)
 		return false
 	}
-	if d.WatchOut() != nil {
+	if d.WatchOut(false) != nil {
 		d.Close()
 		return false
 	}
@@ -49,30 +54,37 @@ func (p *pair) dial(c choice, to *upstream) bool {
 	return true
 }
 
+// add puts fd on an event loop, the client's if it is on one.
+func (d *dialing) add(fd int) error {
+	if client := &d.pair.client; client.onLoop() {
+		return d.group.AddBeside(&client.socket, &d.Socket, fd, d)
+	}
+	return d.group.Add(&d.Socket, fd, d)
+}
+
 // Ready implements eventloop.Handler.
 func (d *dialing) Ready(*eventloop.Worker, eventloop.Event) (more bool) {
 	p := d.pair
 	err := connected(d.FD(), d.to.literal)
 	p.mu.Lock()
-	cut := p.phase == closing
+	cut := p.wire.phase != connecting
 	if err == unix.EALREADY && !cut {
-		if p.group.Now() < d.until {
+		if d.Now() < d.until {
 			p.mu.Unlock()
 			return false
 		}
 		err = os.ErrDeadlineExceeded
 	}
 	p.dialing = nil
+	if cut {
+		p.tried = d.to
+	}
 	p.mu.Unlock()
 	switch {
 	case cut:
-		p.mu.Lock()
-		p.tried = d.to.name
-		p.mu.Unlock()
 		d.Close()
 		d.to.active.Add(-1)
 		p.refuse()
-		p.leave()
 	case err != nil:
 		d.Close()
 		p.proxy.run(func(ctx context.Context) { p.attach(d.next(ctx, err)) })
@@ -84,11 +96,33 @@ func (d *dialing) Ready(*eventloop.Worker, eventloop.Event) (more bool) {
 	return false
 }
 
+// attachSocket is attach to what an event loop has connected to. The socket stays on that
+// loop if the client is there too.
+func (p *pair) attachSocket(d *dialing) {
+	p.mu.Lock()
+	ok := p.reach(d.to)
+	if ok {
+		if err := p.addUpstream(d.group, d.FD()); err != nil {
+			ok = false
+			p.wire.noteEnd(handler.ByServer, handler.ReasonIOError, err)
+		}
+	}
+	if ok {
+		p.start()
+	} else {
+		netconn.RawClose(d.FD())
+	}
+	p.mu.Unlock()
+	if !ok {
+		p.refuse()
+	}
+}
+
 // next tries the other upstreams, after err.
-func (d *dialing) next(ctx context.Context, err error) (reached, error) {
+func (d *dialing) next(ctx context.Context, err error) (dialResult, error) {
 	err = &net.OpError{Op: "dial", Net: d.to.network, Addr: net.TCPAddrFromAddrPort(d.to.literal), Err: err}
 	d.to.noteFailure(err)
-	return d.choice.goOn(ctx, reached{upstream: d.to}, err, d.pair.header())
+	return d.choice.tryNext(ctx, dialResult{upstream: d.to}, err, d.pair.header())
 }
 
 // Writable implements eventloop.Handler.
@@ -100,7 +134,7 @@ func (d *dialing) Slow() {}
 // Expired implements eventloop.Handler.
 func (d *dialing) Expired() { d.Wake() }
 
-// beginConnect returns a socket as package net would make it.
+// beginConnect returns a socket like those of package net, whose connect has begun.
 func beginConnect(to netip.AddrPort) (fd int, err error) {
 	family := unix.AF_INET6
 	if to.Addr().Is4() {
@@ -132,16 +166,16 @@ var dialOptions = []struct{ level, name, value int }{
 	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9},
 }
 
-// connected returns EALREADY as long as it is not known whether the connect succeeds.
-// An event may also be of a file that had the same number before; a second connect(2)
-// cannot be misled by that.
+// connected returns EALREADY while the connect is under way, nil when it has succeeded. It
+// asks with a second connect(2), as the event may be that of an earlier file with the same
+// number.
 func connected(fd int, to netip.AddrPort) error {
 	switch err := unix.Connect(fd, sockaddr(to)); err {
 	case nil, unix.EISCONN:
 		if local, err := unix.Getsockname(fd); err == nil && addrPort(local) == to {
-			// Nobody listens, and the kernel has chosen the same port for this
-			// end: then they are connected with each other. net.Dialer sees to
-			// that too.
+			// Nobody listens, and the kernel has chosen the upstream's port for this
+			// socket, which is now connected to itself. net.Dialer checks for that
+			// too.
 			return os.NewSyscallError("connect", unix.ECONNREFUSED)
 		}
 		return nil

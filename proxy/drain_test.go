@@ -53,7 +53,7 @@ func TestDrain(t *testing.T) {
 			t.Errorf("Shutdown: %v", err)
 		}
 		for range 2 {
-			if r := s.records.next(t); r.Reason != handler.Drain || r.By != handler.ByServer {
+			if r := s.records.Next(t); r.Reason != handler.ReasonDrain || r.By != handler.ByServer {
 				t.Errorf("by %s, %s; want the drain", r.By, r.Reason)
 			}
 		}
@@ -106,7 +106,7 @@ func TestDrainCuts(t *testing.T) {
 		if tr.upstream != "unix" && (ended(err) != "reset" || ended(<-flooded) != "reset") {
 			t.Errorf("the client sees %v, want a reset", err)
 		}
-		if r := s.records.next(t); r.Reason != handler.Cut || r.By != handler.ByServer {
+		if r := s.records.Next(t); r.Reason != handler.ReasonCut || r.By != handler.ByServer {
 			t.Errorf("by %s, %s; want a cut", r.By, r.Reason)
 		}
 		if d := s.proxy.Drained(); d.Cut != 1 {
@@ -124,7 +124,7 @@ func TestDrainWhileConnecting(t *testing.T) {
 			defer full()
 			s := tr.serve(t, proxy.Config{Upstreams: []string{name}, ConnectTimeout: time.Minute})
 			client := s.connect()
-			waitFor(t, func() bool { return s.proxy.Len() == 1 })
+			eventually(t, "the client", func() bool { return s.proxy.Len() == 1 })
 			began := time.Now()
 			if err := s.shutdown(200 * time.Millisecond); !errors.Is(err, tcp.ErrCut) {
 				t.Errorf("Shutdown: %v", err)
@@ -133,7 +133,7 @@ func TestDrainWhileConnecting(t *testing.T) {
 				t.Errorf("took %v", took)
 			}
 			receiveReset(t, client)
-			if r := s.records.next(t); r.Reason != handler.Cut {
+			if r := s.records.Next(t); r.Reason != handler.ReasonCut {
 				t.Errorf("reason %s, want a cut", r.Reason)
 			}
 		})
@@ -142,7 +142,7 @@ func TestDrainWhileConnecting(t *testing.T) {
 
 // A handler that is used without a server refuses after its end.
 func TestHandleAfterClose(t *testing.T) {
-	x := proxy.New(proxy.Config{Upstreams: []string{"127.0.0.1:1"}})
+	x := &proxy.Proxy{Config: proxy.Config{Upstreams: []string{"127.0.0.1:1"}}}
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -5,9 +5,14 @@ import (
 	"net"
 )
 
+// WithoutLoops has every connection of x served by goroutines, as on systems without event
+// loops.
+func WithoutLoops(x *Proxy) { x.loops.Stop() }
+
 // FirstChoices counts where the first choice of so many clients falls.
 func FirstChoices(cfg Config, clients int) []int {
-	x := New(cfg)
+	x := &Proxy{Config: cfg}
+	x.init()
 	defer x.Close()
 	count := make([]int, len(x.upstreams))
 	for i := range clients {

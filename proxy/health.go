@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// health is whether an upstream is up, by the connects to it. The zero value, with
-// its upstream, is up.
+// health says whether an upstream is up, judging by the connects to it. It begins as up.
 type health struct {
 	upstream *upstream
 
@@ -15,7 +14,7 @@ type health struct {
 	down      bool
 	fails     int       // in a row
 	successes int       // in a row, of checks while down
-	retry     time.Time // when a client may try although it is down
+	retry     time.Time // when a client may try it although it is down
 }
 
 func (h *health) isUp() bool {
@@ -25,28 +24,28 @@ func (h *health) isUp() bool {
 }
 
 // checked reports whether checks decide when an upstream is up again.
-func (h *health) checked() bool { return h.upstream.proxy.cfg.Health.Interval > 0 }
+func (h *health) checked() bool { return h.upstream.proxy.Config.Health.Interval > 0 }
 
-// usable reports whether a client may be sent there: it is up, or it is time to see
-// whether it is.
+// usable reports whether a client may be sent to the upstream: it is up, or a client is to
+// find out whether it is.
 func (h *health) usable(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return !h.down || !h.checked() && !now.Before(h.retry)
 }
 
-// claim notes that a client is sent there: if the upstream is down, no further one is
-// for a while.
+// claim notes that a client is sent to the upstream. If that is down, no other client is
+// sent there for a while.
 func (h *health) claim(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.down {
-		h.retry = now.Add(h.upstream.proxy.cfg.Health.retry())
+		h.retry = now.Add(h.upstream.proxy.Config.Health.retry())
 	}
 }
 
-// succeeded notes a connect of a client's or the pool's. Where there are checks, they
-// have more to say.
+// succeeded notes a connect for a client or the pool. Where there are checks, only they
+// bring an upstream up.
 func (h *health) succeeded() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -62,7 +61,7 @@ func (h *health) failed(now time.Time, err error) {
 	defer h.mu.Unlock()
 	h.successes = 0
 	h.fails++
-	cfg := &h.upstream.proxy.cfg.Health
+	cfg := &h.upstream.proxy.Config.Health
 	if !h.down && h.fails >= cfg.fall() {
 		h.down = true
 		h.retry = now.Add(cfg.retry())
@@ -78,7 +77,7 @@ func (h *health) risen() {
 	if !h.down {
 		return
 	}
-	if h.successes++; h.successes >= h.upstream.proxy.cfg.Health.rise() {
+	if h.successes++; h.successes >= h.upstream.proxy.Config.Health.rise() {
 		h.risesLocked()
 	}
 }
@@ -88,9 +87,9 @@ func (h *health) risesLocked() {
 	h.upstream.proxy.log().Info("upstream up", "upstream", h.upstream.name)
 }
 
-// check looks at the upstream now and then, until ctx ends.
+// check connects to the upstream at intervals, until ctx ends.
 func (h *health) check(ctx context.Context) {
-	cfg := &h.upstream.proxy.cfg.Health
+	cfg := &h.upstream.proxy.Config.Health
 	ticker := time.NewTicker(cfg.Interval)
 	defer ticker.Stop()
 	for {

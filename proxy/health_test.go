@@ -15,7 +15,7 @@ func (s *served) up() bool { return s.proxy.Upstreams()[0].Up }
 func relisten(t *testing.T, name string) net.Listener {
 	t.Helper()
 	var ln net.Listener
-	waitFor(t, func() bool {
+	eventually(t, "the port", func() bool {
 		var err error
 		ln, err = net.Listen("tcp", name) // its last connections may still be there
 		return err == nil
@@ -37,7 +37,7 @@ func TestPassiveHealth(t *testing.T) {
 	})
 	ask := func() string {
 		s.connect().Close()
-		return s.records.next(t).Upstream
+		return s.records.Next(t).Upstream
 	}
 	for s.up() {
 		if got := ask(); got != live {
@@ -56,7 +56,7 @@ func TestPassiveHealth(t *testing.T) {
 	}
 	back := relisten(t, dead)
 	go discardAll(map[string]net.Listener{dead: back})
-	waitFor(t, func() bool { return ask() == dead })
+	eventually(t, "the upstream that is dead", func() bool { return ask() == dead })
 	if !s.up() {
 		t.Error("down, though it serves")
 	}
@@ -74,13 +74,13 @@ func TestActiveHealth(t *testing.T) {
 		t.Error("down from the beginning")
 	}
 	ln.Close()
-	waitFor(t, func() bool { return !s.up() })
+	eventually(t, "the upstream to be down", func() bool { return !s.up() })
 	failures := s.proxy.Upstreams()[0].Failures
 	if failures != 2 {
 		t.Errorf("down after %d failures, want 2", failures)
 	}
 	go discardAll(map[string]net.Listener{name: relisten(t, name)})
-	waitFor(t, s.up)
+	eventually(t, "the upstream to be up", s.up)
 	if u := s.proxy.Upstreams()[0]; u.Connections != 0 {
 		t.Errorf("%+v: checks count as clients", u)
 	}
@@ -93,7 +93,7 @@ func TestAllDown(t *testing.T) {
 	if client, err := s.dial(); err == nil { // or it is reset already
 		client.Close()
 	}
-	s.records.next(t)
+	s.records.Next(t)
 	if s.up() {
 		t.Fatal("up")
 	}

@@ -1,26 +1,29 @@
 package proxy
 
 import (
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"wireline/internal/eventloop"
 )
 
 const (
-	// pipeSize is how much a pipe holds, and so how much one splice moves. More is
-	// what the system allows everybody (/proc/sys/fs/pipe-max-size).
+	// pipeSize is how much a pipe holds, and so the most that one splice moves. It is the
+	// default limit for unprivileged users (/proc/sys/fs/pipe-max-size).
 	pipeSize = 1 << 20
 
-	// maxPipes bounds the pipes of a proxy, and with them its file descriptors.
-	// A pipe is taken only while something is in it; only streams whose readers
-	// are slow hold one for longer. Beyond the bound they are copied.
+	// maxPipes bounds the pipes of a proxy, and so their file descriptors. A stream has a
+	// pipe only while bytes are in it, so only those with slow readers hold one for long.
+	// Beyond the bound, streams are copied.
 	maxPipes = 64
 
-	// idlePipes is how many empty ones are kept for the next.
+	// idlePipes is how many empty pipes are kept.
 	idlePipes = 8
 )
 
-// pipe is where spliced bytes are between two sockets.
+// pipe holds spliced bytes between two sockets.
 type pipe struct {
 	r, w int
 	size int // bytes in it
@@ -33,15 +36,28 @@ func (p *pipe) readFrom(fd int) (int, unix.Errno) {
 	return n, errno
 }
 
-// writeTo splices from the pipe, which is not empty, into a socket.
-func (p *pipe) writeTo(fd int) (int, unix.Errno) {
-	n, errno := splice(p.r, fd, p.size)
-	p.size -= n
-	return n, errno
+// writeTo splices from the pipe, which is not empty, into a socket, as far as that takes
+// it.
+func (p *pipe) writeTo(s *eventloop.Socket) (n int, err error) {
+	for p.size > 0 {
+		m, errno := splice(p.r, s.FD(), p.size)
+		p.size -= m
+		n += m
+		switch {
+		case errno == unix.EAGAIN:
+			return n, nil
+		case m == 0 && errno == 0:
+			errno = unix.EPIPE // it does not happen, and would go on for ever
+			fallthrough
+		case errno != 0:
+			return n, os.NewSyscallError("write", errno)
+		}
+	}
+	return n, nil
 }
 
-// splice is splice(2) without waiting. SPLICE_F_MORE is left out: the kernel would
-// hold back the last packet, as TCP_CORK does.
+// splice is splice(2) without waiting. With SPLICE_F_MORE the kernel would hold back the
+// last packet, as it does under TCP_CORK.
 func splice(from, to, most int) (int, unix.Errno) {
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(most), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
@@ -55,15 +71,15 @@ func splice(from, to, most int) (int, unix.Errno) {
 	}
 }
 
-// pipes are those of one proxy.
+// pipes are the pipes of one proxy.
 type pipes struct {
 	mu     sync.Mutex
-	idle   []*pipe // empty ones
+	idle   []*pipe // all of them empty
 	open   int
 	closed bool
 }
 
-// get returns an empty pipe; nil if there is none to be had.
+// get returns an empty pipe; nil if none can be had.
 func (ps *pipes) get() *pipe {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -83,11 +99,11 @@ func (ps *pipes) get() *pipe {
 		return nil // out of descriptors
 	}
 	ps.open++
-	unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize) // or 64 KiB, which do as well
+	unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize) // if this fails, 64 KiB will do
 	return &pipe{r: fds[0], w: fds[1]}
 }
 
-// put takes a pipe back. One that is not empty is closed with what is in it.
+// put takes a pipe back. If it is not empty, it is closed.
 func (ps *pipes) put(p *pipe) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -104,7 +120,7 @@ func (ps *pipes) closeLocked(p *pipe) {
 	ps.open--
 }
 
-// close closes those that wait, and from now on each that comes back; there are no
+// close closes the idle pipes. Those in use are closed by put, and get returns none any
 // more.
 func (ps *pipes) close() {
 	ps.mu.Lock()

@@ -9,31 +9,32 @@ import (
 )
 
 const (
-	// young is who has lived for so short a time that its upstream had no use for
-	// it.
+	// young is the age below which a connection that is found closed says that the
+	// upstream does not want connections in advance.
 	young = time.Second
 
-	// sweepEvery is how often a pool looks through its connections.
+	// sweepEvery is how often a pool checks its connections.
 	sweepEvery = time.Second
 
-	// longestReturn bounds how long a connection that was taken may take to come
-	// back before it is replaced: others want one too.
+	// longestReturn bounds the wait for a connection that was taken to come back, before
+	// another one is made in its place.
 	longestReturn = sweepEvery / 2
 
-	// Failed connects are tried again after firstPause, doubling to lastPause.
+	// A failed connect is repeated after firstPause, then after twice that, up to
+	// lastPause.
 	firstPause = 100 * time.Millisecond
 	lastPause  = 5 * time.Second
 )
 
-// pool has connections to one upstream that wait for clients.
+// pool holds connections to one upstream that wait for clients.
 type pool struct {
 	upstream *upstream
-	taken    chan struct{} // there is room for one more
+	taken    chan struct{} // a connection was taken
 
 	mu     sync.Mutex
 	closed bool
-	idle   []idleConn // the one that waits for the longest first
-	lost   bool       // a young one was found dead since the last look at this
+	idle   []idleConn // the oldest first
+	lost   bool       // a young one was found dead since the last sweep
 	count  PoolStats
 }
 
@@ -43,14 +44,14 @@ type idleConn struct {
 	used  bool // it had a client
 }
 
-// PoolStats tells how a pool is doing.
+// PoolStats describes a pool.
 type PoolStats struct {
 	Idle   int           // connections that wait
-	Oldest time.Duration // for how long the first of them does
+	Oldest time.Duration // for how long the oldest one has waited
 
-	Hits, Misses uint64 // clients who got one, and who did not
-	Dead         uint64 // found closed by the upstream, or with something unread
-	Expired      uint64 // waited for MaxIdle
+	Hits, Misses uint64 // clients that got a connection, and that did not
+	Dead         uint64 // found closed by the upstream, or with unread input
+	Expired      uint64 // had waited for MaxIdle
 	Reused       uint64 // came back after use
 }
 
@@ -59,10 +60,9 @@ func (p *pool) init(u *upstream) {
 	p.taken = make(chan struct{}, 1)
 }
 
-func (p *pool) cfg() *PoolConfig { return &p.upstream.proxy.cfg.Pool }
+func (p *pool) cfg() *PoolConfig { return &p.upstream.proxy.Config.Pool }
 
-// get returns a connection that is alive as far as can be seen without sending
-// anything; nil if there is none.
+// get returns a connection that looks alive; nil if there is none.
 func (p *pool) get() net.Conn {
 	if p.cfg().Size == 0 {
 		return nil
@@ -83,7 +83,7 @@ func (p *pool) get() net.Conn {
 	return nil
 }
 
-// keepsLocked reports whether c is still of use, and closes it if not.
+// keepsLocked reports whether c is still usable, and closes it if not.
 func (p *pool) keepsLocked(c idleConn, now time.Time) bool {
 	switch {
 	case now.Sub(c.since) >= p.cfg().maxIdle():
@@ -112,8 +112,7 @@ func (p *pool) put(conn net.Conn, used bool) {
 	p.idle = append(p.idle, idleConn{conn, time.Now(), used})
 }
 
-// drop closes the connection that has waited for the longest, and reports false if
-// there is none.
+// drop closes the oldest connection. It reports false if there is none.
 func (p *pool) drop() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -125,7 +124,7 @@ func (p *pool) drop() bool {
 	return true
 }
 
-// want has the pool make one more connection.
+// want asks fill for one more connection.
 func (p *pool) want() {
 	select {
 	case p.taken <- struct{}{}:
@@ -133,10 +132,10 @@ func (p *pool) want() {
 	}
 }
 
-// fill makes connections ahead and looks at those that wait, until ctx ends.
+// fill makes connections in advance, and checks those that wait, until ctx ends.
 func (p *pool) fill(ctx context.Context) {
 	pause := time.Duration(0)
-	returning := false // one was taken that may come back
+	returning := false // a connection was taken that may come back
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -146,11 +145,11 @@ func (p *pool) fill(ctx context.Context) {
 		case <-timer.C:
 		case <-p.taken:
 			if pause > 0 || returning {
-				continue // the upstream is not there, or it is waited for already
+				continue // the timer runs already
 			}
 			if p.cfg().Reuse {
 				returning = true
-				timer.Reset(min(2*p.cfg().rest(), longestReturn))
+				timer.Reset(min(2*p.cfg().reuseQuiet(), longestReturn))
 				continue
 			}
 		}
@@ -178,15 +177,15 @@ func await(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// top fills the pool up. It reports false if that failed, or if what was made before
-// has not lived for long: then it only tries one more.
+// top fills the pool up. It reports false if a connect failed, or if young connections were
+// found dead. In these cases it makes one connection at most.
 func (p *pool) top(ctx context.Context, failing bool) bool {
 	room, lost := p.sweep()
 	if lost || failing {
 		room = min(room, 1)
 	}
 	for range room {
-		conn, err := p.upstream.dial(ctx, p.upstream.proxy.cfg.connectTimeout())
+		conn, err := p.upstream.dial(ctx, p.upstream.proxy.Config.connectTimeout())
 		if err != nil {
 			return false
 		}
@@ -195,8 +194,8 @@ func (p *pool) top(ctx context.Context, failing bool) bool {
 	return !lost
 }
 
-// sweep closes what is of no use any more. It returns how much room there is, and
-// whether a young one was lost.
+// sweep closes the connections that are not usable any more. It returns how many more the
+// pool wants, and whether a young one was found dead.
 func (p *pool) sweep() (room int, lost bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -20,7 +20,7 @@ func (s *served) pool() proxy.PoolStats { return s.proxy.Upstreams()[0].Pool }
 // awaitPool waits until n connections wait.
 func (s *served) awaitPool(n int) {
 	s.t.Helper()
-	waitFor(s.t, func() bool { return s.pool().Idle == n })
+	eventually(s.t, "the pool", func() bool { return s.pool().Idle == n })
 }
 
 // Connections are made before the first client comes, and each that is taken is
@@ -31,7 +31,7 @@ func TestPool(t *testing.T) {
 		s.awaitPool(3)
 		client := s.connect()
 		send(t, client, "x")
-		waitFor(t, func() bool { p := s.pool(); return p.Hits == 1 && p.Misses == 0 && p.Idle == 3 })
+		eventually(t, "the pool", func() bool { p := s.pool(); return p.Hits == 1 && p.Misses == 0 && p.Idle == 3 })
 		conn, err := firstToSpeak(t, s, 4)
 		if err != nil {
 			t.Fatal(err)
@@ -64,7 +64,7 @@ func TestPoolOutlivesTheUpstream(t *testing.T) {
 				s := tr.serve(t, proxy.Config{Pool: proxy.PoolConfig{Size: size}})
 				old := newLineServer(s.upstream)
 				s.awaitPool(size)
-				waitFor(t, func() bool { return old.count() == size })
+				eventually(t, "the pool", func() bool { return old.count() == size })
 				old.endAll(end) // its listener stays, as with a restart that hands it over
 				for range 20 {
 					client := s.connect()
@@ -143,7 +143,7 @@ func TestPoolExpires(t *testing.T) {
 func TestReuse(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
 		s := tr.serve(t, proxy.Config{
-			Pool:   proxy.PoolConfig{Size: 1, Reuse: true, Rest: 50 * time.Millisecond},
+			Pool:   proxy.PoolConfig{Size: 1, Reuse: true, ReuseQuiet: 50 * time.Millisecond},
 			Health: proxy.HealthConfig{Fall: 1 << 20},
 
 			IdleTimeout: time.Hour,
@@ -160,11 +160,11 @@ func TestReuse(t *testing.T) {
 			receive(t, client, reply)
 			closeWrite(t, client)
 			receiveAll(t, client, "")
-			if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.FIN {
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonFIN {
 				t.Errorf("by %s, %s", r.By, r.Reason)
 			}
 			// Used ones have a rest.
-			waitFor(t, func() bool { p := s.pool(); return p.Idle == 1 && p.Oldest > 60*time.Millisecond })
+			eventually(t, "the pool", func() bool { p := s.pool(); return p.Idle == 1 && p.Oldest > 60*time.Millisecond })
 		}
 		if p := s.pool(); p.Reused != 5 || p.Hits != 5 || p.Misses != 0 || p.Dead != 0 {
 			t.Errorf("%+v, want the same connection each time", p)
@@ -175,7 +175,7 @@ func TestReuse(t *testing.T) {
 // A client that has left, and is slow to take its reply, sees its end all the same.
 func TestReuseOfASlowReader(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {
-		s := tr.serve(t, proxy.Config{IdleTimeout: time.Hour, Pool: proxy.PoolConfig{Size: 1, Reuse: true, Rest: time.Second}})
+		s := tr.serve(t, proxy.Config{IdleTimeout: time.Hour, Pool: proxy.PoolConfig{Size: 1, Reuse: true, ReuseQuiet: time.Second}})
 		upstream := s.accept()
 		s.awaitPool(1)
 		client := s.connect()
@@ -187,7 +187,7 @@ func TestReuseOfASlowReader(t *testing.T) {
 		if got, err := io.Copy(io.Discard, client); got != n || err != nil {
 			t.Errorf("the client gets %d of %d bytes, then %v", got, n, err)
 		}
-		if r := s.records.next(t); r.By != handler.ByClient || r.Reason != handler.FIN {
+		if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonFIN {
 			t.Errorf("by %s, %s", r.By, r.Reason)
 		}
 	})
@@ -237,11 +237,11 @@ func TestReuseOfClean(t *testing.T) {
 				send(t, old, "<")
 				receive(t, client, "<")
 				leave(t, client, old)
-				s.records.next(t)
+				s.records.Next(t)
 				// There is a fresh one instead, or the second: the first has no place if
 				// the old one comes back while it is made.
 				newLineServer(s.upstream)
-				waitFor(t, func() bool { p := s.pool(); return p.Idle == 1 && p.Dead == p.Reused })
+				eventually(t, "the pool", func() bool { p := s.pool(); return p.Idle == 1 && p.Dead == p.Reused })
 				next := s.connect()
 				send(t, next, "next\n")
 				receive(t, next, "next\n")

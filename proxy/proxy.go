@@ -11,16 +11,26 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/drain"
-	"wireline/internal/netconn"
+	"wireline/internal/eventloop"
 	"wireline/lib/sync/wait"
 )
 
-// closeTimeout is the bound of Close.
-const closeTimeout = 10 * time.Second
+const (
+	// closeTimeout is the bound of Close.
+	closeTimeout = 10 * time.Second
 
-// Proxy is a Handler that relays each client to an upstream. Make one with New, and
-// set its fields before the first client.
+	// stopGrace bounds the wait for goroutines whose last pair has ended.
+	stopGrace = 50 * time.Millisecond
+)
+
+// Proxy is a Handler that relays each client to an upstream. Set its fields before its
+// first use; it must not be copied.
+//
+//	h := &proxy.Proxy{Config: proxy.Config{Upstreams: []string{"10.0.0.7:6379"}}}
 type Proxy struct {
+	// Config says where clients are relayed to, and how. It must name an upstream.
+	Config Config
+
 	// OnRecord is called once for each client, when it has ended, and from any
 	// goroutine; it must not panic. Nil is handler.LogFailures on Log.
 	OnRecord func(handler.Record)
@@ -28,68 +38,70 @@ type Proxy struct {
 	// Log is told when an upstream goes down or comes up. Nil is slog.Default().
 	Log *slog.Logger
 
-	cfg       Config
+	made      sync.Once
 	upstreams []*upstream
 	turn      atomic.Uint64
 	lastID    atomic.Uint64
+	pairs     drain.Set[*pair]
+	pipes     pipes
+	loops     eventloop.Lazy
+	portables wait.Wait // portable pollers that have not ended
 
-	once       sync.Once
+	started    sync.Once
 	mu         sync.Mutex
-	ended      bool // under mu: no goroutine may begin
-	links      drain.Set[link]
-	ctx        context.Context // of connects and of what runs beside; ends with stop
+	ended      bool            // under mu: no goroutine may begin
+	ctx        context.Context // of connects and background work; stop ends it
 	stop       context.CancelFunc
 	background wait.Wait
-	engine     engine
 }
 
 var (
 	_ handler.Handler    = (*Proxy)(nil)
 	_ handler.Shutdowner = (*Proxy)(nil)
-	_ handler.Registrar  = (*Proxy)(nil)
+	_ handler.Acceptor   = (*Proxy)(nil)
 	_ handler.Starter    = (*Proxy)(nil)
 )
 
 // ErrNoUpstreams is what Validate returns for a proxy without any.
 var ErrNoUpstreams = errors.New("proxy: no upstreams")
 
-// New returns a proxy. It does nothing before Start or its first client; what is
-// wrong with cfg is for Validate to say.
-func New(cfg Config) *Proxy {
-	x := &Proxy{cfg: cfg}
-	x.ctx, x.stop = context.WithCancel(context.Background())
-	for i, name := range cfg.Upstreams {
-		x.upstreams = append(x.upstreams, newUpstream(x, i, name))
-	}
-	return x
+// init makes what the fields describe, at the first use.
+func (x *Proxy) init() {
+	x.made.Do(func() {
+		x.ctx, x.stop = context.WithCancel(context.Background())
+		for i, name := range x.Config.Upstreams {
+			x.upstreams = append(x.upstreams, newUpstream(x, i, name))
+		}
+	})
 }
 
 // Validate reports what is wrong with the configuration. tcp.ListenAndServe asks it
 // before it listens.
 func (x *Proxy) Validate() error {
-	if len(x.upstreams) == 0 {
+	if len(x.Config.Upstreams) == 0 {
 		return ErrNoUpstreams
 	}
-	return x.cfg.Validate()
+	return x.Config.Validate()
 }
 
-// Start implements handler.Starter: the pools are filled, and the upstreams looked
-// at, if that is set up. The first client does the same.
+// Start implements handler.Starter: it begins to fill the pools and to check the
+// upstreams, where that is configured. The first client does the same.
 func (x *Proxy) Start() {
-	x.once.Do(func() {
+	x.init()
+	x.started.Do(func() {
 		for _, u := range x.upstreams {
-			if x.cfg.Pool.Size > 0 {
+			if x.Config.Pool.Size > 0 {
 				x.run(u.pool.fill)
 			}
-			if x.cfg.Health.Interval > 0 {
+			if x.Config.Health.Interval > 0 {
 				x.run(u.health.check)
 			}
 		}
 	})
 }
 
-// run runs f in a goroutine that the proxy's end waits for; after that end, when its
-// context has ended, here.
+// run calls f in a goroutine that Shutdown waits for. After Shutdown it calls f here, with
+// a context that has ended.
 func (x *Proxy) run(f func(context.Context)) {
 	if !x.begin() {
 		f(x.ctx)
@@ -112,7 +124,7 @@ func (x *Proxy) begin() bool {
 	return true
 }
 
-// end has all goroutines end, and waits for them.
+// end ends the goroutines of run, and waits for them.
 func (x *Proxy) end() {
 	x.mu.Lock()
 	x.ended = true
@@ -122,37 +134,51 @@ func (x *Proxy) end() {
 }
 
 // Handle implements handler.Handler.
-func (x *Proxy) Handle(ctx context.Context, conn net.Conn) { x.Register(ctx, conn)() }
+func (x *Proxy) Handle(ctx context.Context, conn net.Conn) { handler.ServeConn(ctx, conn, x) }
 
-// Register implements handler.Registrar.
-func (x *Proxy) Register(ctx context.Context, conn net.Conn) func() {
-	if seconds, ok := handler.CloseModeOf(ctx).Linger(); ok && seconds > 0 {
-		netconn.SetLinger(conn, -1) // close(2) would wait
+// Accept implements handler.Acceptor.
+func (x *Proxy) Accept(a handler.Accepted) {
+	x.init()
+	p := newPair(x, a)
+	if err := p.accept(); err != nil {
+		a.Done()
+		return
 	}
-	r := newRelay(x, conn)
-	if !x.links.Add(r) {
-		r.giveUp()
-		netconn.Reset(conn)
-		return func() {}
+	if !x.pairs.Add(p) {
+		p.refuse()
+		a.Done()
+		return
 	}
 	x.Start()
-	return r.serve
+	c := x.choose(a.RemoteAddr)
+	first := c.fromPool(p.header())
+	if first.conn != nil {
+		p.attach(first, nil)
+		return
+	}
+	if first.upstream != nil && p.dial(c, first.upstream) {
+		return
+	}
+	x.run(func(ctx context.Context) { p.attach(c.connect(ctx, first, p.header())) })
 }
 
 // Shutdown implements handler.Shutdowner. Clients that come from now on are refused.
 // A pair on which nothing has moved for Config.DrainQuiet gets its FIN, both ways; the
 // others go on until that is so. What is left when ctx ends is reset.
 func (x *Proxy) Shutdown(ctx context.Context) error {
-	err := x.links.Shutdown(ctx)
-	x.links.Range(func(l link) bool { // their record, before the process ends
-		l.leave()
+	x.init()
+	err := x.pairs.Shutdown(ctx)
+	x.pairs.Range(func(p *pair) bool { // their record, before the process ends
+		p.leave()
 		return true
 	})
 	x.end()
 	for _, u := range x.upstreams {
 		u.pool.close()
 	}
-	x.engine.Stop()
+	x.loops.Stop()
+	x.portables.WaitWithTimeout(stopGrace)
+	x.pipes.close()
 	return err
 }
 
@@ -165,13 +191,14 @@ func (x *Proxy) Close() error {
 
 // Drained returns what Shutdown did with the clients, so far. Idle are those that
 // were quiet when it began.
-func (x *Proxy) Drained() handler.DrainStats { return x.links.Stats() }
+func (x *Proxy) Drained() handler.DrainStats { return handler.DrainStats(x.pairs.Stats()) }
 
 // Len returns how many clients there are at this moment.
-func (x *Proxy) Len() int { return x.links.Len() }
+func (x *Proxy) Len() int { return x.pairs.Len() }
 
 // Upstreams returns how the upstreams are doing, in the order of Config.Upstreams.
 func (x *Proxy) Upstreams() []UpstreamStats {
+	x.init()
 	list := make([]UpstreamStats, len(x.upstreams))
 	for i, u := range x.upstreams {
 		list[i] = u.stats()
@@ -179,8 +206,8 @@ func (x *Proxy) Upstreams() []UpstreamStats {
 	return list
 }
 
-// makeRoom closes a connection that waits in a pool, as a client needs its descriptor.
-// It reports false if there is none.
+// makeRoom closes a connection that waits in a pool: a client needs its descriptor. It
+// reports false if there is none.
 func (x *Proxy) makeRoom() bool {
 	for _, u := range x.upstreams {
 		if u.pool.drop() {

@@ -7,7 +7,7 @@ import (
 
 // What is begun after the end sees it, and leaves no goroutine behind.
 func TestRunAfterTheEnd(t *testing.T) {
-	x := New(Config{Upstreams: []string{"127.0.0.1:1"}})
+	x := &Proxy{Config: Config{Upstreams: []string{"127.0.0.1:1"}}}
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func relayed(t *testing.T) (x *Proxy, client, upstream net.Conn) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	x = New(Config{Upstreams: []string{ln.Addr().String()}})
+	x = &Proxy{Config: Config{Upstreams: []string{ln.Addr().String()}}}
 	x.Log = slog.New(slog.DiscardHandler)
 	s := tcptest.NewServer(x)
 	t.Cleanup(s.Close)
@@ -65,14 +65,14 @@ func TestSplice(t *testing.T) {
 		move(t, client, upstream, 64)
 		move(t, upstream, client, 64)
 	}
-	if open, _ := x.engine.pipes.count(); open != 0 {
+	if open, _ := x.pipes.count(); open != 0 {
 		t.Errorf("%d pipes are open after small messages", open)
 	}
 	move(t, upstream, client, 64<<20)
-	open, idle := x.engine.pipes.count()
+	open, idle := x.pipes.count()
 	for end := time.Now().Add(10 * time.Second); open != idle && time.Now().Before(end); {
 		runtime.Gosched() // the last bytes are here before the pipe is back
-		open, idle = x.engine.pipes.count()
+		open, idle = x.pipes.count()
 	}
 	if open == 0 || open != idle || idle > idlePipes {
 		t.Errorf("%d pipes are open, %d of them wait; want some, all of them waiting", open, idle)
@@ -82,7 +82,7 @@ func TestSplice(t *testing.T) {
 		move(t, upstream, client, 64)
 	}
 	x.Close()
-	if open, _ := x.engine.pipes.count(); open != 0 {
+	if open, _ := x.pipes.count(); open != 0 {
 		t.Errorf("%d pipes are open at the end", open)
 	}
 }
@@ -90,7 +90,7 @@ func TestSplice(t *testing.T) {
 // Without a pipe to be had, everything is copied.
 func TestSpliceWithoutPipes(t *testing.T) {
 	x, client, upstream := relayed(t)
-	ps := &x.engine.pipes
+	ps := &x.pipes
 	ps.mu.Lock()
 	ps.open = maxPipes
 	ps.mu.Unlock()
@@ -139,12 +139,12 @@ func TestSpliceWithoutDescriptors(t *testing.T) {
 	}
 	move(t, upstream, client, 16<<20)
 	move(t, client, upstream, 16<<20)
-	if open, _ := x.engine.pipes.count(); open != 0 {
+	if open, _ := x.pipes.count(); open != 0 {
 		t.Errorf("%d pipes are open", open)
 	}
 	limit(usual.Cur)
 	move(t, upstream, client, 64<<20)
-	if open, _ := x.engine.pipes.count(); open == 0 {
+	if open, _ := x.pipes.count(); open == 0 {
 		t.Error("nothing is spliced when there are descriptors")
 	}
 }

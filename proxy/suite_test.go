@@ -2,21 +2,15 @@ package proxy_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"flag"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +18,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/proxy"
 	"wireline/tcptest"
 )
@@ -34,29 +29,26 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patience bounds what a test waits for in vain.
-const patience = 30 * time.Second
-
-// slack is how late a busy machine may be.
-const slack = 10 * time.Second
-
 // transport is a way from a client through a proxy to its upstream.
 type transport struct {
 	name     string
 	listen   func(t *testing.T) (net.Listener, func() (net.Conn, error))
 	upstream string // network
+	noLoops  bool   // the upstream's side is served by a goroutine too
 }
 
-// transports are the ways that links can be held. Every test of the contract runs
+// transports are the ways that pairs can be held. Every test of the contract runs
 // over all of them.
 var transports = []transport{
-	{"tcp", listenTCP, "tcp"},
-	{"unix", listenUnix, "unix"},
-	{"tcp to unix", listenTCP, "unix"},
-	{"tcp by goroutine", plain(listenTCP), "tcp"},
-	{"unix by goroutine", plain(listenUnix), "unix"},
-	{"TLS", listenTLS, "tcp"},
-	{"memory", listenMemory, "tcp"},
+	{"tcp", listenTCP, "tcp", false},
+	{"unix", listenUnix, "unix", false},
+	{"tcp to unix", listenTCP, "unix", false},
+	{"tcp by goroutine", plain(listenTCP), "tcp", true},
+	{"unix by goroutine", plain(listenUnix), "unix", true},
+	{"TLS", listenTLS, "tcp", false},
+	{"memory", listenMemory, "tcp", false},
+	{"TLS by goroutine", listenTLS, "tcp", true},
+	{"memory by goroutine", listenMemory, "tcp", true},
 }
 
 func listenTCP(t *testing.T) (net.Listener, func() (net.Conn, error)) {
@@ -70,15 +62,6 @@ func listenUnix(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 	return listenNet(t, "unix", filepath.Join(t.TempDir(), "s"))
 }
 
-func listenNet(t *testing.T, network, address string) (net.Listener, func() (net.Conn, error)) {
-	t.Helper()
-	ln, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ln, func() (net.Conn, error) { return net.DialTimeout(network, ln.Addr().String(), patience) }
-}
-
 func listenMemory(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 	ln := tcptest.Listen()
 	return ln, func() (net.Conn, error) { return ln.Dial() }
@@ -86,7 +69,8 @@ func listenMemory(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 
 func listenTLS(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 	ln, dial := listenTCP(t)
-	server, client := tlsConfigs(t)
+	server := &tls.Config{Certificates: []tls.Certificate{testutil.SelfSigned(t)}}
+	client := &tls.Config{InsecureSkipVerify: true}
 	return tlsListener{ln, server}, func() (net.Conn, error) {
 		conn, err := dial()
 		if err != nil {
@@ -110,43 +94,15 @@ func (l tlsListener) Accept() (net.Conn, error) {
 	return tls.Server(conn, l.config), nil
 }
 
-func (l tlsListener) SetDeadline(t time.Time) error { return setDeadline(l.Listener, t) }
+func (l tlsListener) SetDeadline(t time.Time) error { return testutil.SetDeadline(l.Listener, t) }
 
 // plain hides what a listener is, so that its connections are relayed by goroutines.
 func plain(listen func(*testing.T) (net.Listener, func() (net.Conn, error))) func(*testing.T) (net.Listener, func() (net.Conn, error)) {
 	return func(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 		ln, dial := listen(t)
-		return plainListener{ln}, dial
+		return testutil.PlainListener{Listener: ln}, dial
 	}
 }
-
-type plainListener struct{ net.Listener }
-
-func (l plainListener) SetDeadline(t time.Time) error { return setDeadline(l.Listener, t) }
-
-func setDeadline(ln net.Listener, t time.Time) error {
-	return ln.(interface{ SetDeadline(time.Time) error }).SetDeadline(t)
-}
-
-var tlsConfigs = func() func(t *testing.T) (server, client *tls.Config) {
-	var once sync.Once
-	var cert tls.Certificate
-	return func(t *testing.T) (server, client *tls.Config) {
-		once.Do(func() {
-			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-			if err != nil {
-				t.Fatal(err)
-			}
-			template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-			der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			cert = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-		})
-		return &tls.Config{Certificates: []tls.Certificate{cert}}, &tls.Config{InsecureSkipVerify: true}
-	}
-}()
 
 // served is a proxy that serves, and its upstream.
 type served struct {
@@ -172,11 +128,14 @@ func (tr transport) serve(t *testing.T, cfg proxy.Config) *served {
 	}
 	ln, dial := tr.listen(t)
 	s.dial = dial
-	s.proxy = proxy.New(cfg)
+	s.proxy = &proxy.Proxy{Config: cfg}
+	if tr.noLoops {
+		proxy.WithoutLoops(s.proxy)
+	}
 	if err := s.proxy.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	s.proxy.OnRecord = s.records.add
+	s.proxy.OnRecord = s.records.Add
 	s.proxy.Log = slog.New(slog.DiscardHandler)
 	s.server = tcptest.NewUnstartedServer(s.proxy)
 	s.server.TCP.Log = s.proxy.Log
@@ -246,7 +205,7 @@ func (s *served) watch(conn net.Conn) net.Conn {
 
 func acceptFrom(t *testing.T, ln net.Listener) net.Conn {
 	t.Helper()
-	setDeadline(ln, time.Now().Add(patience))
+	testutil.SetDeadline(ln, time.Now().Add(patience))
 	conn, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -254,7 +213,7 @@ func acceptFrom(t *testing.T, ln net.Listener) net.Conn {
 	return conn
 }
 
-// pair returns both ends of a link that has relayed a byte each way.
+// pair returns the client and the upstream of a pair that has relayed a byte each way.
 func (s *served) pair() (client, upstream net.Conn) {
 	s.t.Helper()
 	client = s.connect()
@@ -283,25 +242,6 @@ func overTransports(t *testing.T, test func(t *testing.T, tr transport)) {
 	}
 }
 
-// records collects OnRecord.
-type records struct{ all chan handler.Record }
-
-func newRecords() *records { return &records{make(chan handler.Record, 1<<16)} }
-
-func (r *records) add(record handler.Record) { r.all <- record }
-
-// next waits for the next record.
-func (r *records) next(t *testing.T) handler.Record {
-	t.Helper()
-	select {
-	case record := <-r.all:
-		return record
-	case <-time.After(patience):
-		t.Fatal("no record was written")
-	}
-	panic("unreachable")
-}
-
 // What most tests consist of.
 var (
 	send         = tcptest.Send
@@ -309,7 +249,25 @@ var (
 	receiveAll   = tcptest.ReceiveAll
 	receiveReset = tcptest.ReceiveReset
 	closeWrite   = tcptest.CloseWrite
+	eventually   = testutil.Eventually
 )
+
+const (
+	patience = testutil.Patience
+	slack    = testutil.Slack
+)
+
+// records collects OnRecord.
+type records = testutil.Records[handler.Record]
+
+func newRecords() *records { return testutil.NewRecords[handler.Record]() }
+
+// listenNet listens, and returns a function that dials.
+func listenNet(t *testing.T, network, address string) (net.Listener, func() (net.Conn, error)) {
+	t.Helper()
+	ln := testutil.Listen(t, network, address)
+	return ln, func() (net.Conn, error) { return net.DialTimeout(network, ln.Addr().String(), patience) }
+}
 
 func isReset(err error) bool {
 	return netconn.IsReset(err) || err != nil && strings.Contains(err.Error(), "forcibly closed")

@@ -183,7 +183,7 @@ func TestUnixUpstreamClosesWithBytesUnread(t *testing.T) {
 		} else {
 			receiveAll(t, client, "")
 		}
-		if r := s.records.next(t); r.By != handler.ByUpstream || r.Reason != handler.Reset {
+		if r := s.records.Next(t); r.By != handler.ByUpstream || r.Reason != handler.ReasonReset {
 			t.Errorf("by %s, %s; want the upstream's reset", r.By, r.Reason)
 		}
 	})

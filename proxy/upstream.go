@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// A unix socket whose queue is full is tried again after firstTry, doubling to lastTry.
+// A connect to a unix socket whose queue is full is repeated after firstTry, then after twice
+// that, up to lastTry.
 const (
 	firstTry = time.Millisecond
 	lastTry  = 50 * time.Millisecond
@@ -21,11 +22,11 @@ type upstream struct {
 	proxy            *Proxy
 	index            int // in Config.Upstreams
 	name             string
-	key              string // the name, and which of several with it this is
+	key              string // the name, made unique among upstreams of the same name
 	network, address string
-	literal          netip.AddrPort // of address; not valid if that has a name
+	literal          netip.AddrPort // of address; not valid if that is a name
 
-	active      atomic.Int64 // clients it has, also those that are still connecting
+	active      atomic.Int64 // clients that it has now, also those that are still connecting
 	connections atomic.Uint64
 	failures    atomic.Uint64
 
@@ -33,13 +34,13 @@ type upstream struct {
 	pool   pool
 }
 
-// UpstreamStats tells how an upstream is doing.
+// UpstreamStats describes an upstream.
 type UpstreamStats struct {
 	Address     string // as in Config.Upstreams
 	Up          bool
 	Active      int    // clients that it has now, also those still connecting
 	Connections uint64 // clients that it has had
-	Failures    uint64 // connects that failed, of clients, of the pool and of checks
+	Failures    uint64 // connects that have failed: for clients, the pool and checks
 
 	Pool PoolStats
 }
@@ -72,8 +73,8 @@ func (u *upstream) stats() UpstreamStats {
 	}
 }
 
-// dial connects, and notes how that went. The dialer resolves names, and tries IPv6
-// and IPv4 side by side (RFC 8305).
+// dial connects, and notes the result. The dialer resolves names, and tries IPv6 and IPv4
+// side by side (RFC 8305).
 func (u *upstream) dial(ctx context.Context, limit time.Duration) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: limit}
 	conn, err := dialer.DialContext(ctx, u.network, u.address)
@@ -83,21 +84,20 @@ func (u *upstream) dial(ctx context.Context, limit time.Duration) (net.Conn, err
 	switch {
 	case err == nil:
 		u.health.succeeded()
-	case ctx.Err() == nil: // or else it was given up
+	case ctx.Err() == nil: // otherwise the connect was cancelled
 		u.noteFailure(err)
 	}
 	return conn, err
 }
 
-// isFull reports whether a connect failed because the queue of a unix socket has no
-// room. Where TCP would send its SYN again, the kernel says so at once to a socket that
-// does not block.
+// isFull reports whether a connect failed because the queue of a unix socket is full. With
+// TCP the kernel would repeat the SYN; here it reports EAGAIN at once.
 func (u *upstream) isFull(err error) bool {
 	return u.network == "unix" && errors.Is(err, syscall.EAGAIN)
 }
 
-// awaitRoom connects when the queue, which is full as err says, has room. If it has none
-// for as long as limit, that is a failure, as it is with TCP.
+// awaitRoom repeats a connect that has failed with err, as the queue was full, until the
+// queue has room. After limit it returns err, as a connect over TCP would time out.
 func (u *upstream) awaitRoom(ctx context.Context, limit time.Duration, err error) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -118,7 +118,7 @@ func (u *upstream) noteFailure(err error) {
 	}
 }
 
-// isOurs reports whether a connect failed for want of something on this side.
+// isOurs reports whether a connect failed because this process or system lacks something.
 func isOurs(err error) bool {
 	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
 		if errors.Is(err, errno) {
@@ -128,7 +128,7 @@ func isOurs(err error) bool {
 	return false
 }
 
-// isOutOfDescriptors reports whether err is for want of descriptors.
+// isOutOfDescriptors reports whether err says that no file descriptor is left.
 func isOutOfDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }

@@ -9,85 +9,81 @@ import (
 )
 
 const (
-	// Failed accepts are tried again after firstPause, doubling to lastPause:
-	// what net/http does. A success starts again from firstPause.
+	// A failed accept is tried again after firstPause, doubling to lastPause, as in
+	// net/http. A success starts again from firstPause.
 	firstPause = 5 * time.Millisecond
 	lastPause  = time.Second
 
-	// episodeGap is how long accepts must not fail for the next failure to be
-	// worth a new line in the log.
+	// episodeGap is the time without a failed accept after which the next failure
+	// gets a line in the log again.
 	episodeGap = 5 * time.Second
 
-	// sweepWait is how long a stopping accept loop waits for one more
-	// connection, lastWait how long it does when no more can come, sweepTime
-	// how long it takes in connections at most.
+	// sweepWait is how long a stopping accept loop waits for one more connection,
+	// lastWait the same once no more can come. sweepTime bounds the whole sweep.
 	sweepWait = 10 * time.Millisecond
 	lastWait  = 300 * time.Microsecond
 	sweepTime = 200 * time.Millisecond
 )
 
-// acceptLoop accepts from d until the server stops, or the listener fails for
-// good.
-func (s *Server) acceptLoop(d *door) error {
-	backoff := backoff{server: s, addr: d.ln.Addr()}
+// acceptLoop accepts from l until the server stops, or the listener fails.
+func (s *Server) acceptLoop(l *listener) error {
+	backoff := backoff{server: s, addr: l.ln.Addr()}
 	for s.admission.wait(s.stopped) {
 		freed := backoff.freed()
-		a, err := d.accept()
+		a, err := l.accept()
 		switch {
 		case err == nil:
 			backoff.reset()
-			s.start(d, a)
-		case s.isStopping(): // and has interrupted this Accept
+			s.start(a)
+		case s.isStopping(): // stop has interrupted this accept
 		case retryable(err):
 			backoff.pause(err, freed)
 		default:
-			return fmt.Errorf("tcp: accept on %s: %w", d.ln.Addr(), err)
+			return fmt.Errorf("tcp: accept on %s: %w", l.ln.Addr(), err)
 		}
 	}
-	s.sweep(d, sweepWait)
-	if letIn := keepOut(d.ln); letIn != nil {
-		defer letIn()
-		s.sweep(d, lastWait)
+	s.sweep(l, sweepWait)
+	if unblock := blockSYN(l.ln); unblock != nil {
+		defer unblock()
+		s.sweep(l, lastWait)
 	}
 	return ErrServerClosed
 }
 
-// sweep takes in the connections that the kernel has completed and nobody has
-// accepted: to close the listener now would reset them, though their clients
-// have every reason to believe that they are connected (inet_csk_listen_stop in
-// Linux's net/ipv4/inet_connection_sock.c).
-func (s *Server) sweep(d *door, wait time.Duration) {
+// sweep accepts the connections that are left in the kernel's queue. Their clients are
+// connected, as far as they can tell, and closing the listener would reset them
+// (inet_csk_listen_stop in Linux's net/ipv4/inet_connection_sock.c).
+func (s *Server) sweep(l *listener, wait time.Duration) {
 	for end := time.Now().Add(sweepTime); time.Now().Before(end); {
 		deadline := time.Now().Add(wait)
-		if !d.setDeadline(deadline) {
+		if !l.setDeadline(deadline) {
 			return
 		}
-		a, err := d.accept()
+		a, err := l.accept()
 		switch {
 		case err == nil:
-			s.start(d, a)
+			s.start(a)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if onTime(deadline, wait) {
 				return
 			}
 		case retryable(err):
-			time.Sleep(firstPause) // for a descriptor, say; end bounds it
+			time.Sleep(firstPause) // a descriptor may come free
 		default:
 			return
 		}
 	}
 }
 
-// onTime reports whether an Accept that has just timed out did so when it should.
-// Then it has looked into the queue, and found nothing. If it is too early, stop
-// has interrupted it instead of the last one; if it is late, the system did not
-// run it in time, and it may not have looked at all.
+// onTime reports whether an accept that has timed out did so at its deadline. Then it has
+// found the queue empty. If it was early, stop has interrupted it; if it was late, this
+// goroutine did not run in time, and may not have looked into the queue at all.
 func onTime(deadline time.Time, wait time.Duration) bool {
 	late := time.Since(deadline)
 	return late >= 0 && late < max(wait/2, 2*time.Millisecond)
 }
 
-// backoff is how long to wait after a failed accept.
+// backoff decides how long to wait after a failed accept.
 type backoff struct {
 	server *Server
 	addr   net.Addr
@@ -96,8 +92,8 @@ type backoff struct {
 	last time.Time     // the last failure
 }
 
-// freed returns a channel that is closed when a connection ends, and so a file
-// descriptor comes free. It is nil after a success: then nobody asks.
+// freed returns a channel that is closed when a connection ends, because a file
+// descriptor comes free then. It returns nil after a success: the channel is not needed.
 func (b *backoff) freed() <-chan struct{} {
 	if b.next == 0 {
 		return nil
@@ -107,14 +103,14 @@ func (b *backoff) freed() <-chan struct{} {
 
 func (b *backoff) reset() { b.next = 0 }
 
-// pause waits until it makes sense to try again: the time is up, a descriptor
-// came free, or the server stops.
+// pause waits until the next attempt: for the pause, or until a descriptor comes free or
+// the server stops.
 func (b *backoff) pause(err error, freed <-chan struct{}) {
 	s := b.server
 	s.stats.acceptErrors.Add(1)
 	if time.Since(b.last) > episodeGap {
 		s.stats.acceptEpisodes.Add(1)
-		s.log().Warn("accept fails, trying again", "addr", b.addr.String(), "err", err)
+		s.log().Warn("accept failed, trying again", "addr", b.addr.String(), "err", err)
 	}
 	b.last = time.Now()
 	b.next = min(max(2*b.next, firstPause), lastPause)
@@ -127,9 +123,9 @@ func (b *backoff) pause(err error, freed <-chan struct{}) {
 	}
 }
 
-// retryable reports whether a failed accept is worth another try. The errnos are
-// named here because the standard library's Temporary is deprecated and misses
-// some of them. A listener that wraps another may say so itself.
+// retryable reports whether to try again after a failed accept. The errnos are listed,
+// because Temporary of the standard library is deprecated and misses some of them. A
+// listener with errors of its own can use Temporary.
 func retryable(err error) bool {
 	for _, errno := range retryableErrnos {
 		if errors.Is(err, errno) {

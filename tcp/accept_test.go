@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"wireline/internal/testutil"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -101,7 +102,7 @@ func milliseconds(list ...int) (durations []time.Duration) {
 func TestAcceptBacksOff(t *testing.T) {
 	// Both ways to have room for a client: a place taken before the accept,
 	// and one taken after it.
-	for _, whenFull := range []tcp.WhenFull{tcp.Wait, tcp.Refuse} {
+	for _, whenFull := range []tcp.WhenFull{tcp.FullWait, tcp.FullRefuse} {
 		t.Run(string(whenFull), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client, server := tcptest.Pipe()
@@ -164,7 +165,7 @@ func TestAcceptLogsOneLineAnEpisode(t *testing.T) {
 		ln := newScript(times(30, failed(syscall.EMFILE))...)
 		result := serve(t.Context(), t, srv, ln)
 		time.Sleep(time.Minute)
-		lines := log.find("accept fails, trying again")
+		lines := log.find("accept failed, trying again")
 		if len(lines) != 1 {
 			t.Fatalf("%d lines about an episode: %v", len(lines), lines)
 		}
@@ -179,7 +180,7 @@ func TestAcceptLogsOneLineAnEpisode(t *testing.T) {
 			ln.then(failed(syscall.EMFILE), server)
 		}
 		time.Sleep(time.Minute)
-		if n := len(log.find("accept fails, trying again")); n != 2 {
+		if n := len(log.find("accept failed, trying again")); n != 2 {
 			t.Errorf("%d lines about two episodes", n)
 		}
 		shutdown(t, srv)
@@ -267,7 +268,7 @@ func TestAcceptErrorsThatDoNotPass(t *testing.T) {
 // When a connection ends a descriptor comes free, and there is no reason to
 // wait for the rest of the pause.
 func TestAcceptTriesAgainWhenAConnectionEnds(t *testing.T) {
-	for _, whenFull := range []tcp.WhenFull{tcp.Wait, tcp.Refuse} {
+	for _, whenFull := range []tcp.WhenFull{tcp.FullWait, tcp.FullRefuse} {
 		t.Run(string(whenFull), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client, server := tcptest.Pipe()
@@ -306,10 +307,10 @@ func TestShutdownEndsAPause(t *testing.T) {
 	})
 }
 
-// A process that is out of file descriptors goes on serving who it has, and
+// A process that is out of file descriptors goes on serving its clients, and
 // takes the others in when it has some again.
 func TestOutOfFiles(t *testing.T) {
-	if openFiles(t) == 0 {
+	if testutil.OpenFiles(t) == 0 {
 		t.Skip("no such limit here")
 	}
 	c := startChild(t, childSpec{Server: "wireline", DrainTimeout: patience, MaxFiles: 40})
@@ -320,7 +321,7 @@ func TestOutOfFiles(t *testing.T) {
 		send(t, conn, "a\n")
 		conns = append(conns, conn)
 	}
-	c.wait("accept fails, trying again")
+	c.wait("accept failed, trying again")
 	served := make([]bool, n)
 	wait := 2 * time.Second // on a busy machine an answer takes its time
 	for i, conn := range conns {
@@ -344,10 +345,10 @@ func TestOutOfFiles(t *testing.T) {
 	if code := c.exitCode(); code != exitClean {
 		t.Errorf("exit code %d", code)
 	}
-	if lines := c.find("accept fails, trying again"); len(lines) != 1 {
+	if lines := c.find("accept failed, trying again"); len(lines) != 1 {
 		t.Errorf("%d lines about one episode", len(lines))
 	}
-	// Out of files for more than a second: who tries without pause needs as
+	// Out of files for more than a second: a loop without pauses needs as
 	// much of the processor.
 	state := c.cmd.ProcessState
 	if used := state.UserTime() + state.SystemTime(); used > 700*time.Millisecond {

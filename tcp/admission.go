@@ -8,41 +8,39 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// admission decides who comes in: how many at a time, how many of one address,
-// how many per second. It is shared by the accept loops of a server.
+// admission limits the connections of a server: how many at one time, how many of one
+// address, and how many per second. The accept loops of the server share it.
 type admission struct {
 	max, maxPerIP int
-	refuse        bool          // over max: refuse, or else wait
+	refuse        bool          // over max: refuse the client instead of waiting
 	rate          *rate.Limiter // nil without a limit
 
 	mu     sync.Mutex
 	active int
 	perIP  map[netip.Addr]int
-	leaves chan struct{} // closed at the next leave; nil when nobody waits
+	leaves chan struct{} // closed when the next connection leaves; nil if none waits for that
 }
 
 func (a *admission) init(cfg *Config) {
 	a.max, a.maxPerIP = cfg.MaxClients, cfg.MaxClientsPerIP
-	a.refuse = cfg.WhenFull == Refuse
+	a.refuse = cfg.WhenFull == FullRefuse
 	a.perIP = make(map[netip.Addr]int)
 	if cfg.AcceptRate > 0 {
-		// A hundredth of a second's worth may come at once: finer than that
-		// the timers are the limit.
+		// The connections of 10 ms may come at once: timers are not much finer.
 		burst := max(1, int(cfg.AcceptRate/100))
 		a.rate = rate.NewLimiter(rate.Limit(cfg.AcceptRate), burst)
 	}
 }
 
-// wait waits until it makes sense to accept one more connection. It takes no
-// place yet: a listener on which nobody comes must not hold one. It reports
-// false when stopped is closed.
+// wait waits until one more connection may be accepted. It does not take a place: a
+// listener without clients must not hold one. It reports false when stopped is closed.
 func (a *admission) wait(stopped <-chan struct{}) bool {
 	return a.waitRate(stopped) && (a.refuse || a.waitUntil(a.hasPlace, stopped))
 }
 
-// place takes a place for a connection. Where a full server waits, that may have
-// to wait too: another listener can have taken the place that was there before
-// the accept. It reports false when there is none to be had.
+// place takes a place for a connection that was accepted. If full servers wait, place may
+// have to wait: another listener may have taken the place that was free before the accept.
+// It reports false if there is no place.
 func (a *admission) place(stopped <-chan struct{}) bool {
 	if a.refuse {
 		return a.takePlace()
@@ -50,12 +48,12 @@ func (a *admission) place(stopped <-chan struct{}) bool {
 	return a.waitUntil(a.takePlace, stopped)
 }
 
-// waitUntil waits until ok, which only a leave can make true, or stopped is
+// waitUntil waits until ok returns true, which only a leave can change, or stopped is
 // closed.
 func (a *admission) waitUntil(ok func() bool, stopped <-chan struct{}) bool {
 	for !ok() {
 		leave := a.freed()
-		if ok() { // somebody left in between
+		if ok() { // a connection has left in between
 			return true
 		}
 		select {
@@ -106,8 +104,8 @@ func (a *admission) takePlace() bool {
 	return true
 }
 
-// enter counts a connection of ip, which has a place. It reports false if ip
-// has too many.
+// enter counts a connection, which has a place, for its address. It reports false if the
+// address has too many.
 func (a *admission) enter(ip netip.Addr) bool {
 	if a.maxPerIP <= 0 || !ip.IsValid() {
 		return true
@@ -121,7 +119,7 @@ func (a *admission) enter(ip netip.Addr) bool {
 	return true
 }
 
-// leave undoes place and enter.
+// leave undoes place, and enter if ip is valid.
 func (a *admission) leave(ip netip.Addr) {
 	a.mu.Lock()
 	if n := a.perIP[ip]; n > 1 {
@@ -144,7 +142,7 @@ func (a *admission) giveBack() {
 	}
 }
 
-// freed returns a channel that is closed when the next connection leaves.
+// freed returns a channel that is closed when a connection leaves.
 func (a *admission) freed() <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()

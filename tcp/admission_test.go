@@ -73,7 +73,7 @@ func TestMaxClientsWait(t *testing.T) {
 func TestMaxClientsRefuse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ln := tcptest.Listen()
-		srv := &tcp.Server{Handler: greeting(), Config: tcp.Config{MaxClients: 2, WhenFull: tcp.Refuse}}
+		srv := &tcp.Server{Handler: greeting(), Config: tcp.Config{MaxClients: 2, WhenFull: tcp.FullRefuse}}
 		result := serve(t.Context(), t, srv, ln)
 		one, two := join(t, ln), join(t, ln)
 		receive(t, one, "welcome\n")
@@ -93,9 +93,9 @@ func TestMaxClientsRefuse(t *testing.T) {
 	})
 }
 
-// A listener on which nobody comes takes no place from the others.
+// A listener without clients takes no place from the others.
 func TestMaxClientsOverTwoListeners(t *testing.T) {
-	for _, whenFull := range []tcp.WhenFull{tcp.Wait, tcp.Refuse} {
+	for _, whenFull := range []tcp.WhenFull{tcp.FullWait, tcp.FullRefuse} {
 		t.Run(string(whenFull), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				one, two := tcptest.Listen(), tcptest.Listen()
@@ -286,7 +286,7 @@ func TestLimitsAreReleased(t *testing.T) {
 	}{
 		{"client's FIN", nil, func(t *testing.T, conn net.Conn) { conn.Close() }},
 		{"client's reset", nil, reset},
-		{"handler closes", func(*handler.Client) error { return handler.ErrClose }, leaveQuietly},
+		{"handler closes", func(*handler.Client) error { return handler.ErrQuit }, leaveQuietly},
 		{"handler's error", func(*handler.Client) error { return errors.New("no") }, leaveQuietly},
 		{"panic", func(*handler.Client) error { panic("as asked") }, leaveQuietly},
 		{"Goexit", func(*handler.Client) error { runtime.Goexit(); return nil }, leaveQuietly},
@@ -302,7 +302,7 @@ func TestLimitsAreReleased(t *testing.T) {
 		t.Run(end.name, func(t *testing.T) {
 			h := greeting()
 			if end.serve != nil {
-				h.Serve = func(c *handler.Client, _ []byte) error { return end.serve(c) }
+				h.OnFrame = func(c *handler.Client, _ []byte) error { return end.serve(c) }
 			}
 			h.OnRecord = func(handler.Record) {}
 			s := start(t, tcp.Config{MaxClients: 1, MaxClientsPerIP: 1, Log: new(journal).logger()}, h)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 )
 
@@ -61,7 +62,7 @@ func TestBaseline(t *testing.T) {
 				}
 			})
 			t.Run("naive", func(t *testing.T) {
-				if c.races && raceEnabled {
+				if c.races && testutil.RaceEnabled {
 					t.Skip("WaitGroup.Add while Wait waits is a data race")
 				}
 				if testing.Short() {
@@ -195,7 +196,7 @@ func (s *stand) holdClients(n int, g *gate) {
 		send(s.T, s.dial(), "hold\n")
 	}
 	for range n {
-		mustReceive(s.T, "a line that is held", g.holding)
+		testutil.Await(s.T, "a line that is held", g.holding)
 	}
 }
 
@@ -278,7 +279,7 @@ func checkEMFILE(b *bench) {
 	conn := s.dial()
 	send(b.T, conn, "a\n")
 	if silent(conn, b.window(time.Second)) {
-		b.find("nobody is served after one EMFILE")
+		b.find("no client is served after one EMFILE")
 	}
 }
 
@@ -305,7 +306,7 @@ func checkMissed(b *bench) {
 	s := b.start(options{}, nil)
 	held := s.ln.hold(b.storesAt)
 	s.dial()
-	mustReceive(b.T, "the accept", held.entered)
+	testutil.Await(b.T, "the accept", held.entered)
 	s.shutdown()
 	receivedSoon(s.drained, 300*time.Millisecond) // or it waits for this client, as it should
 	close(held.leave)
@@ -332,7 +333,7 @@ func checkLeak(b *bench) {
 	s.holdClients(10, g)
 	before := runtime.NumGoroutine()
 	s.shutdown()
-	mustReceive(b.T, "the drain", s.drained)
+	testutil.Await(b.T, "the drain", s.drained)
 	if !soon(b.window(time.Second), func() bool { return runtime.NumGoroutine() <= before }) {
 		b.find("%d goroutines, and %d after the drain has given up", before, runtime.NumGoroutine())
 	}
@@ -349,11 +350,11 @@ func checkNextLine(b *bench) {
 		}
 	}}, nil)
 	send(b.T, s.dial(), "hold\nnext\n")
-	mustReceive(b.T, "the line that is held", g.holding)
+	testutil.Await(b.T, "the line that is held", g.holding)
 	s.shutdown()
 	eventually(b.T, "the drain", s.Draining)
 	g.open()
-	mustReceive(b.T, "the end", s.served)
+	testutil.Await(b.T, "the end", s.served)
 	if next.Load() > 0 {
 		b.find("the client's next line was taken during the drain")
 	}
@@ -365,7 +366,7 @@ func checkCounter(b *bench) {
 	exchange(b.T, one, "a\n")
 	held := s.ln.hold(1)
 	two := s.dial()
-	mustReceive(b.T, "the accept", held.entered)
+	testutil.Await(b.T, "the accept", held.entered)
 	one.Close() // it leaves while the other one is being counted
 	eventually(b.T, "the first client's end", func() bool { return s.Active() == 0 })
 	close(held.leave)
@@ -446,7 +447,7 @@ func checkPinned(b *bench) {
 	for {
 		_, err := conn.Write(lines) // and never read
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			b.find("a client that does not read is still there after 3 s, the write time-out is 300 ms")
+			b.find("a client that does not read is still there after 3 s, the write timeout is 300 ms")
 		}
 		if err != nil {
 			return
@@ -465,7 +466,7 @@ func checkWriteErrors(b *bench) {
 	}}, nil)
 	conn := s.dial()
 	send(b.T, conn, strings.Repeat("a\n", lines))
-	mustReceive(b.T, "the first line", began)
+	testutil.Await(b.T, "the first line", began)
 	reset(b.T, conn)
 	eventually(b.T, "the client's end", func() bool { return s.ln.closed(0) || served.Load() == lines })
 	if n := served.Load(); n > lines/2 {

@@ -3,6 +3,7 @@ package tcp_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"wireline/internal/testutil"
 	"wireline/tcp"
 )
 
@@ -32,6 +34,11 @@ type childSpec struct {
 	DrainTimeout, GraceDelay time.Duration
 
 	MaxFiles uint64 // the limit for open files; zero leaves it
+
+	// For "group": the servers' names, and what a SIGHUP does: "add" adds a server
+	// "added", "hang" waits for ever. Empty stops.
+	Services []string
+	Reload   string
 }
 
 // The exit codes of a child.
@@ -94,11 +101,34 @@ func childServe(spec childSpec, log *slog.Logger) error {
 		newNaive(ln, options{work: work, drainTimeout: spec.DrainTimeout}).serveUntilSignal()
 		return nil
 	}
-	return tcp.ListenAndServe(&tcp.Config{
+	cfg := tcp.Config{
 		Network: spec.Network, Address: spec.Address,
 		DrainTimeout: spec.DrainTimeout, GraceDelay: spec.GraceDelay,
 		Log: log,
-	}, echoAfter(work))
+	}
+	if spec.Server != "group" {
+		return tcp.ListenAndServe(&cfg, echoAfter(work))
+	}
+	var g tcp.Group
+	for _, name := range spec.Services {
+		g.Add(&tcp.Server{Name: name, Config: cfg, Handler: echoAfter(work)})
+		cfg.GraceDelay = 0 // the first one's is the longest
+	}
+	switch spec.Reload {
+	case "add":
+		g.OnReload = func() {
+			log.Info("reloading")
+			if err := g.Add(&tcp.Server{Name: "added", Config: cfg, Handler: echoAfter(work)}); err != nil {
+				log.Error("no reload", "err", err.Error())
+			}
+		}
+	case "hang":
+		g.OnReload = func() {
+			log.Info("reloading")
+			select {}
+		}
+	}
+	return g.Run(context.Background())
 }
 
 // child is a child process as its parent sees it.
@@ -233,6 +263,22 @@ func (c *child) dial() net.Conn {
 	return dial(c.t, network, addr)
 }
 
+// dialService connects to one of a group's servers.
+func (c *child) dialService(name string) net.Conn {
+	c.t.Helper()
+	c.wait("listening")
+	var addr string
+	testutil.Eventually(c.t, "the service "+name, func() bool {
+		for _, record := range c.find("listening") {
+			if record["service"] == name {
+				addr = record["addr"].(string)
+			}
+		}
+		return addr != ""
+	})
+	return testutil.Dial(c.t, "tcp", addr)
+}
+
 // release opens the child's gate.
 func (c *child) release() { c.stdin.Close() }
 
@@ -246,6 +292,6 @@ func (c *child) signal(sig os.Signal) {
 // exitCode waits for the child's end.
 func (c *child) exitCode() int {
 	c.t.Helper()
-	mustReceive(c.t, "the child's end", c.exited)
+	testutil.Await(c.t, "the child's end", c.exited)
 	return c.cmd.ProcessState.ExitCode()
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/nettest"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -39,15 +40,15 @@ var forms = []form{
 		return tcp.Config{Network: "unix", Address: filepath.Join(t.TempDir(), "s")}, func(conn net.Conn) net.Conn { return conn }
 	}, true},
 	{"PROXY", func(t *testing.T) (tcp.Config, func(net.Conn) net.Conn) {
-		return announcing(tcp.ProxyRequired), func(conn net.Conn) net.Conn {
+		return trusting(tcp.ProxyProtocolRequired), func(conn net.Conn) net.Conn {
 			io.WriteString(conn, formatted(t, 2, from4, to4))
 			return conn
 		}
 	}, true},
 	{"TLS", func(t *testing.T) (tcp.Config, func(net.Conn) net.Conn) {
-		a := newAuthority(t)
+		a := testutil.NewAuthority(t)
 		return tlsFiles(t, a), func(conn net.Conn) net.Conn {
-			secure := tls.Client(conn, a.client("first"))
+			secure := tls.Client(conn, a.Client("first"))
 			if err := secure.Handshake(); err != nil {
 				t.Error(err)
 			}
@@ -93,7 +94,7 @@ func (h rawContext) Close() error { return nil }
 // pipe returns both ends of a new connection.
 func (h *handed) pipe() (client, server net.Conn) {
 	client = h.begin(h.Dial())
-	return client, mustReceive(h.t, "the connection", h.conns)
+	return client, testutil.Await(h.t, "the connection", h.conns)
 }
 
 // What handlers get is a net.Conn in every respect.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"wireline/internal/testutil"
 	"wireline/tcp"
 )
 
@@ -31,7 +32,7 @@ func TestCycles(t *testing.T) {
 	}
 	var total tally
 	cycle(t, &total) // opens what the runtime keeps open
-	files := openFiles(t)
+	files := testutil.OpenFiles(t)
 	end := time.Now().Add(limit)
 	var done atomic.Int32
 	var g sync.WaitGroup
@@ -56,8 +57,8 @@ func TestCycles(t *testing.T) {
 	if total.ended.Load() == 0 || total.refused.Load() == 0 {
 		t.Error("no stop met a client")
 	}
-	if !soon(patience, func() bool { return openFiles(t) <= files }) {
-		t.Errorf("%d open files before, %d after", files, openFiles(t))
+	if !soon(patience, func() bool { return testutil.OpenFiles(t) <= files }) {
+		t.Errorf("%d open files before, %d after", files, testutil.OpenFiles(t))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -12,33 +13,33 @@ import (
 )
 
 const (
-	// cutGrace is how long the server waits for connections that it has cut
-	// to be done, and for a handler that is to cut them itself. Only a handler
-	// that works on without its connection takes longer, and is left behind.
+	// cutGrace is how long the server waits for the handlers of connections that it has
+	// reset, and for a handler that resets its connections itself. A handler that goes
+	// on without its connection takes longer: its goroutine is left behind.
 	cutGrace = 500 * time.Millisecond
 
-	// doneGrace is the moment that a goroutine needs to end once its handler
-	// is done with the connection.
+	// doneGrace is the time that a goroutine needs to end after its handler has closed
+	// the connection.
 	doneGrace = 10 * time.Millisecond
 )
 
-// DrainStats tells what a drain did.
+// DrainStats says what a drain did.
 type DrainStats struct {
 	handler.DrainStats
 	Took time.Duration
 }
 
-// drain is the end of a server. It happens once, whoever calls for it.
+// drain is the end of a server. There is one, however often Shutdown is called.
 type drain struct {
 	once  sync.Once
 	began time.Time
 
-	// ctx ends when the first of those who called for it has no more patience.
+	// ctx ends when the context of one of the calls of Shutdown ends.
 	ctx  context.Context
 	stop context.CancelCauseFunc
 
-	done chan struct{} // closed at its end
-	err  error         // then
+	done chan struct{} // closed at the end of the drain
+	err  error         // of the drain, after that
 	cuts int           // connections reset by the server; under the server's mu
 
 	stats DrainStats // under the server's mu
@@ -49,23 +50,30 @@ func (d *drain) init() {
 	d.done = make(chan struct{})
 }
 
-// Shutdown stops the server in good order: it takes in what waits in the
-// kernel's queue, closes the listeners, gives a moment to those that are still to
-// send a PROXY header or to agree on TLS, then drains the handler, all connections
-// at the same time. What is left when ctx ends is reset, and the
-// error is ErrCut. There is one drain: a further call waits for its end, returns
-// the same error, and cuts it short when its ctx ends sooner. It waits for the
-// handlers: one of them must not call it with a ctx that does not end.
+// Shutdown stops the server in good order: it accepts the connections in the kernel's
+// queue, closes the listeners, waits a moment for PROXY headers and TLS handshakes, and
+// drains the handler, all connections at the same time. Connections that are left when ctx
+// ends are reset, and the error is ErrCut. A further call waits for the same drain,
+// returns the same error, and ends the drain if its ctx ends first. Shutdown waits for the
+// handlers: a handler must not call it with a ctx that does not end.
 //
-// A listener without SetDeadline, as crypto/tls makes them, is closed without a
-// look into its queue.
+// A listener without SetDeadline, such as one of crypto/tls, is closed without looking
+// into its queue.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.beginDrain()
 	s.stop()
 	unwatch := context.AfterFunc(ctx, func() { s.drain.stop(context.Cause(ctx)) })
 	defer unwatch()
 	s.drain.once.Do(func() { go s.runDrain() })
 	<-s.drain.done // bounded by ctx
 	return s.drain.err
+}
+
+// beginDrain calls OnDrain, once.
+func (s *Server) beginDrain() {
+	if s.OnDrain != nil {
+		s.onDrain.Do(s.OnDrain)
+	}
 }
 
 // Close stops the server at once: connections are reset.
@@ -78,20 +86,19 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// Drained tells what Shutdown did; zero until it is done.
+// Drained says what Shutdown did. It is zero until Shutdown has ended.
 func (s *Server) Drained() DrainStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.drain.stats
 }
 
-// runDrain is the drain. Every step ends with the drain's context, or soon
-// after.
+// runDrain runs the drain. Every step ends soon after the drain's context.
 func (s *Server) runDrain() {
 	d := &s.drain
 	defer close(d.done)
 	s.waitAccepting(d.ctx)
-	s.waitGreeting(d.ctx)
+	s.waitPreambles(d.ctx)
 	open := s.open()
 	d.err = s.stopHandler(d.ctx)
 	if why := s.serving.WaitContext(d.ctx); why != nil {
@@ -101,14 +108,14 @@ func (s *Server) runDrain() {
 	s.noteDrain(open)
 }
 
-// waitAccepting waits for the accept loops to take in what waits and to end.
+// waitAccepting waits until the accept loops have emptied the kernel's queues and ended.
 func (s *Server) waitAccepting(ctx context.Context) {
 	if s.accepting.WaitContext(ctx) == nil {
 		return
 	}
 	s.mu.Lock()
-	for d := range s.doors {
-		d.close()
+	for l := range s.listeners {
+		l.close()
 	}
 	s.mu.Unlock()
 	s.accepting.WaitWithTimeout(cutGrace)
@@ -117,13 +124,13 @@ func (s *Server) waitAccepting(ctx context.Context) {
 func (s *Server) open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.sessions)
+	return len(s.tracked)
 }
 
-// stopHandler lets the handler drain its clients, and returns when it is done
-// or, at the end of ctx, has had its chance to cut them. A handler that has only
-// Close has a bound of its own, which may be longer: its connections are cut
-// under its hands.
+// stopHandler calls Shutdown of the handler, or Close if it has no Shutdown, and returns
+// when that returns. At the end of ctx, Shutdown has cutGrace to reset the connections
+// itself. The timeout of Close may be longer than ctx: then the server resets the
+// connections meanwhile.
 func (s *Server) stopHandler(ctx context.Context) error {
 	h, called := s.handler(), "Close"
 	closed := make(chan error, 1)
@@ -152,7 +159,7 @@ func (s *Server) stopHandler(ctx context.Context) error {
 	return joinCut(err, n, context.Cause(ctx))
 }
 
-// receive waits for a value, but at most for d.
+// receive waits for a value, for d at most.
 func receive(c <-chan error, d time.Duration) (err error, ok bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -164,7 +171,7 @@ func receive(c <-chan error, d time.Duration) (err error, ok bool) {
 	}
 }
 
-// joinCut adds to err that n connections were cut, unless it says so already.
+// joinCut adds to err that n connections were reset, unless err says that already.
 func joinCut(err error, n int, why error) error {
 	if n == 0 || errors.Is(err, ErrCut) {
 		return err
@@ -176,29 +183,27 @@ func joinCut(err error, n int, why error) error {
 	return errors.Join(cut, err)
 }
 
-// cutRest resets the connections that are left, waits a moment for their
-// handlers to notice, and returns how many there were.
+// cutRest resets the connections that are left, waits a moment for their handlers, and
+// returns how many connections there were.
 func (s *Server) cutRest() int {
 	s.cut()
 	if !s.serving.WaitWithTimeout(doneGrace) {
 		return 0
 	}
 	s.mu.Lock()
-	n := len(s.sessions)
-	for ses := range s.sessions {
-		if !ses.cut {
-			ses.cut = true
-			s.drain.cuts++
-			netconn.Reset(ses.conn)
-		}
+	n := len(s.tracked)
+	for a := range s.tracked {
+		delete(s.tracked, a)
+		s.drain.cuts++
+		netconn.Reset(a.current())
 	}
 	s.mu.Unlock()
 	s.serving.WaitWithTimeout(cutGrace)
 	return n
 }
 
-// noteDrain keeps what the drain did to the connections that were open. The
-// handler knows best; without its word every one was busy.
+// noteDrain keeps what the drain did with the open connections, as the handler's Drained
+// says. Without that, every connection that was not reset counts as finished.
 func (s *Server) noteDrain(open int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,4 +214,22 @@ func (s *Server) noteDrain(open int) {
 	} else {
 		d.stats.DrainStats = handler.DrainStats{Finished: open - d.cuts, Cut: d.cuts}
 	}
+}
+
+// logDrained writes what the drain did; err is the error of the drain.
+func (s *Server) logDrained(err error) {
+	level, d := slog.LevelInfo, s.Drained()
+	if err != nil {
+		level = slog.LevelWarn
+	}
+	attrs := []slog.Attr{
+		slog.Int("idle", d.Idle),
+		slog.Int("finished", d.Finished),
+		slog.Int("cut", d.Cut),
+		slog.Duration("took", d.Took.Round(time.Millisecond)),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("err", err.Error()))
+	}
+	s.log().LogAttrs(context.Background(), level, "drained", attrs...)
 }

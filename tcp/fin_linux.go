@@ -2,8 +2,8 @@ package tcp
 
 import "golang.org/x/sys/unix"
 
-// finSeen reports whether the peer's FIN has arrived on a socket, also while bytes
-// before it wait, which hide it from a peek.
+// finSeen reports whether the peer's FIN has arrived on a socket, also behind bytes that
+// were not read yet: those hide it from a peek.
 func finSeen(fd int) bool {
 	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 	n, err := unix.Poll(p, 0)

@@ -2,5 +2,5 @@
 
 package tcp
 
-// finSeen is of fin_linux.go. Here a time-out tells.
+// finSeen is the function of fin_linux.go. Here only a timeout can tell.
 func finSeen(int) bool { return false }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -49,19 +48,6 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// An arrival whose descriptor is gone, as when there was none left for it, is nobody's:
-// its number may be another's by now.
-func TestResetOfALostArrival(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("an arrival always has a connection")
-	}
-	a := arrival{fd: -1}
-	a.reset()
-	if err := a.makeConn(); err == nil {
-		t.Error("there is a connection")
-	}
-}
-
 // strange is a connection from an address of another kind.
 type strange struct{ net.Conn }
 
@@ -73,11 +59,11 @@ func (strangeAddr) String() string  { return "from afar" }
 func (strange) RemoteAddr() net.Addr { return strangeAddr{} }
 
 func TestTrust(t *testing.T) {
-	cfg := Config{ProxyProtocol: ProxyRequired, ProxyProtocolTrusted: []string{"10.0.0.0/8", "192.0.2.7", "fe80::/10", "::ffff:172.16.0.0/108"}}
+	cfg := Config{ProxyProtocol: ProxyProtocolRequired, ProxyProtocolTrusted: []string{"10.0.0.0/8", "192.0.2.7", "fe80::/10", "::ffff:172.16.0.0/108"}}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	trusting := cfg.announcing()
+	trusting := cfg.headerPolicy()
 	tcp := func(text string) net.Conn {
 		ip, zone, _ := strings.Cut(text, "%")
 		return from{addr: &net.TCPAddr{IP: net.ParseIP(ip), Zone: zone}}
@@ -95,7 +81,7 @@ func TestTrust(t *testing.T) {
 		strange{}:                              false,
 		from{}:                                 false,
 	} {
-		if got := trusting.trusts(&arrival{conn: conn}); got != want {
+		if got := trusting.trusts(newAccepted(nil, conn)); got != want {
 			t.Errorf("%v is trusted: %v", conn.RemoteAddr(), got)
 		}
 	}

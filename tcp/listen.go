@@ -7,26 +7,31 @@ import (
 	"syscall"
 )
 
-// Listen opens the listener that cfg describes. A unix socket whose server is
-// dead is replaced; one that somebody listens on is an error, as is any other
-// kind of file.
+// Listen opens the listener that cfg describes. It replaces the file of a unix socket
+// whose server is dead. A socket that a server listens on, or a file of another kind, is
+// an error.
 //
-// The socket options of cfg are set on the listening socket, before it listens, and
-// what it accepts inherits them; those that the system does not pass on are set on
-// each connection. One that the system lacks, or gives less or more of than was asked
-// for, is an error that names its key.
+// The socket options of cfg are set before the socket listens, and connections inherit
+// them; those that the system does not pass on are set on each connection. An option that
+// the system does not have, or for which it takes another value, is an error that names
+// the key.
 func Listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("tcp: %w", err)
 	}
+	return listenAs(ctx, cfg)
+}
+
+// listenAs is Listen for a configuration that is valid.
+func listenAs(ctx context.Context, cfg *Config) (net.Listener, error) {
 	ln, err := listen(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Backlog > 0 {
-		if err := changeBacklog(ln, cfg.Backlog); err != nil {
+	if cfg.Socket.Backlog > 0 {
+		if err := changeBacklog(ln, cfg.Socket.Backlog); err != nil {
 			ln.Close()
-			return nil, fmt.Errorf("tcp: listen %s: tcp.backlog %d: %w", ln.Addr(), cfg.Backlog, err)
+			return nil, fmt.Errorf("tcp: listen %s: tcp.backlog %d: %w", ln.Addr(), cfg.Socket.Backlog, err)
 		}
 	}
 	return ln, nil
@@ -40,11 +45,11 @@ func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 			}
 			return err
 		},
-		KeepAlive:       -1, // else package net's own, where the one below is off
-		KeepAliveConfig: cfg.keepAliveOf(),
+		KeepAlive:       -1, // or package net would set its own if the one below is off
+		KeepAliveConfig: cfg.netKeepAlive(),
 	}
-	// Go's default is a listener for multipath TCP where the system has it. It
-	// refuses some of TCP's socket options, the filter of keepOut among them
+	// By default Go listens for multipath TCP if the system has it. Such a listener
+	// refuses some of TCP's socket options, among them the filter of blockSYN
 	// (mptcp_setsockopt_sol_socket in Linux's net/mptcp/sockopt.c).
 	lc.SetMultipathTCP(false)
 	network, address := cfg.network(), cfg.address()
@@ -53,7 +58,7 @@ func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	}
 	ln, err := lc.Listen(ctx, network, address)
 	if tcp, ok := ln.(*net.TCPListener); ok && cfg.wantsListener() {
-		return &listener{tcp, cfg.Nagle, cfg.closeMode()}, err
+		return &tunedListener{tcp, !cfg.Socket.NoDelay.On(), cfg.Linger}, err
 	}
 	return ln, err
 }

@@ -7,8 +7,8 @@ import (
 	"net"
 )
 
-// listenUnix listens on path. It leaves a socket file that is there alone: a dead
-// server's cannot be told from a live one's.
+// listenUnix listens on path. An existing socket file is an error: it cannot be told
+// whether its server is dead.
 func listenUnix(ctx context.Context, lc *net.ListenConfig, path string) (net.Listener, error) {
 	return lc.Listen(ctx, "unix", path)
 }

@@ -14,13 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listenUnix listens on path, in the place of a server that is dead if need be.
+// listenUnix listens on path. It replaces the socket file of a dead server.
 //
-// The folder is locked meanwhile: of two servers that start at once, the second
-// must not take away the socket that the first has just made, nor the one that
-// it has bound and does not listen on yet. flock(2) works on a folder, and
-// leaves no file behind. Where there is no folder to lock, listening will say
-// what is wrong.
+// It locks the folder meanwhile. Of two servers that start at once, the second must not
+// remove the socket that the first has just made, also if the first has bound it and does
+// not listen yet. flock(2) works on a folder, and leaves no file behind. If there is no
+// folder, listening reports that.
 func listenUnix(ctx context.Context, lc *net.ListenConfig, path string) (net.Listener, error) {
 	if folder, err := os.Open(filepath.Dir(path)); err == nil {
 		defer folder.Close()
@@ -36,8 +35,8 @@ func listenUnix(ctx context.Context, lc *net.ListenConfig, path string) (net.Lis
 	return lc.Listen(ctx, "unix", path)
 }
 
-// lock locks folder, or gives up after a second: it is another's lock then, and
-// a server that does not start is worse than the race.
+// lock locks folder. It gives up after a second: a server that does not start is worse
+// than the race.
 func lock(folder *os.File) {
 	for range 100 {
 		if unix.Flock(int(folder.Fd()), unix.LOCK_EX|unix.LOCK_NB) != unix.EWOULDBLOCK {
@@ -47,9 +46,9 @@ func lock(folder *os.File) {
 	}
 }
 
-// isStale reports whether path is a socket that nobody listens on: connect(2)
-// gives ECONNREFUSED. It also does so, on the BSDs, while a live server's queue
-// is full, and anywhere between bind and listen; so ask more than once.
+// isStale reports whether no server listens on the socket path: then connect(2) fails
+// with ECONNREFUSED. It also does so between bind and listen of a server, and on the BSDs
+// while a server's queue is full. So isStale tries more than once.
 func isStale(ctx context.Context, path string) bool {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode().Type() != os.ModeSocket {

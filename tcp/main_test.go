@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/lib/frame"
 	"wireline/tcp"
 	"wireline/tcptest"
@@ -27,15 +28,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patience bounds what a test waits for in vain.
-const patience = 30 * time.Second
-
 // echo serves lines as they come.
 func echo() *handler.Frames { return echoAfter(func(string) {}) }
 
 // echoAfter calls work with each line, its end not counted, before it comes back.
 func echoAfter(work func(line string)) *handler.Frames {
-	return &handler.Frames{Serve: func(c *handler.Client, line []byte) error {
+	return &handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
 		work(string(line))
 		return c.WriteFrame(line)
 	}}
@@ -100,29 +98,6 @@ func shutdown(t *testing.T, srv *tcp.Server) {
 	}
 }
 
-func listenTCP(t *testing.T) *net.TCPListener {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	return ln.(*net.TCPListener)
-}
-
-// dial connects to address. Nothing waits on the connection for longer than
-// patience, and it is closed at the test's end.
-func dial(t *testing.T, network, address string) net.Conn {
-	t.Helper()
-	conn, err := net.DialTimeout(network, address, patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.SetDeadline(time.Now().Add(patience))
-	t.Cleanup(func() { conn.Close() })
-	return conn
-}
-
 // join connects in memory.
 func join(t *testing.T, ln *tcptest.Listener) net.Conn {
 	t.Helper()
@@ -140,7 +115,17 @@ var (
 	receive      = tcptest.Receive
 	receiveAll   = tcptest.ReceiveAll
 	receiveReset = tcptest.ReceiveReset
+	dial         = testutil.Dial
+	soon         = testutil.Soon
+	eventually   = testutil.Eventually
 )
+
+const patience = testutil.Patience
+
+func listenTCP(t *testing.T) *net.TCPListener {
+	t.Helper()
+	return testutil.Listen(t, "tcp", "127.0.0.1:0").(*net.TCPListener)
+}
 
 // exchange sends a line and demands it back.
 func exchange(t *testing.T, conn net.Conn, line string) {
@@ -171,24 +156,6 @@ func silent(conn net.Conn, d time.Duration) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// soon reports whether ok comes true within d.
-func soon(d time.Duration, ok func() bool) bool {
-	for end := time.Now().Add(d); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			return false
-		}
-	}
-	return true
-}
-
-// eventually demands that ok comes true.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	if !soon(patience, ok) {
-		t.Fatalf("waited in vain: %s", what)
-	}
-}
-
 // receivedSoon waits for c, and reports whether it came within d.
 func receivedSoon[T any](c <-chan T, d time.Duration) bool {
 	select {
@@ -196,18 +163,6 @@ func receivedSoon[T any](c <-chan T, d time.Duration) bool {
 		return true
 	case <-time.After(d):
 		return false
-	}
-}
-
-// mustReceive waits for c.
-func mustReceive[T any](t *testing.T, what string, c <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("waited in vain: %s", what)
-		panic("not reached")
 	}
 }
 
@@ -220,7 +175,7 @@ type journal struct {
 func (j *journal) logger() *slog.Logger { return slog.New(j) }
 
 func (j *journal) Enabled(context.Context, slog.Level) bool { return true }
-func (j *journal) WithAttrs([]slog.Attr) slog.Handler       { return j }
+func (j *journal) WithAttrs(attrs []slog.Attr) slog.Handler { return &journalWith{j, attrs} }
 func (j *journal) WithGroup(string) slog.Handler            { return j }
 
 func (j *journal) Handle(_ context.Context, r slog.Record) error {
@@ -228,6 +183,17 @@ func (j *journal) Handle(_ context.Context, r slog.Record) error {
 	defer j.mu.Unlock()
 	j.records = append(j.records, r)
 	return nil
+}
+
+// journalWith adds attributes to each record.
+type journalWith struct {
+	*journal
+	attrs []slog.Attr
+}
+
+func (j *journalWith) Handle(ctx context.Context, r slog.Record) error {
+	r.AddAttrs(j.attrs...)
+	return j.journal.Handle(ctx, r)
 }
 
 // find returns the attributes of all records of msg.

@@ -23,7 +23,7 @@ type options struct {
 }
 
 // naive is the server of the usual tutorial: an accept loop, a sync.Map of
-// clients, and a WaitGroup with a time-out. It has every one of the 13 defects
+// clients, and a WaitGroup with a timeout. It has every one of the 13 defects
 // that TestBaseline looks for; the comments name them by number. It shows that
 // those tests can fail, and must not be improved.
 type naive struct {
@@ -37,13 +37,13 @@ type naive struct {
 }
 
 func newNaive(ln net.Listener, o options) *naive {
-	return &naive{options: o, listener: ln} // 9: who reads maxClients, or any time-out?
+	return &naive{options: o, listener: ln} // 9: nothing reads maxClients, or any timeout
 }
 
 // serveUntilSignal is ListenAndServe of the tutorial.
 func (s *naive) serveUntilSignal() {
 	//lint:ignore S1019 the size is the point
-	signals := make(chan os.Signal, 0) // 10: what comes when nobody receives is lost
+	signals := make(chan os.Signal, 0) // 10: a signal is lost if nothing receives at the moment
 	//lint:ignore SA1017 so is this
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
 	go func() {
@@ -121,7 +121,7 @@ func (c *naiveClient) close(timeout time.Duration) {
 	go func() {
 		defer close(done)
 		defer func() { recover() }() // 5: "WaitGroup is reused", when Add runs meanwhile
-		c.busy.Wait()                // 5: stays when the time is up
+		c.busy.Wait()                // 5: stays after the timeout
 	}()
 	select {
 	case <-done:

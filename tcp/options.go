@@ -12,35 +12,7 @@ import (
 	"wireline/lib/field"
 )
 
-// KeepAlive is how a client that has vanished is noticed while nothing is on its way
-// to it: after Idle without a byte the kernel sends a probe, then one each Interval,
-// and breaks the connection when Count of them were not answered (RFC 9293, 3.8.4).
-// The zero value is what package net does.
-type KeepAlive struct {
-	// Off leaves the probes out.
-	Off bool `config:"enable" default:"true" help:"probe silent clients, so that one that has vanished is noticed"`
-
-	// Idle is how long a client is silent before the first probe, in whole
-	// seconds. Zero means 15 seconds.
-	Idle time.Duration `config:"idle" default:"15s" help:"silence before the first probe, whole seconds"`
-
-	// Interval is the time between two probes, in whole seconds. Zero means 15
-	// seconds.
-	Interval time.Duration `config:"interval" default:"15s" help:"time between two probes, whole seconds"`
-
-	// Count is how many probes in a row are not answered before the connection
-	// is broken. Zero means 9.
-	Count int `config:"count" default:"9" help:"unanswered probes before the connection is broken"`
-}
-
-// The keep-alive of package net.
-const (
-	defaultIdle     = 15 * time.Second
-	defaultInterval = 15 * time.Second
-	defaultCount    = 9
-)
-
-// sockopt is a socket option that Config has a field for.
+// sockopt is a socket option that Config can set.
 type sockopt int
 
 const (
@@ -66,38 +38,45 @@ type setting struct {
 	key    string // of the program's configuration
 	given  any    // the field's value
 	value  int    // the option's
-	def    bool   // that is how it is where Config is the zero value
-	path   bool   // a unix socket has it too
+	def    bool   // the zero Config has this value
+	path   bool   // unix sockets have the option
 }
 
-// settings are the options that c asks for, and those that it leaves at the values of
+// settings returns the options that c sets, and those that it leaves at the values of
 // package net.
 func (c *Config) settings() (list []setting) {
-	k := &c.KeepAlive
+	o, k := &c.Socket, &c.Socket.KeepAlive
 	idle, interval, count := cmp.Or(k.Idle, defaultIdle), cmp.Or(k.Interval, defaultInterval), cmp.Or(k.Count, defaultCount)
 	list = []setting{
-		{noDelay, "Nagle", "tcp.no_delay", !c.Nagle, flag(!c.Nagle), !c.Nagle, false},
-		{keepAlive, "KeepAlive.Off", "tcp.keepalive.enable", !k.Off, flag(!k.Off), !k.Off, false},
-		{keepIdle, "KeepAlive.Idle", "tcp.keepalive.idle", idle, int(idle / time.Second), idle == defaultIdle, false},
-		{keepInterval, "KeepAlive.Interval", "tcp.keepalive.interval", interval, int(interval / time.Second), interval == defaultInterval, false},
-		{keepCount, "KeepAlive.Count", "tcp.keepalive.count", count, count, count == defaultCount, false},
+		{noDelay, "Socket.NoDelay", "tcp.no_delay", o.NoDelay, flag(o.NoDelay.On()), o.NoDelay.On(), false},
+		{keepAlive, "Socket.KeepAlive.Enable", "tcp.keepalive.enable", k.Enable, flag(k.Enable.On()), k.Enable.On(), false},
+		{keepIdle, "Socket.KeepAlive.Idle", "tcp.keepalive.idle", idle, int(idle / time.Second), idle == defaultIdle, false},
+		{keepInterval, "Socket.KeepAlive.Interval", "tcp.keepalive.interval", interval, int(interval / time.Second), interval == defaultInterval, false},
+		{keepCount, "Socket.KeepAlive.Count", "tcp.keepalive.count", count, count, count == defaultCount, false},
 	}
 	add := func(o sockopt, field, key string, given any, value int, path bool) {
 		if value != 0 {
 			list = append(list, setting{o, field, key, given, value, false, path})
 		}
 	}
-	if seconds, ok := c.closeMode().Linger(); ok {
+	if seconds, ok := soLinger(c.Linger); ok {
 		list = append(list, setting{closeLinger, "Linger", "tcp.linger", c.Linger, seconds, false, false})
 	}
-	add(userTimeout, "UserTimeout", "tcp.user_timeout", c.UserTimeout, int(roundUp(c.UserTimeout, time.Millisecond)), false)
-	add(backlog, "Backlog", "tcp.backlog", c.Backlog, c.Backlog, true)
-	add(reusePort, "ReusePort", "tcp.reuse_port", c.ReusePort, flag(c.ReusePort), false)
-	add(fastOpen, "FastOpen", "tcp.fast_open", c.FastOpen, c.FastOpen, false)
-	add(deferAccept, "DeferAccept", "tcp.defer_accept", c.DeferAccept, int(c.DeferAccept/time.Second), false)
-	add(receiveBuffer, "ReceiveBuffer", "tcp.receive_buffer", c.ReceiveBuffer, c.ReceiveBuffer, false)
-	add(sendBuffer, "SendBuffer", "tcp.send_buffer", c.SendBuffer, c.SendBuffer, false)
+	add(userTimeout, "Socket.UserTimeout", "tcp.user_timeout", o.UserTimeout, int(roundUp(o.UserTimeout, time.Millisecond)), false)
+	add(backlog, "Socket.Backlog", "tcp.backlog", o.Backlog, o.Backlog, true)
+	add(reusePort, "Socket.ReusePort", "tcp.reuse_port", o.ReusePort, flag(o.ReusePort), false)
+	add(fastOpen, "Socket.FastOpen", "tcp.fast_open", o.FastOpen, o.FastOpen, false)
+	add(deferAccept, "Socket.DeferAccept", "tcp.defer_accept", o.DeferAccept, int(o.DeferAccept/time.Second), false)
+	add(receiveBuffer, "Socket.ReceiveBuffer", "tcp.receive_buffer", o.ReceiveBuffer, o.ReceiveBuffer, false)
+	add(sendBuffer, "Socket.SendBuffer", "tcp.send_buffer", o.SendBuffer, o.SendBuffer, false)
 	return list
+}
+
+// soLinger returns what SO_LINGER is for a close mode: seconds, 0 for a RST. ok is false
+// if the mode does not set the option.
+func soLinger(mode handler.CloseMode) (seconds int, ok bool) {
+	limit := mode.Limit()
+	return int(limit / time.Second), limit > 0 || mode == handler.CloseReset
 }
 
 func flag(on bool) int {
@@ -107,43 +86,34 @@ func flag(on bool) int {
 	return 0
 }
 
-// roundUp is d in units, the last one begun counted.
+// roundUp returns d in units. A part of a unit counts as one.
 func roundUp(d, unit time.Duration) time.Duration { return (d + unit - 1) / unit }
 
-// closeMode is Linger; the default where that is not valid.
-func (c *Config) closeMode() handler.CloseMode {
-	mode, err := handler.ParseCloseMode(c.Linger)
-	if err != nil {
-		return handler.CloseDefault
-	}
-	return mode
-}
-
-// Bounds of Linux (include/net/tcp.h), which other systems do not exceed.
+// Bounds of Linux (include/net/tcp.h). Other systems do not allow more.
 const (
 	maxKeepAlive = 32767 * time.Second // MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL
 	maxProbes    = 127                 // MAX_TCP_KEEPCNT
 )
 
-// validateOptions checks the fields of socket options.
-func (c *Config) validateOptions(e *field.Errors) {
-	_, err := handler.ParseCloseMode(c.Linger)
-	e.Check(err == nil, "Linger", c.Linger, "must be default, reset, lingering, or whole seconds from 1s to 18h")
+// validateSocket adds what is wrong with the socket options to e.
+func (c *Config) validateSocket(e *field.Errors) {
+	o, k := &c.Socket, &c.Socket.KeepAlive
 	checkKeepAlive := func(name string, d time.Duration) {
 		ok := d == 0 || d >= time.Second && d <= maxKeepAlive && d%time.Second == 0
 		e.Check(ok, name, d, "must be whole seconds from 1s to 9h")
 	}
-	checkKeepAlive("KeepAlive.Idle", c.KeepAlive.Idle)
-	checkKeepAlive("KeepAlive.Interval", c.KeepAlive.Interval)
-	e.Check(c.KeepAlive.Count >= 0 && c.KeepAlive.Count <= maxProbes, "KeepAlive.Count", c.KeepAlive.Count, "must be from 1 to 127")
-	e.Check(c.UserTimeout >= 0 && c.UserTimeout <= math.MaxInt32*time.Millisecond, "UserTimeout", c.UserTimeout, "must not be negative, or over 24 days")
-	e.Check(c.DeferAccept >= 0 && c.DeferAccept%time.Second == 0 && c.DeferAccept <= time.Hour,
-		"DeferAccept", c.DeferAccept, "must be whole seconds, an hour at most")
+	checkKeepAlive("Socket.KeepAlive.Idle", k.Idle)
+	checkKeepAlive("Socket.KeepAlive.Interval", k.Interval)
+	e.Check(k.Count >= 0 && k.Count <= maxProbes, "Socket.KeepAlive.Count", k.Count, "must be from 1 to 127")
+	e.Check(o.UserTimeout >= 0 && o.UserTimeout <= math.MaxInt32*time.Millisecond,
+		"Socket.UserTimeout", o.UserTimeout, "must not be negative, or over 24 days")
+	e.Check(o.DeferAccept >= 0 && o.DeferAccept%time.Second == 0 && o.DeferAccept <= time.Hour,
+		"Socket.DeferAccept", o.DeferAccept, "must be whole seconds, an hour at most")
 	for _, n := range []struct {
 		name  string
 		value int
-	}{{"Backlog", c.Backlog}, {"FastOpen", c.FastOpen}, {"ReceiveBuffer", c.ReceiveBuffer}, {"SendBuffer", c.SendBuffer}} {
-		e.Check(n.value >= 0 && n.value <= math.MaxInt32/2, n.name, n.value, "must not be negative, or over 1073741823")
+	}{{"Backlog", o.Backlog}, {"FastOpen", o.FastOpen}, {"ReceiveBuffer", o.ReceiveBuffer}, {"SendBuffer", o.SendBuffer}} {
+		e.Check(n.value >= 0 && n.value <= math.MaxInt32/2, "Socket."+n.name, n.value, "must not be negative, or over 1073741823")
 	}
 	for _, s := range c.settings() {
 		switch {
@@ -169,62 +139,14 @@ func (c *Config) apply(fd uintptr) error {
 	return nil
 }
 
-// keepAliveOf is for what package net itself sets on each connection that it accepts.
-func (c *Config) keepAliveOf() net.KeepAliveConfig {
-	k := &c.KeepAlive
+// netKeepAlive is what package net is to set on each connection that it accepts: nothing
+// if the connections inherit keep-alive from the listener.
+func (c *Config) netKeepAlive() net.KeepAliveConfig {
+	k := &c.Socket.KeepAlive
 	return net.KeepAliveConfig{
-		Enable:   !k.Off && !inherited(keepAlive),
+		Enable:   k.Enable.On() && !inherited(keepAlive),
 		Idle:     cmp.Or(k.Idle, defaultIdle),
 		Interval: cmp.Or(k.Interval, defaultInterval),
 		Count:    cmp.Or(k.Count, defaultCount),
 	}
-}
-
-// listener is a TCP listener that Listen has made with options that package net or
-// the Server would override, or do not know: what it accepts has those of its Config.
-type listener struct {
-	*net.TCPListener
-	nagle bool
-	mode  handler.CloseMode
-}
-
-// wantsListener reports whether Listen is to return a listener. A *net.TCPListener is
-// right in all other cases.
-func (c *Config) wantsListener() bool {
-	return c.Nagle || c.KeepAlive.Off || c.closeMode() != handler.CloseDefault
-}
-
-// Accept implements net.Listener.
-func (l *listener) Accept() (net.Conn, error) {
-	conn, err := l.AcceptTCP()
-	if err != nil {
-		return nil, err
-	}
-	return conn, nil
-}
-
-// AcceptTCP is Accept for those who know that it is TCP.
-func (l *listener) AcceptTCP() (*net.TCPConn, error) {
-	conn, err := l.TCPListener.AcceptTCP()
-	if err != nil {
-		return nil, err
-	}
-	if l.nagle {
-		conn.SetNoDelay(false) // package net has set it
-	}
-	if seconds, ok := l.mode.Linger(); ok && !inherited(closeLinger) {
-		conn.SetLinger(seconds)
-	}
-	return conn, nil
-}
-
-// tcpListener returns the TCP listener that ln is, or nil.
-func tcpListener(ln net.Listener) *net.TCPListener {
-	switch ln := ln.(type) {
-	case *net.TCPListener:
-		return ln
-	case *listener:
-		return ln.TCPListener
-	}
-	return nil
 }

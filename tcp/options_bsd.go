@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// optionNames are the options that are set on the listening socket, and that what it
-// accepts has too.
+// optionNames are the options that are set on the listening socket, and that accepted
+// sockets inherit.
 var optionNames = map[sockopt]int{
 	reusePort:     unix.SO_REUSEPORT,
 	receiveBuffer: unix.SO_RCVBUF,
@@ -24,13 +24,13 @@ func supports(o sockopt) bool {
 	case userTimeout, fastOpen, deferAccept:
 		return false
 	case keepIdle, keepInterval, keepCount:
-		return runtime.GOOS != "openbsd" // which has them for the whole system only
+		return runtime.GOOS != "openbsd" // it has them only for the whole system
 	}
 	return true
 }
 
-// inherited says whether o is set on the listening socket. The others are set on each
-// socket that is accepted.
+// inherited reports whether o is set on the listening socket. The others are set on each
+// accepted socket.
 func inherited(o sockopt) bool { return optionNames[o] != 0 }
 
 func setOption(fd uintptr, o sockopt, value int) error {
@@ -47,7 +47,7 @@ func setOption(fd uintptr, o sockopt, value int) error {
 	return nil
 }
 
-// setBacklog changes the length of the queue of a socket that listens already.
+// setBacklog changes the length of the queue of a socket that listens.
 func setBacklog(fd uintptr, length int) error {
 	return os.NewSyscallError("listen", unix.Listen(int(fd), length))
 }

@@ -7,15 +7,16 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
 )
 
-// optionNames are the options as setsockopt(2) has them; tcp(7) and socket(7) say
-// what they do. What is accepted has the listener's, as the kernel makes the new
-// socket a copy of that (sk_clone_lock in net/core/netconn.c).
+// optionNames are the names of the options for setsockopt(2); see tcp(7) and socket(7).
+// Accepted sockets inherit the options of the listener: the kernel copies its socket
+// (sk_clone_lock in net/core/sock.c).
 var optionNames = map[sockopt]struct{ level, name int }{
 	noDelay:       {unix.IPPROTO_TCP, unix.TCP_NODELAY},
 	keepAlive:     {unix.SOL_SOCKET, unix.SO_KEEPALIVE},
@@ -32,12 +33,12 @@ var optionNames = map[sockopt]struct{ level, name int }{
 
 func supports(sockopt) bool { return true }
 
-// inherited says whether o is set on the listening socket, for those that it accepts
-// or for itself.
+// inherited reports whether o is set on the listening socket, for itself or for the
+// sockets that it accepts.
 func inherited(sockopt) bool { return true }
 
-// setOption sets an option, and fails also where the kernel takes the call and does
-// something else.
+// setOption sets an option. It also fails if the kernel takes the call and sets another
+// value.
 func setOption(fd uintptr, o sockopt, value int) error {
 	if o == closeLinger {
 		l := unix.Linger{Onoff: 1, Linger: int32(value)}
@@ -63,9 +64,9 @@ func setOption(fd uintptr, o sockopt, value int) error {
 	return nil
 }
 
-// checkBuffer looks whether a buffer has the size that was asked for. The kernel
-// doubles it, for what it needs itself, and takes a size over its maximum for that, or
-// one under its minimum (socket(7), SO_RCVBUF).
+// checkBuffer checks that a buffer has the wanted size. The kernel doubles the size, for
+// its own needs, and changes one beyond its maximum or minimum to that (socket(7),
+// SO_RCVBUF).
 func checkBuffer(fd uintptr, name, want int, limit string) error {
 	got, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, name)
 	switch {
@@ -78,7 +79,7 @@ func checkBuffer(fd uintptr, name, want int, limit string) error {
 	return os.NewSyscallError("getsockopt", err)
 }
 
-// checkQueue looks whether the system has queues that long; it cuts what is longer
+// checkQueue checks that the system allows queues of this length. It shortens longer ones
 // (listen(2)).
 func checkQueue(length int) error {
 	if limit, ok := sysctl("net/core/somaxconn"); ok && length > limit {
@@ -87,7 +88,7 @@ func checkQueue(length int) error {
 	return nil
 }
 
-// sysctl reads a setting of the system; it may be out of sight.
+// sysctl reads a setting of the system. It may not be visible, as in a container.
 func sysctl(name string) (value int, ok bool) {
 	text, err := os.ReadFile("/proc/sys/" + name)
 	if err != nil {
@@ -97,9 +98,9 @@ func sysctl(name string) (value int, ok bool) {
 	return value, err == nil
 }
 
-// setBacklog changes the length of the queue of a socket that listens already:
-// package net always takes the system's. listen(2) may be called again for that
-// (inet_listen in net/ipv4/af_inet.c).
+// setBacklog changes the length of the queue of a socket that listens: package net always
+// takes the system's. For that listen(2) can be called again (inet_listen in
+// net/ipv4/af_inet.c).
 func setBacklog(fd uintptr, length int) error {
 	if err := unix.Listen(int(fd), length); err != nil {
 		return os.NewSyscallError("listen", err)
@@ -107,9 +108,9 @@ func setBacklog(fd uintptr, length int) error {
 	return checkQueue(length)
 }
 
-// asNet sets on a listener that Listen has not made what package net would set on
-// each connection that it accepts from it; keep-alive only where that is not set up
-// already. It returns whether it has set keep-alive.
+// asNet sets on a listener that Listen has not made the options that package net would set
+// on each connection; keep-alive only if the listener does not have it. It reports whether
+// it has set keep-alive.
 func asNet(fd int) (keepAliveToo bool) {
 	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
 	keepAliveToo = err != nil || on == 0
@@ -117,7 +118,7 @@ func asNet(fd int) (keepAliveToo bool) {
 	return keepAliveToo
 }
 
-// setAsNet is asNet for one socket. As in package net, a failure is none.
+// setAsNet is asNet for one socket. As in package net, errors are ignored.
 func setAsNet(fd int, keepAliveToo bool) {
 	for _, s := range new(Config).settings() {
 		if s.option == noDelay || keepAliveToo {
@@ -126,7 +127,7 @@ func setAsNet(fd int, keepAliveToo bool) {
 	}
 }
 
-// modeOf is what a listener that somebody else has made passes on: SO_LINGER.
+// modeOf returns the close mode that the connections of ln inherit from its SO_LINGER.
 func modeOf(ln net.Listener) (mode handler.CloseMode, err error) {
 	tcp := tcpListener(ln)
 	if tcp == nil {
@@ -141,7 +142,7 @@ func modeOf(ln net.Listener) (mode handler.CloseMode, err error) {
 		if l, err = unix.GetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER); err == nil && l.Onoff != 0 {
 			mode = handler.CloseReset
 			if l.Linger > 0 {
-				mode = handler.CloseMode(l.Linger)
+				mode = handler.CloseWithin(time.Duration(l.Linger) * time.Second)
 			}
 		}
 	})

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/lib/field"
 	"wireline/tcp"
 )
@@ -109,26 +110,26 @@ var optionTests = []struct {
 			"TCP_USER_TIMEOUT": 0, "SO_REUSEPORT": 0, "TCP_DEFER_ACCEPT": 0, "SO_LINGER": -1,
 		},
 	},
-	{"no_delay", tcp.Config{Nagle: true}, map[string]int{"TCP_NODELAY": 0, "SO_KEEPALIVE": 1}, nil},
-	{"keepalive.enable", tcp.Config{KeepAlive: tcp.KeepAlive{Off: true}}, map[string]int{"SO_KEEPALIVE": 0, "TCP_NODELAY": 1}, nil},
+	{"no_delay", tcp.Config{Socket: tcp.Socket{NoDelay: tcp.SwitchOff}}, map[string]int{"TCP_NODELAY": 0, "SO_KEEPALIVE": 1}, nil},
+	{"keepalive.enable", tcp.Config{Socket: tcp.Socket{KeepAlive: tcp.KeepAlive{Enable: tcp.SwitchOff}}}, map[string]int{"SO_KEEPALIVE": 0, "TCP_NODELAY": 1}, nil},
 	{
-		"keepalive", tcp.Config{KeepAlive: tcp.KeepAlive{Idle: 41 * time.Second, Interval: 7 * time.Second, Count: 3}},
+		"keepalive", tcp.Config{Socket: tcp.Socket{KeepAlive: tcp.KeepAlive{Idle: 41 * time.Second, Interval: 7 * time.Second, Count: 3}}},
 		map[string]int{"SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 41, "TCP_KEEPINTVL": 7, "TCP_KEEPCNT": 3}, nil,
 	},
 	{
-		"keepalive without no_delay", tcp.Config{Nagle: true, KeepAlive: tcp.KeepAlive{Idle: 41 * time.Second}},
+		"keepalive without no_delay", tcp.Config{Socket: tcp.Socket{NoDelay: tcp.SwitchOff, KeepAlive: tcp.KeepAlive{Idle: 41 * time.Second}}},
 		map[string]int{"TCP_NODELAY": 0, "SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 41, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 9}, nil,
 	},
-	{"user_timeout", tcp.Config{UserTimeout: 1500 * time.Millisecond}, map[string]int{"TCP_USER_TIMEOUT": 1500}, nil},
-	{"backlog", tcp.Config{Backlog: 17}, map[string]int{"backlog": 17}, map[string]int{}},
-	{"reuse_port", tcp.Config{ReusePort: true}, map[string]int{"SO_REUSEPORT": 1}, nil},
+	{"user_timeout", tcp.Config{Socket: tcp.Socket{UserTimeout: 1500 * time.Millisecond}}, map[string]int{"TCP_USER_TIMEOUT": 1500}, nil},
+	{"backlog", tcp.Config{Socket: tcp.Socket{Backlog: 17}}, map[string]int{"backlog": 17}, map[string]int{}},
+	{"reuse_port", tcp.Config{Socket: tcp.Socket{ReusePort: true}}, map[string]int{"SO_REUSEPORT": 1}, nil},
 	// The request queue is the listener's own (inet_csk_clone_lock).
-	{"defer_accept", tcp.Config{DeferAccept: 3 * time.Second}, map[string]int{"TCP_DEFER_ACCEPT": 3}, map[string]int{"TCP_DEFER_ACCEPT": 0}},
-	{"receive_buffer", tcp.Config{ReceiveBuffer: 40000}, map[string]int{"SO_RCVBUF": 80000}, nil},
-	{"send_buffer", tcp.Config{SendBuffer: 50000}, map[string]int{"SO_SNDBUF": 100000}, nil},
-	{"linger 5s", tcp.Config{Linger: "5s"}, map[string]int{"SO_LINGER": 5}, nil},
-	{"linger reset", tcp.Config{Linger: "reset"}, map[string]int{"SO_LINGER": 0}, nil},
-	{"linger lingering", tcp.Config{Linger: "lingering"}, map[string]int{"SO_LINGER": -1}, nil},
+	{"defer_accept", tcp.Config{Socket: tcp.Socket{DeferAccept: 3 * time.Second}}, map[string]int{"TCP_DEFER_ACCEPT": 3}, map[string]int{"TCP_DEFER_ACCEPT": 0}},
+	{"receive_buffer", tcp.Config{Socket: tcp.Socket{ReceiveBuffer: 40000}}, map[string]int{"SO_RCVBUF": 80000}, nil},
+	{"send_buffer", tcp.Config{Socket: tcp.Socket{SendBuffer: 50000}}, map[string]int{"SO_SNDBUF": 100000}, nil},
+	{"linger 5s", tcp.Config{Linger: handler.CloseWithin(5 * time.Second)}, map[string]int{"SO_LINGER": 5}, nil},
+	{"linger reset", tcp.Config{Linger: handler.CloseReset}, map[string]int{"SO_LINGER": 0}, nil},
+	{"linger lingering", tcp.Config{Linger: handler.CloseLingering}, map[string]int{"SO_LINGER": -1}, nil},
 }
 
 // The options are those of the listener, and what it accepts inherits them, whichever
@@ -148,15 +149,21 @@ func TestSocketOptions(t *testing.T) {
 				}
 			}
 			seen := make(chan map[string]int, 2)
-			connections := func() handler.Handler {
+			connections := func() *handler.Plain {
 				return handler.Func(func(_ context.Context, conn net.Conn) {
 					conn.Read(make([]byte, 1)) // the client is to see its connect succeed first
 					seen <- optionsIn(t, conn, test.accepted)
 				})
 			}
-			sockets := &taker{Handler: connections(), take: func(_ context.Context, fd int, _ handler.Session) bool {
+			plain := connections()
+			sockets := &acceptor{Handler: plain, accept: func(a handler.Accepted) {
+				fd := mustSocket(t, a)
 				seen <- getOptions(fd, test.accepted)
-				return false
+				if _, err := a.Conn(); err != nil {
+					t.Error(err)
+				}
+				unix.Close(fd)
+				plain.Accept(a)
 			}}
 			for what, h := range map[string]handler.Handler{"connection": connections(), "socket": sockets} {
 				ln, err := tcp.Listen(t.Context(), &test.cfg)
@@ -169,9 +176,9 @@ func TestSocketOptions(t *testing.T) {
 				serve(t.Context(), t, srv, ln)
 				client := dial(t, "tcp", ln.Addr().String())
 				send(t, client, "x")
-				expect(what, mustReceive(t, "a connection", seen), test.accepted)
+				expect(what, testutil.Await(t, "a connection", seen), test.accepted)
 				if what == "socket" {
-					expect("connection made of it", mustReceive(t, "a connection", seen), test.accepted)
+					expect("connection made of it", testutil.Await(t, "a connection", seen), test.accepted)
 				}
 				client.Close()
 				expect("listener, served", optionsIn(t, ln, test.listener), test.listener)
@@ -181,12 +188,12 @@ func TestSocketOptions(t *testing.T) {
 	}
 }
 
-// Who takes a socket over from an event loop gets it with its options, although
-// package net has others for what it makes.
+// A connection that was hijacked from an event loop keeps its socket options, although
+// package net sets others on the connections that it makes.
 func TestHijackKeepsSocketOptions(t *testing.T) {
 	want := map[string]int{"TCP_NODELAY": 0, "SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 41, "TCP_KEEPCNT": 2, "SO_LINGER": 7}
 	got := make(chan map[string]int, 1)
-	h := &handler.Frames{Serve: func(c *handler.Client, _ []byte) error {
+	h := &handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
 		conn, _, err := c.Hijack()
 		if err != nil {
 			return err
@@ -194,16 +201,16 @@ func TestHijackKeepsSocketOptions(t *testing.T) {
 		got <- optionsIn(t, conn, want)
 		return conn.Close()
 	}}
-	s := start(t, tcp.Config{Nagle: true, Linger: "7s", KeepAlive: tcp.KeepAlive{Idle: 41 * time.Second, Count: 2}}, h)
+	s := start(t, tcp.Config{Linger: handler.CloseWithin(7 * time.Second), Socket: tcp.Socket{NoDelay: tcp.SwitchOff, KeepAlive: tcp.KeepAlive{Idle: 41 * time.Second, Count: 2}}}, h)
 	send(t, dial(t, "tcp", s.Addr), "x\n")
-	if diff := cmp.Diff(want, mustReceive(t, "a connection", got)); diff != "" {
+	if diff := cmp.Diff(want, testutil.Await(t, "a connection", got)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
 // Two servers share a port, if both say so.
 func TestReusePort(t *testing.T) {
-	cfg := tcp.Config{Address: "127.0.0.1:0", ReusePort: true}
+	cfg := tcp.Config{Address: "127.0.0.1:0", Socket: tcp.Socket{ReusePort: true}}
 	first, err := tcp.Listen(t.Context(), &cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -215,7 +222,7 @@ func TestReusePort(t *testing.T) {
 		t.Fatal(err)
 	}
 	second.Close()
-	cfg.ReusePort = false
+	cfg.Socket.ReusePort = false
 	if third, err := tcp.Listen(t.Context(), &cfg); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("without reuse_port: %v, %v", third, err)
 	}
@@ -225,7 +232,7 @@ func TestReusePort(t *testing.T) {
 // take the option and do nothing. With it, a listener has its queue.
 func TestFastOpen(t *testing.T) {
 	allowed := sysctl(t, "net/ipv4/tcp_fastopen")&2 != 0
-	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", FastOpen: 16})
+	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Socket: tcp.Socket{FastOpen: 16}})
 	if !allowed {
 		if err == nil || !strings.Contains(err.Error(), "tcp.fast_open 16: ") || !strings.Contains(err.Error(), "net.ipv4.tcp_fastopen") {
 			t.Errorf("the system has it off: %v, %v", ln, err)
@@ -268,12 +275,12 @@ func TestOptionsOverTheSystemsLimits(t *testing.T) {
 		cfg  tcp.Config
 		want string
 	}{
-		{tcp.Config{ReceiveBuffer: read + 1}, fmt.Sprintf("tcp.receive_buffer %d: the system allows %d bytes at most: net.core.rmem_max", read+1, read)},
-		{tcp.Config{SendBuffer: write + 1}, fmt.Sprintf("tcp.send_buffer %d: the system allows %d bytes at most: net.core.wmem_max", write+1, write)},
-		{tcp.Config{ReceiveBuffer: 1}, fmt.Sprintf("tcp.receive_buffer 1: the system gives %d bytes at least", leastRead)},
-		{tcp.Config{ReceiveBuffer: leastRead - 1}, fmt.Sprintf("tcp.receive_buffer %d: the system gives %d bytes at least", leastRead-1, leastRead)},
-		{tcp.Config{SendBuffer: 1}, fmt.Sprintf("tcp.send_buffer 1: the system gives %d bytes at least", leastWrite)},
-		{tcp.Config{Backlog: queue + 1}, fmt.Sprintf("tcp.backlog %d: the system allows %d at most: net.core.somaxconn", queue+1, queue)},
+		{tcp.Config{Socket: tcp.Socket{ReceiveBuffer: read + 1}}, fmt.Sprintf("tcp.receive_buffer %d: the system allows %d bytes at most: net.core.rmem_max", read+1, read)},
+		{tcp.Config{Socket: tcp.Socket{SendBuffer: write + 1}}, fmt.Sprintf("tcp.send_buffer %d: the system allows %d bytes at most: net.core.wmem_max", write+1, write)},
+		{tcp.Config{Socket: tcp.Socket{ReceiveBuffer: 1}}, fmt.Sprintf("tcp.receive_buffer 1: the system gives %d bytes at least", leastRead)},
+		{tcp.Config{Socket: tcp.Socket{ReceiveBuffer: leastRead - 1}}, fmt.Sprintf("tcp.receive_buffer %d: the system gives %d bytes at least", leastRead-1, leastRead)},
+		{tcp.Config{Socket: tcp.Socket{SendBuffer: 1}}, fmt.Sprintf("tcp.send_buffer 1: the system gives %d bytes at least", leastWrite)},
+		{tcp.Config{Socket: tcp.Socket{Backlog: queue + 1}}, fmt.Sprintf("tcp.backlog %d: the system allows %d at most: net.core.somaxconn", queue+1, queue)},
 	} {
 		test.cfg.Address = "127.0.0.1:0"
 		if ln, err := tcp.Listen(t.Context(), &test.cfg); err == nil || !strings.HasSuffix(err.Error(), test.want) {
@@ -281,8 +288,8 @@ func TestOptionsOverTheSystemsLimits(t *testing.T) {
 		}
 	}
 	for _, cfg := range []tcp.Config{
-		{ReceiveBuffer: read, SendBuffer: write, Backlog: queue},
-		{ReceiveBuffer: leastRead, SendBuffer: leastWrite},
+		{Socket: tcp.Socket{ReceiveBuffer: read, SendBuffer: write, Backlog: queue}},
+		{Socket: tcp.Socket{ReceiveBuffer: leastRead, SendBuffer: leastWrite}},
 	} {
 		cfg.Address = "127.0.0.1:0"
 		ln, err := tcp.Listen(t.Context(), &cfg)
@@ -296,14 +303,14 @@ func TestOptionsOverTheSystemsLimits(t *testing.T) {
 // A header is peeked at in the kernel's buffer, so all of the longest one must fit there,
 // however it arrives.
 func TestReceiveBufferTakesProxyHeaders(t *testing.T) {
-	cfg := announcing(tcp.ProxyRequired)
+	cfg := trusting(tcp.ProxyProtocolRequired)
 	cfg.Address = "127.0.0.1:0"
-	cfg.ReceiveBuffer = 8<<10 - 1
-	want := "ReceiveBuffer 8191: must be 8192 at least with the PROXY protocol"
+	cfg.Socket.ReceiveBuffer = 8<<10 - 1
+	want := "Socket.ReceiveBuffer 8191: must be 8192 at least with the PROXY protocol"
 	if ln, err := tcp.Listen(t.Context(), &cfg); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, %v\nwant: %s", ln, err, want)
 	}
-	cfg.ReceiveBuffer = 8 << 10
+	cfg.Socket.ReceiveBuffer = 8 << 10
 	s := start(t, cfg, whoami())
 	const longest = 4096 - 12 - 3 // without addresses and the TLV's own head
 	header := formatted(t, 2, from4, to4, proxyproto.TLV{Type: proxyproto.PP2_TYPE_MIN_CUSTOM, Value: make([]byte, longest)})
@@ -320,8 +327,11 @@ func TestReceiveBufferTakesProxyHeaders(t *testing.T) {
 // A unix socket has few of the options; the others are errors that name them.
 func TestSocketOptionsOfUnixSockets(t *testing.T) {
 	cfg := tcp.Config{
-		Network: "unix", Address: filepath.Join(t.TempDir(), "s"), Backlog: 3, Linger: "lingering",
-		KeepAlive: tcp.KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9}, // the defaults, said aloud
+		Network: "unix", Address: filepath.Join(t.TempDir(), "s"), Linger: handler.CloseLingering,
+		Socket: tcp.Socket{
+			Backlog:   3,
+			KeepAlive: tcp.KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9}, // the defaults
+		},
 	}
 	ln, err := tcp.Listen(t.Context(), &cfg)
 	if err != nil {
@@ -339,18 +349,18 @@ func TestSocketOptionsOfUnixSockets(t *testing.T) {
 	ln.Close()
 
 	for name, change := range map[string]func(*tcp.Config){
-		"Linger":             func(c *tcp.Config) { c.Linger = "5s" },
-		"Nagle":              func(c *tcp.Config) { c.Nagle = true },
-		"KeepAlive.Off":      func(c *tcp.Config) { c.KeepAlive.Off = true },
-		"KeepAlive.Idle":     func(c *tcp.Config) { c.KeepAlive.Idle = time.Second },
-		"KeepAlive.Interval": func(c *tcp.Config) { c.KeepAlive.Interval = time.Second },
-		"KeepAlive.Count":    func(c *tcp.Config) { c.KeepAlive.Count = 1 },
-		"UserTimeout":        func(c *tcp.Config) { c.UserTimeout = time.Second },
-		"ReusePort":          func(c *tcp.Config) { c.ReusePort = true },
-		"FastOpen":           func(c *tcp.Config) { c.FastOpen = 1 },
-		"DeferAccept":        func(c *tcp.Config) { c.DeferAccept = time.Second },
-		"ReceiveBuffer":      func(c *tcp.Config) { c.ReceiveBuffer = 1 << 16 },
-		"SendBuffer":         func(c *tcp.Config) { c.SendBuffer = 1 << 16 },
+		"Linger":                    func(c *tcp.Config) { c.Linger = handler.CloseReset },
+		"Socket.NoDelay":            func(c *tcp.Config) { c.Socket.NoDelay = tcp.SwitchOff },
+		"Socket.KeepAlive.Enable":   func(c *tcp.Config) { c.Socket.KeepAlive.Enable = tcp.SwitchOff },
+		"Socket.KeepAlive.Idle":     func(c *tcp.Config) { c.Socket.KeepAlive.Idle = time.Second },
+		"Socket.KeepAlive.Interval": func(c *tcp.Config) { c.Socket.KeepAlive.Interval = time.Second },
+		"Socket.KeepAlive.Count":    func(c *tcp.Config) { c.Socket.KeepAlive.Count = 1 },
+		"Socket.UserTimeout":        func(c *tcp.Config) { c.Socket.UserTimeout = time.Second },
+		"Socket.ReusePort":          func(c *tcp.Config) { c.Socket.ReusePort = true },
+		"Socket.FastOpen":           func(c *tcp.Config) { c.Socket.FastOpen = 1 },
+		"Socket.DeferAccept":        func(c *tcp.Config) { c.Socket.DeferAccept = time.Second },
+		"Socket.ReceiveBuffer":      func(c *tcp.Config) { c.Socket.ReceiveBuffer = 1 << 16 },
+		"Socket.SendBuffer":         func(c *tcp.Config) { c.Socket.SendBuffer = 1 << 16 },
 	} {
 		with := cfg
 		change(&with)
@@ -366,19 +376,19 @@ func TestDeferAccept(t *testing.T) {
 	accepted := make(chan struct{}, 1)
 	h := echo()
 	h.OnOpen = func(*handler.Client) error { accepted <- struct{}{}; return nil }
-	s := start(t, tcp.Config{DeferAccept: 60 * time.Second}, h)
+	s := start(t, tcp.Config{Socket: tcp.Socket{DeferAccept: 60 * time.Second}}, h)
 	conn := dial(t, "tcp", s.Addr)
 	if receivedSoon(accepted, 200*time.Millisecond) {
 		t.Error("accepted before it has sent anything")
 	}
 	send(t, conn, "x\n")
-	mustReceive(t, "the client", accepted)
+	testutil.Await(t, "the client", accepted)
 	receive(t, conn, "x\n")
 }
 
-// The kernel keeps no more than the backlog, and one, for who does not accept.
+// The kernel keeps no more connections than the backlog and one that were not accepted.
 func TestBacklog(t *testing.T) {
-	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Backlog: 2})
+	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Socket: tcp.Socket{Backlog: 2}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,7 @@ package tcp
 
 import "errors"
 
-// supports reports whether the system, of which nobody has looked closer, has o.
+// supports reports whether the system has o, as far as all systems have it.
 func supports(o sockopt) bool {
 	switch o {
 	case noDelay, keepAlive, closeLinger:
@@ -13,8 +13,8 @@ func supports(o sockopt) bool {
 	return false
 }
 
-// inherited says whether o is set on the listening socket. The others are set on each
-// socket that is accepted.
+// inherited reports whether o is set on the listening socket: here all are set on each
+// accepted socket.
 func inherited(sockopt) bool { return false }
 
 func setOption(uintptr, sockopt, int) error { return errors.ErrUnsupported }

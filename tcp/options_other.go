@@ -9,6 +9,5 @@ import (
 	"wireline/handler"
 )
 
-// modeOf is of options_linux.go. Elsewhere nothing is known of a listener that
-// somebody else has made.
+// modeOf is the function of options_linux.go. Here the options of a listener are not known.
 func modeOf(net.Listener) (handler.CloseMode, error) { return 0, errors.ErrUnsupported }

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// optionNames are the options that are set on the listening socket, and that what it
-// accepts has too.
+// optionNames are the options that are set on the listening socket, and that accepted
+// sockets inherit.
 var optionNames = map[sockopt]int{receiveBuffer: windows.SO_RCVBUF, sendBuffer: windows.SO_SNDBUF}
 
 func supports(o sockopt) bool {
@@ -19,8 +19,8 @@ func supports(o sockopt) bool {
 	return true
 }
 
-// inherited says whether o is set on the listening socket. The others are set on each
-// socket that is accepted.
+// inherited reports whether o is set on the listening socket. The others are set on each
+// accepted socket.
 func inherited(o sockopt) bool { return optionNames[o] != 0 }
 
 func setOption(fd uintptr, o sockopt, value int) error {
@@ -31,5 +31,5 @@ func setOption(fd uintptr, o sockopt, value int) error {
 	return os.NewSyscallError("setsockopt", windows.SetsockoptInt(windows.Handle(fd), windows.SOL_SOCKET, name, value))
 }
 
-// setBacklog is not for Windows: a second listen changes nothing there.
+// setBacklog is not supported: a second listen changes nothing on Windows.
 func setBacklog(uintptr, int) error { return errors.ErrUnsupported }

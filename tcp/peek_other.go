@@ -4,7 +4,7 @@ package tcp
 
 import "io"
 
-// peek is of peek_unix.go. Here nothing can be seen without reading it.
-func (a *arrival) peek() (header, error) { return header{}, io.ErrUnexpectedEOF }
+// peek is the method of peek_unix.go. Here nothing can be seen without reading it.
+func (a *accepted) peek() (header, error) { return header{}, io.ErrUnexpectedEOF }
 
-func (a *arrival) await() (header, error) { return a.readAhead() }
+func (a *accepted) await() (header, error) { return a.readAhead() }

@@ -15,10 +15,10 @@ import (
 	"wireline/internal/netconn"
 )
 
-// peeks holds buffers to look at headers in.
+// peeks holds buffers for peekAt.
 var peeks = sync.Pool{New: func() any { return new([fixedSize + maxRest]byte) }}
 
-// peekAt looks for a header in what has arrived on a socket.
+// peekAt looks for a header in the bytes that have arrived on a socket.
 func peekAt(fd int) (header, error) {
 	b := peeks.Get().(*[fixedSize + maxRest]byte)
 	defer peeks.Put(b)
@@ -38,8 +38,8 @@ func peekAt(fd int) (header, error) {
 	return h, err
 }
 
-// peekable is the socket under a connection whose bytes are the socket's own; nil if it
-// is none.
+// peekable returns the socket of a connection whose bytes are the socket's own, so not
+// one under TLS; nil if there is none.
 func peekable(conn net.Conn) syscall.RawConn {
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
@@ -49,13 +49,14 @@ func peekable(conn net.Conn) syscall.RawConn {
 	return nil
 }
 
-// peek looks for a header in what has arrived; it is io.ErrUnexpectedEOF where that is
-// not enough to say.
-func (a *arrival) peek() (h header, err error) {
-	if a.conn == nil {
-		return peekAt(a.fd)
+// peek looks for a header in the bytes that have arrived. The error is
+// io.ErrUnexpectedEOF if there are too few to tell.
+func (a *accepted) peek() (h header, err error) {
+	conn := a.more().conn
+	if conn == nil {
+		return peekAt(int(a.fd))
 	}
-	raw := peekable(a.conn)
+	raw := peekable(conn)
 	if raw == nil {
 		return header{}, io.ErrUnexpectedEOF
 	}
@@ -66,8 +67,8 @@ func (a *arrival) peek() (h header, err error) {
 }
 
 // await waits for a header, until the connection's read deadline.
-func (a *arrival) await() (h header, err error) {
-	raw := peekable(a.conn)
+func (a *accepted) await() (h header, err error) {
+	raw := peekable(a.more().conn)
 	if raw == nil {
 		return a.readAhead()
 	}

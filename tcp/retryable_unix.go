@@ -4,14 +4,14 @@ package tcp
 
 import "syscall"
 
-// retryableErrnos are the errors of accept(2) that are not the listener's fault.
+// retryableErrnos are the errors of accept(2) after which the listener still works.
 var retryableErrnos = []error{
-	// Out of something that comes back.
+	// Out of descriptors, buffers or memory.
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
-	// The client is gone again.
+	// The client has gone.
 	syscall.ECONNABORTED, syscall.EPROTO,
-	// Errors of the new connection's network, which Linux passes on, and a
-	// firewall's refusal (accept(2), ERRORS).
+	// Network errors of the new connection, which Linux passes on, and the refusal of a
+	// firewall (accept(2), ERRORS).
 	syscall.ENETDOWN, syscall.ENOPROTOOPT, syscall.EHOSTDOWN, syscall.EHOSTUNREACH,
 	syscall.ENETUNREACH, syscall.EOPNOTSUPP, syscall.EPERM,
 }

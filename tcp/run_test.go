@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/lib/field"
 	"wireline/lib/frame"
 	"wireline/tcp"
@@ -137,7 +138,7 @@ func TestDrainTimeoutCuts(t *testing.T) {
 	drained := c.wait("drained")
 	demand(t, drained, "cut", 1.0)
 	demand(t, drained, "idle", 1.0)
-	if err := fmt.Sprint(drained["err"]); !strings.Contains(err, "drain time-out") {
+	if err := fmt.Sprint(drained["err"]); !strings.Contains(err, "drain timeout") {
 		t.Errorf("drained with %q", err)
 	}
 }
@@ -193,7 +194,7 @@ func TestIgnoredHangup(t *testing.T) {
 }
 
 func TestUnixSocketOfAProcess(t *testing.T) {
-	path := socketPath(t)
+	path := testutil.SocketPath(t)
 	spec := childSpec{Server: "wireline", Network: "unix", Address: path}
 	killed := startChild(t, spec)
 	exchange(t, killed.dial(), "a\n")
@@ -226,7 +227,7 @@ func TestPortTaken(t *testing.T) {
 func TestNilConfig(t *testing.T) {
 	ln, err := net.Listen("tcp", ":8000")
 	if err != nil {
-		t.Skip("the port is somebody's, who may give it back: ", err)
+		t.Skip("another process has the port, and may close it: ", err)
 	}
 	defer ln.Close()
 	err = tcp.ListenAndServe(nil, nil)

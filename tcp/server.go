@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	stdatomic "sync/atomic"
@@ -18,69 +19,78 @@ var (
 	// ErrServerClosed is what Serve returns after Shutdown or Close.
 	ErrServerClosed = errors.New("tcp: server closed")
 
-	// ErrCut is what a drain returns when connections were reset because it
+	// ErrCut is what Shutdown returns when connections were reset, because the drain
 	// took too long or was cut short.
 	ErrCut = handler.ErrCut
 )
 
-// Server accepts connections and gives them to its handler. The zero value is
-// ready to Serve; its connections are read and discarded (RFC 863) until
-// Handler is set. Fields must not change once it serves. All methods are safe
-// for concurrent use. A Server that was shut down does not serve again.
+// Server accepts connections and gives them to its handler. The zero value is ready to
+// serve: without a Handler it reads and discards (RFC 863). Fields must not change once it
+// serves. All methods are safe for concurrent use. A Server that was shut down does not
+// serve again.
 type Server struct {
-	// Config bounds what is admitted. Network, Address and the socket options are
-	// of Listen; Linger is how connections of other listeners are closed, too.
+	// Config limits the connections. Network, Address and Socket are for ListenAndServe;
+	// Linger applies to the connections of all listeners.
 	Config
+
+	// Name is the name of the service. The lines in the log have it with the key service.
+	Name string
 
 	// Handler serves the connections. Nil discards what they send.
 	Handler handler.Handler
 
-	// TLSConfig, if set, has the server speak TLS by it, whatever Config.TLS says.
+	// TLSConfig, if set, makes the server speak TLS, in the place of Config.TLS.
 	TLSConfig *tls.Config
 
+	// OnDrain, if set, is called once, when the server begins to stop: at the first
+	// moment of a Group's grace delay, when it still accepts, or else of Shutdown. It
+	// must not block.
+	OnDrain func()
+
 	once    sync.Once
-	ctx     context.Context // of every connection; ends when they are cut
+	onDrain sync.Once
+	ctx     context.Context // of every connection; ends when connections are reset
 	cut     context.CancelFunc
 	discard handler.Handler
 	drain   drain
 
-	announcing announcing
+	proxyproto headerPolicy
 	tls        *tls.Config // nil without TLS
-	setupErr   error       // what of the configuration cannot be used
+	setupErr   error       // what is wrong with the configuration
 
 	admission admission
 	accepting wait.Wait // accept loops
-	greeting  wait.Wait // connections that their handler does not have yet
-	serving   wait.Wait // connections, those among them
+	preambles wait.Wait // goroutines whose connections the handler does not have yet
+	serving   wait.Wait // all connections
 
-	greetings    context.Context // ends when a stop waits for those no longer
-	endGreetings context.CancelFunc
+	preambleCtx  context.Context // ends when a stop does not wait for preambles any more
+	endPreambles context.CancelFunc
 
-	mu       sync.Mutex
-	stopping context.Context // ends when the server stops; stopped is its Done
-	stopped  <-chan struct{}
-	halt     context.CancelFunc // ends stopping, under mu
-	doors    map[*door]struct{} // the listeners
-	sessions map[*session]struct{}
+	mu        sync.Mutex
+	stopping  context.Context // ends when the server stops; stopped is its Done
+	stopped   <-chan struct{}
+	halt      context.CancelFunc // ends stopping, under mu
+	listeners map[*listener]struct{}
+	tracked   map[*accepted]struct{} // connections that the server itself cuts
 
 	stats counters
 }
 
-// Stats counts what a server did since it began.
+// Stats has the counters of a server.
 type Stats struct {
 	Accepted     uint64 // connections given to the handler
-	Active       int    // connections being served, or turned away, now
+	Active       int    // connections being served, or rejected, now
 	RefusedFull  uint64 // reset because of MaxClients
 	RefusedPerIP uint64 // reset because of MaxClientsPerIP
 	Panics       uint64 // handlers that panicked, or ended their goroutine
 
-	// RefusedHeader counts connections reset because their PROXY header was bad,
-	// missing, or from somebody who is not trusted; FailedHandshakes those that did
-	// not come to TLS.
+	// RefusedHeader counts connections reset because their PROXY header was bad or
+	// missing, or the peer is not trusted; FailedHandshakes those whose TLS handshake
+	// failed.
 	RefusedHeader, FailedHandshakes uint64
 
-	// AcceptErrors counts failed accepts that were waited out, AcceptEpisodes
-	// the times in which there were some: a line in the log each.
+	// AcceptErrors counts failed accepts that were tried again, AcceptEpisodes the
+	// periods with such failures: each has a line in the log.
 	AcceptErrors, AcceptEpisodes uint64
 }
 
@@ -107,24 +117,84 @@ func (s *Server) Stats() Stats {
 	}
 }
 
-// init makes what the zero value lacks.
+// Addrs returns the addresses of the listeners that the server serves now.
+func (s *Server) Addrs() []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var addrs []net.Addr
+	for l := range s.listeners {
+		addrs = append(addrs, l.ln.Addr())
+	}
+	return addrs
+}
+
+// init prepares the zero value.
 func (s *Server) init() {
 	s.once.Do(func() {
 		s.ctx, s.cut = context.WithCancel(context.Background())
 		s.stopping, s.halt = context.WithCancel(context.Background())
 		s.stopped = s.stopping.Done()
-		s.greetings, s.endGreetings = context.WithCancel(context.Background())
-		s.doors = make(map[*door]struct{})
+		s.preambleCtx, s.endPreambles = context.WithCancel(context.Background())
 		s.drain.init()
-		s.sessions = make(map[*session]struct{})
+		s.tracked = make(map[*accepted]struct{})
 		s.discard = &handler.Frames{Codec: discard{}}
 		s.admission.init(&s.Config)
-		s.announcing = s.Config.announcing()
-		s.tls, s.setupErr = s.tlsConfig()
-		if !s.announcing.known() {
-			s.setupErr = fmt.Errorf("tcp: ProxyProtocol %q: must be off, optional or required", s.ProxyProtocol)
+		s.proxyproto = s.Config.headerPolicy()
+		if s.setupErr = s.validate(); s.setupErr == nil {
+			s.tls, s.setupErr = s.tlsConfig()
 		}
 	})
+}
+
+// validate reports what is wrong with the configuration, and with the handler if it has a
+// method Validate.
+func (s *Server) validate() error {
+	cfg := s.Config
+	if s.TLSConfig != nil {
+		cfg.TLS = TLSFiles{}
+	}
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("tcp: %w", err)
+	}
+	if v, ok := s.handler().(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			return fmt.Errorf("tcp: handler: %w", err)
+		}
+	}
+	return nil
+}
+
+// setup prepares the server, and reports what is wrong with it.
+func (s *Server) setup() error {
+	s.init()
+	if s.setupErr != nil {
+		return s.named(s.setupErr)
+	}
+	return nil
+}
+
+// named adds the name of the server to err, if it has one.
+func (s *Server) named(err error) error {
+	if s.Name == "" {
+		return err
+	}
+	return fmt.Errorf("service %s: %w", s.Name, err)
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Name == "" {
+		return s.Config.log()
+	}
+	return s.Config.log().With("service", s.Name)
+}
+
+// logListening writes a line that scripts read: addr comes first.
+func (s *Server) logListening(ln net.Listener) {
+	attrs := []any{"addr", ln.Addr().String()}
+	if s.Name != "" {
+		attrs = append(attrs, "service", s.Name)
+	}
+	s.Config.log().Info("listening", attrs...)
 }
 
 func (s *Server) handler() handler.Handler {
@@ -134,31 +204,54 @@ func (s *Server) handler() handler.Handler {
 	return s.Handler
 }
 
-// Serve accepts connections from ln and serves them until the server stops. It
-// owns ln and closes it; if somebody else does, Serve ends, on Linux with the next
-// connection. What is accepted from a listener of Listen has the socket options that
-// Listen was told. That of another plain TCP listener gets TCP_NODELAY on Linux, and
-// keep-alive after 15 seconds unless the listener has SO_KEEPALIVE set; the KeepAlive
-// fields of the net.ListenConfig that made it are not known. Several Serves may run at
-// the same time, for several listeners; limits count for all together.
+// ListenAndServe listens as the Config says, and serves until the server stops; see Serve.
+// It does not handle signals; a Group does.
+func (s *Server) ListenAndServe(ctx context.Context) error {
+	ln, err := s.listen(ctx)
+	if err != nil {
+		return err
+	}
+	s.logListening(ln)
+	return s.Serve(ctx, ln)
+}
+
+// listen opens the listener of the Config.
+func (s *Server) listen(ctx context.Context) (net.Listener, error) {
+	s.init()
+	if s.setupErr != nil {
+		return nil, s.setupErr
+	}
+	return listenAs(ctx, &s.Config)
+}
+
+// Serve accepts connections from ln and serves them until the server stops. It owns ln and
+// closes it. If ln is closed by other code, Serve ends, on Linux with the next connection.
+// Several calls of Serve may run at the same time, for several listeners; the limits count
+// all their connections.
 //
-// When ctx ends, the server stops as by Shutdown, bounded by DrainTimeout, and
-// Serve returns when that is done. The values of ctx are those of every
-// connection's context, its end is not: they end when they are cut.
+// Connections from a listener of Listen have the socket options of its Config. Those from
+// another TCP listener get TCP_NODELAY on Linux, and keep-alive after 15 seconds unless
+// the listener has SO_KEEPALIVE; the KeepAlive fields of the net.ListenConfig that made it
+// are not known.
+//
+// When ctx ends, the server stops as by Shutdown, within DrainTimeout, and then Serve
+// returns. The connections' contexts have the values of ctx; they do not end with ctx, but
+// when the connections are reset.
 //
 // The error is never nil: ErrServerClosed after Shutdown, Close or the end of
-// ctx (joined with ErrCut if connections were cut then), or what made ln
-// unusable. Errors that pass, above all too many open files, do not end Serve:
-// it waits and tries again.
+// ctx (joined with ErrCut if connections were cut then), what is wrong with the
+// configuration or, by its method Validate, with the handler, or the error of ln.
+// Temporary errors, such as too many open files, do not end Serve: it waits and tries
+// again.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	s.init()
 	if s.setupErr != nil {
 		ln.Close()
 		return s.setupErr
 	}
-	d := s.newDoor(ctx, ln)
-	if !s.addDoor(d) {
-		d.close()
+	l := s.newListener(ctx, ln)
+	if !s.addListener(l) {
+		l.close()
 		return ErrServerClosed
 	}
 	if h, ok := s.handler().(handler.Starter); ok {
@@ -166,11 +259,11 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	drained := make(chan error, 1)
 	unwatch := context.AfterFunc(ctx, func() {
-		bound, cancel := context.WithTimeout(context.Background(), s.drainTimeout())
+		bound, cancel := context.WithTimeoutCause(context.Background(), s.drainTimeout(), errDrainTimeout)
 		defer cancel()
 		drained <- s.Shutdown(bound)
 	})
-	err := s.acceptFrom(d)
+	err := s.acceptFrom(l)
 	if !unwatch() {
 		if cut := <-drained; cut != nil {
 			err = errors.Join(err, cut)
@@ -179,66 +272,37 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return err
 }
 
-// acceptFrom runs the accept loop, and forgets the listener whatever happens in a
-// handler's Register.
-func (s *Server) acceptFrom(d *door) error {
+// acceptFrom runs the accept loop. It removes the listener also if the handler's Accept
+// calls runtime.Goexit.
+func (s *Server) acceptFrom(l *listener) error {
 	defer s.accepting.Done()
-	defer s.removeDoor(d)
-	return s.acceptLoop(d)
+	defer s.removeListener(l)
+	return s.acceptLoop(l)
 }
 
-// newDoor has the connections of ln closed as Listen was told, or as the listener's own
-// SO_LINGER says, which they inherit, or else as s is told: then it is still to be set.
-func (s *Server) newDoor(ctx context.Context, ln net.Listener) *door {
-	d := &door{ctx: connContext{s.ctx, ctx}, ln: ln, raw: newRawListener(s, ln)}
-	mode, err := modeOf(ln)
-	if l, ok := ln.(*listener); ok {
-		mode = l.mode
-	} else if err != nil || mode == handler.CloseDefault {
-		mode = s.Config.closeMode()
-		d.linger, d.lingers = mode.Linger()
-	}
-	if mode != handler.CloseDefault {
-		d.ctx = handler.WithCloseMode(d.ctx, mode)
-	}
-	return d
-}
-
-// connContext is the context of the connections: the end of the server's own,
-// the values of the one that Serve has.
-type connContext struct {
-	context.Context
-	values context.Context
-}
-
-func (c connContext) Value(key any) any {
-	if v := c.Context.Value(key); v != nil {
-		return v
-	}
-	return c.values.Value(key)
-}
-
-// addDoor reports whether d's listener may be served: not after Shutdown.
-func (s *Server) addDoor(d *door) bool {
+// addListener adds l to the set, and reports false after Shutdown.
+func (s *Server) addListener(l *listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isStopping() {
 		return false
 	}
-	s.doors[d] = struct{}{}
+	if s.listeners == nil {
+		s.listeners = make(map[*listener]struct{})
+	}
+	s.listeners[l] = struct{}{}
 	s.accepting.Add(1)
 	return true
 }
 
-func (s *Server) removeDoor(d *door) {
-	d.close()
+func (s *Server) removeListener(l *listener) {
+	l.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.doors, d)
+	delete(s.listeners, l)
 }
 
-// stop makes the accept loops take in what the kernel's queues still hold and
-// end.
+// stop makes the accept loops accept what is left in the kernel's queues, and end.
 func (s *Server) stop() {
 	s.init()
 	s.mu.Lock()
@@ -248,8 +312,8 @@ func (s *Server) stop() {
 	}
 	s.drain.began = time.Now()
 	s.halt()
-	for d := range s.doors {
-		d.interrupt()
+	for l := range s.listeners {
+		l.interrupt()
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -150,7 +151,7 @@ func TestConnContext(t *testing.T) {
 	type key struct{}
 	kinds := map[string]func(use func(context.Context)) handler.Handler{
 		"frames": func(use func(context.Context)) handler.Handler {
-			return &handler.Frames{Serve: func(c *handler.Client, _ []byte) error {
+			return &handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
 				use(c.Context())
 				return nil
 			}}
@@ -204,12 +205,12 @@ func TestCloseResets(t *testing.T) {
 	idle, busy := dial(t, "tcp", s.Addr), dial(t, "tcp", s.Addr)
 	exchange(t, idle, "a\n")
 	send(t, busy, "hold\n")
-	mustReceive(t, "the line", g.holding)
+	testutil.Await(t, "the line", g.holding)
 	closed := make(chan error, 1)
 	go func() { closed <- s.TCP.Close() }()
 	receiveReset(t, busy)
 	g.open()
-	if err := mustReceive(t, "the end of Close", closed); err != nil {
+	if err := testutil.Await(t, "the end of Close", closed); err != nil {
 		t.Errorf("close: %v", err)
 	}
 	// The idle one had its FIN, or its reset, whichever was first.
@@ -226,7 +227,7 @@ func TestTwoShutdowns(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began, over := make(chan struct{}), make(chan struct{})
 				defer close(over)
-				srv := &tcp.Server{Handler: &handler.Frames{Serve: func(c *handler.Client, _ []byte) error {
+				srv := &tcp.Server{Handler: &handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
 					close(began)
 					if cares {
 						<-c.Context().Done()
@@ -288,7 +289,7 @@ func TestTwoShutdownsCountOnce(t *testing.T) {
 	})
 }
 
-// Who calls Close after Shutdown, to be sure, does not lose what it did.
+// Close after Shutdown does not change what Drained returns.
 func TestDrainedStays(t *testing.T) {
 	handlers := map[string]func(work func(string)) handler.Handler{
 		"frames": func(work func(string)) handler.Handler { return echoAfter(work) },

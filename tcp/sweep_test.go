@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 )
 
@@ -113,7 +114,7 @@ func TestShutdownServesTheQueue(t *testing.T) {
 	}
 }
 
-// Those for whom a full server has no place get a FIN at least.
+// Clients that a full server has no place for get at least a FIN.
 func TestShutdownTurnsTheQueueAway(t *testing.T) {
 	configs := map[string]tcp.Config{
 		"full": {MaxClients: 1},
@@ -126,14 +127,14 @@ func TestShutdownTurnsTheQueueAway(t *testing.T) {
 				s := start(t, cfg, echoAfter(g.work))
 				first := dial(t, "tcp", s.Addr)
 				send(t, first, "hold\n")
-				mustReceive(t, "the first client", g.holding)
+				testutil.Await(t, "the first client", g.holding)
 				conns := queue(t, s.Addr, text)
 				done := make(chan error, 1)
 				go func() { done <- s.Shutdown(within(t, patience)) }()
 				got := outcomes(conns)
 				g.open()
 				receiveAll(t, first, "hold\n")
-				if err := mustReceive(t, "the shutdown", done); err != nil {
+				if err := testutil.Await(t, "the shutdown", done); err != nil {
 					t.Errorf("shutdown: %v", err)
 				}
 				if got[`""`]+got[`"a\n"`] != queued {
@@ -174,7 +175,7 @@ func TestInterruptDoesNotEndTheSweep(t *testing.T) {
 	result := serve(context.Background(), t, srv, ln)
 	first := dial(t, "tcp", ln.Addr().String())
 	send(t, first, "hold\n")
-	mustReceive(t, "the first client", g.holding)
+	testutil.Await(t, "the first client", g.holding)
 	conns := queue(t, ln.Addr().String(), "") // the loop waits for a place
 	done := make(chan error, 1)
 	go func() { done <- srv.Shutdown(within(t, patience)) }()
@@ -183,7 +184,7 @@ func TestInterruptDoesNotEndTheSweep(t *testing.T) {
 	}
 	g.open()
 	receiveAll(t, first, "hold\n")
-	if err := mustReceive(t, "the shutdown", done); err != nil {
+	if err := testutil.Await(t, "the shutdown", done); err != nil {
 		t.Errorf("shutdown: %v", err)
 	}
 	result()
@@ -245,7 +246,7 @@ func TestDrainRefusesNewClients(t *testing.T) {
 	idle, busy := dial(t, "tcp", s.Addr), dial(t, "tcp", s.Addr)
 	exchange(t, idle, "a\n")
 	send(t, busy, "hold\n")
-	mustReceive(t, "the line", g.holding)
+	testutil.Await(t, "the line", g.holding)
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(within(t, patience)) }()
 	receiveAll(t, idle, "") // the drain has begun
@@ -257,7 +258,7 @@ func TestDrainRefusesNewClients(t *testing.T) {
 	}
 	g.open()
 	receiveAll(t, busy, "hold\n")
-	if err := mustReceive(t, "the shutdown", done); err != nil {
+	if err := testutil.Await(t, "the shutdown", done); err != nil {
 		t.Errorf("shutdown: %v", err)
 	}
 }

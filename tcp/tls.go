@@ -12,43 +12,43 @@ import (
 	"sync"
 	"time"
 
-	"wireline/internal/netconn"
 	"wireline/lib/field"
 )
 
-// TLSConfig has the server speak TLS. The zero value does not.
-type TLSConfig struct {
-	// Cert is the file with the certificate, and those between it and the root, in
-	// PEM; Key the one with its private key. Both or none are set. They are read
-	// again when they have changed, which touches no connection there is.
-	Cert string `config:"cert" help:"file with the certificate chain in PEM; with it the server speaks TLS"`
+// TLSFiles makes the server speak TLS, with certificates from files. The zero value means
+// no TLS.
+type TLSFiles struct {
+	// Cert is the file with the certificate and the intermediate ones, in PEM; Key is
+	// the file with its private key. Both are set, or none. Changed files are used for
+	// new connections.
+	Cert string `config:"cert" help:"file with the certificate chain in PEM; if set, the server speaks TLS"`
 	Key  string `config:"key" help:"file with the certificate's private key in PEM"`
 
-	// ClientCA, if set, is a file with certificates in PEM: a client must have one
-	// that one of them has signed. It is read again too.
-	ClientCA string `config:"client_ca" help:"file with the certificates that clients' own must be signed by; empty = clients need none"`
+	// ClientCA, if set, is a file with certificates in PEM: a client must have a
+	// certificate that one of these has signed. A changed file is used, too.
+	ClientCA string `config:"client_ca" help:"file with the certificates that must have signed those of clients; empty = clients need none"`
 
-	// MinVersion is the least version of TLS: 1.2 or 1.3. Empty means 1.2.
+	// MinVersion is the lowest version of TLS: 1.2 or 1.3. Empty means 1.2.
 	MinVersion string `config:"min_version" default:"1.2" help:"1.2 or 1.3"`
 
-	// ALPN are the protocols that the server speaks, the best first (RFC 7301). A
-	// client that names some, and none of them, is refused. Empty means that it is
-	// not asked.
-	ALPN []string `config:"alpn" help:"application protocols offered, the best first"`
+	// ALPN lists the application protocols of the server, the preferred first (RFC
+	// 7301). A client that names only others is refused. Empty means that the server
+	// does not use ALPN.
+	ALPN []string `config:"alpn" help:"application protocols offered, the preferred first"`
 }
 
-// defaultHandshakeTimeout bounds a TLS handshake when Config.HandshakeTimeout is zero.
+// defaultHandshakeTimeout is used when Config.HandshakeTimeout is zero.
 const defaultHandshakeTimeout = 10 * time.Second
 
 // enabled reports whether the server is to speak TLS.
-func (c *TLSConfig) enabled() bool { return c.Cert != "" || c.Key != "" }
+func (c *TLSFiles) enabled() bool { return c.Cert != "" || c.Key != "" }
 
 // check adds what is wrong to e.
-func (c *TLSConfig) check(e *field.Errors) {
+func (c *TLSFiles) check(e *field.Errors) {
 	e.Check(c.MinVersion == "" || c.MinVersion == "1.2" || c.MinVersion == "1.3", "TLS.MinVersion", c.MinVersion, "must be 1.2 or 1.3")
 	switch {
 	case !c.enabled():
-		const reason = "needs a certificate of the server's own: set cert and key"
+		const reason = "needs a certificate of the server: set cert and key"
 		e.Check(c.ClientCA == "", "TLS.ClientCA", c.ClientCA, reason)
 		e.Check(len(c.ALPN) == 0, "TLS.ALPN", c.ALPN, reason)
 		e.Check(c.MinVersion != "1.3", "TLS.MinVersion", c.MinVersion, reason) // 1.2 is the default
@@ -61,21 +61,22 @@ func (c *TLSConfig) check(e *field.Errors) {
 	}
 }
 
-// texts are what is in the files: nil for one that is not set, or could not be read.
+// texts are the contents of the files: nil for a file that is not set, or could not be
+// read.
 type texts struct{ cert, key, clientCA []byte }
 
 func (t *texts) equal(o *texts) bool {
 	return bytes.Equal(t.cert, o.cert) && bytes.Equal(t.key, o.key) && bytes.Equal(t.clientCA, o.clientCA)
 }
 
-// material is what texts have in them.
+// material is what the texts contain.
 type material struct {
 	cert    *tls.Certificate
-	clients *x509.CertPool // nil if they need no certificate
+	clients *x509.CertPool // nil if clients need no certificate
 }
 
-// read reads the files, and adds to e what is in the way of that.
-func (c *TLSConfig) read(e *field.Errors) texts {
+// read reads the files, and adds the errors to e.
+func (c *TLSFiles) read(e *field.Errors) texts {
 	read := func(name, file string) []byte {
 		if file == "" {
 			return nil
@@ -89,13 +90,13 @@ func (c *TLSConfig) read(e *field.Errors) texts {
 	return texts{read("TLS.Cert", c.Cert), read("TLS.Key", c.Key), read("TLS.ClientCA", c.ClientCA)}
 }
 
-// parse makes of the texts what handshakes need, and adds to e what is wrong with them.
-func (c *TLSConfig) parse(t texts, e *field.Errors) (m material) {
+// parse parses the texts, and adds the errors to e.
+func (c *TLSFiles) parse(t texts, e *field.Errors) (m material) {
 	if t.cert != nil {
 		_, err := certificatesIn(t.cert)
 		if !useless(e, "TLS.Cert", c.Cert, err) && t.key != nil {
 			cert, err := tls.X509KeyPair(t.cert, t.key)
-			useless(e, "TLS.Key", c.Key, err) // the certificate is as it should be
+			useless(e, "TLS.Key", c.Key, err) // the certificate was parsed above
 			m.cert = &cert
 		}
 	}
@@ -110,16 +111,17 @@ func (c *TLSConfig) parse(t texts, e *field.Errors) (m material) {
 	return m
 }
 
-// useless adds err, if there is one, to e.
+// useless adds err to e, if there is one, and reports whether there is.
 func useless(e *field.Errors, name, file string, err error) bool {
 	if err != nil {
-		e.Check(false, name, file, "is of no use: "+err.Error())
+		e.Check(false, name, file, "cannot be used: "+err.Error())
 	}
 	return err != nil
 }
 
-// certificatesIn parses all certificates of a PEM file. crypto/x509 and crypto/tls skip
-// in silence what is cut short or damaged, and refuse later whom that was for.
+// certificatesIn parses all certificates of a PEM file. A certificate that is cut off or
+// damaged is an error: crypto/x509 and crypto/tls skip it silently, and later refuse the
+// clients that need it.
 func certificatesIn(text []byte) (certs []*x509.Certificate, err error) {
 	begun, whole := bytes.Count(text, []byte("-----BEGIN ")), 0
 	block, rest := pem.Decode(text)
@@ -130,29 +132,25 @@ func certificatesIn(text []byte) (certs []*x509.Certificate, err error) {
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("block %d of it: %w", whole, err)
+			return nil, fmt.Errorf("block %d: %w", whole, err)
 		}
 		certs = append(certs, cert)
 	}
 	switch {
 	case begun != whole, len(certs) > 0 && len(bytes.TrimSpace(rest)) > 0:
-		return nil, fmt.Errorf("it is cut short or damaged: %d whole blocks", whole)
+		return nil, fmt.Errorf("cut off or damaged after %d whole blocks", whole)
 	case len(certs) == 0:
-		return nil, errors.New("no certificate in PEM is in it")
+		return nil, errors.New("contains no certificate in PEM")
 	}
 	return certs, nil
 }
 
-// tlsConfig is what the server's handshakes go by; nil for a server without TLS.
+// tlsConfig returns the configuration of the server's handshakes; nil without TLS.
 func (s *Server) tlsConfig() (*tls.Config, error) {
 	if s.TLSConfig != nil {
 		return s.TLSConfig, nil
 	}
 	c := &s.Config.TLS
-	var e field.Errors
-	if c.check(&e); e.Err() != nil {
-		return nil, fmt.Errorf("tcp: %w", e.Err())
-	}
 	if !c.enabled() {
 		return nil, nil
 	}
@@ -166,8 +164,8 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 	}
 	base.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return files.current().cert, nil }
 	if c.ClientCA != "" {
-		// A configuration for each client, as there is no GetClientCAs. Tickets
-		// stay good: without keys of its own it has those of base.
+		// There is no GetClientCAs, so each client gets a configuration. Tickets stay
+		// valid: a clone without ticket keys uses those of base.
 		base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			own := base.Clone()
 			own.GetConfigForClient = nil
@@ -178,23 +176,24 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 	return base, nil
 }
 
-// reloadEvery is how often the files are read, at most: with a handshake. That is cheap
-// enough, and no time or size of theirs is a proof that they are as they were.
+// reloadEvery is the minimum time between two reads of the files. They are read during a
+// handshake, and compared as a whole: equal times and sizes do not prove that they have not
+// changed.
 const reloadEvery = time.Second
 
-// certificates are those of TLSConfig, as they are in the files now.
+// certificates keeps the certificates of TLSFiles up to date.
 type certificates struct {
 	server *Server
 
 	mu      sync.Mutex
-	looked  time.Time
+	looked  time.Time // the last read of the files
 	texts   texts
-	loaded  material // what is in texts
-	failing bool     // the last reload failed, and that was logged
+	loaded  material // from texts
+	failing bool     // the last reload has failed, and the log has it
 }
 
-// current returns what is in the files. If they cannot be used, as while somebody is
-// writing them, it is what was there before.
+// current returns the certificates that are in the files. If the files cannot be used, for
+// example while they are being written, it returns the previous ones.
 func (c *certificates) current() material {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -208,7 +207,7 @@ func (c *certificates) current() material {
 	case changed:
 		c.server.log().Info("certificates reloaded", "cert", c.server.Config.TLS.Cert)
 	case c.failing && !failing:
-		c.server.log().Warn("certificates cannot be reloaded, going on with those before", "err", err)
+		c.server.log().Warn("certificates cannot be reloaded, keeping the previous ones", "err", err)
 	}
 	return c.loaded
 }
@@ -221,7 +220,7 @@ func (c *certificates) load() error {
 	return err
 }
 
-// loadLocked reads the files, and takes over what is in them if that is something else.
+// loadLocked reads the files, and takes over their contents if they have changed.
 func (c *certificates) loadLocked() (changed bool, err error) {
 	cfg, e := &c.server.Config.TLS, field.Errors{}
 	c.looked = time.Now()
@@ -237,46 +236,15 @@ func (c *certificates) loadLocked() (changed bool, err error) {
 	return true, nil
 }
 
-// handshake agrees on TLS, in the connection's goroutine, and goes on with its handler.
-func (s *Server) handshake(ctx context.Context, ses *session) {
-	serve, err := s.secure(ctx, ses)
-	if err != nil {
-		s.stats.failedHandshakes.Add(1)
-		s.log().Debug("TLS handshake failed", "peer", peer(ses.conn), "err", err)
-		netconn.Linger(ses.conn.(*tls.Conn).NetConn(), dismissTime) // so that the peer sees the alert
-		return
-	}
-	if serve != nil {
-		serve()
-	}
-}
-
-// secure agrees on TLS and gives the connection to the handler; what is returned then
-// is as of register.
-func (s *Server) secure(ctx context.Context, ses *session) (serve func(), err error) {
-	defer s.greeting.Done()
-	conn := tls.Server(ses.conn, s.tls)
-	s.mu.Lock()
-	ses.conn = conn
-	s.mu.Unlock()
-	bounded, cancel := context.WithTimeout(ctx, s.handshakeTimeout())
-	defer cancel()
-	defer context.AfterFunc(s.greetings, cancel)()
-	if err := conn.HandshakeContext(bounded); err != nil {
-		return nil, err
-	}
-	return s.register(context.WithValue(ctx, tlsKey{}, conn), ses), nil
-}
-
-// tlsKey is the context's key for TLSState; its value is a *tls.Conn.
+// tlsKey is the context key of TLSState; its value is a *tls.Conn.
 type tlsKey struct{}
 
-// TLSState returns what was agreed on in the handshake, for the context that the
-// connection's handler has (Client.Context, or Handle's): the client's certificates are
-// there, the protocol of ALPN, the server name. It is the caller's own copy, but for the
-// certificates, which must not be changed. It may be called at any time, from any
-// goroutine. Nil if the server does not speak TLS on the connection; what a listener of
-// TLS has that was given to Serve is not known here.
+// TLSState returns the result of a connection's TLS handshake: the client's certificates,
+// the protocol of ALPN, the server name. ctx is the context that the connection's handler
+// has: that of Client.Context, or of Handle. The state is a copy, but the certificates in
+// it must not be changed. TLSState may be called at any time, from any goroutine. It
+// returns nil if the server does not speak TLS on the connection. It knows nothing of TLS
+// that a listener passed to Serve speaks.
 func TLSState(ctx context.Context) *tls.ConnectionState {
 	conn, ok := ctx.Value(tlsKey{}).(*tls.Conn)
 	if !ok {

@@ -3,124 +3,37 @@ package tcp_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
 
-// authority signs certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  []byte
-}
-
-func newAuthority(t *testing.T) *authority {
+// newCertificate puts a certificate for name into the files of cfg.
+func newCertificate(t *testing.T, a *testutil.Authority, cfg *tcp.TLSFiles, name string) {
 	t.Helper()
-	a := &authority{}
-	a.cert, a.key, a.pem = a.sign(t, "authority")
-	return a
-}
-
-var serial = struct {
-	sync.Mutex
-	n int64
-}{}
-
-// sign makes a certificate for name; without a certificate of its own the authority
-// signs itself.
-func (a *authority) sign(t *testing.T, name string) (*x509.Certificate, *ecdsa.PrivateKey, []byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial.Lock()
-	serial.n++
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial.n), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		BasicConstraintsValid: true, IsCA: a.cert == nil,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	serial.Unlock()
-	parent, signer := template, key
-	if a.cert != nil {
-		parent, signer = a.cert, a.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
-
-// pair is a certificate for name, as files have it.
-func (a *authority) pair(t *testing.T, name string) (cert, key []byte) {
-	t.Helper()
-	_, private, cert := a.sign(t, name)
-	der, err := x509.MarshalECPrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
-}
-
-// write puts a certificate for name into the files of cfg, as those do who replace
-// them: whole.
-func (a *authority) write(t *testing.T, cfg *tcp.TLSConfig, name string) {
-	t.Helper()
-	cert, key := a.pair(t, name)
-	replace(t, cfg.Cert, cert)
-	replace(t, cfg.Key, key)
-}
-
-func replace(t *testing.T, file string, text []byte) {
-	t.Helper()
-	if err := os.WriteFile(file+".new", text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(file+".new", file); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// client is a configuration for clients that trust the authority.
-func (a *authority) client(name string) *tls.Config {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return &tls.Config{RootCAs: pool, ServerName: name}
+	cert, key := a.Issue(t, name)
+	testutil.ReplaceFile(t, cfg.Cert, cert)
+	testutil.ReplaceFile(t, cfg.Key, key)
 }
 
 // tlsFiles is a configuration whose files have a certificate for "first".
-func tlsFiles(t *testing.T, a *authority) tcp.Config {
+func tlsFiles(t *testing.T, a *testutil.Authority) tcp.Config {
 	t.Helper()
 	dir := t.TempDir()
-	cfg := tcp.Config{TLS: tcp.TLSConfig{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}}
-	a.write(t, &cfg.TLS, "first")
+	cfg := tcp.Config{TLS: tcp.TLSFiles{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}}
+	newCertificate(t, a, &cfg.TLS, "first")
 	return cfg
 }
 
@@ -142,11 +55,11 @@ func mustDialTLS(t *testing.T, addr string, cfg *tls.Config) *tls.Conn {
 }
 
 func TestTLS(t *testing.T) {
-	a := newAuthority(t)
+	a := testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
 	cfg.TLS.ALPN = []string{"echo/2", "echo/1"}
 	s := start(t, cfg, echo())
-	client := a.client("first")
+	client := a.Client("first")
 	client.NextProtos = []string{"echo/1", "echo/2"}
 	conn := mustDialTLS(t, s.Addr, client)
 	exchange(t, conn, "hello\n")
@@ -164,7 +77,7 @@ func TestTLS(t *testing.T) {
 	if _, err := dialTLS(t, s.Addr, client); err == nil {
 		t.Error("a client that speaks none of the protocols is served")
 	}
-	old := a.client("first")
+	old := a.Client("first")
 	old.MinVersion, old.MaxVersion = tls.VersionTLS11, tls.VersionTLS11
 	if _, err := dialTLS(t, s.Addr, old); err == nil {
 		t.Error("TLS 1.1 is served")
@@ -173,11 +86,11 @@ func TestTLS(t *testing.T) {
 }
 
 func TestTLSMinVersion(t *testing.T) {
-	a := newAuthority(t)
+	a := testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
 	cfg.TLS.MinVersion = "1.3"
 	s := start(t, cfg, echo())
-	client := a.client("first")
+	client := a.Client("first")
 	exchange(t, mustDialTLS(t, s.Addr, client), "hello\n")
 	client.MaxVersion = tls.VersionTLS12
 	if _, err := dialTLS(t, s.Addr, client); err == nil {
@@ -187,10 +100,10 @@ func TestTLSMinVersion(t *testing.T) {
 
 // The second connection need not do everything again.
 func TestTLSTickets(t *testing.T) {
-	for _, clients := range []bool{false, true} { // who need certificates
-		a := newAuthority(t)
+	for _, clients := range []bool{false, true} { // need certificates
+		a := testutil.NewAuthority(t)
 		cfg := tlsFiles(t, a)
-		client := a.client("first")
+		client := a.Client("first")
 		client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 		if clients {
 			withClientCA(t, a, &cfg.TLS, client)
@@ -208,18 +121,18 @@ func TestTLSTickets(t *testing.T) {
 }
 
 // withClientCA has the server want certificates of a, and client have one.
-func withClientCA(t *testing.T, a *authority, cfg *tcp.TLSConfig, client *tls.Config) {
+func withClientCA(t *testing.T, a *testutil.Authority, cfg *tcp.TLSFiles, client *tls.Config) {
 	t.Helper()
 	cfg.ClientCA = filepath.Join(filepath.Dir(cfg.Cert), "clients.pem")
-	replace(t, cfg.ClientCA, a.pem)
-	cert, err := tls.X509KeyPair(a.pair(t, "client"))
+	testutil.ReplaceFile(t, cfg.ClientCA, a.PEM)
+	cert, err := tls.X509KeyPair(a.Issue(t, "client"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	client.Certificates = []tls.Certificate{cert}
 }
 
-// Handlers of each kind learn who their client is, and what was agreed, from the context.
+// Handlers of each kind see the result of the handshake in the context.
 func TestMutualTLS(t *testing.T) {
 	seen := make(chan *tls.ConnectionState, 1)
 	look := func(ctx context.Context, conn net.Conn) {
@@ -230,20 +143,20 @@ func TestMutualTLS(t *testing.T) {
 		"own":  rawContext(look),
 		"func": handler.Func(look),
 		"frames": &handler.Frames{OnOpen: func(c *handler.Client) error {
-			seen <- tcp.TLSState(c.Context())
-			return handler.ErrClose
+			seen <- c.TLS()
+			return handler.ErrQuit
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, other := newAuthority(t), newAuthority(t)
+			a, other := testutil.NewAuthority(t), testutil.NewAuthority(t)
 			cfg := tlsFiles(t, a)
 			cfg.TLS.ALPN = []string{"echo/1"}
-			good := a.client("first")
+			good := a.Client("first")
 			good.NextProtos = cfg.TLS.ALPN
 			withClientCA(t, a, &cfg.TLS, good)
 			s := start(t, cfg, h)
 			mustDialTLS(t, s.Addr, good)
-			switch state := mustReceive(t, "the state", seen); {
+			switch state := testutil.Await(t, "the state", seen); {
 			case state == nil:
 				t.Error("the handler sees no TLS")
 			case !state.HandshakeComplete || state.NegotiatedProtocol != "echo/1" || state.ServerName != "first":
@@ -251,9 +164,9 @@ func TestMutualTLS(t *testing.T) {
 			case len(state.VerifiedChains) != 1 || state.PeerCertificates[0].Subject.CommonName != "client":
 				t.Errorf("the handler sees the certificates %v", state.PeerCertificates)
 			}
-			foreign := a.client("first")
-			withClientCA(t, other, &tcp.TLSConfig{Cert: filepath.Join(t.TempDir(), "x")}, foreign)
-			for name, client := range map[string]*tls.Config{"none": a.client("first"), "another's": foreign} {
+			foreign := a.Client("first")
+			withClientCA(t, other, &tcp.TLSFiles{Cert: filepath.Join(t.TempDir(), "x")}, foreign)
+			for name, client := range map[string]*tls.Config{"none": a.Client("first"), "another's": foreign} {
 				conn, err := dialTLS(t, s.Addr, client)
 				if err == nil { // TLS 1.3: the answer comes after the client's part
 					_, err = conn.Read(make([]byte, 1))
@@ -265,7 +178,7 @@ func TestMutualTLS(t *testing.T) {
 
 			s = start(t, tcp.Config{}, h)
 			dial(t, "tcp", s.Addr)
-			if state := mustReceive(t, "the state", seen); state != nil {
+			if state := testutil.Await(t, "the state", seen); state != nil {
 				t.Errorf("without TLS the handler sees %+v", state)
 			}
 		})
@@ -275,37 +188,37 @@ func TestMutualTLS(t *testing.T) {
 // Changed files are used from the next second on; connections there are go on, and
 // files that are broken change nothing.
 func TestTLSReload(t *testing.T) {
-	a := newAuthority(t)
+	a := testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
 	var log journal
 	cfg.Log = log.logger()
 	s := start(t, cfg, echo())
-	live := mustDialTLS(t, s.Addr, a.client("first"))
+	live := mustDialTLS(t, s.Addr, a.Client("first"))
 	exchange(t, live, "hello\n")
 
-	a.write(t, &cfg.TLS, "second")
+	newCertificate(t, a, &cfg.TLS, "second")
 	eventually(t, "the new certificate is used", func() bool {
-		_, err := dialTLS(t, s.Addr, a.client("second"))
+		_, err := dialTLS(t, s.Addr, a.Client("second"))
 		return err == nil
 	})
 	exchange(t, live, "still here\n")
 
-	replace(t, cfg.TLS.Cert, []byte("half a certif"))
+	testutil.ReplaceFile(t, cfg.TLS.Cert, []byte("half a certif"))
 	eventually(t, "the broken one is noticed", func() bool {
-		mustDialTLS(t, s.Addr, a.client("second"))
-		return len(log.find("certificates cannot be reloaded, going on with those before")) == 1
+		mustDialTLS(t, s.Addr, a.Client("second"))
+		return len(log.find("certificates cannot be reloaded, keeping the previous ones")) == 1
 	})
-	a.write(t, &cfg.TLS, "third")
+	newCertificate(t, a, &cfg.TLS, "third")
 	eventually(t, "the next one is used", func() bool {
-		_, err := dialTLS(t, s.Addr, a.client("third"))
+		_, err := dialTLS(t, s.Addr, a.Client("third"))
 		return err == nil
 	})
 	exchange(t, live, "still here\n")
 }
 
-// A client that does not come to the point is cut in time, and holds up nobody.
+// A client that does not make the handshake is closed in time, and does not hold up others.
 func TestHandshakeTimeout(t *testing.T) {
-	a := newAuthority(t)
+	a := testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
 	cfg.HandshakeTimeout = 500 * time.Millisecond
 	s := start(t, cfg, echo())
@@ -314,7 +227,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	for range 500 {
 		silent = append(silent, dial(t, "tcp", s.Addr))
 	}
-	exchange(t, mustDialTLS(t, s.Addr, a.client("first")), "hello\n")
+	exchange(t, mustDialTLS(t, s.Addr, a.Client("first")), "hello\n")
 	for i, conn := range silent {
 		if i == 0 {
 			send(t, conn, "\x16\x03\x01") // the beginning of a hello
@@ -332,14 +245,14 @@ func TestHandshakeTimeout(t *testing.T) {
 // A server that stops does not wait for handshakes, and what is served drains as
 // without TLS.
 func TestShutdownWithTLS(t *testing.T) {
-	a := newAuthority(t)
+	a := testutil.NewAuthority(t)
 	g := newGate(t)
 	s := start(t, tlsFiles(t, a), echoAfter(g.work))
 	silent := dial(t, "tcp", s.Addr)
-	idle, busy := mustDialTLS(t, s.Addr, a.client("first")), mustDialTLS(t, s.Addr, a.client("first"))
+	idle, busy := mustDialTLS(t, s.Addr, a.Client("first")), mustDialTLS(t, s.Addr, a.Client("first"))
 	exchange(t, idle, "hello\n")
 	send(t, busy, "hold\n")
-	mustReceive(t, "the frame", g.holding)
+	testutil.Await(t, "the frame", g.holding)
 	done := make(chan error, 1)
 	go func() { done <- s.TCP.Shutdown(within(t, patience)) }()
 	receiveAll(t, idle, "")
@@ -355,21 +268,21 @@ func TestShutdownWithTLS(t *testing.T) {
 
 // TLS comes after the header, whose addresses the handler sees.
 func TestTLSBehindProxyHeader(t *testing.T) {
-	a := newAuthority(t)
+	a := testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
-	cfg.ProxyProtocol, cfg.ProxyProtocolTrusted = tcp.ProxyRequired, []string{"127.0.0.1"}
+	cfg.ProxyProtocol, cfg.ProxyProtocolTrusted = tcp.ProxyProtocolRequired, []string{"127.0.0.1"}
 	s := start(t, cfg, whoami())
 	plain := dial(t, "tcp", s.Addr)
 	send(t, plain, formatted(t, 2, from4, to4))
-	conn := tls.Client(plain, a.client("first"))
+	conn := tls.Client(plain, a.Client("first"))
 	receive(t, conn, "192.0.2.1:4711 to 192.0.2.2:80, 0 TLVs\n")
 	exchange(t, conn, "hello\n")
 }
 
 // A configuration of the program's own is taken as it is.
 func TestTLSConfigOfOnesOwn(t *testing.T) {
-	a := newAuthority(t)
-	cert, err := tls.X509KeyPair(a.pair(t, "own"))
+	a := testutil.NewAuthority(t)
+	cert, err := tls.X509KeyPair(a.Issue(t, "own"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -377,35 +290,35 @@ func TestTLSConfigOfOnesOwn(t *testing.T) {
 	s.TCP.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
 	s.Serve(tcptest.Listen())
 	t.Cleanup(s.Close)
-	conn := tls.Client(s.Dial(), a.client("own"))
+	conn := tls.Client(s.Dial(), a.Client("own"))
 	defer conn.Close()
 	exchange(t, conn, "hello\n")
 }
 
 // What cannot be used is said at the start, and names the key.
 func TestTLSValidate(t *testing.T) {
-	a := newAuthority(t)
+	a := testutil.NewAuthority(t)
 	good := tlsFiles(t, a).TLS
 	junk := filepath.Join(t.TempDir(), "junk.pem")
-	replace(t, junk, []byte("junk"))
+	testutil.ReplaceFile(t, junk, []byte("junk"))
 	others := tlsFiles(t, a).TLS.Key
 	for _, test := range []struct {
-		change func(c *tcp.TLSConfig)
+		change func(c *tcp.TLSFiles)
 		want   string
 	}{
-		{func(c *tcp.TLSConfig) { c.Key = "" }, "TLS.Key : must be set"},
-		{func(c *tcp.TLSConfig) { c.Cert = "" }, "TLS.Cert : must be set"},
-		{func(c *tcp.TLSConfig) { c.Cert = junk }, "TLS.Cert " + junk + ": is of no use: no certificate in PEM"},
-		{func(c *tcp.TLSConfig) { c.Cert = "missing" }, "TLS.Cert missing: is of no use: open missing"},
-		{func(c *tcp.TLSConfig) { c.Key = "missing" }, "TLS.Key missing: is of no use: open missing"},
-		{func(c *tcp.TLSConfig) { c.Key = junk }, "TLS.Key " + junk + ": is of no use: tls: failed to find any PEM data"},
-		{func(c *tcp.TLSConfig) { c.Key = c.Cert }, "TLS.Key " + good.Cert + ": is of no use: tls: found a certificate rather than a key"},
-		{func(c *tcp.TLSConfig) { c.Key = others }, "TLS.Key " + others + ": is of no use: tls: private key does not match public key"},
-		{func(c *tcp.TLSConfig) { c.ClientCA = junk }, "TLS.ClientCA " + junk + ": is of no use: no certificate in PEM"},
-		{func(c *tcp.TLSConfig) { *c = tcp.TLSConfig{ClientCA: junk} }, "TLS.ClientCA " + junk + ": needs a certificate of the server's own"},
-		{func(c *tcp.TLSConfig) { *c = tcp.TLSConfig{ALPN: []string{"h2"}} }, "TLS.ALPN [h2]: needs a certificate of the server's own"},
-		{func(c *tcp.TLSConfig) { *c = tcp.TLSConfig{MinVersion: "1.3"} }, "TLS.MinVersion 1.3: needs a certificate of the server's own"},
-		{func(c *tcp.TLSConfig) { c.MinVersion = "1.1" }, "TLS.MinVersion 1.1: must be 1.2 or 1.3"},
+		{func(c *tcp.TLSFiles) { c.Key = "" }, "TLS.Key : must be set"},
+		{func(c *tcp.TLSFiles) { c.Cert = "" }, "TLS.Cert : must be set"},
+		{func(c *tcp.TLSFiles) { c.Cert = junk }, "TLS.Cert " + junk + ": cannot be used: contains no certificate in PEM"},
+		{func(c *tcp.TLSFiles) { c.Cert = "missing" }, "TLS.Cert missing: cannot be used: open missing"},
+		{func(c *tcp.TLSFiles) { c.Key = "missing" }, "TLS.Key missing: cannot be used: open missing"},
+		{func(c *tcp.TLSFiles) { c.Key = junk }, "TLS.Key " + junk + ": cannot be used: tls: failed to find any PEM data"},
+		{func(c *tcp.TLSFiles) { c.Key = c.Cert }, "TLS.Key " + good.Cert + ": cannot be used: tls: found a certificate rather than a key"},
+		{func(c *tcp.TLSFiles) { c.Key = others }, "TLS.Key " + others + ": cannot be used: tls: private key does not match public key"},
+		{func(c *tcp.TLSFiles) { c.ClientCA = junk }, "TLS.ClientCA " + junk + ": cannot be used: contains no certificate in PEM"},
+		{func(c *tcp.TLSFiles) { *c = tcp.TLSFiles{ClientCA: junk} }, "TLS.ClientCA " + junk + ": needs a certificate of the server: set cert and key"},
+		{func(c *tcp.TLSFiles) { *c = tcp.TLSFiles{ALPN: []string{"h2"}} }, "TLS.ALPN [h2]: needs a certificate of the server: set cert and key"},
+		{func(c *tcp.TLSFiles) { *c = tcp.TLSFiles{MinVersion: "1.3"} }, "TLS.MinVersion 1.3: needs a certificate of the server: set cert and key"},
+		{func(c *tcp.TLSFiles) { c.MinVersion = "1.1" }, "TLS.MinVersion 1.1: must be 1.2 or 1.3"},
 	} {
 		cfg := tcp.Config{Address: "127.0.0.1:0", TLS: good}
 		test.change(&cfg.TLS)
@@ -413,7 +326,7 @@ func TestTLSValidate(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: %v, want %q", cfg.TLS, err, test.want)
 		}
-		// Who brings a listener of his own hears it from Serve.
+		// With a listener of the user, Serve reports it.
 		if cfg.TLS.MinVersion == "" && (cfg.TLS.Cert == junk || cfg.TLS.ClientCA == junk && cfg.TLS.Cert != "") {
 			srv := &tcp.Server{Config: cfg, Handler: echo()}
 			if err := srv.Serve(context.Background(), listenTCP(t)); err == nil || errors.Is(err, tcp.ErrServerClosed) {
@@ -426,7 +339,7 @@ func TestTLSValidate(t *testing.T) {
 // Files are read again also when nothing but what is in them has changed: copies keep
 // their times, and keys of one kind their size.
 func TestTLSReloadOfTheSameTimeAndSize(t *testing.T) {
-	a := newAuthority(t)
+	a := testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
 	files := []string{cfg.TLS.Cert, cfg.TLS.Key}
 	when := time.Unix(1_000_000_000, 0)
@@ -441,11 +354,11 @@ func TestTLSReloadOfTheSameTimeAndSize(t *testing.T) {
 	}
 	before := stamp()
 	s := start(t, cfg, echo())
-	mustDialTLS(t, s.Addr, a.client("first"))
+	mustDialTLS(t, s.Addr, a.Client("first"))
 	for range 1000 { // a signature is a few bytes shorter now and then
 		dir := t.TempDir()
-		next := tcp.TLSConfig{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
-		a.write(t, &next, "fifth")
+		next := tcp.TLSFiles{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+		newCertificate(t, a, &next, "fifth")
 		if sizeOf(t, next.Cert) == before[0] {
 			// In place, so that the file is the same in every respect.
 			for i, file := range []string{next.Cert, next.Key} {
@@ -461,7 +374,7 @@ func TestTLSReloadOfTheSameTimeAndSize(t *testing.T) {
 		t.Fatalf("sizes %v, want %v", after, before)
 	}
 	eventually(t, "the new certificate is used", func() bool {
-		_, err := dialTLS(t, s.Addr, a.client("fifth"))
+		_, err := dialTLS(t, s.Addr, a.Client("fifth"))
 		return err == nil
 	})
 }
@@ -495,10 +408,10 @@ func damage(t *testing.T, first, second []byte) map[string][]byte {
 	}
 }
 
-// A certificate that is not whole is not left out in silence: who has one that it has
-// signed would be refused.
+// A damaged certificate is an error, and is not skipped silently: the server would refuse
+// the clients whose certificates it has signed.
 func TestDamagedCertificates(t *testing.T) {
-	a, b := newAuthority(t), newAuthority(t)
+	a, b := testutil.NewAuthority(t), testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
 	cfg.Address = "127.0.0.1:0"
 	cfg.TLS.ClientCA = filepath.Join(t.TempDir(), "clients.pem")
@@ -512,47 +425,47 @@ func TestDamagedCertificates(t *testing.T) {
 		switch {
 		case err == nil && want != "":
 			t.Errorf("%s: no error", what)
-		case err != nil && (want == "" || !strings.Contains(err.Error(), want+" is of no use: ")):
+		case err != nil && (want == "" || !strings.Contains(err.Error(), want+" cannot be used: ")):
 			t.Errorf("%s: %v", what, err)
 		}
 		if err == nil {
 			ln.Close()
 		}
 	}
-	for what, text := range damage(t, b.pem, a.pem) {
-		replace(t, cfg.TLS.ClientCA, text)
+	for what, text := range damage(t, b.PEM, a.PEM) {
+		testutil.ReplaceFile(t, cfg.TLS.ClientCA, text)
 		try("authorities, "+what, "TLS.ClientCA "+cfg.TLS.ClientCA+":")
 	}
-	replace(t, cfg.TLS.ClientCA, bytes.Join([][]byte{[]byte("# the old one\n"), a.pem, []byte("\n# the new one\n"), b.pem, []byte(" \r\n")}, nil))
+	testutil.ReplaceFile(t, cfg.TLS.ClientCA, bytes.Join([][]byte{[]byte("# the old one\n"), a.PEM, []byte("\n# the new one\n"), b.PEM, []byte(" \r\n")}, nil))
 	try("authorities with remarks", "")
-	for what, text := range damage(t, chain, b.pem) {
-		replace(t, cfg.TLS.Cert, text)
+	for what, text := range damage(t, chain, b.PEM) {
+		testutil.ReplaceFile(t, cfg.TLS.Cert, text)
 		try("chain, "+what, "TLS.Cert "+cfg.TLS.Cert+":")
 	}
-	replace(t, cfg.TLS.Cert, append(chain, b.pem...))
+	testutil.ReplaceFile(t, cfg.TLS.Cert, append(chain, b.PEM...))
 	try("a whole chain", "")
 }
 
 // A bundle of authorities that is damaged while the server runs changes nothing.
 func TestTLSReloadOfDamagedAuthorities(t *testing.T) {
-	a, b := newAuthority(t), newAuthority(t)
+	a, b := testutil.NewAuthority(t), testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
-	good := a.client("first")
+	good := a.Client("first")
 	withClientCA(t, a, &cfg.TLS, good)
 	var log journal
 	cfg.Log = log.logger()
 	s := start(t, cfg, echo())
 	exchange(t, mustDialTLS(t, s.Addr, good), "hello\n")
-	replace(t, cfg.TLS.ClientCA, append(b.pem, a.pem[:len(a.pem)-10]...))
+	testutil.ReplaceFile(t, cfg.TLS.ClientCA, append(b.PEM, a.PEM[:len(a.PEM)-10]...))
 	eventually(t, "it is noticed", func() bool {
 		exchange(t, mustDialTLS(t, s.Addr, good), "still here\n")
-		return len(log.find("certificates cannot be reloaded, going on with those before")) == 1
+		return len(log.find("certificates cannot be reloaded, keeping the previous ones")) == 1
 	})
 }
 
 // Bytes that are no TLS cost one connection.
 func TestTLSFromJunk(t *testing.T) {
-	a := newAuthority(t)
+	a := testutil.NewAuthority(t)
 	s := start(t, tlsFiles(t, a), echo())
 	for _, junk := range []string{"hello\n", "GET / HTTP/1.1\r\n\r\n", strings.Repeat("\x16\x03\x01\xff\xff", 10000)} {
 		conn := dial(t, "tcp", s.Addr)
@@ -560,20 +473,20 @@ func TestTLSFromJunk(t *testing.T) {
 		io.Copy(io.Discard, conn)
 		conn.Close()
 	}
-	exchange(t, mustDialTLS(t, s.Addr, a.client("first")), "hello\n")
+	exchange(t, mustDialTLS(t, s.Addr, a.Client("first")), "hello\n")
 }
 
 // What is no TLS after a good handshake is the client's affair: a record, and no alarm.
 func TestTLSJunkAfterTheHandshake(t *testing.T) {
-	a := newAuthority(t)
+	a := testutil.NewAuthority(t)
 	h := echo()
 	records := make(chan handler.Record, 1)
 	h.OnRecord = func(r handler.Record) { records <- r }
 	s := start(t, tlsFiles(t, a), h)
-	conn := mustDialTLS(t, s.Addr, a.client("first"))
+	conn := mustDialTLS(t, s.Addr, a.Client("first"))
 	exchange(t, conn, "hello\n")
 	send(t, conn.NetConn(), "\x17\x03\x01\x00\x05junk!")
-	r := mustReceive(t, "the record", records)
+	r := testutil.Await(t, "the record", records)
 	if r.By != handler.ByClient || !netconn.IsDisconnect(r.Err) {
 		t.Errorf("by %s, %s, %v", r.By, r.Reason, r.Err)
 	}

@@ -16,19 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"wireline/internal/testutil"
 	"wireline/tcp"
 )
-
-// socketPath is a short path: the system allows about a hundred bytes.
-func socketPath(t *testing.T) string {
-	t.Helper()
-	folder, err := os.MkdirTemp("", "wireline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(folder) })
-	return filepath.Join(folder, "s")
-}
 
 // leaveStale makes the socket file of a server that was killed.
 func leaveStale(t *testing.T, path string) {
@@ -55,7 +45,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 	for name, before := range befores {
 		t.Run(name, func(t *testing.T) {
-			path := socketPath(t)
+			path := testutil.SocketPath(t)
 			before(t, path)
 			ln, err := listenUnix(path)
 			if err != nil {
@@ -78,7 +68,7 @@ func TestUnixSocket(t *testing.T) {
 }
 
 func TestUnixSocketOfALiveServer(t *testing.T) {
-	path := socketPath(t)
+	path := testutil.SocketPath(t)
 	ln, err := listenUnix(path)
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +105,7 @@ func TestUnixSocketLeavesOtherFilesAlone(t *testing.T) {
 	}
 	for name, make := range makes {
 		t.Run(name, func(t *testing.T) {
-			path := socketPath(t)
+			path := testutil.SocketPath(t)
 			if err := make(t, path); err != nil {
 				t.Fatal(err)
 			}
@@ -139,7 +129,7 @@ func TestUnixSocketLeavesOtherFilesAlone(t *testing.T) {
 }
 
 func TestUnixSocketInNoFolder(t *testing.T) {
-	path := filepath.Join(socketPath(t), "no", "such", "folder")
+	path := filepath.Join(testutil.SocketPath(t), "no", "such", "folder")
 	if _, err := listenUnix(path); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
 		t.Errorf("listen: %v", err)
 	}
@@ -160,7 +150,7 @@ func TestUnixSocketHasOneWinner(t *testing.T) {
 	for name, before := range befores {
 		for _, starters := range []int{2, 4} {
 			t.Run(fmt.Sprintf("%s, %d servers", name, starters), func(t *testing.T) {
-				path := socketPath(t)
+				path := testutil.SocketPath(t)
 				end := time.Now().Add(limit)
 				for round := 0; round < rounds && time.Now().Before(end); round++ {
 					before(t, path)
@@ -215,7 +205,7 @@ func reaches(t *testing.T, path string, ln net.Listener) bool {
 	}
 	defer client.Close()
 	client.SetDeadline(time.Now().Add(patience))
-	// The losers have looked whether somebody listens: their connections come first.
+	// The losers have tried to connect: their connections come first.
 	for {
 		server, err := ln.Accept()
 		if err != nil {

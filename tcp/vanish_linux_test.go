@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 )
 
@@ -26,7 +27,7 @@ type namespaces struct {
 }
 
 const (
-	serverIP = "192.0.2.1" // RFC 5737: of documentation, nobody's
+	serverIP = "192.0.2.1" // RFC 5737: an address for documentation
 	clientIP = "192.0.2.2"
 )
 
@@ -111,7 +112,7 @@ func (h hidden) SetDeadline(t time.Time) error {
 }
 
 // A client that vanishes without a word is noticed within the configured time:
-// by keep-alive while nothing is on its way to it, by the user time-out while
+// by keep-alive while nothing is on its way to it, by the user timeout while
 // something is.
 func TestVanishedPeer(t *testing.T) {
 	n := newNamespaces(t)
@@ -123,13 +124,13 @@ func TestVanishedPeer(t *testing.T) {
 				pushes bool
 				within time.Duration // four times what was configured
 			}{
-				{"idle", tcp.Config{KeepAlive: tcp.KeepAlive{Idle: time.Second, Interval: time.Second, Count: 2}}, false, 12 * time.Second},
-				{"unacknowledged", tcp.Config{UserTimeout: 2 * time.Second}, true, 8 * time.Second},
+				{"idle", tcp.Config{Socket: tcp.Socket{KeepAlive: tcp.KeepAlive{Idle: time.Second, Interval: time.Second, Count: 2}}}, false, 12 * time.Second},
+				{"unacknowledged", tcp.Config{Socket: tcp.Socket{UserTimeout: 2 * time.Second}}, true, 8 * time.Second},
 			} {
 				t.Run(path+"/"+test.name, func(t *testing.T) {
 					t.Parallel()
 					record, took := n.loseClient(t, test.cfg, path == "goroutine", test.pushes)
-					if !errors.Is(record.Err, syscall.ETIMEDOUT) || record.Reason != handler.IOError {
+					if !errors.Is(record.Err, syscall.ETIMEDOUT) || record.Reason != handler.ReasonIOError {
 						t.Errorf("ended by %s: %s, %v; want ETIMEDOUT", record.By, record.Reason, record.Err)
 					}
 					if took < time.Second || took > test.within {
@@ -170,7 +171,7 @@ func (n *namespaces) loseClient(t *testing.T, cfg tcp.Config, goroutine, pushes 
 	n.vanish(conn)
 	began := time.Now()
 	if pushes {
-		mustReceive(t, "the client", clients).WriteFrame([]byte("are you there?"))
+		testutil.Await(t, "the client", clients).WriteFrame([]byte("are you there?"))
 	}
 	select {
 	case r := <-records:
@@ -190,7 +191,7 @@ func TestFastOpenIsSet(t *testing.T) {
 			if err := os.WriteFile("/proc/sys/net/ipv4/tcp_fastopen", []byte(bits), 0o644); err != nil {
 				return err
 			}
-			ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: serverIP + ":0", FastOpen: 16})
+			ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: serverIP + ":0", Socket: tcp.Socket{FastOpen: 16}})
 			if (err == nil) != allowed {
 				return fmt.Errorf("tcp_fastopen is %s: %v", bits, err)
 			}

@@ -10,53 +10,52 @@ import (
 	"time"
 )
 
-// DefaultBuffer is how many bytes a connection holds in each direction, unless
-// the caller says otherwise.
+// DefaultBuffer is how many bytes a connection holds in each direction by default.
 const DefaultBuffer = 64 << 10
 
-// Conn is one end of a connection in memory. [Pipe], [PipeSize] and
-// [Listener] make it; the zero value is of no use.
+// Conn is one end of a connection in memory. [Pipe], [PipeSize] and [Listener] create
+// it; the zero value is not usable.
 //
-// All methods may be called from several goroutines at the same time. The bytes
-// of one Write are never mixed with those of another. A Conn has no goroutine.
-// It need not be closed to be collected; a deadline that is still to come holds
-// it until then.
+// All methods are safe for concurrent use. The bytes of one Write are never mixed with
+// those of another. A Conn has no goroutine. It need not be closed to be garbage
+// collected, but a pending deadline keeps it in memory until then.
 //
-// Read returns a bare [io.EOF]; every other error is a [*net.OpError] that wraps
-// what a TCP connection's would: [net.ErrClosed], [os.ErrDeadlineExceeded],
-// [syscall.ECONNRESET], [syscall.EPIPE] or [syscall.ENOTCONN].
+// At the end of the stream, Read returns a bare [io.EOF]. Every other error is a
+// [*net.OpError] that wraps the error of a TCP connection: [net.ErrClosed],
+// [os.ErrDeadlineExceeded], [syscall.ECONNRESET], [syscall.EPIPE] or
+// [syscall.ENOTCONN].
 //
-// After a reset by the peer, what had been received can still be read. Then one
-// call, be it a Read or a Write, fails with ECONNRESET; from there on Read
-// returns io.EOF, Write EPIPE, and CloseRead and CloseWrite ENOTCONN. If the
-// peer's FIN came before its reset, Read knows only of the FIN, and the first
-// Write fails with EPIPE. All that is the doing of Linux; [Conn.WasReset] tells
-// without a side effect.
+// After a reset by the peer, bytes that had arrived can still be read. Then one call,
+// Read or Write, fails with ECONNRESET. After that, Read returns io.EOF, Write fails
+// with EPIPE, and CloseRead and CloseWrite fail with ENOTCONN. If the FIN of the peer
+// came before its reset, Read only sees the FIN, and the first Write fails with EPIPE.
+// This is the behaviour of Linux. [Conn.WasReset] reports a reset without a side
+// effect.
 type Conn struct {
-	mu            *sync.Mutex // shared with peer; guards all of the connection
+	mu            *sync.Mutex // shared by both ends; guards the whole connection
 	peer          *Conn
 	local, remote *net.TCPAddr
 
-	in, out                     *half // the peer's out and in
+	in, out                     *half // the same as out and in of the peer
 	readDeadline, writeDeadline deadline
 
 	closed  bool
-	linger0 bool          // Close resets
-	reset   bool          // an RST has arrived
-	pending syscall.Errno // what the RST leaves for the next call to return
+	linger0 bool          // Close sends a RST
+	reset   bool          // a RST has arrived
+	pending syscall.Errno // error of the RST, for the next call to return
 }
 
 var _ net.Conn = (*Conn)(nil)
 
-// Pipe returns the two ends of a connection that holds [DefaultBuffer] bytes in
-// each direction.
+// Pipe returns the two ends of a connection that holds [DefaultBuffer] bytes in each
+// direction.
 func Pipe() (client, server *Conn) {
 	return PipeSize(DefaultBuffer)
 }
 
 // PipeSize returns the two ends of a connection that holds buffer bytes in each
-// direction; zero or less means [DefaultBuffer]. A small one makes a slow reader
-// felt at once: with 1, every byte waits until the one before it has been read.
+// direction; zero or less means [DefaultBuffer]. With a small buffer, a slow reader
+// blocks the writer soon: with 1, every byte waits until the one before it was read.
 func PipeSize(buffer int) (client, server *Conn) {
 	return newPair(nextAddr(clientIP), nextAddr(serverIP), buffer)
 }
@@ -73,10 +72,9 @@ func newPair(clientAddr, serverAddr *net.TCPAddr, size int) (client, server *Con
 	return client, server
 }
 
-// Read waits until something has been received and moves as much of it to b as
-// fits. It returns [io.EOF] when the peer has shut down its direction and
-// everything has been read. An empty b is filled at once, whatever has happened
-// to the connection, unless this end is closed.
+// Read waits until bytes have arrived, and moves as many of them to b as fit. It
+// returns [io.EOF] when the peer has shut down its direction and everything has been
+// read. If b is empty, it returns at once without an error, unless this end is closed.
 func (c *Conn) Read(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,8 +85,8 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return n, c.opError("read", err)
 }
 
-// read asks in the order of Linux, where the pending error comes after what is
-// buffered and after a FIN, but before the end that CloseRead makes
+// read checks in the same order as Linux: the pending error comes after buffered bytes
+// and after a FIN, but before the end of stream that CloseRead causes
 // (tcp_recvmsg_locked in net/ipv4/tcp.c).
 func (c *Conn) read(b []byte) (int, error) {
 	for {
@@ -112,17 +110,17 @@ func (c *Conn) read(b []byte) (int, error) {
 	}
 }
 
-// Write returns when all of b is in the buffer, from where the peer reads it.
-// It waits for room. When it fails, n is how much of b the peer can read.
+// Write returns when all of b is in the buffer, where the peer can read it. It waits
+// for room. If it fails, n is how many bytes of b the peer can read.
 //
-// The first Write after the peer's Close succeeds, because only the answer to it
-// tells of the close: the bytes are lost, and an RST comes back. An empty b
-// fails like any other where the connection is broken, but needs no room.
+// The first Write after the Close of the peer succeeds, but its bytes are lost: as in
+// TCP, only the RST that answers them tells about the close. A Write of no bytes fails
+// on a broken connection like any other, but needs no room.
 func (c *Conn) Write(b []byte) (n int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// A Write that waits for its turn need not look at anything else: what
-	// would end it ends the one before it.
+	// A Write that waits for another one need not check anything else: whatever
+	// would end it also ends the other one.
 	for c.out.writing {
 		c.out.changed.Wait()
 	}
@@ -153,10 +151,9 @@ func (c *Conn) write(b []byte) (n int, err error) {
 	}
 }
 
-// send hands b to the peer and returns how much of it is dealt with. A peer that
-// has shut down both directions, which Close does too, has no use for it: the
-// connection is aborted (RFC 9293, 3.6.1), on the peer's side as well if it is
-// still open.
+// send moves bytes of b to the buffer and returns how many. If the peer has shut down
+// both directions, as Close does, the bytes abort the connection (RFC 9293, 3.6.1): a
+// RST ends both ends that are still open.
 func (c *Conn) send(b []byte) int {
 	if len(b) > 0 && c.out.shut && c.in.fin {
 		c.peer.receiveReset()
@@ -166,19 +163,19 @@ func (c *Conn) send(b []byte) int {
 	return c.out.put(b)
 }
 
-// CloseWrite shuts down the direction to the peer, which reads what is buffered
-// and then io.EOF. The other direction goes on. A Write that is under way fails
-// with EPIPE. After a reset, or when both ends have shut down their direction,
-// CloseWrite fails with ENOTCONN.
+// CloseWrite shuts down the direction to the peer. The peer reads what is buffered,
+// then io.EOF. The other direction is not affected. A Write in progress fails with
+// EPIPE. After a reset, or when both ends have shut down their direction, CloseWrite
+// fails with ENOTCONN.
 func (c *Conn) CloseWrite() error {
 	return c.shutdown(func() { c.out.fin = true })
 }
 
-// CloseRead shuts down the direction from the peer, as shutdown with SHUT_RD
-// does on Linux: a Read that would wait returns io.EOF, but what has been
-// received, now or later, can be read. The peer does not notice, until the
-// buffer is full, or it writes after this end has called CloseWrite too: that
-// resets the connection. It fails with ENOTCONN where CloseWrite does.
+// CloseRead shuts down the direction from the peer, as shutdown(2) with SHUT_RD does on
+// Linux: a Read that would wait returns io.EOF, but bytes that have arrived, or arrive
+// later, can be read. The peer does not notice until the buffer is full, or until it
+// writes after this end has called CloseWrite too, which resets the connection.
+// CloseRead fails with ENOTCONN in the same cases as CloseWrite.
 func (c *Conn) CloseRead() error {
 	return c.shutdown(func() { c.in.shut = true })
 }
@@ -197,27 +194,27 @@ func (c *Conn) shutdown(mark func()) error {
 	return nil
 }
 
-// over reports whether TCP is done with the connection (the state CLOSED or
-// TIME-WAIT): it was reset, or both ends have sent their FIN.
+// over reports whether TCP has ended the connection (state CLOSED or TIME-WAIT): it was
+// reset, or both ends have sent their FIN.
 func (c *Conn) over() bool {
 	return c.reset || c.in.fin && c.out.fin
 }
 
-// Close closes this end. Calls that wait in it fail with [net.ErrClosed], and so
-// does every later one, Close included.
+// Close closes this end. Blocked calls and all later calls, including Close, fail with
+// [net.ErrClosed].
 //
-// The peer reads what is buffered, then io.EOF: it has got a FIN. But if this
-// end has not read everything that it received, or after SetLinger(0), the peer
-// gets an RST (RFC 9293, 3.6.1; RFC 2525, 2.17).
+// The peer reads what is buffered, then io.EOF, because it got a FIN. But if this end
+// has not read everything that has arrived, or after SetLinger(0), the peer gets a RST
+// (RFC 9293, 3.6.1; RFC 2525, 2.17).
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.close(c.linger0 || c.in.buf.Len() > 0)
 }
 
-// Reset closes this end as Close does after SetLinger(0): the peer gets an RST,
-// and reads [syscall.ECONNRESET] after what it has received. A Write of this end
-// that is under way stops where it is.
+// Reset closes this end as Close does after SetLinger(0): the peer gets a RST, and
+// reads [syscall.ECONNRESET] after the bytes that have arrived. A Write in progress at
+// this end stops.
 func (c *Conn) Reset() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -242,8 +239,8 @@ func (c *Conn) close(rst bool) error {
 	return nil
 }
 
-// receiveReset notes an RST from the peer. The error that it leaves depends on
-// the state, as in tcp_reset of Linux (net/ipv4/tcp_input.c).
+// receiveReset handles a RST from the peer. The pending error depends on the state, as
+// in tcp_reset of Linux (net/ipv4/tcp_input.c).
 func (c *Conn) receiveReset() {
 	if c.closed || c.over() {
 		return
@@ -256,31 +253,31 @@ func (c *Conn) receiveReset() {
 	c.wake()
 }
 
-// takePending returns the pending error and clears it: the kernel, too, tells of
-// it once.
+// takePending returns the pending error and clears it: the kernel reports it only once,
+// too.
 func (c *Conn) takePending() error {
 	err := c.pending
 	c.pending = 0
 	return err
 }
 
-// WasReset reports whether this end has got an RST before it was closed. It
-// leaves the error that tells of the RST to the next Read or Write.
+// WasReset reports whether this end got a RST before it was closed. The next Read or
+// Write still returns the error of the RST.
 func (c *Conn) WasReset() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.reset
 }
 
-// wake lets all calls that wait in either end look again.
+// wake makes all blocked calls of both ends check the state again.
 func (c *Conn) wake() {
 	c.in.changed.Broadcast()
 	c.out.changed.Broadcast()
 }
 
-// SetLinger sets what Close does with what the peer has not yet read. With zero
-// the next Close is a [Conn.Reset]; with any other value, as at first, the peer
-// can read it.
+// SetLinger sets what Close does with bytes that the peer has not read. If sec is zero,
+// the next Close is a [Conn.Reset]. With any other value, and by default, the peer can
+// still read them.
 func (c *Conn) SetLinger(sec int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -296,16 +293,16 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return c.setDeadlines(t, &c.readDeadline, &c.writeDeadline)
 }
 
-// SetReadDeadline sets the time at which calls of Read, those that wait
-// included, start to fail with [os.ErrDeadlineExceeded], also when something
-// could be read. The zero time means never.
+// SetReadDeadline sets the time after which all calls of Read, also blocked ones, fail
+// with [os.ErrDeadlineExceeded], even if bytes have arrived. The zero time means no
+// deadline.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.setDeadlines(t, &c.readDeadline)
 }
 
-// SetWriteDeadline sets the time at which calls of Write, those that wait
-// included, start to fail with [os.ErrDeadlineExceeded]. A Write may have been
-// done in part by then. The zero time means never.
+// SetWriteDeadline sets the time after which all calls of Write, also blocked ones,
+// fail with [os.ErrDeadlineExceeded]. Such a Write may have written a part of its
+// bytes. The zero time means no deadline.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.setDeadlines(t, &c.writeDeadline)
 }
@@ -335,7 +332,7 @@ func (c *Conn) LocalAddr() net.Addr { return c.local }
 // RemoteAddr returns the address of the peer, a [*net.TCPAddr].
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
-// network is what errors name, as code under test may look at it.
+// network is the network in errors. Code under test may look at it.
 const network = "tcp"
 
 func (c *Conn) opError(op string, err error) error {

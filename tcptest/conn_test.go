@@ -26,10 +26,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// TestConnIsANetConn runs the common suite. It writes 13 bytes to an echo before
-// it reads any of them, so the two buffers and what the echo has in hand must
-// hold as much: 6 bytes each way is the least that always does. Smaller buffers,
-// where a real connection would get stuck too, are left to the tests below.
+// TestConnIsANetConn runs nettest.TestConn. That writes 13 bytes to an echo before it
+// reads any of them. So the two buffers and the echo itself must hold 13 bytes; 6 bytes
+// in each direction are the smallest size that always works. The tests below cover
+// smaller buffers, with which a real connection would block too.
 func TestConnIsANetConn(t *testing.T) {
 	for _, size := range []int{6, 7, tcptest.DefaultBuffer} {
 		for _, from := range []string{"client", "server"} {
@@ -47,8 +47,8 @@ func TestConnIsANetConn(t *testing.T) {
 	}
 }
 
-// TestOneByteAtATime also shows that a Read gets no more than the buffer holds,
-// however much a Write has left: handlers can be fed byte by byte.
+// TestOneByteAtATime also checks that a Read returns no more than the buffer holds,
+// even if a Write has more: so a handler can be tested byte by byte.
 func TestOneByteAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		want := randomBytes(1 << 16)
@@ -70,7 +70,7 @@ func TestOneByteAtATime(t *testing.T) {
 			got = append(got, buf[0])
 		}
 		if !bytes.Equal(got, want) {
-			t.Errorf("%d bytes arrived, not the %d that were sent", len(got), len(want))
+			t.Errorf("%d bytes arrived, %d were sent, and they differ", len(got), len(want))
 		}
 	})
 }
@@ -99,13 +99,13 @@ func TestPipeSizeOfZeroOrLessIsDefault(t *testing.T) {
 		client, _ := tcptest.PipeSize(size)
 		client.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
 		if n, _ := client.Write(make([]byte, 2*tcptest.DefaultBuffer)); n != tcptest.DefaultBuffer {
-			t.Errorf("PipeSize(%d) took %d bytes", size, n)
+			t.Errorf("PipeSize(%d) accepted %d bytes", size, n)
 		}
 	}
 }
 
-// TestDataArrivesInOrder moves data both ways at the same time, in random pieces
-// through buffers of random size.
+// TestDataArrivesInOrder sends data in both directions at the same time, in random
+// pieces through buffers of random size.
 func TestDataArrivesInOrder(t *testing.T) {
 	for i := range 50 {
 		a, b := tcptest.PipeSize(1 + rand.IntN(1+10*i))
@@ -146,7 +146,7 @@ func readPieces(t *testing.T, c *tcptest.Conn, want []byte) {
 		}
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%d bytes arrived, not the %d that were sent", len(got), len(want))
+		t.Errorf("%d bytes arrived, %d were sent, and they differ", len(got), len(want))
 	}
 }
 
@@ -185,9 +185,9 @@ func TestWritesAreNotInterleaved(t *testing.T) {
 	}
 }
 
-// TestEveryWriteGetsItsTurnToFail has many writes wait for one, which a deadline
-// ends. The bubble finds out if one of them is forgotten.
-func TestEveryWriteGetsItsTurnToFail(t *testing.T) {
+// TestEveryBlockedWriteFails lets many calls of Write wait for one, which then fails
+// with a deadline. The synctest bubble detects a call that is never woken.
+func TestEveryBlockedWriteFails(t *testing.T) {
 	for range 100 {
 		synctest.Test(t, func(t *testing.T) {
 			client, server := tcptest.PipeSize(1)
@@ -201,15 +201,15 @@ func TestEveryWriteGetsItsTurnToFail(t *testing.T) {
 					}
 				})
 			}
-			io.ReadFull(server, make([]byte, 50)) // the order in which they wait changes
+			io.ReadFull(server, make([]byte, 50)) // changes the order in which they wait
 			wg.Wait()
 		})
 	}
 }
 
-// TestResetTellsOneOfTwo pins what a proxy must cope with: of a Read and a Write
-// that wait, only one learns that the end was a reset.
-func TestResetTellsOneOfTwo(t *testing.T) {
+// TestResetIsReportedOnce checks a case that a proxy must handle: if a Read and a Write
+// are blocked, only one of them returns ECONNRESET.
+func TestResetIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := tcptest.PipeSize(1)
 		readErr, writeErr := make(chan error, 1), make(chan error, 1)
@@ -226,7 +226,7 @@ func TestResetTellsOneOfTwo(t *testing.T) {
 		switch got := kind(<-readErr) + " " + kind(<-writeErr); got {
 		case "ECONNRESET EPIPE", "EOF ECONNRESET":
 		default:
-			t.Errorf("read and write: %s", got)
+			t.Errorf("Read and Write returned %s", got)
 		}
 	})
 }
@@ -237,7 +237,7 @@ func TestWasReset(t *testing.T) {
 		end  func(a, b *tcptest.Conn)
 		want bool
 	}{
-		{"nothing", func(a, b *tcptest.Conn) {}, false},
+		{"no event", func(a, b *tcptest.Conn) {}, false},
 		{"fin", func(a, b *tcptest.Conn) { b.Close() }, false},
 		{"reset", func(a, b *tcptest.Conn) { b.Reset() }, true},
 		{"own reset", func(a, b *tcptest.Conn) { a.Reset() }, false},
@@ -255,7 +255,7 @@ func TestWasReset(t *testing.T) {
 	}
 }
 
-func TestWasResetAndTheErrorLeaveEachOtherAlone(t *testing.T) {
+func TestWasResetKeepsTheError(t *testing.T) {
 	a, b := tcptest.Pipe()
 	b.Reset()
 	before := a.WasReset()
@@ -266,7 +266,7 @@ func TestWasResetAndTheErrorLeaveEachOtherAlone(t *testing.T) {
 	}
 }
 
-func TestIdleTimeoutOfAnHourTakesNoTime(t *testing.T) {
+func TestIdleTimeoutInABubble(t *testing.T) {
 	began := time.Now()
 	synctest.Test(t, func(t *testing.T) {
 		client, server := tcptest.Pipe()
@@ -287,7 +287,7 @@ func TestIdleTimeoutOfAnHourTakesNoTime(t *testing.T) {
 		}
 	})
 	if spent := time.Since(began); spent > 10*time.Second {
-		t.Errorf("took %v of real time", spent)
+		t.Errorf("the test took %v of real time", spent)
 	}
 }
 
@@ -304,8 +304,8 @@ func echoUntilIdle(c net.Conn, idle time.Duration) {
 	}
 }
 
-// TestDeadlineIsTheLastOneSet moves the deadline of a Read that waits.
-func TestDeadlineIsTheLastOneSet(t *testing.T) {
+// TestLastDeadlineCounts changes the deadline of a blocked Read.
+func TestLastDeadlineCounts(t *testing.T) {
 	tests := []struct {
 		name string
 		set  []time.Duration // from the start, one after each second
@@ -368,9 +368,9 @@ func TestDeadlineFarAwayIsNotPast(t *testing.T) {
 	}
 }
 
-// TestDeadlineOfOneEndLeavesTheOther keeps the two ends' deadlines apart, which
-// share a mutex and what they wait on.
-func TestDeadlineOfOneEndLeavesTheOther(t *testing.T) {
+// TestDeadlinesOfBothEndsAreSeparate checks that a deadline of one end does not affect
+// the other, although they share a mutex and conditions.
+func TestDeadlinesOfBothEndsAreSeparate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := tcptest.PipeSize(1)
 		client.SetDeadline(time.Now().Add(time.Second))
@@ -384,7 +384,7 @@ func TestDeadlineOfOneEndLeavesTheOther(t *testing.T) {
 	})
 }
 
-// TestAllMethodsAtTheSameTime is for the race detector, and must end.
+// TestAllMethodsAtTheSameTime is a test for the race detector. It must end.
 func TestAllMethodsAtTheSameTime(t *testing.T) {
 	methods := []func(c *tcptest.Conn){
 		func(c *tcptest.Conn) { c.Read(make([]byte, 5)) },
@@ -415,7 +415,7 @@ func TestAddresses(t *testing.T) {
 	for range 100 {
 		client, server := tcptest.Pipe()
 		if client.LocalAddr() != server.RemoteAddr() || client.RemoteAddr() != server.LocalAddr() {
-			t.Fatal("the ends disagree on their addresses")
+			t.Fatal("the addresses of the two ends do not match")
 		}
 		for _, a := range []net.Addr{client.LocalAddr(), client.RemoteAddr()} {
 			tcp, ok := a.(*net.TCPAddr)
@@ -437,7 +437,7 @@ func TestConnIsCollected(t *testing.T) {
 			c.SetDeadline(time.Now().Add(time.Hour))
 			c.Close()
 		}},
-		{"deadline taken away", func(c *tcptest.Conn) {
+		{"deadline removed", func(c *tcptest.Conn) {
 			c.SetDeadline(time.Now().Add(time.Hour))
 			c.SetDeadline(time.Time{})
 		}},
@@ -464,7 +464,7 @@ func waitForCollection(t *testing.T, collected <-chan bool) {
 		case <-collected:
 			return
 		case <-tooLate:
-			t.Fatal("the connection is still held")
+			t.Fatal("the connection was not garbage collected")
 		case <-time.After(time.Millisecond):
 		}
 	}

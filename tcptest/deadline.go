@@ -2,24 +2,24 @@ package tcptest
 
 import "time"
 
-// deadline is the time at which waiting ends. The zero value never comes. The
-// mutex of its owner guards it.
+// deadline is a time at which waiting ends. The zero value is no deadline. It is
+// guarded by the mutex of its owner.
 type deadline struct {
 	at    time.Time
 	timer *time.Timer
 }
 
-// set moves the deadline to t, or takes it away if t is zero. Once t has passed,
-// wake is called in a goroutine of its own; a t in the past is the caller's to
-// announce. A call of wake for an earlier deadline may still come, so it only
-// tells waiters to look at passed again.
+// set sets the deadline to t; if t is zero, it removes the deadline. When t has passed,
+// wake is called in a new goroutine. If t is in the past, the caller has to wake the
+// waiters. wake may still be called for an earlier deadline, so it must only make
+// waiters check passed again.
 func (d *deadline) set(t time.Time, wake func()) {
 	d.stop()
 	if t.IsZero() {
 		return
 	}
-	// On the monotonic clock, which the timer runs on: else a step of the wall
-	// clock could let the timer fire before passed agrees.
+	// Use the monotonic clock, as the timer does. Otherwise, after a step of the
+	// wall clock, the timer could fire before passed returns true.
 	left := time.Until(t)
 	d.at = time.Now().Add(left)
 	switch {
@@ -31,7 +31,7 @@ func (d *deadline) set(t time.Time, wake func()) {
 	}
 }
 
-// stop takes the deadline away.
+// stop removes the deadline.
 func (d *deadline) stop() {
 	d.at = time.Time{}
 	if d.timer != nil {

@@ -1,10 +1,9 @@
-// Package tcptest tests TCP handlers in memory, as net/http/httptest tests
-// those of HTTP.
+// Package tcptest has helpers to test TCP handlers in memory, as net/http/httptest has
+// for HTTP handlers.
 //
-// [Pipe] makes the two ends of a connection, [Listen] a listener whose
-// connections are made by [Listener.Dial]. There are no ports and no system
-// calls in between, so a test can run in a testing/synctest bubble, where a
-// time-out of an hour passes at once:
+// [Pipe] returns the two ends of a connection. [Listen] returns a listener;
+// [Listener.Dial] connects to it. They use no ports and no system calls, so a test can
+// run in a testing/synctest bubble, where a timeout of an hour passes at once:
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		client, server := tcptest.Pipe()
@@ -15,21 +14,20 @@
 //		client.Close()
 //	})
 //
-// Unlike net.Pipe, a [Conn] is what a handler meets in production: writes go
-// into a bounded buffer, either direction can be shut down on its own, a close
-// may turn into a reset, and both ends have addresses. What a Conn does, and
-// what its errors are, is what a TCP socket of Linux does on the loopback
-// interface. The package's tests run the same cases over both and compare every
-// result and every error text.
+// Unlike the connections of net.Pipe, a [Conn] behaves like a connection in production:
+// writes go into a limited buffer, each direction can be shut down separately, a close
+// may become a reset, and both ends have addresses. Its behaviour and errors are those
+// of a Linux TCP socket on the loopback interface. The tests of this package run the
+// same cases over both, and compare every result and every error text.
 //
-// [NewServer] is for what needs real sockets. [Send], [Receive], [ReceiveAll] and
-// [ReceiveReset] are for the client's side of a test, on either.
+// [NewServer] is for tests that need real sockets. [Send], [Receive], [ReceiveAll] and
+// [ReceiveReset] are for the client side of a test, over either kind of connection.
 //
-// # What is left out
+// # Limitations
 //
-// A connection has one buffer in each direction, where TCP has the sender's and
-// the receiver's. So bytes that Write has taken have always arrived: a reset
-// never overtakes them, as it may on a slow network. Nothing is delayed,
-// reordered, or lost. Dialling waits for room in the backlog for as long as its
-// context allows, where TCP gives up after some minutes.
+// A connection has one buffer in each direction, while TCP has one of the sender and
+// one of the receiver. So bytes that Write has accepted have always arrived, and a
+// reset never overtakes them, as it may on a slow network. Nothing is delayed,
+// reordered, or lost. Dial waits for room in the backlog for as long as its context
+// allows, while TCP gives up after some minutes.
 package tcptest

@@ -12,7 +12,7 @@ import (
 	"wireline/tcptest"
 )
 
-// shout is the handler under test: it answers each line with emphasis.
+// shout is the handler under test. It answers each line with an exclamation mark.
 func shout(conn net.Conn) {
 	defer conn.Close()
 	lines := bufio.NewScanner(conn)
@@ -26,7 +26,7 @@ func ExamplePipe() {
 	go shout(server)
 
 	fmt.Fprint(client, "hello\nbye\n")
-	client.CloseWrite() // the handler reads io.EOF, and can still answer
+	client.CloseWrite() // the handler reads io.EOF, but can still answer
 	answer, err := io.ReadAll(client)
 	fmt.Printf("%q %v\n", answer, err)
 	// Output: "hello!\nbye!\n" <nil>

@@ -9,11 +9,11 @@ import (
 	"wireline/internal/netconn"
 )
 
-// These are what most tests of a protocol consist of. They end the test, as t.Fatal does,
-// so they are for its own goroutine; outside a synctest bubble give conn a deadline, or a
-// test that waits in vain does so until go test's own time-out.
+// Most tests of a protocol consist of these functions. They end the test with t.Fatal, so
+// call them in the goroutine of the test. Outside a synctest bubble, set a deadline on conn:
+// otherwise a test that fails to receive something waits until go test times out.
 
-// Send writes text to conn. It ends the test if that fails.
+// Send writes text to conn. If that fails, it ends the test.
 func Send(t testing.TB, conn net.Conn, text string) {
 	t.Helper()
 	if n, err := io.WriteString(conn, text); err != nil {
@@ -21,8 +21,7 @@ func Send(t testing.TB, conn net.Conn, text string) {
 	}
 }
 
-// Receive reads as many bytes as want has, and no more. It ends the test unless they are
-// those.
+// Receive reads len(want) bytes from conn. If they are not want, it ends the test.
 func Receive(t testing.TB, conn net.Conn, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
@@ -31,8 +30,8 @@ func Receive(t testing.TB, conn net.Conn, want string) {
 	}
 }
 
-// ReceiveAll reads to the end of the stream. It ends the test unless want came, no more,
-// and then the peer's FIN.
+// ReceiveAll reads conn to its end. If the result is not exactly want followed by a
+// FIN, it ends the test.
 func ReceiveAll(t testing.TB, conn net.Conn, want string) {
 	t.Helper()
 	if got, err := io.ReadAll(conn); err != nil || string(got) != want {
@@ -40,8 +39,8 @@ func ReceiveAll(t testing.TB, conn net.Conn, want string) {
 	}
 }
 
-// ReceiveReset reads to the end of the stream. It ends the test unless that is a reset;
-// whatever came before it is not looked at.
+// ReceiveReset reads conn until an error, and ignores the bytes. If the error is not a
+// reset, it ends the test.
 func ReceiveReset(t testing.TB, conn net.Conn) {
 	t.Helper()
 	if n, err := io.Copy(io.Discard, conn); !netconn.IsReset(err) {
@@ -49,7 +48,8 @@ func ReceiveReset(t testing.TB, conn net.Conn) {
 	}
 }
 
-// CloseWrite sends a FIN: conn can still be read. It ends the test if conn cannot do that.
+// CloseWrite sends a FIN; conn can still be read. If conn cannot do that, it ends the
+// test.
 func CloseWrite(t testing.TB, conn net.Conn) {
 	t.Helper()
 	if err := netconn.CloseWrite(conn); err != nil {
@@ -57,7 +57,7 @@ func CloseWrite(t testing.TB, conn net.Conn) {
 	}
 }
 
-// clip is s in quotes, or its beginning and its length.
+// clip returns s in quotes; if s is long, only its beginning and its length.
 func clip(s string) string {
 	const most = 200
 	if len(s) <= most {

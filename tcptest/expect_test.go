@@ -10,7 +10,7 @@ import (
 	"wireline/tcptest"
 )
 
-// verdict is a test that keeps what it failed with.
+// verdict is a testing.TB that records its failure.
 type verdict struct {
 	testing.TB
 	said string
@@ -23,7 +23,7 @@ func (v *verdict) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// judge returns what f fails with, if it does.
+// judge returns the failure message of f, or "" if f does not fail.
 func judge(t *testing.T, f func(t testing.TB)) string {
 	v := &verdict{TB: t}
 	done := make(chan struct{})
@@ -41,13 +41,13 @@ func TestExpect(t *testing.T) {
 		name   string
 		server func(conn)
 		client func(t testing.TB, c conn)
-		want   string // in what the test fails with
+		want   string // contained in the failure message
 	}{
 		{"sent", func(c conn) {},
 			func(t testing.TB, c conn) { tcptest.Send(t, c, "hello\n") }, ""},
-		{"sent to nobody", func(c conn) { c.Reset() },
+		{"sent after a reset", func(c conn) { c.Reset() },
 			func(t testing.TB, c conn) { tcptest.Send(t, c, "hello\n") }, `wrote 0 bytes of "hello\n", then`},
-		{"what was wanted", func(c conn) { c.Write([]byte("hello, and more")) },
+		{"as expected", func(c conn) { c.Write([]byte("hello, and more")) },
 			func(t testing.TB, c conn) { tcptest.Receive(t, c, "hello") }, ""},
 		{"something else", func(c conn) { c.Write([]byte("hallo")) },
 			func(t testing.TB, c conn) { tcptest.Receive(t, c, "hello") }, `read "hallo", <nil>; want "hello"`},
@@ -73,13 +73,13 @@ func TestExpect(t *testing.T) {
 			test.server(server)
 			got := judge(t, func(t testing.TB) { test.client(t, client) })
 			if (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
-				t.Errorf("it fails with %q, want %q", got, test.want)
+				t.Errorf("the failure is %q, want %q", got, test.want)
 			}
 		})
 	}
 }
 
-// What is long is cut short, with its length.
+// A long text is shortened, and its length is reported.
 func TestExpectClips(t *testing.T) {
 	client, server := tcptest.Pipe()
 	defer client.Close()
@@ -87,16 +87,16 @@ func TestExpectClips(t *testing.T) {
 	server.Close()
 	got := judge(t, func(t testing.TB) { tcptest.ReceiveAll(t, client, "") })
 	if len(got) > 300 || !strings.Contains(got, "(1000 bytes)") {
-		t.Errorf("it fails with %q", got)
+		t.Errorf("the failure is %q", got)
 	}
 }
 
-// Not everything can be half-closed.
+// CloseWrite fails for a connection that cannot be half-closed.
 func TestExpectCloseWrite(t *testing.T) {
 	one, other := net.Pipe()
 	defer one.Close()
 	defer other.Close()
 	if got := judge(t, func(t testing.TB) { tcptest.CloseWrite(t, one) }); !strings.Contains(got, "close for writing") {
-		t.Errorf("it fails with %q", got)
+		t.Errorf("the failure is %q", got)
 	}
 }

@@ -5,26 +5,26 @@ import (
 	"sync"
 )
 
-// half is one direction of a connection: what one end has written and the other
-// has not yet read. The mutex of the connection guards it.
+// half is one direction of a connection: what one end has written and the other has not
+// read yet. It is guarded by the mutex of the connection.
 type half struct {
-	// changed is broadcast after every change that a blocked Read or Write of
-	// this direction may be waiting for. A sync.Cond blocks durably in a
-	// synctest bubble.
+	// changed is signaled after every change that a blocked Read or Write of this
+	// direction may wait for. In a synctest bubble, waiting for a sync.Cond is durable
+	// blocking.
 	changed sync.Cond
 
-	size    int          // the most that buf may hold
-	buf     bytes.Buffer // grows with its content: most connections never fill it
-	fin     bool         // the writer has shut down: nothing follows buf
-	shut    bool         // the reader has shut down, which the writer is not told
-	writing bool         // a Write is under way, others wait for their turn
+	size    int          // maximum size of buf
+	buf     bytes.Buffer // grows on demand: most connections never fill it
+	fin     bool         // the writer has shut down: no more bytes will be added to buf
+	shut    bool         // the reader has shut down; the writer does not know
+	writing bool         // a Write is in progress, and others wait for it
 }
 
 func newHalf(mu *sync.Mutex, size int) *half {
 	return &half{changed: sync.Cond{L: mu}, size: size}
 }
 
-// put appends what there is room for, and returns how much that was.
+// put appends as much of b as there is room for, and returns how much that was.
 func (h *half) put(b []byte) int {
 	n := min(len(b), h.size-h.buf.Len())
 	if n > 0 {
@@ -34,7 +34,7 @@ func (h *half) put(b []byte) int {
 	return n
 }
 
-// take moves what is buffered to b, as far as it fits.
+// take moves as much of buf to b as fits, and returns how much that was.
 func (h *half) take(b []byte) int {
 	n := copy(b, h.buf.Bytes())
 	h.buf.Next(n)

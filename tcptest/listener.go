@@ -10,19 +10,17 @@ import (
 	"time"
 )
 
-// DefaultBacklog is how many connections wait for Accept before Dial waits,
-// unless the caller says otherwise.
+// DefaultBacklog is how many connections may wait for Accept if Backlog is zero.
 const DefaultBacklog = 128
 
-// Listener is a [net.Listener] whose connections come from its Dial methods.
-// [Listen] makes it; the zero value is of no use.
+// Listener is a [net.Listener] in memory. Its Dial methods connect to it. [Listen]
+// returns one; the zero value is not usable.
 //
-// All methods may be called from several goroutines at the same time. The
-// fields are to be set before that. A Listener has no goroutine. Close it when
-// the test is over, so that connections that nobody accepts are reset; those
-// that were accepted live on.
+// All methods are safe for concurrent use. Set the fields before the first call. A
+// Listener has no goroutine. Close it at the end of the test, so that connections that
+// were not accepted are reset; accepted ones stay open.
 //
-// Every error is a [*net.OpError], but that of SetDeadline, which a
+// Every error is a [*net.OpError], except that of SetDeadline, which a
 // [net.TCPListener] does not wrap either.
 type Listener struct {
 	// Buffer is how many bytes a connection holds in each direction. Zero or
@@ -36,25 +34,25 @@ type Listener struct {
 	addr *net.TCPAddr
 
 	mu       sync.Mutex
-	changed  sync.Cond // broadcast after every change of what follows
-	queue    []*Conn   // the server's ends that wait for Accept
+	changed  sync.Cond // signaled after every change of the fields below
+	queue    []*Conn   // server ends that wait for Accept
 	deadline deadline
 	closed   bool
 }
 
 var _ net.Listener = (*Listener)(nil)
 
-// Listen returns a listener with an address of its own.
+// Listen returns a new listener. No other listener has its address.
 func Listen() *Listener {
 	l := &Listener{addr: nextAddr(serverIP)}
 	l.changed.L = &l.mu
 	return l
 }
 
-// Accept waits for a connection and returns the server's end, a [*Conn]. It
-// fails with [net.ErrClosed] once the listener is closed, and with
-// [os.ErrDeadlineExceeded] once its deadline has passed. As on Linux, the
-// connection may have been reset in the backlog: its first Read tells.
+// Accept waits for a connection and returns the server end, a [*Conn]. It fails with
+// [net.ErrClosed] after Close, and with [os.ErrDeadlineExceeded] after the deadline. As
+// on Linux, the connection may already have been reset; then its first Read returns the
+// error.
 func (l *Listener) Accept() (net.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,22 +72,23 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Dial is DialContext with a context that never ends.
+// Dial is DialContext with context.Background().
 func (l *Listener) Dial() (*Conn, error) {
 	return l.dial(context.Background(), netip.AddrPort{})
 }
 
-// DialContext connects to the listener and returns the client's end, which can
-// be used at once: it need not wait for Accept, only for room in the backlog.
-// It fails with [syscall.ECONNREFUSED] when the listener is or gets closed, and
-// with the error of ctx when that comes first. Later, ctx is of no account.
+// DialContext connects to the listener and returns the client end. The client end can
+// be used at once: DialContext does not wait for Accept, only for room in the backlog.
+// It fails with [syscall.ECONNREFUSED] if the listener is closed, now or while
+// DialContext waits, and with the error of ctx if ctx ends first. After it has
+// returned, ctx has no effect.
 func (l *Listener) DialContext(ctx context.Context) (*Conn, error) {
 	return l.dial(ctx, netip.AddrPort{})
 }
 
-// DialFrom is Dial from the given address, for handlers that treat their clients
-// by where they come from. Without an IP address, or with port 0, the listener
-// chooses that part. It does not ask whether another client has the address.
+// DialFrom is Dial from the given address, for handlers that treat clients by their
+// address. If the IP address is invalid or the port is 0, the listener chooses it.
+// DialFrom does not check whether another client has the same address.
 func (l *Listener) DialFrom(addr netip.AddrPort) (*Conn, error) {
 	return l.dial(context.Background(), addr)
 }
@@ -122,9 +121,8 @@ func (l *Listener) backlog() int {
 	return l.Backlog
 }
 
-// Close ends the listener. Calls that wait in it fail, and the connections that
-// wait for Accept are reset, as the kernel resets them. A second Close fails
-// with [net.ErrClosed].
+// Close closes the listener. Blocked calls fail, and the connections that wait for
+// Accept are reset, as the kernel does. A second Close fails with [net.ErrClosed].
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,9 +139,9 @@ func (l *Listener) Close() error {
 	return nil
 }
 
-// SetDeadline sets the time at which calls of Accept, those that wait included,
-// start to fail with [os.ErrDeadlineExceeded], also when a connection waits. The
-// zero time means never.
+// SetDeadline sets the time after which all calls of Accept, also blocked ones, fail
+// with [os.ErrDeadlineExceeded], even if a connection is waiting. The zero time means
+// no deadline.
 func (l *Listener) SetDeadline(t time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

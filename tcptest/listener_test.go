@@ -16,7 +16,7 @@ import (
 	"wireline/tcptest"
 )
 
-// host is a listener of either kind, and the way to it.
+// host is a listener of either kind, with a function to connect to it.
 type host struct {
 	net.Listener
 	dial        func(ctx context.Context) (net.Conn, error)
@@ -57,7 +57,7 @@ func (h *host) connect() tcpConn {
 	return c.(tcpConn)
 }
 
-// accept returns the error of an Accept, whose connection nobody needs.
+// accept returns the error of Accept, and does not use the connection.
 func (h *host) accept() error {
 	c, err := h.Accept()
 	if err == nil {
@@ -66,8 +66,8 @@ func (h *host) accept() error {
 	return err
 }
 
-// listenerCases each return the error that matters; fromConn is set where that
-// is not the listener's.
+// listenerCases return the error to compare. fromConn is set if it is the error of a
+// connection, not of the listener.
 var listenerCases = []struct {
 	name     string
 	want     string
@@ -159,7 +159,7 @@ func readErr(c net.Conn) error {
 	return err
 }
 
-func TestListenerDoesWhatTheKernelDoes(t *testing.T) {
+func TestListenerBehavesLikeTheKernel(t *testing.T) {
 	for _, tt := range listenerCases {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -211,7 +211,7 @@ func TestAcceptReturnsInTheOrderOfDial(t *testing.T) {
 	}
 }
 
-func TestDialNeedNotWaitForAccept(t *testing.T) {
+func TestDialDoesNotWaitForAccept(t *testing.T) {
 	l := tcptest.Listen()
 	defer l.Close()
 	client := dial(t, l)
@@ -232,7 +232,7 @@ func TestDialWaitsForTheBacklog(t *testing.T) {
 		{"accept", func(l *tcptest.Listener, cancel func()) { l.Accept() }, nil},
 		{"close", func(l *tcptest.Listener, cancel func()) { l.Close() }, syscall.ECONNREFUSED},
 		{"cancel", func(l *tcptest.Listener, cancel func()) { cancel() }, context.Canceled},
-		{"time out", func(l *tcptest.Listener, cancel func()) { time.Sleep(time.Hour) }, context.DeadlineExceeded},
+		{"timeout", func(l *tcptest.Listener, cancel func()) { time.Sleep(time.Hour) }, context.DeadlineExceeded},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -251,7 +251,7 @@ func TestDialWaitsForTheBacklog(t *testing.T) {
 				}()
 				synctest.Wait()
 				if len(result) > 0 {
-					t.Fatalf("the third Dial did not wait: %v", <-result)
+					t.Fatalf("the third Dial did not block: %v", <-result)
 				}
 				tt.end(l, cancel)
 				err := <-result
@@ -259,7 +259,7 @@ func TestDialWaitsForTheBacklog(t *testing.T) {
 					t.Errorf("Dial: %v, want %v", err, tt.want)
 				}
 				if _, ok := err.(*net.OpError); err != nil && !ok {
-					t.Errorf("Dial: a %T", err)
+					t.Errorf("the error of Dial is a %T", err)
 				}
 			})
 		})
@@ -275,7 +275,7 @@ func TestDialDoesNotConnectWithACanceledContext(t *testing.T) {
 	}
 	l.SetDeadline(time.Now().Add(10 * time.Millisecond))
 	if _, err := l.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("Accept: %v, want a time-out", err)
+		t.Errorf("Accept: %v, want a timeout", err)
 	}
 	l.Close()
 }
@@ -313,10 +313,10 @@ func TestDialFrom(t *testing.T) {
 		}
 		got := accept(t, l).RemoteAddr().(*net.TCPAddr)
 		if got != client.LocalAddr() || got.IP.String() != tt.wantIP {
-			t.Errorf("DialFrom(%v) is from %v", tt.from, got)
+			t.Errorf("DialFrom(%v): the address is %v", tt.from, got)
 		}
 		if want := int(tt.from.Port()); got.Port == 0 || want != 0 && got.Port != want {
-			t.Errorf("DialFrom(%v) is from port %d", tt.from, got.Port)
+			t.Errorf("DialFrom(%v): the port is %d", tt.from, got.Port)
 		}
 	}
 }
@@ -334,8 +334,8 @@ func TestListenerBuffer(t *testing.T) {
 	})
 }
 
-// TestNoConnIsLostWhenTheListenerCloses dials, accepts and closes at the same
-// time. Each client must be served, reset or refused.
+// TestNoConnIsLostWhenTheListenerCloses dials, accepts and closes at the same time.
+// Each client must be served, reset or refused.
 func TestNoConnIsLostWhenTheListenerCloses(t *testing.T) {
 	for range 200 {
 		l := tcptest.Listen()
@@ -373,7 +373,7 @@ func TestNoConnIsLostWhenTheListenerCloses(t *testing.T) {
 func TestListenersHaveDistinctAddresses(t *testing.T) {
 	a, b := tcptest.Listen(), tcptest.Listen()
 	if a.Addr().String() == b.Addr().String() {
-		t.Errorf("both listen on %v", a.Addr())
+		t.Errorf("both listeners have the address %v", a.Addr())
 	}
 }
 

@@ -17,13 +17,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"wireline/internal/testutil"
 	"wireline/tcptest"
 )
 
-// The cases of this file are transcripts: each line is a step and, after the
-// arrow, what it returned. They were noted from sockets, and the tests play them
-// over both kinds of connection: in memory everywhere, over loopback where the
-// kernel is the one that Conn takes after.
+// The cases of this file are transcripts: each line is a step and, after the arrow, its
+// result. They were recorded from sockets. The tests replay them over both kinds of
+// connection: in memory on every system, and over loopback on Linux, whose behaviour Conn
+// has.
 
 const kernelIsModel = runtime.GOOS == "linux"
 
@@ -147,7 +148,7 @@ var connCases = []struct{ name, transcript string }{
 		a close -> ok
 		b read -> "x"
 		b read -> ECONNRESET`},
-	{"linger 0 taken back", `
+	{"linger 0 reset to the default", `
 		a linger 0 -> ok
 		a linger -1 -> ok
 		a close -> ok
@@ -167,14 +168,14 @@ var connCases = []struct{ name, transcript string }{
 		b read -> "bye"
 		b read -> EOF
 		b closewrite -> ENOTCONN`},
-	{"write nothing after the peer's close", `
+	{"empty write after the peer's close", `
 		a close -> ok
 		b read -> EOF
 		b write -> 0
 		b write x -> 1
 		b write -> 0 EPIPE
 		b read -> EOF`},
-	{"closeread keeps what has come and what comes", `
+	{"closeread keeps earlier and later data", `
 		b write one -> 3
 		a closeread -> ok
 		a read -> "one"
@@ -187,7 +188,7 @@ var connCases = []struct{ name, transcript string }{
 		a closeread -> ok
 		a closewrite -> ok
 		b read -> EOF`},
-	{"closeread does not let the peer write on for ever", `
+	{"closeread blocks the peer when the buffer is full", `
 		a closeread -> ok
 		b deadline soon -> ok
 		b write big -> some TIMEOUT`},
@@ -196,7 +197,7 @@ var connCases = []struct{ name, transcript string }{
 		b write x -> 1
 		a close -> ok
 		b read -> ECONNRESET`},
-	{"data for one that has shut down both ways", `
+	{"data for an end that has shut down both directions", `
 		a write last -> 4
 		a closewrite -> ok
 		a closeread -> ok
@@ -209,14 +210,14 @@ var connCases = []struct{ name, transcript string }{
 		b write x -> 0 EPIPE
 		a closewrite -> ENOTCONN
 		a close -> ok`},
-	{"data for one that has shut down both ways, which then writes", `
+	{"data for an end that has shut down both directions and then writes", `
 		a closeread -> ok
 		a closewrite -> ok
 		b write x -> 1
 		a write x -> 0 ECONNRESET
 		a write x -> 0 EPIPE
 		a read -> EOF`},
-	{"data for one that has shut down both ways, with unread input", `
+	{"data for an end that has shut down both directions, with unread input", `
 		b write early -> 5
 		a closeread -> ok
 		a closewrite -> ok
@@ -253,14 +254,14 @@ var connCases = []struct{ name, transcript string }{
 		b close -> ok
 		a readdeadline past -> ok
 		a read -> TIMEOUT`},
-	{"deadline while nothing comes", `
+	{"deadline while no data arrives", `
 		a deadline soon -> ok
 		a read -> TIMEOUT
 		a read -> TIMEOUT
 		a deadline none -> ok
 		b write x -> 1
 		a read -> "x"`},
-	{"deadline in the midst of a write", `
+	{"deadline during a write", `
 		a writedeadline soon -> ok
 		a write big -> some TIMEOUT
 		a close -> ok
@@ -331,7 +332,7 @@ var connCases = []struct{ name, transcript string }{
 		b drain -> some ECONNRESET`},
 }
 
-func TestConnDoesWhatTheKernelDoes(t *testing.T) {
+func TestConnBehavesLikeTheKernel(t *testing.T) {
 	for _, tt := range connCases {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -362,13 +363,13 @@ func playInMemory(t *testing.T, transcript []string) (got, errs []string) {
 	return got, errs
 }
 
-// playOverLoopback takes more time at each try: the kernel does not say when a
-// segment that is on its way to the other end has come there.
+// playOverLoopback waits longer at each try: the kernel does not tell when a segment
+// has reached the other end.
 func playOverLoopback(t *testing.T, transcript []string) (got, errs []string) {
 	for _, pause := range []time.Duration{5, 50, 500} {
-		a, b := loopback(t)
+		a, b := testutil.Pair(t)
 		settle := func() { time.Sleep(pause * time.Millisecond) }
-		got, errs = play(a, b, settle, transcript)
+		got, errs = play(a.(*net.TCPConn), b.(*net.TCPConn), settle, transcript)
 		if cmp.Equal(transcript, got) {
 			break
 		}
@@ -376,25 +377,7 @@ func playOverLoopback(t *testing.T, transcript []string) (got, errs []string) {
 	return got, errs
 }
 
-func loopback(t *testing.T) (a, b *net.TCPConn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client.(*net.TCPConn), server.(*net.TCPConn)
-}
-
-// lines takes a transcript apart.
+// lines splits a transcript into its lines.
 func lines(s string) []string {
 	var out []string
 	for line := range strings.Lines(strings.TrimSpace(s)) {
@@ -403,8 +386,8 @@ func lines(s string) []string {
 	return out
 }
 
-// play takes the steps of a transcript, and returns it with what they returned
-// this time, and the full text of the errors.
+// play runs the steps of a transcript. It returns the transcript with the results of
+// this run, and the full texts of the errors.
 func play(a, b tcpConn, settle func(), transcript []string) (got, errs []string) {
 	stuck := time.AfterFunc(10*time.Second, func() { a.Close(); b.Close() })
 	defer stuck.Stop()
@@ -422,7 +405,7 @@ func play(a, b tcpConn, settle func(), transcript []string) (got, errs []string)
 	return got, errs
 }
 
-// tcpConn is what a net.TCPConn and a Conn have in common.
+// tcpConn has the methods that net.TCPConn and Conn have in common.
 type tcpConn interface {
 	net.Conn
 	CloseRead() error
@@ -430,7 +413,7 @@ type tcpConn interface {
 	SetLinger(sec int) error
 }
 
-// actor takes the steps of one end.
+// actor runs the steps of one end.
 type actor struct {
 	conn    tcpConn
 	started chan func() (string, error)
@@ -481,7 +464,7 @@ func (a *actor) read(arg string) (string, error) {
 	return strconv.Quote(string(buf[:n])), nil
 }
 
-// bigWrite is more than the buffers of a loopback connection take.
+// bigWrite is more than the buffers of a loopback connection hold.
 const bigWrite = 32 << 20
 
 func (a *actor) write(arg string) (string, error) {
@@ -530,7 +513,7 @@ func (a *actor) control(verb, arg string) error {
 	case "writedeadline":
 		return c.SetWriteDeadline(moment(arg))
 	}
-	return fmt.Errorf("no step %q", verb)
+	return fmt.Errorf("unknown step %q", verb)
 }
 
 func moment(name string) time.Time {
@@ -543,7 +526,7 @@ func moment(name string) time.Time {
 	return time.Time{}
 }
 
-// amount leaves out what depends on the size of the kernel's buffers.
+// amount hides numbers that depend on the size of the kernel buffers.
 func amount(n int) string {
 	if n > 1024 && n < bigWrite {
 		return "some"

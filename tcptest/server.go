@@ -10,20 +10,20 @@ import (
 	"wireline/tcp"
 )
 
-// Server is a tcp.Server on a port of its own on the loopback interface, for
-// tests over real sockets, as httptest.Server is for HTTP.
+// Server is a running tcp.Server on a free port of the loopback interface, for tests
+// over real sockets, as httptest.Server is for HTTP.
 type Server struct {
-	// Addr is where it listens, as host:port, once it has started.
+	// Addr is the address of the listener, host:port. It is set by Start and Serve.
 	Addr string
 
-	// TCP is the server underneath. Its Config may be set before Start.
+	// TCP is the underlying server. Its Config may be changed before Start.
 	TCP *tcp.Server
 
 	listener net.Listener
 	served   chan error
 }
 
-// NewServer starts a server for h. The caller closes it. It panics when it
+// NewServer starts a server for h. The caller must call Close. It panics if the server
 // cannot listen.
 func NewServer(h handler.Handler) *Server {
 	s := NewUnstartedServer(h)
@@ -31,14 +31,14 @@ func NewServer(h handler.Handler) *Server {
 	return s
 }
 
-// NewUnstartedServer returns a server for h that does not listen yet, so that
-// TCP.Config can be set.
+// NewUnstartedServer returns a server for h that is not listening yet, so that
+// TCP.Config can be changed. Then call Start or Serve.
 func NewUnstartedServer(h handler.Handler) *Server {
 	return &Server{TCP: &tcp.Server{Handler: h}}
 }
 
-// Start listens on a free port, or on TCP.Config.Address if that is set, and
-// serves. It panics when it cannot.
+// Start listens on TCP.Config.Address, or on a free port if that is empty, and serves.
+// It panics if the server cannot listen.
 func (s *Server) Start() {
 	cfg := s.TCP.Config
 	if cfg.Address == "" && cfg.Network != "unix" {
@@ -51,8 +51,7 @@ func (s *Server) Start() {
 	s.Serve(ln)
 }
 
-// Serve is Start with a listener of the caller's, as Listen of this package
-// makes them.
+// Serve serves the connections of ln, which may be a [Listener].
 func (s *Server) Serve(ln net.Listener) {
 	s.listener = ln
 	s.Addr = ln.Addr().String()
@@ -60,7 +59,7 @@ func (s *Server) Serve(ln net.Listener) {
 	go func() { s.served <- s.TCP.Serve(context.Background(), ln) }()
 }
 
-// Dial connects to the server. It panics when it cannot.
+// Dial connects to the server. It panics if that fails.
 func (s *Server) Dial() net.Conn {
 	conn, err := dial(s.listener)
 	if err != nil {
@@ -76,8 +75,8 @@ func dial(ln net.Listener) (net.Conn, error) {
 	return net.DialTimeout(ln.Addr().Network(), ln.Addr().String(), 10*time.Second)
 }
 
-// Shutdown drains the server until ctx ends, then cuts what is left, and
-// returns tcp.Server's error.
+// Shutdown drains the server until ctx ends, then cuts the connections that are left.
+// It returns the error of tcp.Server.Shutdown.
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.TCP.Shutdown(ctx)
 	if s.served != nil { // it was started
@@ -87,8 +86,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Close cuts all connections, and waits for their handlers unless they go on
-// without their connection. It may be called after Shutdown.
+// Close cuts all connections and waits for their handlers, but not for a handler that
+// goes on without its connection. It may be called after Shutdown.
 func (s *Server) Close() {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()

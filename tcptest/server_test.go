@@ -26,11 +26,11 @@ func TestServer(t *testing.T) {
 		t.Errorf("shutdown: %v", err)
 	}
 	if _, err := net.DialTimeout("tcp", s.Addr, time.Second); err == nil {
-		t.Error("somebody listens after Shutdown")
+		t.Error("the server still listens after Shutdown")
 	}
 }
 
-// A whole server in a bubble: its time-outs take no time.
+// A whole server runs in a synctest bubble: its timeouts take no real time.
 func TestServerInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := tcptest.NewUnstartedServer(&handler.Frames{IdleTimeout: time.Hour})
@@ -41,7 +41,7 @@ func TestServerInABubble(t *testing.T) {
 		begin := time.Now()
 		tcptest.ReceiveAll(t, conn, "")
 		if idle := time.Since(begin); idle != time.Hour {
-			t.Errorf("closed after %v", idle)
+			t.Errorf("closed after %v, want an hour", idle)
 		}
 	})
 }

@@ -1,7 +1,7 @@
 /*
- * Line echo on one level-triggered epoll loop: a read and a write for each
- * event and nothing else. It is what the system calls alone cost, the floor
- * that the other servers are measured against.
+ * Line echo on one level-triggered epoll loop: one read and one write per
+ * event. Its cost is that of the system calls alone, the lower bound to which
+ * the other servers are compared.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -19,7 +19,7 @@
 
 enum { SIZE = 64 * 1024, EVENTS = 256 };
 
-/* What is held is the unsent part of a reply, then a line that has only begun. */
+/* The buffer holds the unsent part of a reply, then an incomplete line. */
 struct client {
 	int fd;
 	size_t unsent, held;
@@ -41,7 +41,7 @@ static int watch(int op, int fd, unsigned events, struct client *c)
 	return epoll_ctl(loop, op, fd, &event);
 }
 
-/* While a reply is unsent nothing more is read, so a slow reader holds its own writer back. */
+/* While a reply is unsent nothing is read, so a client that reads slowly is served slowly. */
 static int hold(struct client *c, const char *from, size_t held, size_t unsent)
 {
 	int blocked = unsent > 0, was_blocked = c->unsent > 0;
@@ -139,7 +139,7 @@ static int announce(void)
 	return fd;
 }
 
-/* The Go runtime raises this limit by itself. */
+/* The Go runtime also raises this limit. */
 static void raise_files(void)
 {
 	struct rlimit files;

@@ -1,7 +1,7 @@
 /*
  * Echo of long frames on one level-triggered epoll loop. "copy" writes back
- * what a read returned, and knows nothing of frames. "whole" waits until a
- * frame is there, four bytes of length and so many more, and writes it then.
+ * what each read returns, whatever the frames. "whole" waits for a complete
+ * frame, four bytes of length and that many more, before it writes it.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -18,7 +18,7 @@
 
 enum { HEAD = 4, LONGEST = 2 << 20, PIECE = 64 * 1024, EVENTS = 256 };
 
-/* bytes[out..in) is held. What is before ready may be written. */
+/* The buffer holds bytes[out..in). The bytes before ready may be written. */
 struct client {
 	int fd, blocked;
 	size_t out, ready, in;
@@ -44,7 +44,7 @@ static int passing(ssize_t n)
 	return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-/* How much there is in the frame that starts the buffer, or 0 while that is not known. */
+/* The size of the frame at the start of the buffer, or 0 while it is not known. */
 static size_t frame(const struct client *c)
 {
 	uint32_t size;
@@ -55,7 +55,7 @@ static size_t frame(const struct client *c)
 	return HEAD + (size_t)ntohl(size);
 }
 
-/* The client sends one frame and waits, so no frame follows another in the buffer. */
+/* The client sends one frame and waits, so the buffer holds at most one frame. */
 static int fill(struct client *c)
 {
 	size_t room = whole ? sizeof c->bytes : PIECE;
@@ -74,7 +74,7 @@ static int fill(struct client *c)
 	return 0;
 }
 
-/* While anything is unsent nothing more is read. */
+/* While anything is unsent nothing is read. */
 static int flush(struct client *c)
 {
 	ssize_t n = write(c->fd, c->bytes + c->out, c->ready - c->out);

@@ -17,7 +17,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// chart is grouped bars: each group has a bar of each series.
+// chart is a chart of grouped bars: each group has a bar of each series.
 type chart struct {
 	title  string
 	unit   string // of the values, beside the axis
@@ -29,7 +29,7 @@ type chart struct {
 type series struct {
 	name   string
 	color  color.Color
-	values []float64 // of each group; zero has no bar
+	values []float64 // one per group; zero has no bar
 }
 
 // The measures of a chart, in points.
@@ -44,15 +44,14 @@ const (
 	headroom = 1.08 // for the number on the tallest bar
 )
 
-// The text is measured in Liberation Sans, which the library brings along. A
-// viewer without it has a font of the same measures under one of these names.
+// Text is measured in Liberation Sans, which the library contains. A viewer without it has a
+// font of the same metrics under one of these names.
 const (
 	measured = "font-family:Liberation Sans"
 	shown    = "font-family:Liberation Sans,Arial,Helvetica,sans-serif"
 )
 
-// writeSVG draws the chart. It stands on white, so that it can be read on a
-// page of any colour.
+// writeSVG draws the chart on white, so that it is legible on a page of any colour.
 func (c chart) writeSVG(w io.Writer) error {
 	p, legend, err := c.plot()
 	if err != nil {
@@ -74,7 +73,7 @@ func (c chart) writeSVG(w io.Writer) error {
 	return err
 }
 
-// plot lays the bars out. The legend is apart, to stand beside them.
+// plot lays out the bars. The legend is separate, to be drawn beside them.
 func (c chart) plot() (*plot.Plot, *plot.Legend, error) {
 	if len(c.groups) == 0 || len(c.series) == 0 {
 		return nil, nil, errors.New("nothing to draw")
@@ -97,7 +96,7 @@ func (c chart) plot() (*plot.Plot, *plot.Legend, error) {
 		}
 	}
 	p.NominalX(c.groups...)
-	p.Y.Padding = margin / 2 // not half a group's name
+	p.Y.Padding = margin / 2 // smaller than half of a group's name
 	p.X.Min, p.X.Max = -0.5, float64(len(c.groups))-0.5
 	p.Y.Min, p.Y.Max = 0, tallest*headroom
 	return p, &legend, nil
@@ -125,7 +124,7 @@ func (c chart) style(p *plot.Plot, legend *plot.Legend) {
 	p.Add(lines)
 }
 
-// add draws the bars of a series, and over each its value.
+// add draws the bars of a series, with the value above each.
 func (s series) add(p *plot.Plot, bar, offset vg.Length) (*plotter.BarChart, error) {
 	bars, err := plotter.NewBarChart(plotter.Values(s.values), bar*9/10)
 	if err != nil {
@@ -150,7 +149,7 @@ func (s series) add(p *plot.Plot, bar, offset vg.Length) (*plotter.BarChart, err
 	return bars, nil
 }
 
-// number shows a value with three digits, or nothing for zero.
+// number formats a value with three digits; zero is empty.
 func number(v float64) string {
 	switch {
 	case v == 0:

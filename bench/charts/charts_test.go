@@ -26,7 +26,7 @@ const someResults = `{
 	"kv": [{"name": "get-p16", "servers": [{"server": "redis", "cpu_us_per_request": 0.5}]}]
 }`
 
-func TestRunDrawsWhatIsThere(t *testing.T) {
+func TestRunDrawsWhatWasMeasured(t *testing.T) {
 	dir := t.TempDir()
 	from, to := filepath.Join(dir, "results.json"), filepath.Join(dir, "charts")
 	if err := os.WriteFile(from, []byte(someResults), 0o600); err != nil {
@@ -50,7 +50,7 @@ func TestRunDrawsWhatIsThere(t *testing.T) {
 		checkSVG(t, file, svg, texts)
 	}
 	if _, err := os.Stat(filepath.Join(to, "frames.svg")); err == nil {
-		t.Error("there is a chart of frames, which nobody measured")
+		t.Error("there is a chart of frames, which were not measured")
 	}
 }
 

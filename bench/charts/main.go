@@ -1,5 +1,5 @@
-// Command charts draws the results of bench as SVG. It is a program of its own
-// so that what it needs for that is no part of the servers that are measured.
+// Command charts draws the results of bench as SVG. It is a separate program, so that its
+// dependencies are not part of the servers that are measured.
 //
 //	go run ./charts results.json FOLDER
 package main
@@ -22,7 +22,7 @@ func main() {
 	}
 }
 
-// run draws what was measured. What was not, is left out.
+// run draws what was measured, and leaves out the rest.
 func run(from, to string) error {
 	r, err := readResults(from)
 	if err != nil {

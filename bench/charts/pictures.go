@@ -14,7 +14,7 @@ type picture struct {
 	figure            func(summary) float64
 }
 
-// group is a load and what the chart calls it.
+// group is a load and its name in the chart.
 type group struct{ load, label string }
 
 var pictures = []picture{
@@ -49,7 +49,7 @@ func millionsPerCPU(s summary) float64 { return 1 / s.CPUMicros }
 func cpuPerGB(s summary) float64       { return s.CPUPerGB }
 func thousands(s summary) float64      { return s.PerSecond / 1e3 }
 
-// colors tell servers apart, also for most who are colour-blind.
+// colors distinguish the servers, also for most people with colour blindness.
 var colors = map[string]color.Color{
 	"c-epoll":            color.RGBA{0x99, 0x99, 0x99, 0xff},
 	"c-copy":             color.RGBA{0x99, 0x99, 0x99, 0xff},
@@ -67,7 +67,7 @@ var colors = map[string]color.Color{
 	"wireline-proxy":     color.RGBA{0x00, 0x72, 0xb2, 0xff},
 }
 
-// colorOf has black for servers that came later.
+// colorOf returns black for servers without a colour.
 func colorOf(server string) color.Color {
 	if c, ok := colors[server]; ok {
 		return c
@@ -75,7 +75,7 @@ func colorOf(server string) color.Color {
 	return color.Black
 }
 
-// charts are the pictures of what was measured, by file.
+// charts returns the charts of what was measured, by file.
 func (r *results) charts() map[string]chart {
 	all := make(map[string]chart)
 	for _, p := range pictures {
@@ -104,8 +104,7 @@ func (p picture) of(r *results) chart {
 	return c
 }
 
-// seriesOf turns tables into bars: a colour for each server, in the order of
-// the tables.
+// seriesOf turns tables into bars: a colour for each server, in the order of the tables.
 func seriesOf(tables []table, figure func(summary) float64) []series {
 	var all []series
 	for i, t := range tables {
@@ -121,7 +120,7 @@ func seriesOf(tables []table, figure func(summary) float64) []series {
 	return all
 }
 
-// memoryChart has a group named by label, with the number of connections.
+// memoryChart has a group named label, with the number of connections.
 func memoryChart(title, label string, of []memory) chart {
 	c := chart{title: title + " (less is better)", unit: "KiB"}
 	for _, m := range of {

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// results is what the charts show of the file that bench writes.
+// results is the part of bench's file that the charts show.
 type results struct {
 	Loads  []table  `json:"loads"`
 	Memory []memory `json:"memory"`

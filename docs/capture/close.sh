@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# What the ways to close look like on the wire: runs the program in this folder under
-# tcpdump on the loopback interface, and asks ss what the kernel still holds of the
-# server's end. As root. docs/closing.md has its output. The argument is the first of
-# four ports; without one it is 8000.
+# The close modes as packets: this runs the program in this folder under tcpdump on the
+# loopback interface, and then shows with ss the state of the server's socket. It needs
+# root. docs/closing.md shows the output. The argument is the first of four ports; the
+# default is 8000.
 set -euo pipefail
 cd "$(dirname "$0")"
 port=${1:-8000}
@@ -17,8 +17,8 @@ fail() { # MESSAGE FILE
 	exit 1
 }
 
-# await waits until FILE has a line like PATTERN, as long as tcpdump runs, but at most ten
-# seconds.
+# await waits until FILE has a line that matches PATTERN, while tcpdump runs, and for ten
+# seconds at most.
 await() { # PATTERN FILE
 	for _ in {1..200}; do
 		! grep -qs "$1" "$2" || return 0
@@ -29,28 +29,28 @@ await() { # PATTERN FILE
 }
 
 capture() { # FLAG...
-	# Files of its own: in those of the one before tcpdump listens already.
+	# Each capture has its own files: the log of the one before says "listening" already.
 	local packets=$work/packets-$port log=$work/log-$port
 	printf '\n$ capture'
 	printf ' %q' "$@"
 	printf '\n'
 	tcpdump -i lo -nn -ttt --immediate-mode -l "tcp port $port" >"$packets" 2>"$log" &
 	tcpdump=$!
-	await 'listening on' "$log" || fail 'tcpdump does not listen' "$log"
+	await 'listening on' "$log" || fail 'tcpdump did not start' "$log"
 	"$work/capture" -address "127.0.0.1:$port" "$@" >"$work/seen"
-	# A connect that is refused (seq 0) is the last that tcpdump gets to see: with it all
-	# that was before has come.
-	! (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || fail 'somebody else listens' "$log"
-	await 'Flags \[R\.\], seq 0, ' "$packets" || fail 'tcpdump does not see all' "$log"
+	# A refused connect (seq 0) comes last: when tcpdump has printed it, it has printed all
+	# packets before it.
+	! (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || fail 'the port is in use' "$log"
+	await 'Flags \[R\.\], seq 0, ' "$packets" || fail 'tcpdump has not printed all packets' "$log"
 	kill "$tcpdump"
 	wait "$tcpdump" || true
 	tcpdump=
-	grep -q 'Flags \[[FR]\.\], seq [1-9]' "$packets" || fail 'tcpdump has not seen the close' "$packets"
-	# The options of TCP do not matter here.
+	grep -q 'Flags \[[FR]\.\], seq [1-9]' "$packets" || fail 'the capture has no close' "$packets"
+	# Omit the TCP options.
 	sed -E 's/, options \[[^]]*\]//; s/^ *00:00:0//; /^$/d' "$packets" | head -n -2
 	cat "$work/seen"
 	printf 'ss: %s\n' "$(ss -Htan "sport = :$port" | awk '{print $1}' | grep . || echo none)"
-	# For the next one, the table is to be empty: TIME-WAIT is of a minute.
+	# The next capture uses another port, since TIME-WAIT lasts a minute.
 	port=$((port + 1))
 }
 

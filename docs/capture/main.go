@@ -1,5 +1,5 @@
-// Capture is the server and the client that close.sh looks at: the client asks, the
-// server answers and closes, and the client tells what it saw.
+// Capture is the server and the client that close.sh captures: the client sends a request,
+// the server replies and closes, and the client prints what it has received.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 func main() {
 	cfg := tcp.Config{}
 	flag.StringVar(&cfg.Address, "address", "127.0.0.1:8000", "where to listen")
-	flag.StringVar(&cfg.Linger, "linger", "default", "tcp.linger")
+	flag.TextVar(&cfg.Linger, "linger", handler.CloseDefault, "tcp.linger")
 	request := flag.String("request", "go\n", "what the client sends; the server reads three bytes of it")
 	flag.Parse()
 	if err := run(&cfg, *request); err != nil {
@@ -35,7 +35,7 @@ func run(cfg *tcp.Config, request string) error {
 	}
 	asked := make(chan struct{})
 	srv := &tcp.Server{Config: *cfg, Handler: handler.Func(func(_ context.Context, conn net.Conn) {
-		<-asked // all of the request is there
+		<-asked // the whole request has been sent
 		io.ReadFull(conn, make([]byte, 3))
 		io.WriteString(conn, "bye\n")
 		conn.Close()
@@ -60,8 +60,8 @@ func run(cfg *tcp.Config, request string) error {
 		return err
 	}
 	fmt.Printf("the client read %q, then %s\n", reply, how)
-	// So that the kernel acknowledges the server's FIN by itself, and not with the
-	// client's: it puts that off for 40 ms (TCP_DELACK_MIN in include/net/tcp.h).
+	// Wait until the kernel has acknowledged the server's FIN; otherwise the client's FIN
+	// would carry that. A delayed ACK takes 40 ms (TCP_DELACK_MIN in include/net/tcp.h).
 	time.Sleep(100 * time.Millisecond)
 	return nil
 }

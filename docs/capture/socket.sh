@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The life of a socket: the program under strace, with one client that is served and
-# the drain. docs/sockets.md has its output.
+# The life of a socket: this runs the program under strace, serves one client, and drains.
+# docs/sockets.md shows the output.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
@@ -15,7 +15,7 @@ until grep -q listening "$work/log"; do sleep 0.05; done
 until grep -q hello "$work/reply"; do sleep 0.05; done
 kill -INT "$(pgrep -P "$strace")"
 wait "$strace"
-# From the listener's socket on. Without the process numbers, the calls of which strace
-# tells in two parts, and what the runtime does in its poller.
+# Show the calls from the listener's socket on, without the process numbers, the calls that
+# strace prints in two parts, and those of the runtime's poller.
 sed -E 's/^[0-9]+ +//' "$work/trace" | sed -n '/IPPROTO_IP) = [0-9]*$/,$p' |
 	grep -v 'resumed>\|unfinished \.\.\.\|+++\|epoll_ctl.*_DEL' | grep -v 'epoll_ctl.*EPOLLIN|EPOLL\(OUT\|ET\)\|EPOLLIN,'

@@ -53,8 +53,7 @@ func flushAll(x *session, args [][]byte) error {
 	return nil
 }
 
-// parameters are what CONFIG GET knows, and what tools ask for that were made
-// for Redis.
+// parameters are the parameters that CONFIG GET knows: those that tools for Redis ask for.
 func (s *server) parameters() [][2]string {
 	return [][2]string{
 		{"appendonly", "no"},
@@ -77,8 +76,7 @@ func configGet(x *session, args [][]byte) error {
 	return nil
 }
 
-// matchesAny reports whether name, which has no slash, is or matches one of the
-// patterns.
+// matchesAny reports whether name, which has no slash, matches one of the patterns.
 func matchesAny(patterns [][]byte, name string) bool {
 	for _, p := range patterns {
 		if ok, _ := path.Match(string(appendLower(nil, p)), name); ok {
@@ -147,8 +145,8 @@ func commandDocs(x *session, args [][]byte) error {
 	return nil
 }
 
-// appendInfo appends what COMMAND INFO tells of c: name, arity, flags, the
-// places of keys, its subcommands, and of some lists that are empty here.
+// appendInfo appends c's reply to COMMAND INFO: name, arity, flags, the positions of the keys,
+// the subcommands, and some lists that are empty here.
 func (c *command) appendInfo(dst []byte) []byte {
 	dst = appendArray(dst, 10)
 	dst = appendBulk(dst, c.name)
@@ -170,7 +168,7 @@ func (c *command) appendInfo(dst []byte) []byte {
 	return dst
 }
 
-// appendDocs appends c's name and what COMMAND DOCS tells of it.
+// appendDocs appends c's name and its reply to COMMAND DOCS.
 func (c *command) appendDocs(dst []byte) []byte {
 	dst = appendBulk(dst, c.name)
 	pairs := [][2]string{{"summary", c.summary}, {"since", c.since}, {"group", c.group}}

@@ -1,7 +1,7 @@
 package main
 
-// parseArray appends the arguments of an array to args, as parts of the array.
-// Codec.Split has checked it.
+// parseArray appends the arguments of an array to args, as slices of the array. Codec.Split
+// has checked the array.
 func parseArray(args [][]byte, array []byte) [][]byte {
 	p := skipLength(array, 0)
 	for p < len(array) {
@@ -16,7 +16,7 @@ func parseArray(args [][]byte, array []byte) [][]byte {
 	return args
 }
 
-// skipLength returns where the line with a length that begins at p ends.
+// skipLength returns the end of the line with a length that begins at p.
 func skipLength(array []byte, p int) int {
 	for array[p] != '\r' {
 		p++
@@ -24,14 +24,13 @@ func skipLength(array []byte, p int) int {
 	return p + len("\r\n")
 }
 
-// parseInline appends the arguments of an inline command to args, as parts of
-// line, in which it undoes the quoting: what comes out is never longer than what
-// goes in. It reports false if a quote is not closed, or not followed by a space.
+// parseInline appends the arguments of an inline command to args, as slices of line. It
+// removes the quoting in place, which never makes an argument longer. It reports false if a
+// quote is not closed, or not followed by a space.
 //
-// Quotes may begin anywhere in an argument and end it. Between double quotes
-// "\xHH" is a byte by its number, \n \r \t \b \a are what they are in C, and any
-// other byte after a backslash stands for itself; between single quotes \' is
-// the one escape there is.
+// A quote may begin anywhere in an argument, and ends it. Between double quotes "\xHH" is the
+// byte with that number, \n \r \t \b \a are as in C, and any other byte after a backslash
+// stands for itself. Between single quotes \' is the only escape.
 func parseInline(args [][]byte, line []byte) ([][]byte, bool) {
 	r, w := 0, 0
 	for {
@@ -50,8 +49,8 @@ func parseInline(args [][]byte, line []byte) ([][]byte, bool) {
 	}
 }
 
-// unquote moves the argument that begins at r to w, without its quotes. It
-// returns where to go on reading and writing.
+// unquote moves the argument that begins at r to w, without its quotes. It returns where to go
+// on reading and writing.
 func unquote(line []byte, r, w int) (nextR, nextW int, ok bool) {
 	for r < len(line) {
 		switch c := line[r]; c {
@@ -75,7 +74,7 @@ func unquote(line []byte, r, w int) (nextR, nextW int, ok bool) {
 	return r, w, true
 }
 
-// doubleQuoted moves what stands from r to the closing quote to w.
+// doubleQuoted moves the bytes from r to the closing quote to w.
 func doubleQuoted(line []byte, r, w int) (nextR, nextW int, ok bool) {
 	for r < len(line) {
 		c := line[r]
@@ -97,7 +96,7 @@ func doubleQuoted(line []byte, r, w int) (nextR, nextW int, ok bool) {
 	return r, w, false
 }
 
-// singleQuoted moves what stands from r to the closing quote to w.
+// singleQuoted moves the bytes from r to the closing quote to w.
 func singleQuoted(line []byte, r, w int) (nextR, nextW int, ok bool) {
 	for r < len(line) {
 		c := line[r]
@@ -115,7 +114,7 @@ func singleQuoted(line []byte, r, w int) (nextR, nextW int, ok bool) {
 	return r, w, false
 }
 
-// escaped is what c after a backslash stands for.
+// escaped returns the meaning of c after a backslash.
 func escaped(c byte) byte {
 	switch c {
 	case 'n':
@@ -132,7 +131,7 @@ func escaped(c byte) byte {
 	return c
 }
 
-// isSpace is what C says in its own locale.
+// isSpace is isspace of C, in the C locale.
 func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
 
 func isHex(c byte) bool {

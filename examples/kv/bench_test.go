@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// array is a command as clients send it.
+// array encodes a command as clients send it.
 func array(args ...string) []byte {
 	b := appendArray(nil, len(args))
 	for _, arg := range args {
@@ -21,7 +21,7 @@ func newSession(tb testing.TB) *session {
 	return &session{server: s, store: s.store}
 }
 
-// do splits, parses and executes one command, all but the writing.
+// do splits, parses and executes one command, but does not write the reply.
 func (x *session) do(tb testing.TB, in []byte) {
 	frame, n, err := x.server.codec.Split(in, 0, false)
 	if n != len(in) || err != nil {
@@ -30,7 +30,7 @@ func (x *session) do(tb testing.TB, in []byte) {
 	if err := x.serve(frame); err != nil {
 		tb.Fatal(err)
 	}
-	x.rest()
+	x.reset()
 }
 
 func benchmarkCommands(b *testing.B, commands [][]byte) {
@@ -45,7 +45,7 @@ func benchmarkCommands(b *testing.B, commands [][]byte) {
 	}
 }
 
-// manyKeys is one command on keys as redis-benchmark -r makes them.
+// manyKeys returns a command on many keys, as redis-benchmark -r sends them.
 func manyKeys(args ...string) (commands [][]byte) {
 	for i := range 10000 {
 		args[1] = fmt.Sprintf("key:%012d", i*7919%10000)
@@ -72,7 +72,7 @@ func BenchmarkCommand(b *testing.B) {
 	}
 }
 
-// The walk over an array that is not whole yet, once for each read.
+// The walk over an array that is not complete yet, which each read repeats.
 func BenchmarkSplitPartOfLargeArray(b *testing.B) {
 	const args = 100000
 	buf := appendArray(nil, args)

@@ -8,22 +8,22 @@ import (
 )
 
 const (
-	// maxLine is the longest inline command, and the longest line with a
-	// count or a length, in bytes without the "\n" or the "\r".
+	// maxLine is the longest inline command, and the longest line with a count or a length, in
+	// bytes without the "\n" or "\r".
 	maxLine = 64 << 10
 
-	// The codec's limits where its fields are zero.
+	// The codec's limits if its fields are zero.
 	defaultMaxArgs    = 1 << 20
 	defaultMaxBulk    = 64 << 20
 	defaultMaxCommand = 256 << 20
 
-	// maxMaxCommand is the largest MaxCommand there is: with an argument more,
-	// it still fits where int has 32 bits.
+	// maxMaxCommand is the largest MaxCommand: with one more argument it still fits an int of
+	// 32 bits.
 	maxMaxCommand = 1 << 30
 )
 
-// protocolError says what in the stream is no command. Its text is what Redis
-// says. The stream ends there: nobody knows where the next command begins.
+// protocolError reports input that is not a command, with the text that Redis uses. The stream
+// ends there, since the next command cannot be found.
 type protocolError string
 
 const (
@@ -33,44 +33,41 @@ const (
 	errCount          protocolError = "invalid multibulk length"
 	errLengthTooLong  protocolError = "too big bulk count string"
 	errLength         protocolError = "invalid bulk length"
-	errCommandTooLong protocolError = "too big request" // where Redis closes without a word
+	errCommandTooLong protocolError = "too big request" // Redis closes without an error here
 )
 
 func (e protocolError) Error() string { return "Protocol error: " + string(e) }
 
-// errNoBulk is for an argument that begins with something else than '$'.
+// errNoBulk reports an argument that does not begin with '$'.
 func errNoBulk(got byte) error {
 	// As C formats it: a zero byte ends the text.
 	text := cString(fmt.Appendf(nil, "expected '$', got '%s'", []byte{got}))
 	return protocolError(text)
 }
 
-// Codec splits a stream into the commands of RESP2: arrays of bulk strings, and
-// inline commands. The frame of an array is all of it as it came; that of an
-// inline command is its line without the end, which never begins with '*'. What
-// carries no command, an empty line or array, is skipped.
+// Codec splits a stream into the commands of RESP2: arrays of bulk strings, and inline
+// commands. The frame of an array is all of its bytes; that of an inline command is its line
+// without the line end, and never begins with '*'. Empty lines and arrays are skipped.
 //
-// As Redis does, it takes any two bytes for the end of an argument, and any byte
-// for the "\n" of a line with a length.
+// Like Redis, it accepts any two bytes as the end of an argument, and any byte as the "\n" of
+// a line with a length.
 type Codec struct {
-	// MaxArgs is the longest command in arguments, with its name. Zero means
+	// MaxArgs is the largest number of arguments of a command, with its name. Zero means
 	// 1048576.
 	MaxArgs int
 
-	// MaxBulk is the longest argument in bytes, up to frame.MaxMax. Zero means
-	// 64 MiB.
+	// MaxBulk is the longest argument in bytes, up to frame.MaxMax. Zero means 64 MiB.
 	MaxBulk int
 
-	// MaxCommand is the longest command in bytes, as it comes, up to 1 GiB.
-	// Zero means 256 MiB.
+	// MaxCommand is the longest command in bytes as received, up to 1 GiB. Zero means 256 MiB.
 	MaxCommand int
 }
 
 var _ frame.Codec = Codec{}
 
-// Split finds the first command. An inline command is searched once, however it
-// is cut up. An array is walked from its start each time, by one step for each
-// argument: there is nowhere to note how far it was.
+// Split finds the first command. It searches an inline command once, however it is split. It
+// walks an array from its start each time, in one step per argument: it has no place to store
+// how far it came.
 func (c Codec) Split(buf []byte, seen int, eof bool) (command []byte, n int, err error) {
 	if len(buf) > 0 && buf[0] == '*' {
 		return c.splitArray(buf)
@@ -129,8 +126,8 @@ func (c Codec) splitArray(buf []byte) (array []byte, n int, err error) {
 	return buf[:n:n], n, nil
 }
 
-// bulkHead reads the length of the argument at the start of buf, and how long
-// the line is that has it: 0 if it is not all there.
+// bulkHead reads the length of the argument at the start of buf. It also returns the length of
+// the line with it: 0 if that is not complete.
 func (c Codec) bulkHead(buf []byte) (size, n int, err error) {
 	length, n, ok := lengthLine(buf)
 	switch {
@@ -146,11 +143,11 @@ func (c Codec) bulkHead(buf []byte) (size, n int, err error) {
 	return int(length), n, nil
 }
 
-// lengthLine reads the line at the start of buf: a byte that says of what, a
-// number, "\r" and one byte more. n is its length, 0 if it is not all there, and
-// negative if it is too long; ok is false if that is no number.
+// lengthLine reads the line at the start of buf: a type byte, a number, "\r" and one more
+// byte. n is the line's length, 0 if it is not complete, and negative if it is too long. ok is
+// false if there is no valid number.
 func lengthLine(buf []byte) (v int64, n int, ok bool) {
-	for i := 1; i+1 < len(buf) && i < 10; i++ { // nearly all there are
+	for i := 1; i+1 < len(buf) && i < 10; i++ { // nearly all lengths have so few digits
 		digit := buf[i] - '0'
 		if digit > 9 {
 			if buf[i] == '\r' && (i == 2 || i > 2 && buf[1] != '0') {
@@ -173,9 +170,9 @@ func lengthLine(buf []byte) (v int64, n int, ok bool) {
 	return v, i + 2, ok
 }
 
-// Append appends payload, a command as Split returns it, as it is to be sent:
-// an array as it is, a line with its end. It is for clients; replies are none
-// of this codec's frames.
+// Append appends payload, a command as Split returns it, in the form in which it is sent: an
+// array as it is, a line with its line end. It is for clients; replies are not frames of this
+// codec.
 func (c Codec) Append(dst, payload []byte) ([]byte, error) {
 	whole := payload
 	if len(payload) == 0 || payload[0] != '*' {

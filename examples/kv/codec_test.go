@@ -12,10 +12,10 @@ import (
 	"wireline/lib/frame"
 )
 
-// small is a codec whose limits are easily passed.
+// small is a codec with low limits.
 var small = Codec{MaxArgs: 100, MaxBulk: 10, MaxCommand: 55}
 
-// split is what a server sees of a stream that comes in pieces.
+// split returns what a server sees of a stream that arrives in pieces.
 func split(c Codec, stream []byte, piece func(rest int) int) (frames []string, err error) {
 	var in frame.Buffer
 	for {
@@ -92,7 +92,7 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// A command over the limit is refused before it is there.
+// A command over the limit is refused before all of it has arrived.
 func TestCommandTooLong(t *testing.T) {
 	arg := "$10\r\n0123456789\r\n"
 	if _, n, err := small.Split([]byte("*4\r\n"+arg+arg+arg+"$2\r\n"), 0, false); n != 0 || err != errCommandTooLong {
@@ -100,14 +100,14 @@ func TestCommandTooLong(t *testing.T) {
 	}
 }
 
-// What was searched is not searched again.
+// Split does not search bytes again that it has searched.
 func TestSplitGoesOn(t *testing.T) {
 	if line, n, err := (Codec{}).Split([]byte("a\nb\n"), 2, false); string(line) != "a\nb" || n != 4 || err != nil {
 		t.Errorf("Split returns %q, %d, %v", line, n, err)
 	}
 }
 
-// A length that is announced takes no memory before the bytes come.
+// A length takes no memory before its bytes arrive.
 func TestSplitAllocatesNothing(t *testing.T) {
 	for _, in := range []string{"*1048576\r\n$67108864\r\n", "*1048576\r\n$1\r\na\r\n", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "inline"} {
 		buf := []byte(in)
@@ -130,7 +130,7 @@ func TestLimitsByDefault(t *testing.T) {
 	}
 }
 
-// However a stream is cut up, the frames are the same.
+// The frames do not depend on how the stream is split.
 func TestSplitInPieces(t *testing.T) {
 	for seed := range uint64(500) {
 		g := generator{rand.New(rand.NewPCG(seed, 2))}
@@ -142,7 +142,7 @@ func TestSplitInPieces(t *testing.T) {
 	}
 }
 
-// samePieces compares what comes out of a stream in one piece and in many.
+// samePieces compares the frames of a stream in one piece with those of it in many.
 func samePieces(t *testing.T, stream []byte, g generator) {
 	t.Helper()
 	want, wantErr := split(Codec{}, stream, whole)
@@ -178,7 +178,7 @@ func FuzzSplit(f *testing.F) {
 	})
 }
 
-// checkFrame checks what every frame has to hold to.
+// checkFrame checks what holds for every frame.
 func checkFrame(t *testing.T, f []byte) {
 	t.Helper()
 	whole, err := Codec{}.Append([]byte("before"), f)
@@ -187,7 +187,7 @@ func checkFrame(t *testing.T, f []byte) {
 	}
 	again, n, err := Codec{}.Split(whole[len("before"):], 0, false)
 	if !bytes.Equal(again, f) || n != len(whole)-len("before") || err != nil {
-		t.Fatalf("%q comes back as %q, %d, %v", f, again, n, err)
+		t.Fatalf("%q is split again as %q, %d, %v", f, again, n, err)
 	}
 	if f[0] == '*' {
 		checkArray(t, f)
@@ -199,11 +199,11 @@ func checkFrame(t *testing.T, f []byte) {
 		length -= len(arg)
 	}
 	if length < 0 {
-		t.Fatalf("%q has more in its arguments %q", f, args)
+		t.Fatalf("%q is shorter than its arguments %q", f, args)
 	}
 }
 
-// checkArray compares the two readers of arrays.
+// checkArray compares the two parsers of arrays.
 func checkArray(t *testing.T, f []byte) {
 	t.Helper()
 	args := parseArray(nil, f)

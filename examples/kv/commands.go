@@ -8,29 +8,28 @@ import (
 	"wireline/handler"
 )
 
-// command is one of the commands there are, or a subcommand of one.
+// command is a command, or a subcommand of one.
 type command struct {
-	name    string // in small letters; of a subcommand as "client|id"
-	arity   int    // how many arguments, with its name; negative means at least
+	name    string // in lower case; "client|id" for a subcommand
+	arity   int    // number of arguments, with its name; negative means at least
 	run     func(x *session, args [][]byte) error
 	group   string
-	since   string // the Redis version that brought it
+	since   string // the Redis version that introduced it
 	summary string
-	flags   []string // as COMMAND tells them
+	flags   []string // as in the reply to COMMAND
 
-	// keys are where the keys among the arguments are: the first, the last
-	// and the step; a negative last counts from the end.
+	// keys are the positions of the keys among the arguments: the first, the last and the
+	// step. A negative last counts from the end.
 	keys [3]int
 
-	subs []*command // for a command whose first argument says what to do
+	subs []*command // of a command whose first argument selects one
 }
 
 // tableSize is a power of two, and several times the number of commands.
 const tableSize = 256
 
-// table is the commands. They are found by a hash of their length and of their
-// first and last letter, which is faster than a map's of the whole name; two
-// with the same one stand in a row.
+// table holds the commands, as a hash table with linear probing. The hash is of the length and
+// of the first and last letter, which is faster than a map's hash of the whole name.
 type table struct {
 	list  []*command // in the order of their names
 	slots [tableSize]*command
@@ -63,7 +62,7 @@ func newTable() *table {
 	return t
 }
 
-// slot is where to look first for the command called name in any case.
+// slot is the first slot to search for the command called name, in any case.
 func slot(name []byte) int {
 	n := len(name)
 	if n == 0 {
@@ -72,7 +71,7 @@ func slot(name []byte) int {
 	return (n + 7*int(lower(name[0])) + 59*int(lower(name[n-1]))) % tableSize
 }
 
-// find returns the command called name in any case, nil if there is none.
+// find returns the command called name, in any case, or nil.
 func (t *table) find(name []byte) *command {
 	for i := slot(name); ; i = (i + 1) % tableSize {
 		if c := t.slots[i]; c == nil || equalFold(name, c.name) {
@@ -81,8 +80,8 @@ func (t *table) find(name []byte) *command {
 	}
 }
 
-// lookup returns the command that args ask for. There is none for a name that
-// is not known, nor for a subcommand that is not.
+// lookup returns the command that args ask for. It returns nil if the name or the subcommand
+// is unknown.
 func (t *table) lookup(args [][]byte) *command {
 	c := t.find(args[0])
 	if c == nil || c.subs == nil || len(args) == 1 {
@@ -91,7 +90,7 @@ func (t *table) lookup(args [][]byte) *command {
 	return c.sub(args[1])
 }
 
-// sub returns the subcommand called name in any case, nil if there is none.
+// sub returns the subcommand called name, in any case, or nil.
 func (c *command) sub(name []byte) *command {
 	for _, sub := range c.subs {
 		if equalFold(name, sub.name[len(c.name)+len("|"):]) {
@@ -101,18 +100,18 @@ func (c *command) sub(name []byte) *command {
 	return nil
 }
 
-// takes reports whether n arguments, with the name, are right.
+// takes reports whether c accepts n arguments, including the name.
 func (c *command) takes(n int) bool {
 	return n == c.arity || c.arity < 0 && n >= -c.arity
 }
 
-// execute runs the command in args, which are one at least. Its reply is in
-// x.out then, or it is an error.
+// execute runs the command in args, of which there is at least one. Its reply, or an error, is
+// in x.out then.
 func (x *session) execute(args [][]byte) error {
 	c := x.server.commands.lookup(args)
 	switch {
 	case c == nil && isHTTP(args[0]):
-		return handler.ErrClose
+		return handler.ErrQuit
 	case c == nil:
 		x.unknown(args)
 		return nil
@@ -124,14 +123,14 @@ func (x *session) execute(args [][]byte) error {
 	return c.run(x, args)
 }
 
-// isHTTP reports whether a line is of an HTTP request that can make a browser
-// send commands: as Redis does, it ends the connection.
+// isHTTP reports whether a line belongs to an HTTP request, by which a browser can be made to
+// send commands. As in Redis, it ends the connection.
 func isHTTP(name []byte) bool { return equalFold(name, "post") || equalFold(name, "host:") }
 
-// maxQuoted is how much an error quotes of what was sent.
+// maxQuoted is how many bytes of the input an error quotes.
 const maxQuoted = 128
 
-// unknown answers to what is no command.
+// unknown replies to an unknown command.
 func (x *session) unknown(args [][]byte) {
 	name := quoted(args[0], maxQuoted)
 	if x.server.commands.find(args[0]) != nil {
@@ -148,23 +147,22 @@ func (x *session) unknown(args [][]byte) {
 	x.fail("unknown command '%s', with args beginning with: %s", name, rest)
 }
 
-// quoted is what C prints of b when it is told to print n bytes at most.
+// quoted returns what C prints of b, at most n bytes.
 func quoted(b []byte, n int) []byte { return cString(b[:min(len(b), n)]) }
 
 func (x *session) wrongArity(name string) {
 	x.fail("wrong number of arguments for '%s' command", name)
 }
 
-// fail answers with an error.
+// fail replies with an error.
 func (x *session) fail(format string, args ...any) {
 	x.out = appendError(x.out, "ERR "+fmt.Sprintf(format, args...))
 }
 
-// syntaxError answers to an option that is not known, or not in its place.
+// syntaxError replies to an option that is unknown or misplaced.
 func (x *session) syntaxError() { x.fail("syntax error") }
 
-// number reads an argument as a number, and answers with an error if it is
-// none.
+// number parses an argument as a number. It replies with an error if it is not one.
 func (x *session) number(arg []byte) (v int64, ok bool) {
 	if v, ok = parseInt(arg); !ok {
 		x.fail("value is not an integer or out of range")
@@ -172,7 +170,7 @@ func (x *session) number(arg []byte) (v int64, ok bool) {
 	return v, ok
 }
 
-// equalFold reports whether b is text, which is in small letters, in any case.
+// equalFold reports whether b is text, in any case. text is in lower case.
 func equalFold(b []byte, text string) bool {
 	if len(b) != len(text) {
 		return false

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Every command is found, in any case, and looked for in few places.
+// Every command is found, in any case, after few probes.
 func TestTable(t *testing.T) {
 	table := newTable()
 	if len(table.list) < 30 || len(table.list) > tableSize/4 {
@@ -13,7 +13,7 @@ func TestTable(t *testing.T) {
 	}
 	for i, c := range table.list {
 		if i > 0 && table.list[i-1].name >= c.name {
-			t.Errorf("%s stands before %s", table.list[i-1].name, c.name)
+			t.Errorf("%s is listed before %s", table.list[i-1].name, c.name)
 		}
 		for _, name := range []string{c.name, strings.ToUpper(c.name), strings.ToUpper(c.name[:1]) + c.name[1:]} {
 			if table.find([]byte(name)) != c {
@@ -43,12 +43,12 @@ func TestTable(t *testing.T) {
 			n++
 		}
 		if n > 2 {
-			t.Errorf("%s stands %d places off", c.name, n)
+			t.Errorf("%s takes %d probes", c.name, n)
 		}
 	}
 }
 
-// What COMMAND tells is well-formed, and so is the table that it is made of.
+// The reply to COMMAND is well-formed, and the table is complete.
 func TestCommandTexts(t *testing.T) {
 	var check func(c *command)
 	check = func(c *command) {
@@ -72,12 +72,12 @@ func TestCommandTexts(t *testing.T) {
 			if rest := skipReply(t, string(x.out)); rest != "" {
 				t.Errorf("after the reply to %q: %q", in, rest)
 			}
-			x.rest()
+			x.reset()
 		}
 	}
 }
 
-// skipReply returns what comes after the first reply in text.
+// skipReply returns what follows the first reply in text.
 func skipReply(t *testing.T, text string) (rest string) {
 	t.Helper()
 	head, rest, ok := strings.Cut(text, "\r\n")
@@ -88,7 +88,7 @@ func skipReply(t *testing.T, text string) (rest string) {
 	switch head[0] {
 	case '$':
 		if int64(len(rest)) < n+2 {
-			t.Fatalf("%q is cut off", text)
+			t.Fatalf("%q is incomplete", text)
 		}
 		return rest[max(n+2, 0):]
 	case '*':

@@ -7,7 +7,7 @@ import (
 	"wireline/handler"
 )
 
-// version is the Redis version whose answers these are, for clients that ask.
+// version is the Redis version that this server reports to clients.
 const version = "7.0.0"
 
 var connectionCommands = []command{
@@ -57,7 +57,7 @@ func echo(x *session, args [][]byte) error {
 
 func quit(x *session, _ [][]byte) error {
 	x.ok()
-	return handler.ErrClose
+	return handler.ErrQuit
 }
 
 func selectDB(x *session, args [][]byte) error {
@@ -112,8 +112,7 @@ func hello(x *session, args [][]byte) error {
 	return nil
 }
 
-// helloOptions reads the version and what follows. It answers with an error if
-// that is wrong.
+// helloOptions parses the version and the options. It replies with an error if they are wrong.
 func (x *session) helloOptions(args [][]byte) (name string, ok bool) {
 	v, ok := parseInt(args[1])
 	switch {
@@ -148,7 +147,7 @@ func (x *session) helloOptions(args [][]byte) (name string, ok bool) {
 	return name, true
 }
 
-// validName answers with an error if name is none for a connection.
+// validName replies with an error if name is not valid for a connection.
 func (x *session) validName(name []byte) bool {
 	if !printable(name) {
 		x.fail("Client names cannot contain spaces, newlines or special characters.")
@@ -201,8 +200,8 @@ func clientSetInfo(x *session, args [][]byte) error {
 	return nil
 }
 
-// noSub is the command itself of one that has subcommands, and cannot be called
-// without: its arity sees to that.
+// noSub is a command with subcommands when it is called without one. It is never called: the
+// command's arity rules that out.
 func noSub(*session, [][]byte) error { return nil }
 
 // help lists the subcommands of a command, as its subcommand HELP.
@@ -220,7 +219,7 @@ func help(x *session, args [][]byte) error {
 
 func (x *session) ok() { x.out = appendStatus(x.out, "OK") }
 
-// bulks replies with strings.
+// bulks replies with an array of strings.
 func (x *session) bulks(texts ...string) {
 	for _, text := range texts {
 		x.out = appendBulk(x.out, text)

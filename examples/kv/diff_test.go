@@ -21,8 +21,8 @@ import (
 // likeRedis has the limits of Redis.
 var likeRedis = Codec{MaxBulk: 512 << 20, MaxCommand: 1 << 30}
 
-// pair is a Redis and a server of ours, each on a unix socket, that are to give
-// the same answers.
+// pair is a Redis and a server of ours, each on a unix socket. Both must give the same
+// replies.
 type pair struct{ redis, ours string }
 
 func startPair(t *testing.T) pair {
@@ -38,9 +38,9 @@ func startPair(t *testing.T) pair {
 	return pair{redis, ours.Addr}
 }
 
-// talk sends in, in pieces of size bytes, and a FIN, and returns all that comes
-// back until the end of the connection. A zero size means in one piece. There is
-// no FIN after QUIT: Redis drops what it has not sent yet when a FIN comes.
+// talk sends in, in pieces of size bytes, and a FIN, and returns all that it receives until
+// the end of the connection. Size zero means one piece. There is no FIN after QUIT: when a FIN
+// arrives, Redis discards what it has not sent yet.
 func talk(path string, in []byte, size int) (out string, err error) {
 	conn, err := net.Dial("unix", path)
 	if err != nil {
@@ -52,7 +52,7 @@ func talk(path string, in []byte, size int) (out string, err error) {
 	go func() {
 		b, failed := io.ReadAll(conn)
 		if timeout, ok := failed.(net.Error); ok && timeout.Timeout() {
-			err = failed // a reset is as good an end as a FIN
+			err = failed // a reset counts as an end, like a FIN
 		}
 		all <- b
 	}()
@@ -63,7 +63,7 @@ func talk(path string, in []byte, size int) (out string, err error) {
 	for len(in) > 0 {
 		n := min(size, len(in))
 		if _, err := conn.Write(in[:n]); err != nil {
-			break // the server has closed already: after a protocol error
+			break // the server has closed already after a protocol error
 		}
 		in = in[n:]
 	}
@@ -74,8 +74,7 @@ func talk(path string, in []byte, size int) (out string, err error) {
 	return out, err
 }
 
-// same sends the stream to both, whole and in pieces, and compares what comes
-// back.
+// same sends the stream to both, whole and in pieces, and compares the replies.
 func (p pair) same(t *testing.T, in []byte, sizes ...int) {
 	t.Helper()
 	for _, size := range sizes {
@@ -91,7 +90,7 @@ func (p pair) same(t *testing.T, in []byte, sizes ...int) {
 	}
 }
 
-// fresh is talk to a server without a key.
+// fresh is talk to a server without keys.
 func fresh(t *testing.T, path string, in []byte, size int) string {
 	t.Helper()
 	if out, err := talk(path, array("FLUSHALL"), 0); out != "+OK\r\n" {
@@ -104,7 +103,7 @@ func fresh(t *testing.T, path string, in []byte, size int) string {
 	return out
 }
 
-// protocolStreams are streams about where commands begin and end.
+// protocolStreams test where commands begin and end.
 var protocolStreams = []string{
 	"", "\n", "\r\n", "\r\r\n", " \r\n", "\r\n\r\nPING\r\n", "PING", "PING\r", "PING\n", "PING\r\nPIN",
 	"  ping  \r\n", "ping\r\r\n", "ping \t\v\f x\r\n", "\vping\r\n", "ping\vx\r\n", "p\ting\r\n",
@@ -134,8 +133,8 @@ var protocolStreams = []string{
 	"echo \xff\xfe\r\n",
 }
 
-// recordedStreams are those whose replies of Redis are in recordFile, so that
-// they can be compared where there is no Redis.
+// recordedStreams are the streams whose replies of Redis are in recordFile, for machines
+// without Redis.
 func recordedStreams() (list []string) {
 	list = append(list, protocolStreams...)
 	for _, stream := range commandStreams {
@@ -148,7 +147,7 @@ const recordFile = "testdata/redis-7.0.txt"
 
 var update = flag.Bool("update", false, "record redis-server's replies in "+recordFile)
 
-// The file has a line for each stream, and one for the reply to it.
+// The file has a line for each stream, and one for its reply.
 func TestAsRecorded(t *testing.T) {
 	if *update {
 		record(t)
@@ -193,9 +192,9 @@ func TestProtocolAsRedis(t *testing.T) {
 	}
 }
 
-// What is near the bounds for lines. Where Redis says something depends on how
-// much it has read at once, so what is too long is so by more than one read, and
-// is sent without its end.
+// Lines near the limits. When Redis reports an error depends on how much it has read at once.
+// So a line that is too long exceeds the limit by more than one read, and is sent without its
+// end.
 func TestLongLinesAsRedis(t *testing.T) {
 	p := startPair(t)
 	long := func(head string, n int, tail string) []byte {
@@ -260,7 +259,7 @@ func TestCommandsAsRedis(t *testing.T) {
 	}
 }
 
-// Texts that go into the client's replies as they are.
+// Texts that the client's replies contain unchanged.
 func TestLongValuesAsRedis(t *testing.T) {
 	p := startPair(t)
 	long := strings.Repeat("0123456789abcdef", 20000)
@@ -269,15 +268,14 @@ func TestLongValuesAsRedis(t *testing.T) {
 	p.same(t, in, 0, 1000)
 }
 
-// generator makes streams of commands, right and wrong.
+// generator generates streams of commands, valid and invalid.
 type generator struct{ *rand.Rand }
 
 func (g generator) pick(list []string) string { return list[g.IntN(len(list))] }
 
 var (
 	someKeys = []string{"a", "b", "key", "A", "long key with spaces", ""}
-	// No times that pass during the test, nor that are near the edge of a
-	// second.
+	// No times that pass during the test, or that are near the end of a second.
 	someNumbers = []string{"0", "-1", "100000", "7000000", "9223372036854775807", "-9223372036854775808", "9223372036854775808", "01", "+1", " 1", "1 ", "1.5"}
 	someValues  = []string{"", "x", "abc", "two words", "\r\n", "\"", "'", "\\x41", "\xff\xfe", "$3\r\nfoo\r\n", "*1\r\n", "text\nmore"}
 	someOptions = []string{"ex", "px", "nx", "xx", "get", "keepttl", "exat", "pxat", "gt", "lt", "EX", "Nx", "async"}
@@ -286,7 +284,7 @@ var (
 		"expireat", "pexpireat", "persist", "ttl", "ttl", "select", "auth", "flushall", "client", "config", "foo", "x y", "", "quit"}
 )
 
-// name is a command's name, in any case.
+// name returns a command's name, in any case.
 func (g generator) name() string {
 	name := []byte(g.pick(someNames))
 	for i := range name {
@@ -322,14 +320,14 @@ func (g generator) command() []byte {
 	return array(args...)
 }
 
-// inline is args as a line, in quotes of some kind.
+// inline returns args as a line, with quotes of some kind.
 func (g generator) inline(args []string) []byte {
 	var line []byte
 	for _, arg := range args {
 		line = append(line, g.pick([]string{" ", "  ", "\t"})...)
 		switch g.IntN(6) {
 		case 0:
-			line = append(line, arg...) // right by chance
+			line = append(line, arg...) // may be valid by chance
 		case 1:
 			line = fmt.Appendf(line, "'%s'", strings.ReplaceAll(arg, "'", `\'`))
 		case 2:
@@ -366,7 +364,7 @@ func (g generator) damage(in []byte) []byte {
 			in = append(in[:at], append([]byte{c}, in[at:]...)...)
 		case 3:
 			if g.IntN(4) == 0 {
-				in = in[:at+1] // cut off
+				in = in[:at+1] // truncated
 			}
 		}
 		if len(in) == 0 {

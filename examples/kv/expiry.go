@@ -3,19 +3,17 @@ package main
 import "time"
 
 const (
-	// sweepPause is the time between two looks at the keys with a due time.
+	// sweepPause is the time between two sweeps of the keys with an expiry time.
 	sweepPause = 100 * time.Millisecond
 
-	// sweepBatch is how many keys of a shard are looked at before its lock is
-	// let go.
+	// sweepBatch is how many keys of a shard are checked under one hold of its lock.
 	sweepBatch = 20
 
-	// sweepRounds bounds how often a shard is looked at in one go.
+	// sweepRounds limits how many batches of a shard one sweep checks.
 	sweepRounds = 100
 )
 
-// sweep removes keys that are over and that nobody asks for, until the store is
-// closed.
+// sweep removes expired keys that no client asks for, until the store is closed.
 func (s *store) sweep() {
 	tick := time.NewTicker(sweepPause)
 	defer tick.Stop()
@@ -29,9 +27,9 @@ func (s *store) sweep() {
 	}
 }
 
-// sweepOnce looks at some keys of each shard, and at more where over a quarter
-// of them was to be removed. So at most about a quarter of the keys with a due
-// time is over and still there.
+// sweepOnce checks some keys of each shard, and more where over a quarter of them had expired.
+// So at most about a quarter of the keys with an expiry time have expired and are still
+// stored.
 func (s *store) sweepOnce() {
 	now := s.now()
 	for i := range s.shards {
@@ -44,8 +42,8 @@ func (s *store) sweepOnce() {
 	}
 }
 
-// sweep looks at the next few keys with a due time, backwards, so that what
-// takes the place of one that is removed was looked at already.
+// sweep checks the next few keys with an expiry time. It goes backwards, so that the key that
+// takes the place of a removed one has been checked already.
 func (sh *shard) sweep(now int64) (looked, removed int) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -54,7 +52,7 @@ func (sh *shard) sweep(now int64) (looked, removed int) {
 			sh.next = len(sh.timed)
 		}
 		sh.next--
-		if sh.over(sh.timed[sh.next], now) {
+		if sh.removeExpired(sh.timed[sh.next], now) {
 			removed++
 		}
 		looked++

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// section is a part of what INFO tells.
+// section is a part of the reply to INFO.
 type section struct {
 	name  string
 	write func(*server, *report)
@@ -23,12 +23,12 @@ var sections = []section{
 	{"Keyspace", infoKeyspace},
 }
 
-// report is the text of INFO: a line for each figure.
+// report is the text of INFO: a line for each value.
 type report struct{ strings.Builder }
 
 func (r *report) line(key string, value any) { fmt.Fprintf(r, "%s:%v\r\n", key, value) }
 
-// info is INFO [section ...]. A section that is not known is empty.
+// info is INFO [section ...]. An unknown section is empty.
 func info(x *session, args [][]byte) error {
 	var r report
 	for _, s := range sections {
@@ -45,7 +45,7 @@ func info(x *session, args [][]byte) error {
 	return nil
 }
 
-// asks reports whether names ask for a section: by its name or for all.
+// asks reports whether names ask for a section, by its name or by one that means all.
 func asks(names [][]byte, section string) bool {
 	if len(names) == 0 {
 		return true
@@ -114,7 +114,7 @@ func infoKeyspace(s *server, r *report) {
 	}
 }
 
-// human is a size in bytes with two places and a letter.
+// human formats a size in bytes with two decimals and a unit.
 func human(n uint64) string {
 	size, unit := float64(n), 0
 	for size >= 1024 && unit < 4 {

@@ -19,8 +19,7 @@ import (
 	"wireline/tcptest"
 )
 
-// runCLI gives lines to redis-cli as a user types them, and returns what it
-// prints.
+// runCLI sends lines to redis-cli as a user types them, and returns its output.
 func (p *program) runCLI(lines ...string) string {
 	p.t.Helper()
 	cli := need(p.t, "redis-cli", "redis-tools")
@@ -37,7 +36,7 @@ func (p *program) runCLI(lines ...string) string {
 	return string(out)
 }
 
-// The sessions in the README are what redis-cli prints.
+// The sessions in the README show the output of redis-cli.
 func TestReadmeSessions(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
@@ -71,8 +70,8 @@ func TestReadmeSessions(t *testing.T) {
 	}
 }
 
-// squeeze takes out empty lines, of which redis-cli prints fewer when it is not
-// at a terminal, and the "\r" of INFO.
+// squeeze removes the "\r" of INFO and empty lines, of which redis-cli prints fewer when it
+// has no terminal.
 func squeeze(text string) (s string) {
 	for line := range strings.Lines(strings.ReplaceAll(text, "\r\n", "\n")) {
 		if strings.TrimSpace(line) != "" {
@@ -99,7 +98,7 @@ func TestRedisCLI(t *testing.T) {
 			t.Errorf("%s: redis-cli prints %q, want %q", test.in, got, test.want)
 		}
 	}
-	// Its help is made of COMMAND DOCS.
+	// redis-cli builds its help from COMMAND DOCS.
 	if got, want := p.runCLI("HELP GETDEL"), stringCommands[6].summary; !strings.Contains(got, want) || !strings.Contains(got, "6.2.0") {
 		t.Errorf("no %q in redis-cli's help: %q", want, got)
 	}
@@ -119,11 +118,11 @@ func TestRedisBenchmark(t *testing.T) {
 		cancel()
 		lines := bytes.Count(out, []byte("\n"))
 		if err != nil || lines != 7 || bytes.Contains(out, []byte("WARN")) || bytes.Contains(out, []byte("ERR")) {
-			t.Errorf("redis-benchmark -P %s: %v, it says\n%s", pipeline, err, out)
+			t.Errorf("redis-benchmark -P %s: %v, it printed\n%s", pipeline, err, out)
 		}
 	}
 	info := p.runCLI("INFO stats")
-	if !strings.Contains(info, "total_commands_processed:240") { // and a few to begin with
+	if !strings.Contains(info, "total_commands_processed:240") { // and a few when it starts
 		t.Errorf("12 times 2000 commands were sent; %s", info)
 	}
 }
@@ -236,7 +235,7 @@ func TestGoRedisIncr(t *testing.T) {
 	expect(t, "the sum", sum, err, goroutines*each)
 }
 
-// The client is for tests: the program has nothing of it.
+// The client is for tests only: the program does not depend on it.
 func TestProgramHasNoClient(t *testing.T) {
 	info, err := buildinfo.ReadFile(build(t))
 	if err != nil {

@@ -37,7 +37,7 @@ func exists(x *session, args [][]byte) error {
 	return nil
 }
 
-// countKeys counts the keys that exist, and calls f for each, locked.
+// countKeys counts the keys that exist, and calls f for each while its shard is locked.
 func (x *session) countKeys(keys [][]byte, f func(*shard, *entry)) (n int64) {
 	for _, key := range keys {
 		sh := x.store.lock(key)
@@ -61,8 +61,8 @@ func typeOf(x *session, args [][]byte) error {
 	return nil
 }
 
-// unit is what a time in a command is: seconds or milliseconds, from now or
-// since 1970. Its names are those of SET's options.
+// unit is the unit of a time in a command: seconds or milliseconds, from now or since 1970.
+// Its names are those of SET's options.
 type unit int
 
 const (
@@ -87,8 +87,7 @@ func unitOf(option []byte) unit {
 	return noUnit
 }
 
-// due returns the time v in milliseconds since 1970, unless that is beyond 64
-// bits.
+// due returns the time v in milliseconds since 1970. It reports false if that exceeds 64 bits.
 func (u unit) due(v int64, now func() int64) (due int64, ok bool) {
 	if u == unitEX || u == unitEXAT {
 		if v > math.MaxInt64/1000 || v < math.MinInt64/1000 {
@@ -115,7 +114,7 @@ func pExpire(x *session, args [][]byte) error   { return x.expire("pexpire", uni
 func expireAt(x *session, args [][]byte) error  { return x.expire("expireat", unitEXAT, args) }
 func pExpireAt(x *session, args [][]byte) error { return x.expire("pexpireat", unitPXAT, args) }
 
-// condition is what must hold of a key for a new due time.
+// condition is what must hold for a key before it gets a new expiry time.
 type condition struct{ nx, xx, gt, lt bool }
 
 func (x *session) expire(command string, u unit, args [][]byte) error {
@@ -143,7 +142,7 @@ func (x *session) expire(command string, u unit, args [][]byte) error {
 	return nil
 }
 
-// setExpire sets when e is over; it may be already.
+// setExpire sets when e expires, which may be in the past.
 func (x *session) setExpire(sh *shard, e *entry, due int64) {
 	if due <= x.store.now() {
 		sh.remove(e)
@@ -152,8 +151,8 @@ func (x *session) setExpire(sh *shard, e *entry, due int64) {
 	}
 }
 
-// parse reads the options. It answers with an error, and reports false, if they
-// are none or not together.
+// parse parses the options. It replies with an error, and reports false, if they are invalid
+// or exclude each other.
 func (c *condition) parse(x *session, options [][]byte) bool {
 	for _, option := range options {
 		switch {
@@ -181,8 +180,8 @@ func (c *condition) parse(x *session, options [][]byte) bool {
 	return false
 }
 
-// holds reports whether e may get the new due time. One without any is later
-// than all.
+// holds reports whether e may get the new expiry time. No expiry time counts as later than
+// all.
 func (c *condition) holds(e *entry, due int64) bool {
 	switch {
 	case c.nx && e.due != 0, c.xx && e.due == 0:
@@ -221,8 +220,8 @@ func pTTL(x *session, args [][]byte) error {
 	return nil
 }
 
-// left returns for how many milliseconds a key stays: -1 for ever, -2 if there
-// is none.
+// left returns the remaining time of a key in milliseconds: -1 if it does not expire, -2 if it
+// does not exist.
 func (x *session) left(key []byte) int64 {
 	sh := x.store.lock(key)
 	defer sh.mu.Unlock()

@@ -1,5 +1,5 @@
-// Command kv is a key-value server in memory that speaks the protocol of Redis,
-// RESP2 and inline commands.
+// Command kv is an in-memory key-value server that speaks the protocol of Redis, RESP2 and
+// inline commands.
 package main
 
 import (
@@ -35,19 +35,18 @@ type options struct {
 	connections  bool
 }
 
-// run is the program: it serves until it is told to stop and returns the exit
-// code.
+// run is the program: it serves until it is told to stop, and returns the exit code.
 func run(args []string, stderr io.Writer) int {
 	o, err := parseFlags(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case err != nil:
-		return exitUsage // flag has said why
+		return exitUsage // flag has printed the error
 	}
 	o.tcp.Log = slog.New(slog.NewTextHandler(stderr, nil))
 	if err := listenAndServe(o); err != nil {
-		if !errors.Is(err, tcp.ErrCut) { // the log's last line says that
+		if !errors.Is(err, tcp.ErrCut) { // the log's last line reports that
 			fmt.Fprintln(stderr, "kv:", err)
 		}
 		return exitFailed
@@ -68,23 +67,23 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	return o, nil
 }
 
-// flags are what sets o.
+// flags returns the flags that set o.
 func (o *options) flags(stderr io.Writer) *flag.FlagSet {
 	f := flag.NewFlagSet("kv", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&o.tcp.Address, "addr", "127.0.0.1:6380", "host:port to listen on; port 0 picks one")
 	f.IntVar(&o.tcp.MaxClients, "max-clients", 0, "clients at one time, 0 = no limit")
-	f.IntVar(&o.codec.MaxArgs, "max-args", defaultMaxArgs, "longest command in arguments")
+	f.IntVar(&o.codec.MaxArgs, "max-args", defaultMaxArgs, "largest number of arguments of a command")
 	f.IntVar(&o.codec.MaxBulk, "max-value", defaultMaxBulk, "longest argument in bytes, up to 512 MiB")
 	f.IntVar(&o.codec.MaxCommand, "max-command", defaultMaxCommand, "longest command in bytes, up to 1 GiB")
-	f.DurationVar(&o.idleTimeout, "idle-timeout", 0, "close after so long without a byte either way, 0 = never")
-	f.DurationVar(&o.frameTimeout, "frame-timeout", 0, "a begun command must end within it, 0 = never")
-	f.DurationVar(&o.writeTimeout, "write-timeout", 30*time.Second, "reset after so long without a byte of the reply taken, 0 = never")
+	f.DurationVar(&o.idleTimeout, "idle-timeout", 0, "close a client after this time without a byte in either direction, 0 = never")
+	f.DurationVar(&o.frameTimeout, "frame-timeout", 0, "close a client whose command is not complete after this time, 0 = never")
+	f.DurationVar(&o.writeTimeout, "write-timeout", 30*time.Second, "reset a client that takes no byte of a reply for this time, 0 = never")
 	f.BoolVar(&o.connections, "log-connections", false, "log a line for each connection when it ends")
 	return f
 }
 
-// validate reports a flag that is out of range, and arguments that are none.
+// validate reports a flag that is out of range, or an unexpected argument.
 func (o *options) validate(rest []string) error {
 	switch {
 	case len(rest) > 0:
@@ -96,7 +95,7 @@ func (o *options) validate(rest []string) error {
 	case o.codec.MaxArgs <= 0:
 		return errors.New("-max-args must be positive")
 	case o.idleTimeout < 0 || o.frameTimeout < 0 || o.writeTimeout < 0:
-		return errors.New("a time-out must not be negative")
+		return errors.New("a timeout must not be negative")
 	}
 	return o.tcp.Validate()
 }

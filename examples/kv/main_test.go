@@ -37,7 +37,7 @@ func TestUsage(t *testing.T) {
 	} {
 		var stderr strings.Builder
 		if code := run(strings.Fields(test.args), &stderr); code != test.code || !strings.Contains(stderr.String(), test.says) {
-			t.Errorf("kv %s ends with %d and says %q", test.args, code, stderr.String())
+			t.Errorf("kv %s exits with %d and prints %q", test.args, code, stderr.String())
 		}
 	}
 }
@@ -73,7 +73,7 @@ func TestReadmeFlags(t *testing.T) {
 	}
 }
 
-// The program serves, ends in good order, and tells about it.
+// The program serves, ends cleanly, and logs that.
 func TestProgram(t *testing.T) {
 	p := startProgram(t, "-log-connections", "-max-value", "5", "-idle-timeout", "100ms")
 	conn, err := net.Dial("tcp", p.addr)
@@ -95,7 +95,7 @@ func TestProgram(t *testing.T) {
 		t.Errorf("idle: %q, %v", all, err)
 	}
 	said := p.stop()
-	for _, want := range []string{"msg=listening", `reason="frame error"`, "invalid bulk length", `reason="idle time-out"`, "msg=drained"} {
+	for _, want := range []string{"msg=listening", `reason=frame_error`, "invalid bulk length", `reason=idle_timeout`, "msg=drained"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("no %s in %q", want, said)
 		}

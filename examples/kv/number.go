@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// parseInt reads a number in the one form that Redis takes: no space, no plus
-// sign, no zero before other digits, and within 64 bits.
+// parseInt parses a number in the only form that Redis accepts: no space, no plus sign, no
+// leading zero, and within 64 bits.
 func parseInt(b []byte) (v int64, ok bool) {
 	if len(b) == 1 && b[0] == '0' {
 		return 0, true
@@ -32,13 +32,13 @@ func parseInt(b []byte) (v int64, ok bool) {
 	return 0, false
 }
 
-// addInt returns a+b unless that is beyond 64 bits.
+// addInt returns a+b. It reports false if that exceeds 64 bits.
 func addInt(a, b int64) (sum int64, ok bool) {
 	sum = a + b
 	return sum, (sum > a) == (b > 0)
 }
 
-// cString is what C makes of b as a string: it ends before a zero byte.
+// cString returns b as a string of C: up to the first zero byte.
 func cString(b []byte) []byte {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		return b[:i]

@@ -2,5 +2,5 @@
 
 package main
 
-// raceEnabled tells that the race detector is on. It allocates, and is slow.
+// raceEnabled reports whether the race detector is on. It allocates, and is slow.
 const raceEnabled = true

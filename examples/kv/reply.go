@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// Replies are appended to a client's buffer, and written from there at once.
+// Replies are appended to a buffer of the client, and written from it in one call.
 
-// appendStatus appends a simple string. It must not have a line end in it.
+// appendStatus appends a simple string, which must not contain a line end.
 func appendStatus(dst []byte, text string) []byte {
 	dst = append(dst, '+')
 	dst = append(dst, text...)
 	return append(dst, '\r', '\n')
 }
 
-// appendError appends an error. Its text begins with a code, as ERR. As in
-// Redis, line ends after it go, and those in it become spaces.
+// appendError appends an error. Its text begins with a code such as ERR. As in Redis, line
+// ends at its end are removed, and those in it become spaces.
 func appendError(dst []byte, text string) []byte {
 	dst = append(dst, '-')
 	begin := len(dst)
@@ -41,7 +41,7 @@ func appendBulk[S []byte | string](dst []byte, value S) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// appendNull appends what stands for a value that is not there.
+// appendNull appends the null that stands for a missing value.
 func appendNull(dst []byte) []byte { return append(dst, "$-1\r\n"...) }
 
 // appendArray appends the head of an array of n replies, which follow.

@@ -10,15 +10,14 @@ import (
 	"wireline/handler"
 )
 
-// maxKept is how much of a client's buffer for replies is kept, in bytes, and of
-// its list of arguments.
+// maxKept is the largest reply buffer, and the largest list of arguments, that is kept for a
+// client's next command, in bytes.
 const (
 	maxKeptOut  = 64 << 10
 	maxKeptArgs = 1 << 10
 )
 
-// server is the handler's side of it: the store, the commands, and what is
-// counted.
+// server is what all sessions share: the store, the commands, and the statistics.
 type server struct {
 	frames   handler.Frames
 	codec    Codec
@@ -26,16 +25,16 @@ type server struct {
 	commands *table
 	begin    time.Time
 
-	// Commands are counted by each session, so that no two processors fight
-	// for one counter; who asks sums up.
+	// Each session counts its own commands, so that the processors do not share one counter.
+	// INFO adds them up.
 	mu       sync.Mutex
 	sessions map[*session]struct{}
-	opened   int64 // sessions there ever were
-	executed int64 // commands of those that have ended
+	opened   int64 // sessions since the start
+	executed int64 // commands of the sessions that have ended
 }
 
-// session is what belongs to one client. All of it but commands is touched only
-// by the client's own commands, which come one after the other.
+// session is the state of one client. Only the client's own commands, which run one after the
+// other, use it, except for the field commands.
 type session struct {
 	server *server
 	store  *store
@@ -43,13 +42,13 @@ type session struct {
 
 	args [][]byte
 	out  []byte // the reply
-	name string // what the client calls itself
+	name string // as the client has set it
 
 	commands atomic.Int64 // how many were executed
 }
 
-// newServer returns a server with an empty store. The caller may set time-outs
-// in its frames, and closes it when all clients are gone.
+// newServer returns a server with an empty store. The caller may set timeouts in its frames,
+// and closes it when all clients have ended.
 func newServer(codec Codec) *server {
 	s := &server{
 		codec:    codec,
@@ -60,13 +59,13 @@ func newServer(codec Codec) *server {
 	}
 	s.frames.Codec = codec
 	s.frames.OnOpen = s.open
-	s.frames.Serve = serve
+	s.frames.OnFrame = serve
 	s.frames.OnError = lastWords
 	s.frames.OnClose = s.closed
 	return s
 }
 
-// close gives back what the store holds.
+// close releases the store.
 func (s *server) close() { s.store.close() }
 
 func (s *server) open(c *handler.Client) error {
@@ -87,8 +86,8 @@ func (s *server) closed(c *handler.Client) {
 	s.executed += x.commands.Load()
 }
 
-// totals returns how many clients there are, how many there ever were, and how
-// many commands they have executed.
+// totals returns how many clients are connected, how many have ever been, and how many
+// commands they have executed.
 func (s *server) totals() (clients int, opened, executed int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,7 +107,7 @@ func serve(c *handler.Client, frame []byte) error {
 			err = failed
 		}
 	}
-	x.rest()
+	x.reset()
 	return err
 }
 
@@ -121,7 +120,7 @@ func (x *session) serve(frame []byte) error {
 	var ok bool
 	if x.args, ok = parseInline(x.args, frame); !ok {
 		x.out = appendProtocolError(x.out, errQuotes)
-		return handler.ErrClose
+		return handler.ErrQuit
 	}
 	if len(x.args) == 0 {
 		return nil
@@ -129,9 +128,9 @@ func (x *session) serve(frame []byte) error {
 	return x.execute(x.args)
 }
 
-// rest readies x for the next command. It holds nothing of the last one: the
-// arguments are parts of a buffer that may be large and another's soon.
-func (x *session) rest() {
+// reset prepares x for the next command. It drops the references to the last one: the arguments
+// are slices of a buffer that may be large, and that another client may use next.
+func (x *session) reset() {
 	clear(x.args)
 	x.args, x.out = x.args[:0], x.out[:0]
 	if cap(x.args) > maxKeptArgs {
@@ -142,8 +141,8 @@ func (x *session) rest() {
 	}
 }
 
-// flushLarge writes what there is of a reply if that is much, so that a reply of
-// many values is not held as a whole.
+// flushLarge writes what is ready of a reply if it is large, so that a reply of many values is
+// not held as a whole.
 func (x *session) flushLarge() error {
 	if len(x.out) < maxKeptOut {
 		return nil
@@ -153,7 +152,7 @@ func (x *session) flushLarge() error {
 	return err
 }
 
-// lastWords tells a client why it is closed, where Redis does.
+// lastWords sends a client the error that ends its connection, if Redis sends one.
 func lastWords(c *handler.Client, err error) {
 	var bad protocolError
 	if errors.As(err, &bad) {

@@ -39,7 +39,7 @@ func startMemory(t *testing.T, codec Codec) *memory {
 	return m
 }
 
-// connect returns a connection that ends with the test.
+// connect returns a connection that is closed at the end of the test.
 func (m *memory) connect() net.Conn {
 	conn := m.net.Dial()
 	m.t.Cleanup(func() { conn.Close() })
@@ -60,7 +60,7 @@ func ask(t *testing.T, conn net.Conn, text, want string) {
 	}
 }
 
-// converse sends text and a FIN, and returns all that comes back.
+// converse sends text and a FIN, and returns all that it receives.
 func (m *memory) converse(text string) string {
 	m.t.Helper()
 	conn := m.connect()
@@ -77,7 +77,7 @@ func (m *memory) converse(text string) string {
 	return string(got)
 }
 
-// figure returns a number out of INFO.
+// figure returns a number from INFO.
 func (m *memory) figure(key string) int {
 	m.t.Helper()
 	_, rest, ok := strings.Cut(m.converse("INFO\n"), "\r\n"+key+":")
@@ -117,7 +117,7 @@ func TestConversation(t *testing.T) {
 	}
 }
 
-// The limits are the server's own: what is longer ends the connection.
+// The server has limits of its own: a longer command ends the connection.
 func TestOwnLimits(t *testing.T) {
 	m := startMemory(t, Codec{MaxBulk: 10, MaxCommand: 60})
 	for in, want := range map[string]string{
@@ -132,7 +132,7 @@ func TestOwnLimits(t *testing.T) {
 	}
 }
 
-// The records tell who has ended a connection, and why.
+// The records report which side has ended a connection, and why.
 func TestRecords(t *testing.T) {
 	m := startMemory(t, Codec{})
 	for _, test := range []struct {
@@ -140,10 +140,10 @@ func TestRecords(t *testing.T) {
 		reason handler.Reason
 		by     handler.Party
 	}{
-		{"PING\r\n", handler.FIN, handler.ByClient},
-		{"QUIT\r\n", handler.Closed, handler.ByServer},
-		{"*x\r\n", handler.FrameError, handler.ByServer},
-		{"POST / HTTP/1.1\r\n", handler.Closed, handler.ByServer},
+		{"PING\r\n", handler.ReasonFIN, handler.ByClient},
+		{"QUIT\r\n", handler.ReasonClosed, handler.ByServer},
+		{"*x\r\n", handler.ReasonFrameError, handler.ByServer},
+		{"POST / HTTP/1.1\r\n", handler.ReasonClosed, handler.ByServer},
 	} {
 		m.converse(test.in)
 		if r := <-m.records; r.Reason != test.reason || r.By != test.by {
@@ -172,7 +172,7 @@ func TestExpiry(t *testing.T) {
 	})
 }
 
-// Keys that are over go, though nobody asks for them.
+// Expired keys are removed although no client asks for them.
 func TestSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const keys = 20000
@@ -273,9 +273,9 @@ func TestConcurrentIncr(t *testing.T) {
 	}
 }
 
-// A value is read whole while others write it: in place, and where it is too
-// long for that.
-func TestValuesAreWhole(t *testing.T) {
+// A value is read whole while others write it, both in place and where it is too long for
+// that.
+func TestValuesAreReadWhole(t *testing.T) {
 	m := startMemory(t, Codec{})
 	lengths := []int{10, 12, maxInPlace - 10, maxInPlace, maxInPlace + 10, 10 * maxInPlace}
 	m.crowd(8, func(i int, conn net.Conn) {
@@ -311,7 +311,7 @@ func readBulk(t *testing.T, r io.Reader) string {
 	return string(value[:n])
 }
 
-// Every command at the same time, for the race detector.
+// All commands at the same time, for the race detector.
 func TestConcurrentCommands(t *testing.T) {
 	m := startMemory(t, Codec{})
 	m.crowd(8, func(i int, conn net.Conn) {
@@ -327,7 +327,7 @@ func TestConcurrentCommands(t *testing.T) {
 	})
 }
 
-// A reply of many values goes out in pieces: it is not held as a whole.
+// A reply of many values is sent in pieces: it is not held as a whole.
 func TestLargeReplyIsNotHeld(t *testing.T) {
 	m := startMemory(t, Codec{})
 	const size, times = 100000, 200
@@ -344,9 +344,9 @@ func TestLargeReplyIsNotHeld(t *testing.T) {
 		}
 	}
 	ask(t, conn, "PING\n", "+PONG\r\n")
-	for x := range m.sessions { // nobody comes or goes
+	for x := range m.sessions { // the set of sessions does not change here
 		if n := x.client.Record().FramesOut; n < size*times/maxKeptOut/2 {
-			t.Errorf("all that was written in %d pieces", n)
+			t.Errorf("all was written in %d pieces", n)
 		}
 		if cap(x.out) > maxKeptOut || cap(x.args) > maxKeptArgs {
 			t.Errorf("%d bytes and %d arguments are kept", cap(x.out), cap(x.args))
@@ -354,8 +354,8 @@ func TestLargeReplyIsNotHeld(t *testing.T) {
 	}
 }
 
-// What a session keeps refers to nothing of the last command.
-func TestSessionLetsGo(t *testing.T) {
+// A session keeps no reference to its last command.
+func TestSessionDropsLastCommand(t *testing.T) {
 	x := newSession(t)
 	many := make([]string, 2*maxKeptArgs)
 	x.do(t, array(append([]string{"MGET"}, many...)...))
@@ -387,14 +387,14 @@ func TestNoAllocations(t *testing.T) {
 		array("PING"), array("SET", "a", "some value"), array("GET", "a"), array("GET", "b"), array("MGET", "a", "b"),
 		array("SET", "a", "other", "EX", "100"), array("TTL", "a"), array("EXISTS", "a"), array("INCR", "n"), array("MSET", "a", "x", "n", "1"),
 	} {
-		space := make([]byte, len(in)) // for the quotes to be undone in
+		space := make([]byte, len(in)) // the quotes are removed in place
 		if n := testing.AllocsPerRun(100, func() { x.do(t, append(space[:0], in...)) }); n != 0 {
 			t.Errorf("%q: %v allocations", in, n)
 		}
 	}
 }
 
-// The handler's own errors are not for clients.
-func TestLastWordsAreForProtocolErrors(t *testing.T) {
-	lastWords(nil, errors.New("time-out")) // would crash if it wrote
+// Clients do not receive the handler's own errors.
+func TestLastWordsOnlyForProtocolErrors(t *testing.T) {
+	lastWords(nil, errors.New("timeout")) // would panic if it wrote
 }

@@ -10,18 +10,16 @@ const (
 	shardBits  = 8
 	shardCount = 1 << shardBits
 
-	// maxInPlace is the capacity up to which the memory of a value is used
-	// again for the next one of its key. What is longer never changes, so it
-	// can be read without the lock.
+	// maxInPlace is the largest capacity of a value that the next value of its key overwrites
+	// in place. A longer value never changes, so it can be read without the lock.
 	maxInPlace = 1 << 10
 
-	// intSpace is the room that a counter gets: any number of 64 bits fits.
+	// intSpace is the capacity that a counter gets: any number of 64 bits fits.
 	intSpace = 20
 )
 
-// store is the keys and their values: a map in shards, each with a lock of its
-// own. Commands on one key are atomic, those on several keys are for each of
-// them.
+// store holds the keys and their values: a map in shards, each with a lock of its own. A
+// command on one key is atomic; one on several keys is atomic for each of them.
 type store struct {
 	now    func() int64 // the time in milliseconds since 1970
 	seed   maphash.Seed
@@ -31,32 +29,32 @@ type store struct {
 	sweeper sync.WaitGroup
 }
 
-// shard is a part of the keys. What finds and changes them wants the lock held:
-// store.lock returns it so.
+// shard is a part of the keys. Its methods that find and change keys need its lock, which
+// store.lock acquires.
 type shard struct {
 	mu   sync.Mutex
 	now  func() int64
 	keys map[string]*entry
 
-	timed []*entry // those with a due time, in no order
-	next  int      // where in timed the sweeper looks next
+	timed []*entry // those with an expiry time, in no order
+	next  int      // the sweeper's position in timed
 
-	// Counted here, for nobody else writes to these cache lines now.
+	// The statistics are here since no other processor writes to these cache lines now.
 	hits, misses, expired int64
 
-	_ [64]byte // the next shard's lock is on another cache line
+	_ [64]byte // keeps the next shard's lock on another cache line
 }
 
 // entry is a key and its value.
 type entry struct {
 	key   string
 	value []byte
-	due   int64 // the last millisecond that it is there for; 0 means for ever
-	at    int   // its place in timed, if it is due
+	due   int64 // the last millisecond before it expires; 0 means never
+	at    int   // its index in timed, if due is not 0
 }
 
-// newStore returns an empty store whose time is now's; nil means time.Now. The
-// caller closes it.
+// newStore returns an empty store that takes its time from now; nil means time.Now. The caller
+// closes it.
 func newStore(now func() time.Time) *store {
 	if now == nil {
 		now = time.Now
@@ -98,8 +96,8 @@ func (s *store) each(f func(*shard)) {
 	}
 }
 
-// appendValue appends the value of a key as a bulk string, or null, and counts
-// the hit or miss.
+// appendValue appends the value of a key as a bulk string, or null, and counts the hit or
+// miss.
 func (s *store) appendValue(dst, key []byte) []byte {
 	sh := s.lock(key)
 	e := sh.find(key)
@@ -119,8 +117,8 @@ func (s *store) appendValue(dst, key []byte) []byte {
 	return dst
 }
 
-// size returns how many keys there are, how many of them have a due time, and
-// for how many milliseconds those live on average.
+// size returns how many keys exist, how many of them have an expiry time, and how many
+// milliseconds these have left on average.
 func (s *store) size() (keys, timed int, ttl int64) {
 	now := s.now()
 	s.each(func(sh *shard) {
@@ -136,7 +134,7 @@ func (s *store) size() (keys, timed int, ttl int64) {
 	return keys, timed, ttl
 }
 
-// counts returns how many values were found, were not there, and have expired.
+// counts returns the numbers of hits, misses and expired keys.
 func (s *store) counts() (hits, misses, expired int64) {
 	s.each(func(sh *shard) {
 		hits += sh.hits
@@ -156,17 +154,17 @@ func (s *store) clear() {
 	})
 }
 
-// find returns the entry of a key, nil if there is none or it is over.
+// find returns the entry of a key, or nil if it does not exist or has expired.
 func (sh *shard) find(key []byte) *entry {
 	e := sh.keys[string(key)]
-	if e == nil || e.due != 0 && sh.over(e, sh.now()) {
+	if e == nil || e.due != 0 && sh.removeExpired(e, sh.now()) {
 		return nil
 	}
 	return e
 }
 
-// over reports whether e is past its time, and has removed it then.
-func (sh *shard) over(e *entry, now int64) bool {
+// removeExpired removes e if it has expired, and reports whether it has.
+func (sh *shard) removeExpired(e *entry, now int64) bool {
 	if now <= e.due {
 		return false
 	}
@@ -175,7 +173,7 @@ func (sh *shard) over(e *entry, now int64) bool {
 	return true
 }
 
-// set makes a copy of value that of the key. Its due time, if it has one, stays.
+// set sets a key to a copy of value. Its expiry time stays.
 func (sh *shard) set(key, value []byte) *entry {
 	e := sh.find(key)
 	if e == nil {
@@ -185,20 +183,20 @@ func (sh *shard) set(key, value []byte) *entry {
 	return e
 }
 
-// add adds a key that is not there.
+// add adds a key that does not exist.
 func (sh *shard) add(key []byte) *entry {
 	e := &entry{key: string(key)}
 	sh.keys[e.key] = e
 	return e
 }
 
-// remove takes e out.
+// remove removes e.
 func (sh *shard) remove(e *entry) {
 	sh.persist(e)
 	delete(sh.keys, e.key)
 }
 
-// expire sets when e is over.
+// expire sets when e expires.
 func (sh *shard) expire(e *entry, due int64) {
 	if e.due == 0 {
 		e.at = len(sh.timed)
@@ -207,7 +205,7 @@ func (sh *shard) expire(e *entry, due int64) {
 	e.due = due
 }
 
-// persist takes e's due time away.
+// persist removes e's expiry time.
 func (sh *shard) persist(e *entry) {
 	if e.due == 0 {
 		return
@@ -223,8 +221,8 @@ func (sh *shard) persist(e *entry) {
 	}
 }
 
-// assign makes a copy of value that of e: where the old one was, if that is
-// small and not much too large.
+// assign sets e's value to a copy of value: in place if the old one is small and not much too
+// large.
 func (e *entry) assign(value []byte) {
 	space := cap(e.value)
 	fits := len(value) <= space && (len(value) >= space/2 || space <= 64)

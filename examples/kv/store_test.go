@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// clock is a time that stands until it is moved.
+// clock is a time that changes only when the test moves it.
 type clock struct{ t time.Time }
 
 func (c *clock) now() time.Time { return c.t }
@@ -15,18 +15,18 @@ func (c *clock) now() time.Time { return c.t }
 func newTestStore(t *testing.T) (*store, *clock) {
 	c := &clock{time.UnixMilli(1e12)}
 	s := newStore(c.now)
-	// The sweeper would look at the clock while it is moved.
+	// The sweeper would read the clock while the test moves it.
 	s.close()
 	return s, c
 }
 
-// check checks what holds of a shard at all times.
+// check checks the invariants of a shard.
 func (sh *shard) check(t *testing.T) {
 	t.Helper()
 	timed := 0
 	for key, e := range sh.keys {
 		if e.key != key {
-			t.Fatalf("%q is under %q", e.key, key)
+			t.Fatalf("%q is stored under %q", e.key, key)
 		}
 		if e.due == 0 {
 			continue
@@ -41,10 +41,10 @@ func (sh *shard) check(t *testing.T) {
 	}
 }
 
-// A shard and a plain map go through the same at random.
+// A shard behaves like a plain map under random operations.
 func TestShardIsAMap(t *testing.T) {
 	s, clock := newTestStore(t)
-	sh := &s.shards[0] // for every key
+	sh := &s.shards[0] // used for every key
 	type value struct {
 		text string
 		due  int64
@@ -97,7 +97,7 @@ func TestShardIsAMap(t *testing.T) {
 	}
 }
 
-// What is over goes in a few sweeps, and nothing else.
+// A few sweeps remove all expired keys, and no others.
 func TestSweepByTheClock(t *testing.T) {
 	s, clock := newTestStore(t)
 	for i := range 10000 {
@@ -110,7 +110,7 @@ func TestSweepByTheClock(t *testing.T) {
 		sh.mu.Unlock()
 	}
 	clock.t = clock.t.Add(5 * time.Second)
-	over := 2500 // those due before, one in two
+	over := 2500 // every second key has expired by then
 	for range 100 {
 		s.sweepOnce()
 	}
@@ -128,8 +128,7 @@ func TestSweepByTheClock(t *testing.T) {
 	s.each(func(sh *shard) { sh.check(t) })
 }
 
-// One sweep leaves no more than about a quarter of what is over, and takes a
-// bounded time.
+// One sweep leaves no more than about a quarter of the expired keys, and takes a bounded time.
 func TestSweepKeepsUp(t *testing.T) {
 	s, clock := newTestStore(t)
 	const n = 20000
@@ -142,11 +141,11 @@ func TestSweepKeepsUp(t *testing.T) {
 	clock.t = clock.t.Add(time.Second)
 	s.sweepOnce()
 	if keys, _, _ := s.size(); keys > 0 {
-		t.Errorf("%d of %d keys are left, all were over", keys, n)
+		t.Errorf("%d of %d keys are left, all had expired", keys, n)
 	}
 }
 
-// The memory of a value is used again, unless it is far too large.
+// The memory of a value is reused, unless it is far too large.
 func TestAssign(t *testing.T) {
 	var e entry
 	e.assign(nil)

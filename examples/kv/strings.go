@@ -13,9 +13,9 @@ var stringCommands = []command{
 	{name: "setnx", arity: 3, run: setNX, group: "string", since: "1.0.0", flags: write, keys: oneKey,
 		summary: "Set the value of a key that does not exist"},
 	{name: "setex", arity: 4, run: setEX, group: "string", since: "2.0.0", flags: write, keys: oneKey,
-		summary: "Set the value of a key, for so many seconds"},
+		summary: "Set the value of a key and its expiry time in seconds"},
 	{name: "psetex", arity: 4, run: setPX, group: "string", since: "2.6.0", flags: write, keys: oneKey,
-		summary: "Set the value of a key, for so many milliseconds"},
+		summary: "Set the value of a key and its expiry time in milliseconds"},
 	{name: "getset", arity: 3, run: getSet, group: "string", since: "1.0.0", flags: write, keys: oneKey,
 		summary: "Set the value of a key and return the old one"},
 	{name: "getdel", arity: 2, run: getDel, group: "string", since: "6.2.0", flags: write, keys: oneKey,
@@ -43,13 +43,13 @@ func get(x *session, args [][]byte) error {
 
 // setting is what the options of SET ask for.
 type setting struct {
-	command string // what sets, for errors
-	due     int64  // 0 means for ever
-	nx, xx  bool   // only if there is no such key, or only if there is one
+	command string // the command's name, for errors
+	due     int64  // 0 means that it does not expire
+	nx, xx  bool   // only if the key does not exist, or only if it does
 	keepTTL bool
-	get     bool // the old value is the reply
+	get     bool // reply with the old value
 
-	expire unit // of the option that gave the time
+	expire unit // the unit of the option with the time
 	time   []byte
 }
 
@@ -63,7 +63,7 @@ func set(x *session, args [][]byte) error {
 	return nil
 }
 
-// parse reads the options. It reports false if they are none, or not together.
+// parse parses the options. It reports false if they are invalid or exclude each other.
 func (s *setting) parse(options [][]byte) bool {
 	for i := 0; i < len(options); i++ {
 		option := options[i]
@@ -122,8 +122,7 @@ func (x *session) set(key, value []byte, s *setting) {
 	}
 }
 
-// setDue returns when the key is over, and answers with an error if the time
-// is none.
+// setDue returns when the key expires. It replies with an error if the time is invalid.
 func (x *session) setDue(s *setting) (due int64, ok bool) {
 	v, ok := x.number(s.time)
 	if !ok {

@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// patience bounds what a test waits for in vain.
+// patience limits how long a test waits.
 const patience = 30 * time.Second
 
-// need returns the path of a program of others, or skips the test because there
-// is none. Where the environment says that all tools have to be there, as on a
-// machine that is set up for the tests, it fails.
+// need returns the path of a program, or skips the test if it is missing. If the environment
+// says that all tools must exist, as on a machine that is set up for the tests, it fails the
+// test.
 func need(t *testing.T, name, pkg string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -34,8 +34,8 @@ func need(t *testing.T, name, pkg string) string {
 	return path
 }
 
-// startRedis starts a redis-server with one empty database and returns the path
-// of its socket.
+// startRedis starts a redis-server with one empty database, and returns the path of its
+// socket.
 func startRedis(t *testing.T) string {
 	redis := need(t, "redis-server", "redis-server")
 	dir := t.TempDir()
@@ -59,7 +59,7 @@ func startRedis(t *testing.T) string {
 	return ""
 }
 
-// program is the built program, as main runs it.
+// program is the built program, running.
 type program struct {
 	t    *testing.T
 	path string
@@ -93,7 +93,7 @@ func startProgram(t *testing.T, flags ...string) *program {
 	select {
 	case p.addr = <-addr:
 	case <-time.After(patience):
-		t.Fatalf("not listening; it said %q", p.said())
+		t.Fatalf("not listening; it printed %q", p.said())
 	}
 	return p
 }
@@ -109,7 +109,7 @@ func build(t *testing.T) string {
 	return path
 }
 
-// watch keeps what the program says, and finds its address in it.
+// watch keeps the program's output, and finds its address in it.
 func (p *program) watch(stderr io.Reader, addr chan<- string) {
 	defer close(p.read)
 	for lines := bufio.NewScanner(stderr); lines.Scan(); {
@@ -129,17 +129,17 @@ func (p *program) said() string {
 	return p.stderr.String()
 }
 
-// stop tells the program to end in good order, and returns what it said.
+// stop stops the program cleanly, and returns its output.
 func (p *program) stop() string {
 	p.t.Helper()
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.read:
 	case <-time.After(patience):
-		p.t.Fatalf("it does not stop; it said %q", p.said())
+		p.t.Fatalf("it does not stop; it printed %q", p.said())
 	}
 	if err := p.cmd.Wait(); err != nil {
-		p.t.Errorf("%v; it said %q", err, p.said())
+		p.t.Errorf("%v; it printed %q", err, p.said())
 	}
 	return p.said()
 }

@@ -1,4 +1,4 @@
-// Package drain has the set of what a handler serves, and the end of it: idle
-// members go at once, busy ones when they have finished, what is left at the end of
-// the time is cut, and all at the same time.
+// Package drain holds the set of connections of a handler, and drains it: idle members
+// end at once, busy ones after their current work, and those that are left at the end
+// of the timeout are cut. All members are drained at the same time.
 package drain

@@ -11,11 +11,11 @@ import (
 	"wireline/internal/drain"
 )
 
-// member is one whose end the test decides about.
+// member is a member that ends when the test says so.
 type member struct {
 	set     *drain.Set[*member]
 	busy    bool
-	leaving bool // by itself
+	leaving bool // Cut reports that it is about to leave by itself
 	drained atomic.Bool
 	wakes   atomic.Int32
 	cuts    atomic.Int32
@@ -50,7 +50,7 @@ func TestShutdown(t *testing.T) {
 		idle, busy, stuck, leaving := &member{set: &set}, &member{set: &set, busy: true}, &member{set: &set, busy: true}, &member{set: &set, busy: true, leaving: true}
 		for _, m := range []*member{idle, busy, stuck, leaving} {
 			if !set.Add(m) {
-				t.Fatal("a set that is not closing takes no member")
+				t.Fatal("Add refused a member before Shutdown")
 			}
 		}
 		time.AfterFunc(time.Second, busy.leave)
@@ -58,45 +58,46 @@ func TestShutdown(t *testing.T) {
 		defer cancel()
 		err := set.Shutdown(ctx)
 		if !errors.Is(err, drain.ErrCut) || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Shutdown: %v, want ErrCut and why", err)
+			t.Errorf("Shutdown: %v, want ErrCut and the cause of the context", err)
 		}
 		if got, want := set.Stats(), (drain.Stats{Idle: 1, Finished: 2, Cut: 1}); got != want {
-			t.Errorf("%+v, want %+v", got, want)
+			t.Errorf("Stats is %+v, want %+v", got, want)
 		}
 		if stuck.cuts.Load() != 1 || idle.cuts.Load()+busy.cuts.Load() != 0 || idle.wakes.Load() != 1 {
-			t.Errorf("stuck was cut %d times", stuck.cuts.Load())
+			t.Errorf("the stuck member was cut %d times, the idle and busy ones %d times; the idle one was woken %d times", stuck.cuts.Load(), idle.cuts.Load()+busy.cuts.Load(), idle.wakes.Load())
 		}
 		if set.Add(&member{set: &set}) {
-			t.Error("a set that was shut down takes members")
+			t.Error("Add accepted a member after Shutdown")
 		}
 		stuck.leave()
 		leaving.leave()
 		if err := set.Shutdown(t.Context()); err != nil || set.Len() != 0 {
-			t.Errorf("the second Shutdown, when all have left: %v, %d left", err, set.Len())
+			t.Errorf("second Shutdown after all members have left: %v, Len is %d", err, set.Len())
 		}
 	})
 }
 
-// Shutdown waits until the last words of a member are said, and they are said once.
+// Shutdown waits until the last function of a member has returned, and Remove calls it
+// only once.
 func TestRemove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var set drain.Set[*member]
-		said := 0
+		calls := 0
 		m := &member{set: &set}
-		m.last = func() { time.Sleep(time.Second); said++ } // in the bubble's time
+		m.last = func() { time.Sleep(time.Second); calls++ }
 		set.Add(m)
 		began := time.Now()
-		if err := set.Shutdown(t.Context()); err != nil || said != 1 || time.Since(began) != time.Second {
-			t.Errorf("%v, said %d times, after %v", err, said, time.Since(began))
+		if err := set.Shutdown(t.Context()); err != nil || calls != 1 || time.Since(began) != time.Second {
+			t.Errorf("Shutdown: %v, with %d calls of last, after %v", err, calls, time.Since(began))
 		}
 		m.leave()
-		if said != 1 {
-			t.Errorf("said %d times", said)
+		if calls != 1 {
+			t.Errorf("%d calls of last after a second Remove, want 1", calls)
 		}
 	})
 }
 
-// Members that come while the set is shut down are either refused or waited for.
+// A member that is added during Shutdown is either refused or waited for.
 func TestAddWhileClosing(t *testing.T) {
 	for range 1000 {
 		var set drain.Set[*member]
@@ -106,11 +107,11 @@ func TestAddWhileClosing(t *testing.T) {
 		err := set.Shutdown(t.Context())
 		if <-added {
 			if m.wakes.Load() != 1 || err != nil {
-				t.Fatalf("woken %d times, %v", m.wakes.Load(), err)
+				t.Fatalf("an added member was woken %d times, Shutdown: %v", m.wakes.Load(), err)
 			}
 		}
 		if set.Len() != 0 {
-			t.Fatal("it is still there")
+			t.Fatal("the member is still in the set")
 		}
 	}
 }

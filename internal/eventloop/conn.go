@@ -9,7 +9,9 @@ type Handler interface {
 	// returns true to be called again, with no event, after others had a turn.
 	//
 	// Input is edge-triggered: after an In or a Hup, no further one comes until
-	// a Read has reported that the input is drained.
+	// a Read has reported that the input is drained. But a Hup comes when the
+	// connection breaks, where the poller can tell (Portable.TellsBreak): then
+	// Conn.Err tells what has happened.
 	//
 	// A panic is not recovered. runtime.Goexit ends the call only.
 	Ready(w *Worker, ev Event) (more bool)
@@ -66,9 +68,11 @@ type Conn interface {
 	SetTimer(due int64)
 
 	// WatchOut arranges for Writable to be called when more can be sent. It is called
-	// once, after the first Write that could not take everything, and holds for all
-	// later ones.
-	WatchOut() error
+	// after each Write that could not take everything. returning tells that the caller
+	// is the serving goroutine and about to return from Ready: where a write has to
+	// wait, that goroutine carries it out then, which saves another one. Otherwise the
+	// write is carried out at once, also while Ready runs and waits for it.
+	WatchOut(returning bool) error
 
 	// Read reads what has arrived, without waiting. p is not empty. drained tells that
 	// nothing is left to be read for now, so that the next input is a new event; with
@@ -86,8 +90,9 @@ type Conn interface {
 
 	// Write sends the parts one after the other, as far as that is possible without
 	// waiting, and returns how many bytes were taken. If that is not everything and
-	// err is nil, the next Write must begin with the bytes that were left. Calls must
-	// not overlap.
+	// err is nil, the next Write must begin with the bytes that were left. It may
+	// offer fewer of them than the Write before: then more bytes may have been taken
+	// than it offers. Calls must not overlap.
 	Write(parts [3][]byte) (n int, err error)
 
 	// CloseWrite sends a FIN after what was written. It returns errors.ErrUnsupported

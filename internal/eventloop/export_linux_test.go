@@ -7,7 +7,7 @@ import (
 )
 
 // Blocking reports whether functions are run on goroutines of their own.
-func (g *Group) Blocking() bool { return g.keeper.blocking.Load() }
+func (g *Group) Blocking() bool { return g.watchdog.blocking.Load() }
 
 // Workers counts the goroutines that keep a socket.
 func (g *Group) Workers() int { return g.workers.len() }
@@ -20,11 +20,11 @@ func (g *Group) Loads() (loads []int64) {
 	return loads
 }
 
-// Keeper tells what the keeper's timer in the kernel is set to: "ticks", "once"
+// Watchdog tells what the watchdog's timer in the kernel is set to: "ticks", "once"
 // or "stopped".
-func (g *Group) Keeper() string {
+func (g *Group) Watchdog() string {
 	state := "closed"
-	g.keeper.raw.Control(func(fd uintptr) {
+	g.watchdog.raw.Control(func(fd uintptr) {
 		var spec unix.ItimerSpec
 		switch err := unix.TimerfdGettime(int(fd), &spec); {
 		case err != nil:

@@ -1,7 +1,6 @@
 package eventloop
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -13,17 +12,15 @@ import (
 	"wireline/lib/sync/wait"
 )
 
-// ErrClosed is what Add returns after Stop.
-var ErrClosed = errors.New("eventloop: closed")
-
-// Group is a set of loops, with goroutines of their own, that share what is
-// learnt about their handlers. Make one with New; end it with Stop.
+// Group is a set of event loops with a goroutine each. They share a watchdog, and what
+// it has learnt about their handlers. New makes one; Stop ends it. All methods are safe
+// for concurrent use.
 type Group struct {
-	base   time.Time // Now counts from here
-	loops  []*loop
-	turn   atomic.Uint32 // whose turn it is to get a socket
-	table  table
-	keeper *keeper
+	base     time.Time // Now counts from here
+	loops    []*loop
+	turn     atomic.Uint32 // which loop gets the next socket
+	table    table
+	watchdog *watchdog
 
 	workers    workers
 	goroutines wait.Wait
@@ -31,15 +28,14 @@ type Group struct {
 	running    atomic.Int32 // loops that have not ended
 }
 
-// New starts a group with so many loops; one for each processor if n is not
-// positive.
+// New starts a group of n loops; one for each processor if n is not positive.
 func New(n int) (*Group, error) {
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
 	g := &Group{base: time.Now()}
 	var err error
-	if g.keeper, err = newKeeper(g); err != nil {
+	if g.watchdog, err = newWatchdog(g); err != nil {
 		return nil, err
 	}
 	for range n {
@@ -52,8 +48,8 @@ func New(n int) (*Group, error) {
 	}
 	g.running.Store(int32(n))
 	g.goroutines.Add(n + 1)
-	g.keeper.stir() // the loops are awake
-	go g.keeper.run()
+	g.watchdog.stir() // the loops are awake
+	go g.watchdog.run()
 	for _, l := range g.loops {
 		go l.run(newOwner())
 	}
@@ -62,24 +58,31 @@ func New(n int) (*Group, error) {
 
 func newOwner() *Worker { return &Worker{inLoop: true} }
 
-// Add puts the non-blocking socket fd on a loop, with h to serve it. The caller
-// counts as who serves it until s.Start; s and fd must stay as they are until
-// s.Remove.
-func (g *Group) Add(s *Socket, fd int, h Handler) error { return g.add(g.choose(), s, fd, h) }
-
-// AddBeside is Add on the loop that has other: so a socket can be served in the turn
-// of another without going to another processor.
-func (g *Group) AddBeside(other, s *Socket, fd int, h Handler) error {
-	return g.add(other.loop, s, fd, h)
+// Add puts the non-blocking socket fd on a loop, with h to serve it. The caller counts as
+// the serving goroutine until s.Start. s and fd must stay as they are until s.Remove.
+func (g *Group) Add(s *Socket, fd int, h Handler) error {
+	return g.add(g.choose(), s, fd, kindOf(fd), h)
 }
 
-func (g *Group) add(l *loop, s *Socket, fd int, h Handler) error {
+// AddTCP is Add for a socket that is known to be TCP. Add has to ask the system.
+func (g *Group) AddTCP(s *Socket, fd int, h Handler) error {
+	return g.add(g.choose(), s, fd, 0, h)
+}
+
+// AddBeside is Add on the loop of another socket, so that one goroutine can serve both
+// without going to another processor.
+func (g *Group) AddBeside(other, s *Socket, fd int, h Handler) error {
+	return g.add(other.loop, s, fd, kindOf(fd), h)
+}
+
+func (g *Group) add(l *loop, s *Socket, fd int, kind int32, h Handler) error {
 	l.sockets.Add(1) // before closing is looked at; see fetch
 	if g.closing.Load() {
 		l.leave()
 		return ErrClosed
 	}
-	s.fd, s.handler, s.loop = int32(fd), h, l
+	s.fd.Store(int32(fd) | kind)
+	s.handler, s.loop = h, l
 	s.state.Store(running)
 	if !g.table.set(fd, s) {
 		l.leave()
@@ -104,18 +107,17 @@ func (g *Group) choose() *loop {
 	return a
 }
 
-// Now returns the time that timers are set by, in nanoseconds: it counts from the
-// group's beginning, and does not jump.
+// Now returns the clock of the timers: nanoseconds since the group was made. It does not
+// jump.
 func (g *Group) Now() int64 { return int64(time.Since(g.base)) }
 
-// SetTimer has Expired called when it is due, in the time of Group.Now,
-// once, and within 20 ms after it. Another call changes that; zero is never.
+// SetTimer implements Conn, by the clock of Group.Now.
 func (s *Socket) SetTimer(due int64) {
 	s.loop.wheel.set(s, due)
-	s.loop.group.keeper.stir()
+	s.loop.group.watchdog.stir()
 }
 
-// Stop ends the group when the last socket is removed. Add fails from now on.
+// Stop makes Add fail from now on. The group ends when its last socket is removed.
 func (g *Group) Stop() {
 	if g.closing.CompareAndSwap(false, true) {
 		for _, l := range g.loops {
@@ -124,11 +126,11 @@ func (g *Group) Stop() {
 	}
 }
 
-// Wait waits until the group has ended after Stop, but at most for d. It reports
-// whether that was too short.
+// Wait waits until the group has ended after Stop, for d at most. It reports whether it
+// gave up.
 func (g *Group) Wait(d time.Duration) (timedOut bool) { return g.goroutines.WaitWithTimeout(d) }
 
-// loopEnded ends the rest when the last loop has ended.
+// loopEnded releases what the group holds when the last loop has ended.
 func (g *Group) loopEnded() {
 	if g.running.Dec() == 0 {
 		g.release()
@@ -139,10 +141,10 @@ func (g *Group) release() {
 	for _, l := range g.loops {
 		l.close()
 	}
-	g.keeper.timer.Close()
+	g.watchdog.timer.Close()
 }
 
-// workers are those that keep a socket.
+// workers is the set of workers that keep a socket.
 type workers struct {
 	n   atomic.Int32
 	mu  sync.Mutex

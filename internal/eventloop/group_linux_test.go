@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/internal/eventloop"
+	"wireline/internal/testutil"
 )
 
 // turn is a call of Ready.
@@ -33,15 +34,15 @@ func TestEvents(t *testing.T) {
 	turns := make(chan turn, 100)
 	m := newGroup(t, 1).start(reporting(turns))
 	m.send("a")
-	if got := await(t, "In", turns); got != (turn{eventloop.In, "a", false}) {
+	if got := testutil.Await(t, "In", turns); got != (turn{eventloop.In, "a", false}) {
 		t.Errorf("after a byte: %+v", got)
 	}
 	m.Wake()
-	if got := await(t, "Woken", turns); got != (turn{ev: eventloop.Woken}) {
+	if got := testutil.Await(t, "Woken", turns); got != (turn{ev: eventloop.Woken}) {
 		t.Errorf("after Wake: %+v", got)
 	}
 	m.peer.Close()
-	if got := await(t, "Hup", turns); got.ev&eventloop.Hup == 0 || !got.eof {
+	if got := testutil.Await(t, "Hup", turns); got.ev&eventloop.Hup == 0 || !got.eof {
 		t.Errorf("after the peer's end: %+v", got)
 	}
 }
@@ -60,7 +61,7 @@ func TestStartLetsGo(t *testing.T) {
 	default:
 	}
 	early.Start()
-	if got := await(t, "a turn after Start", turns); got != (turn{eventloop.In | eventloop.Woken, "a", false}) {
+	if got := testutil.Await(t, "a turn after Start", turns); got != (turn{eventloop.In | eventloop.Woken, "a", false}) {
 		t.Errorf("after Start: %+v", got)
 	}
 }
@@ -82,7 +83,7 @@ func TestWatchOut(t *testing.T) {
 	}
 	for round := range 3 {
 		n := fill()
-		if err := m.WatchOut(); err != nil {
+		if err := m.WatchOut(false); err != nil {
 			t.Fatal(err)
 		}
 		g.start(echo).ping("a")
@@ -90,7 +91,7 @@ func TestWatchOut(t *testing.T) {
 			t.Fatalf("round %d: Writable while the socket is full", round)
 		}
 		m.receive(strings.Repeat("\x00", n))
-		await(t, "Writable", writable)
+		testutil.Await(t, "Writable", writable)
 		for g.members[1].ping("a"); len(writable) > 0; { // the same edge
 			<-writable
 		}
@@ -113,7 +114,7 @@ func TestEventsWhileReadyRuns(t *testing.T) {
 	other := g.start(echo)
 	m.send("a")
 	<-began
-	await(t, "the first turn", turns)
+	testutil.Await(t, "the first turn", turns)
 	for range 3 {
 		m.send("b")
 		m.Wake()
@@ -124,12 +125,12 @@ func TestEventsWhileReadyRuns(t *testing.T) {
 	}
 	gate <- struct{}{}
 	<-began
-	if got := await(t, "another turn", turns); got != (turn{eventloop.In | eventloop.Woken, "bbb", false}) {
+	if got := testutil.Await(t, "another turn", turns); got != (turn{eventloop.In | eventloop.Woken, "bbb", false}) {
 		t.Errorf("the events that came meanwhile: %+v", got)
 	}
 	gate <- struct{}{}
 	m.Wake()
-	if got := await(t, "a third turn", turns); got != (turn{ev: eventloop.Woken}) {
+	if got := testutil.Await(t, "a third turn", turns); got != (turn{ev: eventloop.Woken}) {
 		t.Errorf("an event after all: %+v", got)
 	}
 }
@@ -190,7 +191,7 @@ func TestOrderIsKept(t *testing.T) {
 		}
 	}
 	for i := range 1000 {
-		if c := await(t, "the next byte", got); c != byte(i) {
+		if c := testutil.Await(t, "the next byte", got); c != byte(i) {
 			t.Fatalf("byte %d is %d", i, c)
 		}
 	}
@@ -206,7 +207,7 @@ func TestRemoveInReady(t *testing.T) {
 		return true // of no effect either
 	})
 	m.Wake()
-	await(t, "the turn", removed)
+	testutil.Await(t, "the turn", removed)
 	m.Wake()
 	g.start(echo).ping("a")
 	if n := g.Loads(); n[0] != 1 {
@@ -230,7 +231,7 @@ func TestGoexit(t *testing.T) {
 	other := g.start(echo)
 	for range 20 {
 		m.send("x")
-		await(t, "runtime.Goexit", gone)
+		testutil.Await(t, "runtime.Goexit", gone)
 		m.ping("a")
 		other.ping("b")
 	}
@@ -303,7 +304,7 @@ func TestLazy(t *testing.T) {
 
 func TestStop(t *testing.T) {
 	newGroup(t, 1).end() // opens what the runtime keeps open
-	files := openFiles(t)
+	files := testutil.OpenFiles(t)
 	g := newGroup(t, 3)
 	var members []*member
 	for range 10 {
@@ -329,10 +330,10 @@ func TestStop(t *testing.T) {
 		t.Error("the group has ended with a socket on it")
 	}
 	g.end()
-	if state := g.Keeper(); state != "closed" {
-		t.Errorf("the keeper's timer is %s after the end", state)
+	if state := g.Watchdog(); state != "closed" {
+		t.Errorf("the watchdog's timer is %s after the end", state)
 	}
-	if n := openFiles(t); n > files {
+	if n := testutil.OpenFiles(t); n > files {
 		t.Errorf("%d open files before, %d after", files, n)
 	}
 }
@@ -358,7 +359,7 @@ func TestStopWakesTheLoops(t *testing.T) {
 		m.ping("a")
 		m.leave()
 	}
-	eventually(t, "all is at rest", func() bool { return g.Keeper() == "stopped" })
+	eventually(t, "all is at rest", func() bool { return g.Watchdog() == "stopped" })
 	g.Stop()
 	if g.Wait(patience) {
 		t.Error("the group does not end")
@@ -368,7 +369,7 @@ func TestStopWakesTheLoops(t *testing.T) {
 // Add may come at the same time as Stop: then it fails, or its socket is served
 // to its end.
 func TestAddWhileStopping(t *testing.T) {
-	files := openFiles(t)
+	files := testutil.OpenFiles(t)
 	for range 100 {
 		g := newGroup(t, 2)
 		first := g.start(echo)
@@ -381,7 +382,7 @@ func TestAddWhileStopping(t *testing.T) {
 		go func() { added <- g.Add(&m.Socket, fds[0], m) == nil }()
 		first.leave()
 		g.Stop()
-		if await(t, "Add", added) {
+		if testutil.Await(t, "Add", added) {
 			m.Start()
 			unix.Write(fds[1], []byte("a"))
 			eventually(t, "an echo", func() bool {
@@ -395,8 +396,8 @@ func TestAddWhileStopping(t *testing.T) {
 		g.end()
 		unix.Close(fds[1])
 	}
-	if !soon(patience, func() bool { return openFiles(t) <= files }) {
-		t.Errorf("%d open files before, %d after", files, openFiles(t))
+	if !soon(patience, func() bool { return testutil.OpenFiles(t) <= files }) {
+		t.Errorf("%d open files before, %d after", files, testutil.OpenFiles(t))
 	}
 }
 
@@ -431,7 +432,7 @@ func TestTimersAreOnTime(t *testing.T) {
 	}
 	late := 0
 	for range n {
-		f := await(t, "a timer", all)
+		f := testutil.Await(t, "a timer", all)
 		if f.at < f.due {
 			t.Errorf("a timer fires %v early", time.Duration(f.due-f.at))
 		}
@@ -468,13 +469,13 @@ func TestSetTimerChangesIt(t *testing.T) {
 		t.Skip("the machine is too busy: the first timers are over")
 	}
 	for _, want := range []string{"sooner", "later"} {
-		if got := await(t, want, fired); got != want {
+		if got := testutil.Await(t, want, fired); got != want {
 			t.Errorf("timer %q fires, want %q", got, want)
 		}
 	}
 	last := timer("last")
 	last.SetTimer(g.Now() + 1)
-	if got := await(t, "last", fired); got != "last" {
+	if got := testutil.Await(t, "last", fired); got != "last" {
 		t.Errorf("timer %q fires, want the last one", got)
 	}
 }

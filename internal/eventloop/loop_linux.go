@@ -14,16 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// batch is how many events a loop takes from the kernel at once.
+// batch is how many events a loop takes from the kernel in one call.
 const batch = 128
 
-// fairness is after how many looks at the kernel's events that found some a loop
-// lets other goroutines run.
+// fairness is how many polls with events a loop makes before it lets other goroutines
+// run.
 const fairness = 64
 
-// loop has an epoll descriptor and one goroutine at a time, its owner, which
-// polls it and serves the sockets. The owner changes when the keeper takes the
-// loop away from it; what is marked as the owner's goes over to the next one then.
+// loop is an event loop: an epoll descriptor, and one goroutine at a time, its owner,
+// which polls it and serves the sockets. When the watchdog takes the loop away from its
+// owner, a new owner takes over the fields that are marked as the owner's.
 type loop struct {
 	group *Group
 	wheel wheel
@@ -32,14 +32,14 @@ type loop struct {
 	file   *os.File // of epoll: so the runtime's poller waits for it
 	raw    syscall.RawConn
 	onPoll func(fd uintptr) bool // made once
-	bell   *os.File              // an eventfd that ends the wait
+	wakeup *os.File              // an eventfd that ends the wait
 
 	sockets stdatomic.Int64
 	asleep  atomic.Bool // the owner waits, or is about to
 
-	// epoch is odd while a socket's Ready runs. The owner makes it odd; even
-	// again makes it the owner or the keeper, whoever is first: the owner goes
-	// on, the keeper starts a new owner.
+	// epoch is odd while a socket's Ready runs. The owner makes it odd. Either the
+	// owner or the watchdog makes it even again: the owner goes on then, the watchdog
+	// starts a new owner.
 	epoch stdatomic.Uint64
 
 	mu     sync.Mutex
@@ -50,16 +50,16 @@ type loop struct {
 	serving *Socket // whose Ready runs
 	ready   [batch]unix.EpollEvent
 	n, next int       // ready[next:n] are still to be handled
-	busy    int       // looks that found something
-	looks   int       // in one wait
-	idles   bool      // there was nothing at the last look: wait looks for itself
+	busy    int       // polls that found events
+	looks   int       // polls in one wait
+	idles   bool      // the last poll found nothing, so wait polls first
 	queue   []*Socket // to be served now, from queued on
 	queued  int
-	again   []*Socket // to be served after the next look at the kernel's events
+	again   []*Socket // to be served after the next poll
 
-	// The keeper's.
+	// The watchdog's.
 	seen uint64 // the epoch at its last look
-	held int    // for how many looks it is the same
+	held int    // how many looks in a row have found this epoch
 
 	inside int // looks of this window that found a function running
 }
@@ -69,22 +69,22 @@ func newLoop(g *Group) (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("eventloop: epoll_create1: %w", err)
 	}
-	// It never blocks, since nobody counts so far; as a file it can be closed
-	// while somebody rings.
-	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	// A write never blocks: the counter does not get that far. As a file it can be
+	// closed while another goroutine writes to it.
+	wakeup, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 	if err != nil {
 		unix.Close(epoll)
 		return nil, fmt.Errorf("eventloop: eventfd: %w", err)
 	}
-	l := &loop{group: g, epoll: epoll, bell: os.NewFile(uintptr(bell), "eventfd")}
+	l := &loop{group: g, epoll: epoll, wakeup: os.NewFile(uintptr(wakeup), "eventfd")}
 	// Each ring is an edge, so the eventfd need not be read.
-	on := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(bell)}
-	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, bell, &on); err != nil {
+	on := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(wakeup)}
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wakeup, &on); err != nil {
 		unix.Close(epoll)
-		l.bell.Close()
+		l.wakeup.Close()
 		return nil, fmt.Errorf("eventloop: epoll_ctl: %w", err)
 	}
-	// A descriptor that does not block is one for the runtime's poller.
+	// The runtime's poller takes only descriptors that do not block.
 	unix.SetNonblock(epoll, true)
 	l.file = os.NewFile(uintptr(epoll), "epoll")
 	err = l.file.SetReadDeadline(time.Time{}) // fails if it is none
@@ -101,12 +101,13 @@ func newLoop(g *Group) (*loop, error) {
 
 func (l *loop) close() {
 	l.file.Close()
-	l.bell.Close()
+	l.wakeup.Close()
 }
 
 func (l *loop) control(op int, s *Socket, mask uint32) error {
-	e := unix.EpollEvent{Events: mask, Fd: s.fd}
-	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(l.epoll), uintptr(op), uintptr(s.fd), uintptr(unsafe.Pointer(&e)), 0, 0)
+	fd := s.FD()
+	e := unix.EpollEvent{Events: mask, Fd: int32(fd)}
+	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(l.epoll), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(&e)), 0, 0)
 	if errno != 0 {
 		return os.NewSyscallError("epoll_ctl", errno)
 	}
@@ -122,18 +123,18 @@ func (l *loop) leave() {
 
 var one = [8]byte{1} // not zero, in either byte order
 
-// ring ends the owner's wait.
+// ring ends the wait of the owner.
 func (l *loop) ring() {
-	l.bell.Write(one[:])
+	l.wakeup.Write(one[:])
 }
 
-// post queues a socket that the caller has claimed.
+// post queues a socket that the caller has claimed, from any goroutine.
 func (l *loop) post(s *Socket) {
 	l.mu.Lock()
 	l.posted = append(l.posted, s)
 	l.npost.Store(int32(len(l.posted)))
 	l.mu.Unlock()
-	// The owner says that it sleeps before it looks for posts a last time.
+	// The owner sets asleep before it looks for posts a last time.
 	if l.asleep.Load() && l.asleep.CompareAndSwap(true, false) {
 		l.ring()
 	}
@@ -151,7 +152,7 @@ func (l *loop) takePosts() {
 	l.mu.Unlock()
 }
 
-// run is the owner, from beginning to end or until the loop is taken from it.
+// run is the owner, until the loop ends or is taken away.
 func (l *loop) run(w *Worker) {
 	g := l.group
 	defer g.goroutines.Done()
@@ -173,7 +174,7 @@ func (l *loop) run(w *Worker) {
 			if s, ev, ok = l.pick(); !ok {
 				break
 			}
-			if g.keeper.blocking.Load() {
+			if g.watchdog.blocking.Load() {
 				g.spawn(s, ev)
 				continue
 			}
@@ -197,15 +198,15 @@ func (l *loop) run(w *Worker) {
 	}
 }
 
-// served gives up a socket whose Ready has returned, or queues it anew.
+// served gives up a socket whose Ready has returned, or queues it again.
 func (l *loop) served(s *Socket, more bool) {
 	if !s.gone() && (more || !s.release()) {
 		l.again = append(l.again, s)
 	}
 }
 
-// replace goes on after a goroutine that runtime.Goexit has ended in the Ready of
-// s.
+// replace goes on in the place of a goroutine that runtime.Goexit has ended in the Ready
+// of s.
 func (l *loop) replace(epoch uint64, s *Socket) {
 	g := l.group
 	if l.epoch.CompareAndSwap(epoch, epoch+1) {
@@ -217,14 +218,14 @@ func (l *loop) replace(epoch uint64, s *Socket) {
 	g.spawn(s, 0)
 }
 
-// pick returns the next socket to be served, claimed, with what has happened to it.
+// pick claims the next socket to be served, and returns it with its events.
 func (l *loop) pick() (*Socket, Event, bool) {
 	for l.next < l.n {
 		e := &l.ready[l.next]
 		l.next++
 		s := l.group.table.get(int(e.Fd))
 		if s == nil || s.loop != l {
-			continue // the bell, or one that has left
+			continue // the eventfd, or a socket that has left
 		}
 		if e.Events&unix.EPOLLOUT != 0 {
 			s.handler.Writable()
@@ -249,8 +250,8 @@ func (l *loop) pick() (*Socket, Event, bool) {
 	return nil, 0, false
 }
 
-// fetch gets new events, and waits for them if there is nothing to do. It reports
-// false when the loop has come to its end.
+// fetch gets new events, and waits for them if there is nothing to do. It reports false
+// when the loop has ended.
 func (l *loop) fetch() bool {
 	for {
 		l.next = 0
@@ -266,7 +267,7 @@ func (l *loop) fetch() bool {
 		switch {
 		case l.n > 0 || len(l.queue) > 0:
 			if l.busy++; l.busy%fairness == 0 {
-				runtime.Gosched() // or others wait until the scheduler interrupts us
+				runtime.Gosched() // or other goroutines wait until the scheduler interrupts us
 			}
 			return true
 		case l.group.closing.Load() && l.sockets.Load() == 0:
@@ -275,28 +276,28 @@ func (l *loop) fetch() bool {
 	}
 }
 
-// wait waits for events or posts in the runtime's poller: so the wait holds no
-// processor. The events are not handled in there, since it holds a lock of the
-// file, and another owner could not wait.
+// wait waits for events or posts in the runtime's poller, so that it holds no processor.
+// The events are not handled in the callback: it holds a lock of the file, and another
+// owner could not wait meanwhile.
 func (l *loop) wait() {
 	l.asleep.Store(true)
 	l.looks = 0
 	l.raw.Read(l.onPoll)
 	l.asleep.Store(false)
 	l.idles = l.looks > 1
-	l.group.keeper.stir()
+	l.group.watchdog.stir()
 }
 
-// pollOrWait is called by the file's Read before it waits, and each time that
-// there is something.
+// pollOrWait is called by the file's Read before it waits, and after each event of the
+// epoll descriptor. It reports whether the wait is over.
 func (l *loop) pollOrWait(uintptr) bool {
 	l.looks++
 	l.n = l.poll()
 	return l.n > 0 || l.npost.Load() > 0 || !l.asleep.Load() || l.group.closing.Load() && l.sockets.Load() == 0
 }
 
-// poll takes events without waiting. The call goes past the scheduler, which need
-// not know of one that does not block.
+// poll takes events without waiting. The system call bypasses the scheduler, which need
+// not know of a call that does not block.
 func (l *loop) poll() int {
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.ready)), batch, 0, 0, 0)

@@ -4,25 +4,38 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"wireline/internal/netconn"
 )
 
-// The states of a socket, beside the events that wait for who serves it.
+// The states of a socket, beside the events that wait for the serving goroutine.
 const (
 	free    = 0
-	running = 1 << iota >> 1 // somebody serves it, or it is queued for that
-	waiting                  // a goroutine keeps it, and waits for the next event
-	removed                  // Remove was called: it stays as it is
+	running = 1 << iota >> 1 // a goroutine serves it, or it is queued for that
+	waiting                  // a worker keeps it, and waits for the next event
+	removed                  // Remove or Close was called: this is final
 )
 
+// Flags of a socket, in the same word as its file descriptor: an idle socket is to be
+// small. The table has no room for descriptors that high.
+const (
+	pieces   = 1 << 30 // a read can return less than there is; see Socket.Read
+	watched  = 1 << 29 // WatchOut was called
+	numberOf = watched - 1
+)
+
+var _ Conn = (*Socket)(nil)
+
 // Socket is a file descriptor on a loop. It is part of what is served: embed it,
-// and hand it to Group.Add. Its methods may be called from any goroutine, where
-// they do not say otherwise.
+// and hand it to Group.Add.
 type Socket struct {
-	fd      int32
-	state   atomic.Uint32 // of the standard library: go.uber.org/atomic's takes twice the room
+	// Both of the standard library: those of go.uber.org/atomic take twice the room.
+	fd    atomic.Int32 // and flags
+	state atomic.Uint32
+
 	loop    *loop
 	handler Handler
-	worker  *Worker // who waits, in state waiting
+	worker  *Worker // the one that waits, in state waiting
 
 	// Under the wheel's mu.
 	next, prev *Socket
@@ -33,16 +46,16 @@ type Socket struct {
 func (s *Socket) Now() int64 { return s.loop.group.Now() }
 
 // FD returns the file descriptor.
-func (s *Socket) FD() int { return int(s.fd) }
+func (s *Socket) FD() int { return int(s.fd.Load() & numberOf) }
 
-// Start lets go of a socket after Group.Add: Ready may be called from now on.
+// Start implements Conn.
 func (s *Socket) Start() {
 	if !s.release() {
 		s.loop.post(s)
 	}
 }
 
-// Wake has Ready called with Woken, soon.
+// Wake implements Conn.
 func (s *Socket) Wake() {
 	switch s.claim(Woken, Woken) {
 	case claimed:
@@ -56,13 +69,13 @@ func (s *Socket) Wake() {
 type claim int
 
 const (
-	claimed claim = iota // the caller is to serve it
-	noted                // who serves it will see the event
-	kept                 // the caller is to wake the worker that keeps it
+	claimed claim = iota // the caller is the serving goroutine now
+	noted                // the serving goroutine will see the event
+	kept                 // the caller has to wake the worker that keeps the socket
 )
 
-// claim makes the caller the one who serves s, if nobody is. Otherwise ev is left
-// to who does. own is what is left in the state for the caller itself.
+// claim makes the caller the serving goroutine of s if there is none. Otherwise it leaves
+// ev to the serving goroutine. own is what it leaves in the state for the caller itself.
 func (s *Socket) claim(ev, own Event) claim {
 	for {
 		old := s.state.Load()
@@ -83,22 +96,22 @@ func (s *Socket) claim(ev, own Event) claim {
 	}
 }
 
-// take returns the events that have come since, and stays the one who serves.
+// take returns the events that have come since. The caller stays the serving goroutine.
 func (s *Socket) take() Event { return Event(s.state.Swap(running) &^ running) }
 
-// gone reports whether Remove was called; for who serves s.
+// gone reports whether Remove or Close was called. It is for the serving goroutine.
 func (s *Socket) gone() bool { return s.state.Load()&removed != 0 }
 
-// release gives s up, if no event has come since.
+// release gives up serving s, if no event has come since.
 func (s *Socket) release() bool { return s.state.CompareAndSwap(running, free) }
 
-// keep is release for a goroutine that waits for the next event.
+// keep is release for a worker that waits for the next event.
 func (s *Socket) keep(w *Worker) bool {
 	s.worker = w
 	return s.state.CompareAndSwap(running, waiting)
 }
 
-// events are those that a socket is watched for.
+// events are the epoll events that a socket is watched for.
 const events = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
 
 // eventOf translates what epoll reports.
@@ -113,35 +126,40 @@ func eventOf(e uint32) (ev Event) {
 	return ev
 }
 
-// WatchOut has Writable called as soon as the socket takes something to send,
-// and each time that happens after it took nothing. The file descriptor must be
-// open.
-func (s *Socket) WatchOut() error {
-	return s.loop.control(unix.EPOLL_CTL_MOD, s, events|unix.EPOLLOUT)
+// WatchOut implements Conn. The socket is watched for output from the first call on.
+func (s *Socket) WatchOut(bool) error {
+	if s.fd.Load()&watched != 0 {
+		return nil
+	}
+	err := s.loop.control(unix.EPOLL_CTL_MOD, s, events|unix.EPOLLOUT)
+	if err == nil {
+		s.fd.Or(watched)
+	}
+	return err
 }
 
-// Remove takes the socket off its loop; the file descriptor stays open, and is
-// the caller's. Only who serves the socket may call it. After that SetTimer and
-// WatchOut must not be called, and Wake does nothing.
-func (s *Socket) Remove() {
+// Remove implements Conn. The file descriptor stays open, and is the caller's. Nothing
+// was read ahead.
+func (s *Socket) Remove() (rest []byte) {
 	if !s.gone() {
-		s.loop.control(unix.EPOLL_CTL_DEL, s, 0) // fails only if it was closed
+		s.loop.control(unix.EPOLL_CTL_DEL, s, 0) // fails only if it was closed or reset
 		s.leave()
 	}
+	return nil
 }
 
-// Close is Remove, and closes the file descriptor: the kernel takes it off its
-// list by itself then (epoll(7)).
+// Close implements Conn. It must not wait, so SO_LINGER must not have a time. The kernel
+// takes a closed descriptor off its list by itself (epoll(7)).
 func (s *Socket) Close() {
 	if !s.gone() {
 		s.leave()
-		unix.RawSyscall(unix.SYS_CLOSE, uintptr(s.fd), 0, 0) // that does not block
+		netconn.RawClose(s.FD())
 	}
 }
 
 func (s *Socket) leave() {
-	s.state.Store(running | removed) // of interest to nobody any more
+	s.state.Store(running | removed) // no event is delivered any more
 	s.loop.wheel.remove(s)
-	s.loop.group.table.set(int(s.fd), nil)
+	s.loop.group.table.set(s.FD(), nil)
 	s.loop.leave()
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/internal/eventloop"
+	"wireline/internal/testutil"
 )
 
 // stressed is a member that does at random what a Ready may do, and echoes what
@@ -99,7 +100,7 @@ func (s *stressed) client(random *rand.Rand, rounds int) {
 }
 
 func TestStress(t *testing.T) {
-	files := openFiles(t)
+	files := testutil.OpenFiles(t)
 	g := newGroup(t, 3)
 	var all sync.WaitGroup
 	var members []*stressed
@@ -120,7 +121,7 @@ func TestStress(t *testing.T) {
 		eventually(t, "a socket whose peer has left is removed", s.left.Load)
 	}
 	g.end()
-	if !soon(patience, func() bool { return openFiles(t) <= files }) {
-		t.Errorf("%d open files before, %d after", files, openFiles(t))
+	if !soon(patience, func() bool { return testutil.OpenFiles(t) <= files }) {
+		t.Errorf("%d open files before, %d after", files, testutil.OpenFiles(t))
 	}
 }

@@ -7,54 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"wireline/internal/eventloop"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// patience bounds what a test waits for in vain.
-const patience = 30 * time.Second
-
-// soon reports whether ok comes true within d.
-func soon(d time.Duration, ok func() bool) bool {
-	for end := time.Now().Add(d); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			return false
-		}
-	}
-	return true
-}
-
-// eventually demands that ok comes true.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	if !soon(patience, ok) {
-		t.Fatalf("waited in vain: %s", what)
-	}
-}
-
-// await demands a value from c.
-func await[T any](t *testing.T, what string, c <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-c:
-	case <-time.After(patience):
-		t.Fatalf("waited in vain: %s", what)
-	}
-	return v
-}
-
-func openFiles(t *testing.T) int {
-	t.Helper()
-	files, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(files)
-}
 
 // group is a Group whose test ends it, with all its members.
 type group struct {
@@ -180,12 +136,6 @@ func (m *member) Slow() { call(m.slow) }
 
 // Expired implements eventloop.Handler.
 func (m *member) Expired() { call(m.expired) }
-
-func call(f func()) {
-	if f != nil {
-		f()
-	}
-}
 
 // read reads what is there. It reports whether that is the end of the stream.
 func (m *member) read() (b []byte, eof bool) {

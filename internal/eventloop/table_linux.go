@@ -11,8 +11,8 @@ const (
 	maxChunks = 1 << 12 // for four million descriptors
 )
 
-// table finds the socket of a file descriptor. It never shrinks: it has eight
-// bytes for each descriptor there ever was.
+// table finds the socket of a file descriptor. It never shrinks: it holds eight bytes for
+// each descriptor that there ever was.
 type table struct {
 	mu     sync.Mutex // for growing
 	chunks [maxChunks]atomic.Pointer[chunk]
@@ -45,7 +45,7 @@ func (t *table) grow(i int) *chunk {
 	return c
 }
 
-// get returns nil for an fd that is not, or no longer, on a loop.
+// get returns the socket of fd; nil if fd is on no loop.
 func (t *table) get(fd int) *Socket {
 	i := fd >> chunkBits
 	if i < 0 || i >= maxChunks {

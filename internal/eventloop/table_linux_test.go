@@ -3,6 +3,7 @@ package eventloop
 import (
 	"sync"
 	"testing"
+	"unsafe"
 )
 
 func TestTableGrows(t *testing.T) {
@@ -15,7 +16,7 @@ func TestTableGrows(t *testing.T) {
 	}
 	sockets := make(map[int]*Socket)
 	for _, fd := range fds {
-		sockets[fd] = &Socket{fd: int32(fd)}
+		sockets[fd] = numbered(fd)
 		if !table.set(fd, sockets[fd]) {
 			t.Errorf("no room for %d", fd)
 		}
@@ -47,16 +48,30 @@ func TestTableGrowsForManyAtOnce(t *testing.T) {
 			ready.Done()
 			ready.Wait()
 			for chunk := range 50 {
-				table.set(chunk<<chunkBits+fd, &Socket{fd: int32(fd)})
+				table.set(chunk<<chunkBits+fd, numbered(fd))
 			}
 		})
 	}
 	all.Wait()
 	for chunk := range 50 {
 		for fd := range n {
-			if s := table.get(chunk<<chunkBits + fd); s == nil || s.fd != int32(fd) {
+			if s := table.get(chunk<<chunkBits + fd); s == nil || s.FD() != fd {
 				t.Fatalf("chunk %d has %v for %d", chunk, s, fd)
 			}
 		}
+	}
+}
+
+// numbered returns a Socket that has only a file descriptor.
+func numbered(fd int) *Socket {
+	s := new(Socket)
+	s.fd.Store(int32(fd))
+	return s
+}
+
+// An idle client costs a Socket: it has not grown.
+func TestSocketIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(Socket{}); size > 64 {
+		t.Errorf("a Socket has %d bytes, want 64", size)
 	}
 }

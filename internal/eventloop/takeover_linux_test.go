@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wireline/internal/eventloop"
+	"wireline/internal/testutil"
 )
 
 // stuck is what a test lets a Ready wait in.
@@ -34,7 +35,7 @@ func TestBlockedReadyHoldsUpNobody(t *testing.T) {
 	}
 	for range 5 {
 		blocked.send("1w2")
-		await(t, "a Ready that blocks", s.began)
+		testutil.Await(t, "a Ready that blocks", s.began)
 		blocked.send("3")
 		for range 5 {
 			for _, m := range others {
@@ -60,7 +61,7 @@ func TestManyReadysBlock(t *testing.T) {
 		blocked = append(blocked, m)
 	}
 	for range blocked {
-		await(t, "a Ready that blocks", s.began)
+		testutil.Await(t, "a Ready that blocks", s.began)
 	}
 	g.start(echo).ping("a")
 	close(s.gate)
@@ -90,15 +91,15 @@ func TestSlowIsCalledOnce(t *testing.T) {
 	clock.Start()
 	for range 3 {
 		m.send("w")
-		// What comes right after a slow turn is served by who had that, who has
-		// no loop to lose.
-		if await(t, "a Ready that blocks", inLoop) {
-			if n := await(t, "Slow", slow); n != 1 {
+		// The worker of a slow call also serves what comes right after it. It has no
+		// loop to lose.
+		if testutil.Await(t, "a Ready that blocks", inLoop) {
+			if n := testutil.Await(t, "Slow", slow); n != 1 {
 				t.Errorf("%d Readys run at the time of Slow", n)
 			}
 		}
-		clock.SetTimer(g.Now() + int64(50*time.Millisecond)) // many looks of the keeper
-		await(t, "the clock", fired)
+		clock.SetTimer(g.Now() + int64(50*time.Millisecond)) // many looks of the watchdog
+		testutil.Await(t, "the clock", fired)
 		gate <- struct{}{}
 		m.receive("w")
 	}
@@ -122,23 +123,23 @@ func TestInLoop(t *testing.T) {
 	})
 	other := g.start(echo)
 	m.send("w")
-	if !await(t, "a turn", inLoop) {
+	if !testutil.Await(t, "a turn", inLoop) {
 		t.Error("the first turn is not the loop's")
 	}
-	await(t, "a Ready that blocks", s.began)
+	testutil.Await(t, "a Ready that blocks", s.began)
 	other.ping("a")
 	s.gate <- struct{}{}
-	if await(t, "the next turn", inLoop) {
+	if testutil.Await(t, "the next turn", inLoop) {
 		t.Error("the loop has another owner, and Ready does not know")
 	}
 	eventually(t, "the socket goes back to its loop", func() bool {
 		m.send("a")
-		return await(t, "a turn", inLoop)
+		return testutil.Await(t, "a turn", inLoop)
 	})
 }
 
-// Many sockets are to be served when the first of them blocks: the others are,
-// whoever has what is left of the loop's work.
+// Many sockets are ready when the first of them blocks. The others are served,
+// by the goroutine that has the rest of the work of the loop.
 func TestRestOfABatchIsServed(t *testing.T) {
 	for name, stir := range map[string]func(*member){
 		"events": func(m *member) { m.peer.Write([]byte("a")) },
@@ -168,12 +169,12 @@ func TestRestOfABatchIsServed(t *testing.T) {
 				close(done)
 				return false
 			}).Wake()
-			await(t, "the events", done)
+			testutil.Await(t, "the events", done)
 			for range n - 1 {
-				await(t, "the other sockets", served)
+				testutil.Await(t, "the other sockets", served)
 			}
 			close(gate)
-			await(t, "the first socket", served)
+			testutil.Await(t, "the first socket", served)
 		})
 	}
 }
@@ -190,9 +191,9 @@ func TestGoexitAfterTakeOver(t *testing.T) {
 	other := g.start(does(map[byte]func(){'w': waits.wait}))
 	for range 5 {
 		m.send("x")
-		await(t, "a Ready that blocks", ends.began)
+		testutil.Await(t, "a Ready that blocks", ends.began)
 		other.send("w")
-		await(t, "another one", waits.began)
+		testutil.Await(t, "another one", waits.began)
 		ends.gate <- struct{}{}
 		m.ping("a")
 		waits.gate <- struct{}{}
@@ -209,7 +210,7 @@ func TestRemoveAfterTakeOver(t *testing.T) {
 		return true
 	})
 	m.send("a")
-	await(t, "a Ready that blocks", s.began)
+	testutil.Await(t, "a Ready that blocks", s.began)
 	other := g.start(echo)
 	other.ping("a")
 	m.Wake()
@@ -229,12 +230,12 @@ func TestTimersWhileReadyBlocks(t *testing.T) {
 		m.Start()
 	}
 	m.send("w")
-	await(t, "a Ready that blocks", s.began)
+	testutil.Await(t, "a Ready that blocks", s.began)
 	for range 3 {
 		m.SetTimer(g.Now() + int64(20*time.Millisecond))
 		other.SetTimer(g.Now() + int64(30*time.Millisecond))
-		await(t, "a timer", fired)
-		await(t, "a timer", fired)
+		testutil.Await(t, "a timer", fired)
+		testutil.Await(t, "a timer", fired)
 	}
 	close(s.gate)
 	m.receive("w")
@@ -250,7 +251,7 @@ func TestWaitWaitsForReady(t *testing.T) {
 		return false
 	})
 	m.send("a")
-	await(t, "a Ready that blocks", s.began)
+	testutil.Await(t, "a Ready that blocks", s.began)
 	g.Stop()
 	if !g.Wait(50 * time.Millisecond) {
 		t.Error("the group has ended while a Ready runs")
@@ -268,7 +269,7 @@ func TestStopWhenReadyHasLostItsLoop(t *testing.T) {
 		return false
 	})
 	m.send("a")
-	await(t, "a Ready that blocks", s.began)
+	testutil.Await(t, "a Ready that blocks", s.began)
 	other := g.start(echo)
 	other.ping("a")
 	other.leave()
@@ -369,14 +370,14 @@ func TestGoexitOnAWorker(t *testing.T) {
 	slowTurns(t, g, m)
 	for range 20 {
 		m.send("x")
-		await(t, "runtime.Goexit", gone)
+		testutil.Await(t, "runtime.Goexit", gone)
 		m.ping("a")
 	}
 }
 
 // A group ends although its workers wait for events.
 func TestStopInBlockingMode(t *testing.T) {
-	files := openFiles(t)
+	files := testutil.OpenFiles(t)
 	g := newGroup(t, 2)
 	var members []*member
 	for range 20 {
@@ -387,7 +388,7 @@ func TestStopInBlockingMode(t *testing.T) {
 		m.ping("a")
 	}
 	g.end()
-	if n := openFiles(t); n > files {
+	if n := testutil.OpenFiles(t); n > files {
 		t.Errorf("%d open files before, %d after", files, n)
 	}
 }

@@ -9,29 +9,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Functions that wait for less than it takes to lose a loop, a query that is answered
-// within a millisecond, hold up all the others of their loop, one after the other. No
-// look can tell such a function from one that works; but who works uses the processor,
-// or is kept from it by others. What is left of the time in functions was waited.
+// A function that waits for a millisecond, say for the answer to a query, never loses its
+// loop, but it holds up all other sockets of the loop. A look cannot tell it from a
+// function that computes. But computing uses processor time, or queues for a processor.
+// The rest of the time in functions was spent waiting.
 
 const (
-	// window is over how many looks the time in functions is added up.
+	// window is the number of looks over which the time in functions is added up.
 	window = 25
 
-	// interrupted is between looks that are not of the same window: there was nothing
-	// to look after.
+	// interrupted is the time between two looks after which a new window begins: the
+	// watchdog was at rest.
 	interrupted = 10 * tick
 
-	// longTurn is from how long on a turn of a goroutine of its own is added up.
+	// longTurn is from how long on a call of Ready in a worker is added up.
 	longTurn = 200 * time.Microsecond
 )
 
-// waits adds up the time that the loops spend in functions. It is the keeper's.
+// waits adds up the time that the loops spend in functions. The watchdog owns it.
 type waits struct {
 	began, last int64 // the window, and the last look
 	looks       int
-	inside      int // looks that found a function running, all loops together
-	most        int // those of the loop with the most
+	inside      int // looks that found a function running, in all loops
+	most        int // looks that found one running, in the loop with the most
 
 	cpu       time.Duration // that the process had used when the window began
 	suspected bool          // by the window before; then delayed is known
@@ -39,8 +39,8 @@ type waits struct {
 }
 
 // look adds one look at the loops. It reports whether their functions wait for a good
-// part of the time: by two windows in a row, of which the second also knows for how
-// long the system did not run them.
+// part of the time. That takes two windows in a row; the second one also knows how long
+// the threads queued for a processor.
 func (w *waits) look(now int64, loops []*loop) bool {
 	if now-w.last > int64(interrupted) {
 		w.suspected = false
@@ -74,31 +74,31 @@ func (w *waits) begin(now int64, cpu time.Duration, loops []*loop) {
 	}
 }
 
-// waited judges a window for whose end so much time is accounted for: a loop was in
-// functions for half of it or more, and a good part of what all were is missing.
+// waited judges the window that ends now. used is the time that is accounted for. It
+// reports whether a loop was in functions for half of the window, and a good part of the
+// time in functions is not accounted for.
 func (w *waits) waited(now int64, used time.Duration) bool {
 	elapsed := time.Duration(now - w.began)
 	inFunctions := elapsed * time.Duration(w.inside) / time.Duration(w.looks)
 	return 2*w.most >= w.looks && unaccounted(inFunctions, used, elapsed)
 }
 
-// unaccounted reports whether of the time in functions a quarter and more was not used,
-// and that was a quarter of the time in which it was measured.
+// unaccounted reports whether a quarter or more of the time in functions was not used,
+// and that is a quarter or more of the time in which it was measured.
 func unaccounted(inFunctions, used, elapsed time.Duration) bool {
 	return inFunctions-used >= max(inFunctions, elapsed)/4
 }
 
-// cpuTime is what the process has used so far.
+// cpuTime is the processor time that the process has used so far.
 func cpuTime() time.Duration {
 	var t unix.Timespec
 	unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t) // fails for unknown clocks only
 	return time.Duration(t.Nano())
 }
 
-// runDelay is for how long the threads of the process could have run so far, and did
-// not, as others had the processors: the second field of /proc/PID/task/TID/schedstat
-// (Documentation/scheduler/sched-stats.rst). Where the system does not say, no time is
-// ever accounted for by it.
+// runDelay is how long the threads of the process have queued for a processor so far: the
+// second field of /proc/PID/task/TID/schedstat (Documentation/scheduler/sched-stats.rst).
+// It is zero where the system does not tell.
 func runDelay() (sum time.Duration) {
 	threads, _ := os.ReadDir("/proc/self/task")
 	for _, thread := range threads {
@@ -111,8 +111,8 @@ func runDelay() (sum time.Duration) {
 	return sum
 }
 
-// readSmall is the text of a small file, empty if there is none: its thread may have
-// ended. It costs a third of the system calls of os.ReadFile.
+// readSmall returns the text of a small file; empty if it cannot be read, as its thread
+// may have ended. It makes a third of the system calls of os.ReadFile.
 func readSmall(name string) string {
 	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -31,7 +31,7 @@ func TestUnaccounted(t *testing.T) {
 	}
 }
 
-// looks has a keeper look at loops, each time so much later that what the process
+// looks has a watchdog look at loops, each time so much later that what the process
 // really uses meanwhile is little beside it; inside says in which of them functions run.
 func looks(w *waits, now *int64, n int, loops []*loop, inside ...bool) (waited bool) {
 	for range n {

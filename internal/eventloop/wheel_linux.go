@@ -7,30 +7,29 @@ import (
 )
 
 const (
-	// spoke is how finely a wheel divides time: a timer is late by up to so
-	// much, and up to the keeper's interval more.
-	spoke = 10 * time.Millisecond
+	// slot is the resolution of a wheel: a timer is late by up to one slot and one
+	// tick of the watchdog.
+	slot = 10 * time.Millisecond
 
-	spokes = 512
+	slots = 512
 )
 
-// wheel has the timers of a loop's sockets: for each spoke the list of those
-// that end with it, in this turn of the wheel or a later one. Time is counted
-// in spokes.
+// wheel has the timers of a loop's sockets. Each slot has a list of those that expire
+// with it, in this turn of the wheel or a later one. Time is counted in slots.
 type wheel struct {
 	mu     sync.Mutex
-	heads  [spokes]*Socket
-	first  [spokes]int64 // none in the list ends before; zero for an empty list
-	turned int64         // the last spoke that expire has looked at
+	heads  [slots]*Socket
+	first  [slots]int64 // no timer of the list expires before; zero for an empty list
+	turned int64        // the last slot that expire has looked at
 }
 
-// set has s expire at due, in the group's nanoseconds; zero is never.
+// set makes s expire at due, by the clock of Group.Now; zero is never.
 func (w *wheel) set(s *Socket, due int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	end := int64(0)
 	if due > 0 {
-		end = max((due+int64(spoke)-1)/int64(spoke), w.turned+1)
+		end = max((due+int64(slot)-1)/int64(slot), w.turned+1)
 	}
 	if s.due != end {
 		w.unlink(s)
@@ -44,7 +43,7 @@ func (w *wheel) link(s *Socket, end int64) {
 	if end == 0 {
 		return
 	}
-	i := end % spokes
+	i := end % slots
 	s.due, s.prev, s.next = end, nil, w.heads[i]
 	if s.next != nil {
 		s.next.prev = s
@@ -65,7 +64,7 @@ func (w *wheel) unlink(s *Socket) {
 	if s.prev != nil {
 		s.prev.next = s.next
 	} else {
-		i := s.due % spokes
+		i := s.due % slots
 		w.heads[i] = s.next
 		if s.next == nil {
 			w.first[i] = 0
@@ -74,13 +73,13 @@ func (w *wheel) unlink(s *Socket) {
 	s.due, s.next, s.prev = 0, nil, nil
 }
 
-// expire takes out the sockets that are due at now, and appends them to due.
+// expire removes the sockets that have expired at now, and appends them to due.
 func (w *wheel) expire(now int64, due []*Socket) []*Socket {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	last := now / int64(spoke)
-	for n := max(w.turned+1, last-spokes+1); n <= last; n++ {
-		i := n % spokes
+	last := now / int64(slot)
+	for n := max(w.turned+1, last-slots+1); n <= last; n++ {
+		i := n % slots
 		if w.first[i] == 0 || w.first[i] > last {
 			continue
 		}
@@ -101,14 +100,14 @@ func (w *wheel) expire(now int64, due []*Socket) []*Socket {
 	return due
 }
 
-// next returns when the first socket is due, MaxInt64 if there is none.
+// next returns when the first socket expires; MaxInt64 if there is none.
 func (w *wheel) next() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	first := int64(math.MaxInt64)
 	for _, end := range w.first {
 		if end != 0 {
-			first = min(first, end*int64(spoke))
+			first = min(first, end*int64(slot))
 		}
 	}
 	return first

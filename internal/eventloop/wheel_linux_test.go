@@ -10,7 +10,7 @@ import (
 
 // wheelModel is the same as a wheel in a simpler way: a map.
 type wheelModel struct {
-	ends   map[*Socket]int64 // in spokes
+	ends   map[*Socket]int64 // in slots
 	turned int64
 }
 
@@ -19,15 +19,15 @@ func (m *wheelModel) set(s *Socket, due int64) {
 		delete(m.ends, s)
 		return
 	}
-	end := due / int64(spoke)
-	if due%int64(spoke) != 0 {
+	end := due / int64(slot)
+	if due%int64(slot) != 0 {
 		end++ // never early
 	}
 	m.ends[s] = max(end, m.turned+1)
 }
 
 func (m *wheelModel) expire(now int64) (due []*Socket) {
-	m.turned = max(m.turned, now/int64(spoke))
+	m.turned = max(m.turned, now/int64(slot))
 	for s, end := range m.ends {
 		if end <= m.turned {
 			due = append(due, s)
@@ -40,7 +40,7 @@ func (m *wheelModel) expire(now int64) (due []*Socket) {
 func (m *wheelModel) next() int64 {
 	first := int64(never)
 	for _, end := range m.ends {
-		first = min(first, end*int64(spoke))
+		first = min(first, end*int64(slot))
 	}
 	return first
 }
@@ -57,7 +57,7 @@ type bothWheels struct {
 func newBothWheels(t testing.TB, sockets int) *bothWheels {
 	b := &bothWheels{t: t, model: wheelModel{ends: make(map[*Socket]int64)}}
 	for i := range sockets {
-		b.sockets = append(b.sockets, &Socket{fd: int32(i)})
+		b.sockets = append(b.sockets, numbered(i))
 	}
 	return b
 }
@@ -94,7 +94,7 @@ func (b *bothWheels) checkNext() {
 
 func numbers(sockets []*Socket) (list []int) {
 	for _, s := range sockets {
-		list = append(list, int(s.fd))
+		list = append(list, s.FD())
 	}
 	slices.Sort(list)
 	return list
@@ -107,7 +107,7 @@ func (b *bothWheels) expect(d time.Duration, want ...int) {
 	}
 }
 
-const turn = spokes * spoke
+const turn = slots * slot
 
 func TestWheel(t *testing.T) {
 	for name, test := range map[string]func(b *bothWheels){
@@ -128,28 +128,28 @@ func TestWheel(t *testing.T) {
 		},
 		"taken out of the beginning, the middle and the end": func(b *bothWheels) {
 			for i := range 5 {
-				b.set(i, int64(spoke))
+				b.set(i, int64(slot))
 			}
 			for _, i := range []int{4, 2, 0} {
 				b.set(i, 0)
 			}
-			b.expect(spoke, 1, 3)
+			b.expect(slot, 1, 3)
 		},
 		"the only one taken out, and again": func(b *bothWheels) {
-			b.set(0, int64(spoke))
+			b.set(0, int64(slot))
 			b.set(0, 0)
 			b.set(0, 0)
-			b.expect(spoke)
+			b.expect(slot)
 		},
 		"several turns": func(b *bothWheels) {
 			for i := range 3 { // in one list
-				b.set(i, int64(spoke)+int64(i)*int64(turn))
+				b.set(i, int64(slot)+int64(i)*int64(turn))
 			}
-			b.expect(spoke, 0)
-			b.expect(turn - spoke)
-			b.expect(spoke, 1)
-			b.expect(turn - spoke)
-			b.expect(spoke, 2)
+			b.expect(slot, 0)
+			b.expect(turn - slot)
+			b.expect(slot, 1)
+			b.expect(turn - slot)
+			b.expect(slot, 2)
 		},
 		"the sooner one of a list taken out": func(b *bothWheels) {
 			b.set(0, int64(turn))
@@ -168,7 +168,7 @@ func TestWheel(t *testing.T) {
 			b.expect(3 * turn)
 			b.set(0, 1)
 			b.set(1, b.now)
-			b.expect(2*spoke, 0, 1)
+			b.expect(2*slot, 0, 1)
 		},
 	} {
 		t.Run(name, func(t *testing.T) { test(newBothWheels(t, 5)) })
@@ -183,7 +183,7 @@ func TestWheelAtRandom(t *testing.T) {
 			if random.IntN(3) == 0 {
 				b.advance(time.Duration(random.Int64N(int64(3 * turn >> random.IntN(16)))))
 			} else {
-				b.set(random.IntN(50), max(0, b.now+random.Int64N(int64(4*turn>>random.IntN(12)))-int64(spoke)))
+				b.set(random.IntN(50), max(0, b.now+random.Int64N(int64(4*turn>>random.IntN(12)))-int64(slot)))
 			}
 		}
 		b.advance(10 * turn)
@@ -206,7 +206,7 @@ func FuzzWheel(f *testing.F) {
 			} else if d == 0 {
 				b.set(int(steps[0]%16), 0)
 			} else {
-				b.set(int(steps[0]%16), max(1, b.now+d-int64(spoke)))
+				b.set(int(steps[0]%16), max(1, b.now+d-int64(slot)))
 			}
 		}
 	})

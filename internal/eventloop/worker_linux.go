@@ -2,30 +2,15 @@ package eventloop
 
 import "go.uber.org/atomic"
 
-// Worker is a goroutine that calls Ready: the owner of a loop, or one with a
-// single socket.
-type Worker struct {
-	// Local is for what handlers keep from one call to the next, such as a
-	// buffer. It is used by the goroutine that Ready is called in only.
-	Local any
-
-	inLoop bool
-	now    int64 // of the last look at the kernel's events
-
-	// Of a worker that keeps its socket.
+// keeping is the part of a Worker that keeps its socket: the worker waits for the next
+// event instead of ending.
+type keeping struct {
 	socket *Socket
 	wake   chan bool     // the next event is there; false to end
 	turns  atomic.Uint32 // calls of Ready
-	swept  uint32        // turns at the keeper's last look
-	ended  bool          // the keeper has ended it; of the keeper
+	swept  uint32        // turns at the watchdog's last look
+	ended  bool          // the watchdog has ended it; owned by the watchdog
 }
-
-// InLoop reports whether the worker owns a loop, so that others wait while Ready
-// runs. It may lose the loop at any time; see Handler.Slow.
-func (w *Worker) InLoop() bool { return w.inLoop }
-
-// Now returns when the turn began, by Group.Now, for a worker that owns a loop.
-func (w *Worker) Now() int64 { return w.now }
 
 // spawn serves s, which the caller has claimed, in a goroutine of its own.
 func (g *Group) spawn(s *Socket, ev Event) {
@@ -60,15 +45,15 @@ func (w *Worker) guard(s *Socket, serve func()) {
 	returned = true
 }
 
-// serve calls Ready until no event is left. While functions block, it keeps s
-// and waits for the next one: a goroutine for each event would cost more.
+// serve calls Ready until no event is left. While functions block, it keeps s and waits
+// for the next event: a new goroutine for each event would cost more.
 func (w *Worker) serve(s *Socket, more bool) {
 	g := s.loop.group
 	for !s.gone() {
 		switch {
 		case more:
-		case !g.keeper.blocking.Load():
-			w.quit(g) // before another one may have s
+		case !g.watchdog.blocking.Load():
+			w.quit(g) // before another goroutine can serve s
 			if s.release() {
 				return
 			}
@@ -79,8 +64,8 @@ func (w *Worker) serve(s *Socket, more bool) {
 	}
 }
 
-// await waits for the next event of s. It reports false when there was none for
-// so long that s goes back to its loop.
+// await waits for the next event of s. It reports false if the watchdog has dismissed the
+// worker, as there was none for a while; s is back on its loop then.
 func (w *Worker) await(s *Socket) bool {
 	if w.socket == nil {
 		w.socket, w.ended = s, false
@@ -90,7 +75,7 @@ func (w *Worker) await(s *Socket) bool {
 	return !s.keep(w) || <-w.wake
 }
 
-// quit has the keeper forget w.
+// quit takes w out of the set that the watchdog sweeps.
 func (w *Worker) quit(g *Group) {
 	if w.socket != nil {
 		g.workers.remove(w)
@@ -102,9 +87,9 @@ func (w *Worker) turn(s *Socket, ev Event) (more bool) {
 	began := g.Now()
 	more = s.handler.Ready(w, ev)
 	if took := g.Now() - began; took >= int64(longTurn) {
-		g.keeper.long.Add(took)
+		g.watchdog.long.Add(took)
 		if took >= int64(slowTurn) {
-			g.keeper.slow.Inc()
+			g.watchdog.slow.Inc()
 		}
 	}
 	w.turns.Inc()

@@ -2,7 +2,6 @@ package netconn
 
 import (
 	"net"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,16 +23,4 @@ func LocalAddr(fd int, addr net.Addr) net.Addr {
 		return &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port, Zone: Zone(sa.ZoneId)}
 	}
 	return addr
-}
-
-// Zone is the name of the interface with that index, as package net has it in the
-// zone of a link-local address, or else the number; empty for zero.
-func Zone(index uint32) string {
-	if index == 0 {
-		return ""
-	}
-	if i, err := net.InterfaceByIndex(int(index)); err == nil {
-		return i.Name
-	}
-	return strconv.Itoa(int(index))
 }

@@ -10,25 +10,14 @@ import (
 	"time"
 
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/tcptest"
 )
 
-// pair is a connection over the loopback interface.
-func pair(t *testing.T, network, address string) (client, server net.Conn) {
+// pair is a connection over the loopback interface, with deadlines.
+func pair(t *testing.T) (client, server net.Conn) {
 	t.Helper()
-	ln, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	client, err = net.Dial(network, ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if server, err = ln.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close(); server.Close() })
+	client, server = testutil.Pair(t)
 	client.SetDeadline(time.Now().Add(10 * time.Second))
 	server.SetDeadline(time.Now().Add(10 * time.Second))
 	return client, server
@@ -50,7 +39,7 @@ func TestReset(t *testing.T) {
 		"under TLS":     func(c net.Conn) net.Conn { return tls.Server(c, &tls.Config{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			client, server := pair(t, "tcp", "127.0.0.1:0")
+			client, server := pair(t)
 			if err := netconn.Reset(wrap(server)); err != nil {
 				t.Errorf("Reset: %v", err)
 			}
@@ -62,7 +51,7 @@ func TestReset(t *testing.T) {
 }
 
 func TestResetWhereThereIsNone(t *testing.T) {
-	client, server := pair(t, "tcp", "127.0.0.1:0")
+	client, server := pair(t)
 	netconn.Reset(sealed{server})
 	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("the peer reads %v, want the end", err)
@@ -70,7 +59,7 @@ func TestResetWhereThereIsNone(t *testing.T) {
 }
 
 func TestCloseWrite(t *testing.T) {
-	client, server := pair(t, "tcp", "127.0.0.1:0")
+	client, server := pair(t)
 	if err := netconn.CloseWrite(server); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +82,7 @@ func TestBroken(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("nothing tells")
 	}
-	client, server := pair(t, "tcp", "127.0.0.1:0")
+	client, server := pair(t)
 	client.Write([]byte("x"))
 	netconn.CloseWrite(client)
 	if err := netconn.Broken(server); err != nil {
@@ -117,72 +106,5 @@ func TestBroken(t *testing.T) {
 	peer.Reset()
 	if err := netconn.Broken(memory); !netconn.IsReset(err) {
 		t.Errorf("in memory, after a RST: %v", err)
-	}
-}
-
-// What was written before arrives, although the peer reads it later.
-func TestResetWhenSent(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("what is sent cannot be told")
-	}
-	for range 20 {
-		client, server := pair(t, "tcp", "127.0.0.1:0")
-		text := make([]byte, 200<<10)
-		go func() {
-			server.Write(text)
-			netconn.ResetWhenSent(server, 5*time.Second)
-		}()
-		n, err := io.Copy(io.Discard, client)
-		if n != int64(len(text)) || !netconn.IsReset(err) {
-			t.Fatalf("the peer reads %d of %d bytes, then %v; want a reset", n, len(text), err)
-		}
-	}
-}
-
-// A peer that goes on reading gets it all, however long that takes.
-func TestResetWhenSentToASlowReader(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("what is sent cannot be told")
-	}
-	client, server := pair(t, "tcp", "127.0.0.1:0")
-	server.SetWriteDeadline(time.Now().Add(time.Second))
-	var sent int64
-	for text := make([]byte, 64<<10); ; {
-		n, err := server.Write(text)
-		if sent += int64(n); err != nil {
-			break
-		}
-	}
-	const limit = 2 * time.Second
-	go netconn.ResetWhenSent(server, limit)
-	const steps = 40
-	var got int64
-	for range steps { // twice the limit
-		time.Sleep(limit * 2 / steps)
-		n, _ := io.CopyN(io.Discard, client, sent/steps)
-		got += n
-	}
-	rest, err := io.Copy(io.Discard, client)
-	if got+rest != sent || !netconn.IsReset(err) {
-		t.Errorf("the peer reads %d of %d bytes, then %v; want a reset", got+rest, sent, err)
-	}
-}
-
-// A peer that does not read is not waited for.
-func TestResetWhenSentEnds(t *testing.T) {
-	client, server := pair(t, "tcp", "127.0.0.1:0")
-	server.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	for {
-		if _, err := server.Write(make([]byte, 1<<20)); err != nil {
-			break
-		}
-	}
-	began := time.Now()
-	netconn.ResetWhenSent(server, 50*time.Millisecond)
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("took %v", took)
-	}
-	if _, err := io.Copy(io.Discard, client); !netconn.IsReset(err) {
-		t.Errorf("the peer reads %v, want a reset", err)
 	}
 }

@@ -41,3 +41,13 @@ func Attach(fd int) (net.Conn, error) {
 	defer file.Close() // the connection has a descriptor of its own
 	return FileConn(file)
 }
+
+// Copy makes a net.Conn of a stream socket, with a descriptor of its own. The socket keeps
+// its options.
+func Copy(fd int) (net.Conn, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return Attach(dup)
+}

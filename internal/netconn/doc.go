@@ -1,4 +1,5 @@
-// Package netconn has the ways to end a connection that net.Conn does not name,
-// for every kind of connection that has them: plain, wrapped, or in memory; and,
-// on Linux, the system calls on sockets that never block.
+// Package netconn closes and inspects connections in ways that net.Conn has no method for:
+// half-close, lingering close, RST, the pending error, unacknowledged bytes. It works on
+// every kind of connection that can do so: plain, wrapped, or in memory. On Linux it also
+// has system calls on sockets that never block.
 package netconn

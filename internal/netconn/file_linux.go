@@ -16,8 +16,7 @@ var ownOptions = [...]struct{ level, name int }{
 	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT},
 }
 
-// FileConn is net.FileConn for a connected socket, but leaves its options as they
-// are.
+// FileConn is net.FileConn for a connected socket, but it keeps the socket's options.
 func FileConn(file *os.File) (net.Conn, error) {
 	raw, err := file.SyscallConn()
 	if err != nil {

@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The functions below are for non-blocking sockets. They go past the scheduler
+// The functions below are for non-blocking sockets. They bypass the scheduler
 // (RawSyscall): the sockets never block, and telling the scheduler costs a tenth of
-// a small read. Interrupted calls are made again.
+// a small read. Interrupted calls are repeated.
 
-// RawMax bounds one raw call, in bytes, so that it does not keep its processor for
-// long: the scheduler does not know of it.
+// RawMax is the most that one raw call moves, in bytes. The scheduler does not know of the
+// call, so it must not take long.
 const RawMax = 256 << 10
 
 // RawRead is recv(2), which is a little cheaper on a socket than read(2). p must not
@@ -22,8 +22,8 @@ func RawRead(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_R
 // that is gone is EPIPE and no signal.
 func RawWrite(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_SENDTO, fd, p) }
 
-// RawWriteAll writes what the socket takes of parts, one after the other, EAGAIN
-// with the count where that is not all of it.
+// RawWriteAll writes parts, one after the other, as far as the socket takes them. If that
+// is not everything, it returns EAGAIN with the count.
 func RawWriteAll(fd uintptr, parts *[3][]byte) (n int, errno unix.Errno) {
 	if len(parts[1])+len(parts[2]) == 0 {
 		for p := parts[0]; n < len(p); {
@@ -115,5 +115,5 @@ func RawDiscard(fd uintptr, limit int) (n int) {
 	return n
 }
 
-// RawClose closes a socket. That does not block, unless it was told to linger.
+// RawClose closes a socket. That does not block, unless SO_LINGER has a time.
 func RawClose(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }

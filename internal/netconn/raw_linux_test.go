@@ -11,7 +11,7 @@ import (
 
 // It takes what has come, as much as it may, and does not wait for more.
 func TestRawDiscard(t *testing.T) {
-	client, server := pair(t, "tcp", "127.0.0.1:0")
+	client, server := pair(t)
 	raw, err := server.(syscall.Conn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func TestRawDiscard(t *testing.T) {
 
 // Only what the peer has broken is gone.
 func TestGone(t *testing.T) {
-	client, server := pair(t, "tcp", "127.0.0.1:0")
+	client, server := pair(t)
 	if netconn.Gone(server) || netconn.Gone(wrapper{server}) {
 		t.Error("broken from the begin")
 	}

@@ -32,9 +32,9 @@ func acknowledged(conn net.Conn) bool {
 	return done
 }
 
-// Gone reports whether the TCP connection under conn is no more, although it was not
-// closed here: the peer has reset it, say. Elsewhere, and of other connections, that is
-// not known, so false.
+// Gone reports whether the TCP connection under conn is closed although it was not closed
+// here, because the peer has reset it, say. It is false on other systems and for other
+// connections, where that is not known.
 func Gone(conn net.Conn) (gone bool) {
 	onSocket(conn, func(fd int) {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
@@ -49,10 +49,10 @@ func discard(conn net.Conn, limit int) (n int) {
 	return n
 }
 
-// Acknowledged reports whether the peer has acknowledged what was written to a TCP
-// socket, and the FIN if it has had one, or whether it never will, as the connection
-// is broken. For the FIN it looks at what close(2) waits for where SO_LINGER has a
-// time (sk_stream_wait_close in Linux's net/core/stream.c): the state.
+// Acknowledged reports whether the peer has acknowledged what was written to a TCP socket,
+// and the FIN if one was sent, or never will, as the connection is broken. For the FIN it
+// looks at the state of the connection, which close(2) waits for where SO_LINGER has a time
+// (sk_stream_wait_close in Linux's net/core/stream.c).
 func Acknowledged(fd int) bool {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {

@@ -25,7 +25,7 @@ func (f farewell) Close() error {
 // Reset goes to the connection inside, but who has wrapped it counts on its own
 // Close. What that sends must not come before the RST.
 func TestResetClosesTheWrapper(t *testing.T) {
-	client, server := pair(t, "tcp", "127.0.0.1:0")
+	client, server := pair(t)
 	closed := 0
 	if err := netconn.Reset(farewell{server, &closed}); err != nil {
 		t.Errorf("Reset: %v", err)

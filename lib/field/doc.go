@@ -1,4 +1,4 @@
-// Package field has the error of a configuration struct whose field holds a
-// value that cannot be used. The struct's package reports it by the Go name;
-// package config turns that name into the key the user wrote.
+// Package field has the error for a field of a configuration struct whose value cannot
+// be used. The package of the struct reports the Go name of the field; package config
+// replaces it by the key in the configuration.
 package field

@@ -5,27 +5,29 @@ import (
 	"fmt"
 )
 
-// Error names a field, its value and what is wrong with it.
+// Error reports a field whose value cannot be used.
 type Error struct {
-	Field  string // the Go name, as MaxClients
+	Field  string // Go name, such as MaxClients
 	Value  any
-	Reason string // as "must not be negative"
+	Reason string // such as "must not be negative"
 }
 
+// Error returns the name, the value and the reason.
 func (e *Error) Error() string {
 	return fmt.Sprintf("%s %v: %s", e.Field, e.Value, e.Reason)
 }
 
-// Errors collects what a Validate method finds. The zero value is ready.
+// Errors collects the errors of a Validate method. The zero value is empty and ready to
+// use.
 type Errors struct{ list []error }
 
-// Check adds an error unless ok.
+// Check adds an *Error unless ok is true.
 func (e *Errors) Check(ok bool, name string, value any, reason string) {
 	if !ok {
 		e.list = append(e.list, &Error{Field: name, Value: value, Reason: reason})
 	}
 }
 
-// Err returns all of them joined, or nil. The joined error's Unwrap() []error
-// gives each *Error.
+// Err returns the collected errors, joined with errors.Join, or nil if there are none.
+// errors.As finds the first *Error.
 func (e *Errors) Err() error { return errors.Join(e.list...) }

@@ -9,9 +9,9 @@ import (
 
 func TestErrors(t *testing.T) {
 	var e field.Errors
-	e.Check(true, "Good", 1, "never said")
+	e.Check(true, "Good", 1, "not reported")
 	if err := e.Err(); err != nil {
-		t.Errorf("nothing wrong gives %v", err)
+		t.Errorf("no failed check: %v, want nil", err)
 	}
 	e.Check(false, "MaxClients", -1, "must not be negative")
 	e.Check(false, "Network", "udp", "must be tcp")
@@ -21,6 +21,6 @@ func TestErrors(t *testing.T) {
 	}
 	var f *field.Error
 	if !errors.As(err, &f) || f.Field != "MaxClients" || f.Value != -1 {
-		t.Errorf("errors.As finds %+v", f)
+		t.Errorf("errors.As found %+v", f)
 	}
 }

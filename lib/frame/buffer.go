@@ -6,42 +6,43 @@ import (
 	"io"
 )
 
-// minSpace is the size of a Buffer's first allocation: 16 KiB holds a batch of
-// small frames and is one read's worth.
+// minSpace is the size of the first allocation of a Buffer: 16 KiB holds a batch of
+// small frames, and is one read.
 const minSpace = 16 << 10
 
-// growth is how many times what has arrived a Buffer may grow to in one step.
-// Eight makes 1 MiB out of 16 KiB in two, and an announced gigabyte costs
-// nothing before an eighth of it was sent.
+// growth limits how much a Buffer grows in one step: to 8 times what has arrived. That
+// is 1 MiB in two steps from 16 KiB, and an announced gigabyte costs nothing before an
+// eighth of it has arrived.
 const growth = 8
 
-// Buffer holds the bytes of a stream that were read and not yet split. The zero
-// value is empty and ready. It belongs to one goroutine.
+// Buffer holds the bytes of a stream that were read but not split yet. The zero value
+// is empty and ready to use. It is not safe for concurrent use.
 //
-// It grows when one frame has filled it and the codec asks for more: to twice
-// its size, or to the size that a Sizer tells, but to no more than 8 times what
-// has arrived and 16 KiB. So the codec's maximum bounds it to twice the longest
-// frame, or 16 KiB, and a header alone makes it no larger.
+// It grows when one frame has filled it and is not complete: to twice its size, or to
+// the size that a Sizer returns, but to no more than 8 times what has arrived plus 16
+// KiB. So its size is limited to twice the longest frame that the codec allows, or 16
+// KiB, and a header alone does not make it grow.
 //
-// The codec may change from one frame to the next: what is not split yet is
-// there for the other one.
+// The codec may change from one frame to the next. The new codec gets the bytes that
+// are not split yet.
 type Buffer struct {
 	data []byte // data[r:w] are the bytes not yet split
 	r, w int
-	seen int // how many of them the codec has searched in vain
-	want int // size of the frame that has filled data, when the codec knows it
+	seen int // how many of them the codec has searched without finding a frame
+	want int // size of the frame that has filled data; 0 if unknown
 
-	tooLong bool // the codec's last word was ErrTooLong
-	atEOF   bool // and that was at the end of the stream
-	bad     bad
+	tooLong    bool // the last error of the codec was ErrTooLong
+	atEOF      bool // that was at the end of the stream
+	discarding discarding
 }
 
-// NewBuffer returns an empty buffer with room for size bytes, at least one.
+// NewBuffer returns an empty buffer with room for size bytes, or one byte if size is
+// less.
 func NewBuffer(size int) *Buffer { return &Buffer{data: make([]byte, max(size, 1))} }
 
-// MoveTo moves what waits to be split, and what is known of it, to dst, which
-// is empty. b is empty then and keeps its memory. A reader with many streams
-// can so keep one large buffer for all, and small ones for what is left over.
+// MoveTo moves the unsplit bytes and the state of b to dst, which must be empty. b is
+// empty afterwards and keeps its memory. With it, a reader of many streams can use one
+// large buffer for reading, and small ones for partial frames.
 func (b *Buffer) MoveTo(dst *Buffer) {
 	data := dst.data
 	if len(data) < b.Len() {
@@ -53,27 +54,26 @@ func (b *Buffer) MoveTo(dst *Buffer) {
 	b.Reset()
 }
 
-// Len returns how many bytes wait to be split.
+// Len returns the number of unsplit bytes.
 func (b *Buffer) Len() int { return b.w - b.r }
 
-// Cap returns the memory held, in bytes.
+// Cap returns the size of the buffer in bytes.
 func (b *Buffer) Cap() int { return cap(b.data) }
 
-// Bytes returns the bytes that wait to be split. They are valid until the next
-// call of Space.
+// Bytes returns the unsplit bytes. They are valid until the next call of Space.
 func (b *Buffer) Bytes() []byte { return b.data[b.r:b.w] }
 
 // Reset empties the buffer and keeps its memory.
 func (b *Buffer) Reset() { *b = Buffer{data: b.data} }
 
-// Rescan makes the next codec look at all bytes afresh. It is needed only
-// where the codec changes after Next found no frame: what one codec has
-// searched in vain, another one has not seen.
+// Rescan makes the next codec search all bytes again. Call it only if the codec changes
+// after Next has found no frame: the bytes that one codec has searched are new to
+// another one.
 func (b *Buffer) Rescan() { b.seen, b.want = 0, 0 }
 
-// Space returns the free room for a read: at least one byte, more when there
-// is a whole batch to come. Frames returned before are no longer valid.
-// Filled says how much of it was used.
+// Space returns free memory to read into: at least one byte, and more if possible.
+// Frames returned earlier are no longer valid. Call Filled to say how many bytes were
+// read.
 func (b *Buffer) Space() []byte {
 	switch {
 	case b.data == nil:
@@ -81,7 +81,7 @@ func (b *Buffer) Space() []byte {
 	case b.want > len(b.data) || b.w-b.r == len(b.data):
 		b.grow()
 	case b.r > 0 && len(b.data)-b.w < len(b.data)/2:
-		b.move(b.data) // once a frame at most: r is 0 then
+		b.move(b.data) // at most once per frame, because r is 0 afterwards
 	}
 	return b.data[b.w:]
 }
@@ -90,7 +90,7 @@ func (b *Buffer) Space() []byte {
 func (b *Buffer) grow() {
 	size, arrived := 2*len(b.data), b.w-b.r
 	if b.want > size {
-		// Divided, for 8 times as much may not fit an int.
+		// Divide instead of multiplying, which could overflow int.
 		if (b.want-minSpace)/growth > arrived {
 			b.want = growth*arrived + minSpace
 		}
@@ -100,23 +100,24 @@ func (b *Buffer) grow() {
 	b.move(make([]byte, size))
 }
 
-// move moves what is there to the beginning of data, and goes on with that.
+// move moves the unsplit bytes to the beginning of data, which becomes the memory of
+// the buffer.
 func (b *Buffer) move(data []byte) {
 	b.w = copy(data, b.data[b.r:b.w])
 	b.r, b.data = 0, data
 }
 
-// Filled adds the first n bytes of the last Space to what waits to be split.
+// Filled adds the first n bytes of the last result of Space to the unsplit bytes.
 func (b *Buffer) Filled(n int) { b.w += n }
 
-// Next splits off the first frame. It reports false when there is none yet: at
-// eof then all is split, or the error is io.ErrUnexpectedEOF because a part of
-// a frame is left over. The frame is valid until the next call of Space.
+// Next splits off the first frame. ok is false if there is no whole frame. At eof, this
+// means that everything is split, or err is io.ErrUnexpectedEOF because a partial frame
+// is left. The frame is valid until the next call of Space.
 //
-// After an error of the codec the bytes stay, and the buffer is of no more use,
-// unless it is ErrTooLong and Discard reports true.
+// After an error of the codec, the buffer cannot be used any more, except if the error
+// is ErrTooLong and Discard returns true.
 func (b *Buffer) Next(c Codec, eof bool) (frame []byte, ok bool, err error) {
-	if b.bad.codec != nil && !b.discard(eof) {
+	if b.discarding.codec != nil && !b.discard(eof) {
 		return nil, false, nil
 	}
 	for b.r < b.w {
@@ -133,8 +134,8 @@ func (b *Buffer) Next(c Codec, eof bool) (frame []byte, ok bool, err error) {
 	return nil, false, nil
 }
 
-// unsplit is the end of a Next for which Split has taken nothing off, or more than
-// there is.
+// unsplit ends a call of Next in which Split has split nothing off, or returned an
+// invalid length.
 func (b *Buffer) unsplit(c Codec, frame []byte, n int, err error, eof bool) error {
 	switch {
 	case err != nil:
@@ -149,17 +150,17 @@ func (b *Buffer) unsplit(c Codec, frame []byte, n int, err error, eof bool) erro
 	return nil
 }
 
-// skip takes n bytes off the beginning.
+// skip removes n bytes from the beginning.
 func (b *Buffer) skip(n int) {
 	b.r += n
 	b.seen = 0
 	if b.r == b.w {
-		b.r, b.w = 0, 0 // all split: the next read has the whole room
+		b.r, b.w = 0, 0 // everything is split: the next read can use the whole buffer
 	}
 }
 
-// await notes what is known of the frame that has begun. Its size matters only
-// when the room is used up by it.
+// await records the state of a partial frame. Its size matters only if it has filled
+// the buffer.
 func (b *Buffer) await(c Codec) {
 	rest := b.Bytes()
 	b.seen, b.want = len(rest), 0

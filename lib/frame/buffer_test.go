@@ -21,7 +21,7 @@ var sized = []struct {
 	{func(n int) frame.Codec { return frame.Fixed{Len: n} }, func(n int) []byte { return nil }, ""},
 }
 
-// feed gives s to the buffer in pieces, and returns how often it grew.
+// feed gives s to the buffer in pieces, and returns how often the buffer grew.
 func feed(t *testing.T, in *frame.Buffer, c frame.Codec, s []byte, piece int) (grown, frames int) {
 	t.Helper()
 	for arrived := 0; len(s) > 0; {
@@ -29,7 +29,7 @@ func feed(t *testing.T, in *frame.Buffer, c frame.Codec, s []byte, piece int) (g
 		n := copy(in.Space(), s[:min(piece, len(s))])
 		if after := in.Cap(); after != before {
 			if grown++; before > 0 && after > max(2*before, 8*arrived+16<<10) {
-				t.Errorf("%T: holds %d bytes when %d have come", c, after, arrived)
+				t.Errorf("%T: the buffer has %d bytes after %d have arrived", c, after, arrived)
 			}
 		}
 		in.Filled(n)
@@ -44,8 +44,8 @@ func feed(t *testing.T, in *frame.Buffer, c frame.Codec, s []byte, piece int) (g
 	return grown, frames
 }
 
-// A frame that announces its size makes the buffer as large at once, but for
-// what an announcement alone could cost.
+// A frame that announces its size makes the buffer grow to that size at once, within
+// the limit for what an announcement alone may cost.
 func TestBufferGrowsToTheSize(t *testing.T) {
 	const n = 1 << 20
 	for _, test := range sized {
@@ -55,12 +55,12 @@ func TestBufferGrowsToTheSize(t *testing.T) {
 		if grown, frames := feed(t, &in, c, stream, 64<<10); grown != 3 || frames != 1 || in.Cap() > len(stream) {
 			t.Errorf("%T: %d frames, grew %d times to %d bytes for %d", c, frames, grown, in.Cap(), len(stream))
 		}
-		// Once more, with what it has now.
+		// Again, with the memory that the buffer has now.
 		if in.Reset(); in.Len() != 0 || in.Cap() < n {
-			t.Errorf("%T: after Reset %d bytes wait, and there is room for %d", c, in.Len(), in.Cap())
+			t.Errorf("%T: after Reset, Len is %d and Cap %d", c, in.Len(), in.Cap())
 		}
 		if grown, frames := feed(t, &in, c, stream, 64<<10); grown != 0 || frames != 1 {
-			t.Errorf("%T: at the second time %d frames, grew %d times", c, frames, grown)
+			t.Errorf("%T: the second time: %d frames, grew %d times", c, frames, grown)
 		}
 		if grown, frames := feed(t, &in, hiding{c}, bytes.Repeat(stream, 3), 1000); frames != 3 || grown > 1 {
 			t.Errorf("%T: without its size %d frames, grew %d times", c, frames, grown)
@@ -68,7 +68,7 @@ func TestBufferGrowsToTheSize(t *testing.T) {
 	}
 }
 
-// hiding is a Codec that is nothing besides.
+// hiding is a Codec without any optional interface.
 type hiding struct{ frame.Codec }
 
 func TestBufferGrowsWithoutASize(t *testing.T) {
@@ -80,7 +80,7 @@ func TestBufferGrowsWithoutASize(t *testing.T) {
 	}
 }
 
-// The largest announcement costs nothing until it is followed by what it says.
+// The largest announced length allocates nothing until the bytes arrive.
 func TestHeaderAloneDoesNotAllocate(t *testing.T) {
 	for _, test := range sized {
 		c := test.codec(frame.MaxMax)
@@ -89,19 +89,18 @@ func TestHeaderAloneDoesNotAllocate(t *testing.T) {
 			var in frame.Buffer
 			feed(t, &in, c, append(head, make([]byte, arrived)...), 1000)
 			if in.Space(); in.Cap() > limit {
-				t.Errorf("%T: holds %d bytes for %d and a header", c, in.Cap(), arrived)
+				t.Errorf("%T: the buffer has %d bytes after %d and a header", c, in.Cap(), arrived)
 			}
 		}
 	}
 }
 
-// The rest of one batch does not make the buffer larger for the frame that it
-// begins with.
+// A small partial frame at the end of a batch does not make the buffer grow.
 func TestSmallRestDoesNotGrow(t *testing.T) {
 	c := frame.Length{Max: 1 << 20}
 	small, _ := c.Append(nil, make([]byte, 16<<10-8))
 	var in frame.Buffer
-	stream := append(small, 0, 0x10, 0, 0) // and a length of 1 MiB
+	stream := append(small, 0, 0x10, 0, 0) // a length of 1 MiB
 	in.Filled(copy(in.Space(), stream))
 	for range 2 {
 		if _, _, err := in.Next(c, false); err != nil {
@@ -109,18 +108,18 @@ func TestSmallRestDoesNotGrow(t *testing.T) {
 		}
 	}
 	if in.Space(); in.Cap() != 16<<10 {
-		t.Errorf("holds %d bytes for a header", in.Cap())
+		t.Errorf("the buffer has %d bytes for a header", in.Cap())
 	}
 }
 
-// One read may not be a few bytes at the end of a buffer.
+// Space does not return only the few bytes at the end of the buffer.
 func TestSpaceIsNotSmall(t *testing.T) {
 	var in frame.Buffer
 	line := append(make([]byte, 99), '\n')
 	for i := range 10000 {
 		space := in.Space()
 		if len(space) < 8<<10 {
-			t.Fatalf("read %d has room for %d bytes, and %d wait", i, len(space), in.Len())
+			t.Fatalf("read %d: Space has %d bytes, and %d are unsplit", i, len(space), in.Len())
 		}
 		in.Filled(copy(space, line[:50+i%50]))
 		in.Filled(copy(in.Space(), line[50+i%50:]))
@@ -163,7 +162,7 @@ func BenchmarkMegabyte(b *testing.B) {
 	}
 }
 
-// BenchmarkSplit is a batch of 64 frames of 63 bytes.
+// BenchmarkSplit splits a batch of 64 frames of 63 bytes.
 func BenchmarkSplit(b *testing.B) {
 	payload := []byte("the quick brown fox jumps over the lazy dog, and then it is 63.")
 	for _, bench := range []struct {

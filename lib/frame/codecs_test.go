@@ -9,11 +9,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"wireline/internal/testutil"
 	"wireline/lib/frame"
 )
 
-// codecs are all codecs there are, most of them in several settings, with a
-// payload that each can encode.
+// codecs has every codec, most of them with several settings, each with a payload that
+// it can encode.
 var codecs = []struct {
 	codec   frame.Codec
 	payload string
@@ -59,7 +60,7 @@ func TestRoundTrip(t *testing.T) {
 			want = append(want, test.payload)
 		}
 		if l, ok := test.codec.(frame.Line); ok && l.KeepEnd {
-			continue // a frame with its end; FuzzLine has it
+			continue // KeepEnd: the frame includes its end; FuzzLine covers that
 		}
 		for size := 1; size <= len(stream); size++ {
 			if diff := cmp.Diff(outcome{Frames: want}, split(test.codec, inPieces(stream, size)...)); diff != "" {
@@ -76,8 +77,8 @@ func inPieces(data []byte, size int) (pieces [][]byte) {
 	return append(pieces, data)
 }
 
-// A handler may append to its frame without writing over the next one.
-func TestFramesEndWhereTheyEnd(t *testing.T) {
+// An application may append to a frame without overwriting the next one.
+func TestFramesHaveNoSpareCapacity(t *testing.T) {
 	for _, test := range codecs {
 		stream, _ := test.codec.Append(nil, []byte(test.payload))
 		f, _, err := test.codec.Split(append(stream, stream...), 0, false)
@@ -87,8 +88,8 @@ func TestFramesEndWhereTheyEnd(t *testing.T) {
 	}
 }
 
-// checkWrap holds for every Wrapper: it does what Append does, and leaves head
-// alone on an error.
+// checkWrap checks a property of every Wrapper: it encodes as Append does, and leaves
+// head unchanged on error.
 func checkWrap(t *testing.T, c frame.Codec, payload []byte) {
 	t.Helper()
 	w, ok := c.(frame.Wrapper)
@@ -99,10 +100,10 @@ func checkWrap(t *testing.T, c frame.Codec, payload []byte) {
 	before := bytes.Clone(payload)
 	head, tail, err := w.Wrap([]byte("before"), payload)
 	if fmt.Sprint(err) != fmt.Sprint(wantErr) || err != nil && (string(head) != "before" || len(tail) > 0) {
-		t.Errorf("%T%+v: Wrap(%q) = %q, %q, %v, and Append returns %v", c, c, payload, head, tail, err, wantErr)
+		t.Errorf("%T%+v: Wrap(%q) = %q, %q, %v, but Append returned %v", c, c, payload, head, tail, err, wantErr)
 	}
 	if got := bytes.Join([][]byte{head, payload, tail}, nil); err == nil && !bytes.Equal(got, want) {
-		t.Errorf("%T%+v: Wrap(%q) makes %q, Append %q", c, c, payload, got, want)
+		t.Errorf("%T%+v: Wrap(%q) encodes %q, Append %q", c, c, payload, got, want)
 	}
 	if !bytes.Equal(before, payload) {
 		t.Errorf("%T%+v: Wrap changed %q to %q", c, c, before, payload)
@@ -122,15 +123,15 @@ func TestWrapIsAppend(t *testing.T) {
 func TestEveryCodecIsAWrapper(t *testing.T) {
 	for _, c := range []frame.Codec{frame.Line{}, frame.Delimiter{}, frame.Fixed{}, frame.Length{}, frame.Netstring{}, frame.JSONLines{}} {
 		if _, ok := c.(frame.Wrapper); !ok {
-			t.Errorf("%T is none", c)
+			t.Errorf("%T is not a Wrapper", c)
 		}
 		if _, ok := c.(frame.Discarder); !ok && c != (frame.Codec)(frame.Fixed{}) {
-			t.Errorf("%T cannot discard", c)
+			t.Errorf("%T is not a Discarder", c)
 		}
 	}
 }
 
-// What Wrap appends may not depend on memory that is not there yet.
+// Append gives the same result with and without spare capacity in dst.
 func TestAppendToNothing(t *testing.T) {
 	for _, test := range codecs {
 		a, errA := test.codec.Append(nil, []byte(test.payload))
@@ -141,9 +142,9 @@ func TestAppendToNothing(t *testing.T) {
 	}
 }
 
-// The frames of a stream cost no memory of their own, nor do those written.
+// Splitting and encoding frames does not allocate.
 func TestNoAllocations(t *testing.T) {
-	if raceEnabled {
+	if testutil.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	for _, test := range codecs {
@@ -172,12 +173,12 @@ func TestNoAllocations(t *testing.T) {
 			}
 		})
 		if read+written+wrapped != 0 {
-			t.Errorf("%T%+v: %v allocations for frames read, %v written, %v wrapped", test.codec, test.codec, read, written, wrapped)
+			t.Errorf("%T%+v: %v allocations for splitting, %v for Append, %v for Wrap", test.codec, test.codec, read, written, wrapped)
 		}
 	}
 }
 
-func TestWrongSettings(t *testing.T) {
+func TestInvalidSettings(t *testing.T) {
 	for _, c := range []frame.Codec{
 		frame.Delimiter{},
 		frame.Delimiter{Or: bytesOf("\n")},
@@ -205,17 +206,17 @@ func TestWrongSettings(t *testing.T) {
 	} {
 		err := c.(frame.Validator).Validate()
 		if !errors.Is(err, frame.ErrConfig) {
-			t.Errorf("%T%+v: Validate gives %v", c, c, err)
+			t.Errorf("%T%+v: Validate returned %v, want ErrConfig", c, c, err)
 		}
 		if _, n, err := c.Split([]byte("\x00\x01\x02\n"), 0, true); n != 0 || !errors.Is(err, frame.ErrConfig) {
-			t.Errorf("%T%+v: Split takes %d bytes, error %v", c, c, n, err)
+			t.Errorf("%T%+v: Split took %d bytes, error %v, want ErrConfig", c, c, n, err)
 		}
 		if out, err := c.Append(nil, []byte("a")); out != nil || !errors.Is(err, frame.ErrConfig) {
-			t.Errorf("%T%+v: Append gives %q, %v", c, c, out, err)
+			t.Errorf("%T%+v: Append returned %q, %v, want ErrConfig", c, c, out, err)
 		}
 		checkWrap(t, c, []byte("a"))
 		if s, ok := c.(frame.Sizer); ok {
-			s.Size([]byte("\x00\x01")) // says anything, but says it
+			s.Size([]byte("\x00\x01")) // must not panic
 		}
 		if d, ok := c.(frame.Discarder); ok {
 			d.Discard([]byte("\x00\x01"), 0, false)
@@ -223,7 +224,7 @@ func TestWrongSettings(t *testing.T) {
 	}
 }
 
-func TestSettingsAreRight(t *testing.T) {
+func TestValidSettings(t *testing.T) {
 	for _, test := range codecs {
 		if v, ok := test.codec.(frame.Validator); ok && v.Validate() != nil {
 			t.Errorf("%T%+v: %v", test.codec, test.codec, v.Validate())

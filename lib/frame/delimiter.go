@@ -2,25 +2,24 @@ package frame
 
 import "fmt"
 
-// ErrNoDelimiter reports a Delimiter without one, or with an empty one. It is
-// an ErrConfig.
-var ErrNoDelimiter = fmt.Errorf("%w: no delimiter set", ErrConfig)
+// ErrNoDelimiter reports a Delimiter with an empty delimiter. It wraps ErrConfig.
+var ErrNoDelimiter = fmt.Errorf("%w: empty delimiter", ErrConfig)
 
-// Delimiter splits at a byte string of any length, as "\x00" or "\r\n.\r\n", or
-// at the first of several. What stands before the end of the stream without a
-// delimiter is a frame too. The zero value has no delimiter, and is of no use.
+// Delimiter splits a stream at a byte string of any length, such as "\x00" or
+// "\r\n.\r\n", or at the first of several. Bytes before the end of the stream without a
+// delimiter are also a frame. The zero value is invalid, because it has no delimiter.
 type Delimiter struct {
-	// Delim ends a frame. It must not be empty, and must not change.
+	// Delim ends a frame. It must not be empty, and must not be modified.
 	Delim []byte
 
-	// Or are other byte strings that end a frame as well. The earliest one
-	// counts, and of those at the same place the longest, so that "\r\n" is
-	// found where "\r" is one too. Append uses Delim, which for that must not
-	// be the beginning of another one: put the longest first.
+	// Or has other byte strings that also end a frame. The earliest match counts, and
+	// of several matches at the same place the longest, so that "\r\n" is found even if
+	// "\r" is a delimiter too. Append uses Delim, which must not be a prefix of one in
+	// Or: put the longest first.
 	Or [][]byte
 
-	// Max is the longest frame in bytes, its delimiter not counted. Zero or
-	// less means DefaultMax.
+	// Max is the longest frame in bytes, without its delimiter. Zero or less means
+	// DefaultMax.
 	Max int
 
 	// KeepEnd leaves the delimiter in the frame.
@@ -36,16 +35,16 @@ func (d Delimiter) Validate() error {
 		if len(or) == 0 {
 			return ErrNoDelimiter
 		}
-		if begins(d.Delim, or) {
-			return fmt.Errorf("%w: the delimiter %q is the beginning of %q", ErrConfig, d.Delim, or)
+		if isPrefix(d.Delim, or) {
+			return fmt.Errorf("%w: delimiter %q is a prefix of %q", ErrConfig, d.Delim, or)
 		}
 	}
 	return nil
 }
 
-// Split finds the first delimiter. It searches each byte about once for each of
-// them, but for the few at the seam of two reads that may be the first half of
-// a delimiter.
+// Split finds the first delimiter. It searches each byte about once for each delimiter.
+// Only the last few bytes of a read, which may be the first part of a delimiter, are
+// searched again.
 func (d Delimiter) Split(buf []byte, seen int, eof bool) (frame []byte, n int, err error) {
 	if err := d.Validate(); err != nil {
 		return nil, 0, err
@@ -65,14 +64,14 @@ func (d Delimiter) Split(buf []byte, seen int, eof bool) (frame []byte, n int, e
 	return buf[:end:end], i + n, nil
 }
 
-// rest judges bytes without a delimiter. The last of them may be the first part
-// of one, so they count only once that is ruled out by length.
+// rest handles bytes without a delimiter. The last of them may be the first part of a
+// delimiter, so they are not counted as part of the frame yet.
 func (d *Delimiter) rest(buf []byte, max int, eof bool) ([]byte, int, error) {
-	sure := len(buf)
+	certain := len(buf)
 	if !eof {
-		sure -= d.longest() - 1
+		certain -= d.longest() - 1
 	}
-	if sure > max {
+	if certain > max {
 		return nil, 0, tooLong(max)
 	}
 	if eof && len(buf) > 0 {
@@ -81,9 +80,9 @@ func (d *Delimiter) rest(buf []byte, max int, eof bool) ([]byte, int, error) {
 	return nil, 0, nil
 }
 
-// Append appends payload and Delim. A payload that would be read as another
-// frame is ErrDelimiter, one over Max is ErrTooLong. With KeepEnd a payload may
-// bring its own delimiter at its end.
+// Append appends payload and Delim. It returns ErrDelimiter if the receiver would not
+// read payload as one frame, and ErrTooLong if payload is longer than Max. With
+// KeepEnd, payload may already end in a delimiter.
 func (d Delimiter) Append(dst, payload []byte) ([]byte, error) {
 	head, delim, err := d.Wrap(dst, payload)
 	if err != nil {
@@ -92,7 +91,7 @@ func (d Delimiter) Append(dst, payload []byte) ([]byte, error) {
 	return join(head, payload, delim), nil
 }
 
-// Wrap implements Wrapper: Delim comes after the payload.
+// Wrap implements Wrapper. Delim follows the payload.
 func (d Delimiter) Wrap(head, payload []byte) (newHead, delim []byte, err error) {
 	if err := d.Validate(); err != nil {
 		return head, nil, err
@@ -102,7 +101,7 @@ func (d Delimiter) Wrap(head, payload []byte) (newHead, delim []byte, err error)
 	switch {
 	case i < 0 && !d.straddles(payload):
 	case i >= 0 && i+n == length && d.KeepEnd && !d.undecided(payload, i, n):
-		length, delim = i, nil // it brings its own
+		length, delim = i, nil // payload already ends in a delimiter
 	default:
 		return head, nil, ErrDelimiter
 	}
@@ -112,8 +111,8 @@ func (d Delimiter) Wrap(head, payload []byte) (newHead, delim []byte, err error)
 	return head, delim, nil
 }
 
-// Discard implements Discarder: the frame ends with the delimiter that would
-// end it if there were no maximum.
+// Discard implements Discarder. The frame ends with the delimiter that would end it if
+// there were no maximum.
 func (d Delimiter) Discard(buf []byte, _ uint64, eof bool) (n, next uint64, done bool) {
 	i, length := d.find(buf, 0, eof)
 	if i >= 0 {

@@ -1,21 +1,21 @@
 package frame
 
-// bad is what is left to throw away of a frame that is too long.
-type bad struct {
-	codec Discarder // nil when nothing is
-	n     uint64    // bytes still to go before the codec is asked again
+// discarding is the state of discarding a frame that is too long.
+type discarding struct {
+	codec Discarder // nil if nothing is being discarded
+	n     uint64    // bytes to discard before the codec is asked again
 	state uint64
-	done  bool // the frame ends with them
+	done  bool // the frame ends after n bytes
 }
 
-// Discard goes on after a frame that is too long: when Next has just returned
-// ErrTooLong, the rest of that frame is thrown away as it comes, without being
-// kept, and Next returns the frames after it. It reports false, and the buffer
-// is of no more use, when there was another error or c is no Discarder that
-// finds the frame's end.
+// Discard continues after a frame that is too long. Call it when Next has just returned
+// ErrTooLong. The rest of that frame is then discarded as it arrives, and Next returns
+// the frames after it. Discard reports false if the last error was another one, or if c
+// is not a Discarder that can find the end of the frame. Then the buffer cannot be used
+// any more.
 //
-// The frame costs one error, however long it is and however it is cut up. If
-// the stream ends within it, that is no second one.
+// A long frame causes one error, however long it is and in whatever pieces it arrives.
+// If the stream ends within it, there is no second error.
 func (b *Buffer) Discard(c Codec) bool {
 	d, ok := c.(Discarder)
 	if !ok || !b.tooLong {
@@ -23,44 +23,44 @@ func (b *Buffer) Discard(c Codec) bool {
 	}
 	n, state, done := d.Discard(b.data[b.r:b.w], 0, b.atEOF)
 	if n == 0 && (done || !b.atEOF) {
-		return false // else the same frame would be the next again
+		return false // otherwise Next would return the same error again
 	}
 	b.tooLong = false
-	b.bad = bad{codec: d, n: n, state: state, done: done}
+	b.discarding = discarding{codec: d, n: n, state: state, done: done}
 	b.discard(b.atEOF)
 	return true
 }
 
-// Discarding reports whether a part of a frame that is to be thrown away is
-// still to come. The buffer must be kept then, also when Len is 0.
-func (b *Buffer) Discarding() bool { return b.bad.codec != nil }
+// Discarding reports whether a part of a frame that is being discarded has not arrived
+// yet. The buffer must then be kept, even if Len is 0.
+func (b *Buffer) Discarding() bool { return b.discarding.codec != nil }
 
-// discard throws away what has come of the bad frame, and reports whether that
-// was all of it.
+// discard discards what has arrived of the frame that is too long, and reports whether
+// that was all of it.
 func (b *Buffer) discard(eof bool) bool {
 	for {
-		n := min(b.bad.n, uint64(b.w-b.r))
+		n := min(b.discarding.n, uint64(b.w-b.r))
 		b.skip(int(n))
-		b.bad.n -= n
+		b.discarding.n -= n
 		switch {
-		case b.bad.n > 0:
-			return b.lacks(eof)
-		case b.bad.done:
-			b.bad = bad{}
+		case b.discarding.n > 0:
+			return b.stillDiscarding(eof)
+		case b.discarding.done:
+			b.discarding = discarding{}
 			return true
 		case b.r == b.w:
-			return b.lacks(eof)
+			return b.stillDiscarding(eof)
 		}
-		b.bad.n, b.bad.state, b.bad.done = b.bad.codec.Discard(b.data[b.r:b.w], b.bad.state, eof)
-		if b.bad.n == 0 && !b.bad.done {
-			return b.lacks(eof)
+		b.discarding.n, b.discarding.state, b.discarding.done = b.discarding.codec.Discard(b.data[b.r:b.w], b.discarding.state, eof)
+		if b.discarding.n == 0 && !b.discarding.done {
+			return b.stillDiscarding(eof)
 		}
 	}
 }
 
-// lacks ends a step that did not come to the end of the bad frame. After the
-// end of the stream none will.
-func (b *Buffer) lacks(eof bool) bool {
+// stillDiscarding returns false, because the end of the discarded frame has not
+// arrived. At the end of the stream it also stops discarding.
+func (b *Buffer) stillDiscarding(eof bool) bool {
 	if eof {
 		b.Reset()
 	}

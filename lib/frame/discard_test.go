@@ -16,15 +16,15 @@ import (
 	"wireline/lib/frame"
 )
 
-// tooLong stands for an ErrTooLong in what a stream comes to, and broken for
-// any other error, after which nothing comes.
+// In the result of recovered, tooLong stands for ErrTooLong, and broken for any other
+// error, which ends the stream.
 const (
 	tooLong = "<too long>"
 	broken  = "<broken>"
 )
 
-// recovered is what a stream comes to when frames that are too long are
-// discarded: its frames and errors in their order. A frame begins with "=".
+// recovered splits a stream and discards frames that are too long. It returns the
+// frames and errors in order. A frame begins with "=".
 func recovered(t *testing.T, c frame.Codec, pieces ...[]byte) (got []string) {
 	t.Helper()
 	var in frame.Buffer
@@ -43,7 +43,7 @@ func recovered(t *testing.T, c frame.Codec, pieces ...[]byte) (got []string) {
 			case err != nil:
 				got = append(got, broken)
 				if in.Discard(c) {
-					t.Errorf("%+v: Discard goes on after %v", c, err)
+					t.Errorf("%+v: Discard returned true after %v", c, err)
 				}
 				return false
 			default:
@@ -62,13 +62,14 @@ func recovered(t *testing.T, c frame.Codec, pieces ...[]byte) (got []string) {
 		}
 	}
 	if drain(true) && (in.Len() > 0 || in.Discarding()) {
-		t.Errorf("%+v: at the end %d bytes are left, discarding %v", c, in.Len(), in.Discarding())
+		t.Errorf("%+v: at the end, %d bytes are left, Discarding is %v", c, in.Len(), in.Discarding())
 	}
 	return got
 }
 
-// checkRecovery holds for every Discarder: the stream comes to what the model
-// of its protocol says, in one burst, byte by byte, and cut up at random.
+// checkRecovery checks a property of every Discarder: the stream has the frames and
+// errors that the model of its protocol says, in one piece, byte by byte, and in random
+// pieces.
 func checkRecovery(t *testing.T, c frame.Codec, data []byte, cuts uint64, want []string) {
 	t.Helper()
 	for how, pieces := range map[string][][]byte{"burst": {data}, "bytes": bytewise(string(data)), "pieces": cut(data, cuts)} {
@@ -78,7 +79,7 @@ func checkRecovery(t *testing.T, c frame.Codec, data []byte, cuts uint64, want [
 	}
 }
 
-// bound is the Max of a codec as the models have it.
+// bound returns the effective maximum of a codec, for the models.
 func bound(max int) int {
 	if max <= 0 {
 		return frame.DefaultMax
@@ -114,7 +115,7 @@ func delimited(data []byte, delims [][]byte, max int, keep bool) (want []string)
 	return want
 }
 
-// prefixed is the model of Length for settings that are valid.
+// prefixed is the model of Length, for valid settings.
 func prefixed(data []byte, c frame.Length) (want []string) {
 	for len(data) > 0 {
 		length, head := prefix(data, c)
@@ -145,8 +146,8 @@ func prefixed(data []byte, c frame.Length) (want []string) {
 	return want
 }
 
-// prefix reads the length field of a frame and returns where it ends, 0 if it
-// is not there or not right.
+// prefix parses the length field of a frame and returns its end; 0 if it is incomplete
+// or invalid.
 func prefix(data []byte, c frame.Length) (length *big.Int, end int) {
 	width, digit := c.Width, uint(8)
 	if width == 0 {
@@ -200,7 +201,7 @@ func netstrings(data []byte, max int) (want []string) {
 	return want
 }
 
-// without drops the frames for which drop is true.
+// without removes the frames for which drop returns true.
 func without(list []string, drop func(frame string) bool) (rest []string) {
 	for _, s := range list {
 		if f, ok := strings.CutPrefix(s, "="); !ok || !drop(f) {
@@ -212,7 +213,7 @@ func without(list []string, drop func(frame string) bool) (rest []string) {
 
 var crlfThenAny = frame.Delimiter{Delim: []byte("\r\n.\r\n"), Or: bytesOf("\n", "\r\n."), Max: 4}
 
-// The ends of frames that are discarded fall in every place of a read.
+// The end of a discarded frame may fall at any place of a read.
 func TestDiscard(t *testing.T) {
 	x := strings.Repeat("x", 40)
 	for name, test := range map[string]struct {
@@ -250,7 +251,7 @@ func TestDiscard(t *testing.T) {
 	}
 }
 
-// However long a frame is that is thrown away, the memory stays as it was.
+// Discarding a frame of any length does not make the buffer grow.
 func TestDiscardKeepsNothing(t *testing.T) {
 	const size = 10 << 20
 	block := bytes.Repeat([]byte("x"), 4096)
@@ -283,29 +284,29 @@ func TestDiscardKeepsNothing(t *testing.T) {
 			in.Filled(copy(in.Space(), block))
 			read()
 			if in.Len() > 8 || !in.Discarding() {
-				t.Fatalf("%T: %d bytes wait, discarding %v", test.codec, in.Len(), in.Discarding())
+				t.Fatalf("%T: %d bytes are unsplit, Discarding is %v", test.codec, in.Len(), in.Discarding())
 			}
 		}
 		in.Filled(copy(in.Space(), test.tail))
 		read()
 		if in.Cap() > 16<<10 || in.Len() != 0 || in.Discarding() || errs != 1 {
-			t.Errorf("%T: at the end %d bytes held, %d wait, discarding %v, %d errors", test.codec, in.Cap(), in.Len(), in.Discarding(), errs)
+			t.Errorf("%T: at the end, Cap is %d, Len %d, Discarding %v, after %d errors", test.codec, in.Cap(), in.Len(), in.Discarding(), errs)
 		}
 	}
 }
 
-// 1<<63 bytes are more than can be sent, and are counted all the same.
+// A frame of 1<<63 bytes, more than anyone can send, is counted correctly.
 func TestDiscardOfHugeFrames(t *testing.T) {
 	for _, length := range []uint64{1 << 32, 1 << 63, math.MaxUint64 - 8} {
 		c := frame.Length{Width: 8}
 		header := binary.BigEndian.AppendUint64(nil, length)
 		if n, _, done := c.Discard(header, 0, false); n != length+8 || !done {
-			t.Errorf("%d bytes of %d go, all %v", n, length, done)
+			t.Errorf("Discard returned %d bytes for a frame of %d, done %v", n, length, done)
 		}
 		var in frame.Buffer
 		in.Filled(copy(in.Space(), header))
 		if _, _, err := in.Next(c, false); !errors.Is(err, frame.ErrTooLong) || !in.Discard(c) {
-			t.Errorf("%d bytes: %v, or no discard", length, err)
+			t.Errorf("%d bytes: error %v, or Discard returned false", length, err)
 		}
 		for range 100 {
 			in.Filled(len(in.Space()))
@@ -319,7 +320,7 @@ func TestDiscardOfHugeFrames(t *testing.T) {
 	}
 }
 
-// unending says what it likes about the frames that it discards.
+// unending returns arbitrary results for the frames that it discards.
 type unending struct {
 	frame.Line
 	n    uint64
@@ -336,38 +337,38 @@ func TestDiscardRefuses(t *testing.T) {
 	}
 	var in frame.Buffer
 	if in.Discard(frame.Line{}) {
-		t.Error("a frame that nobody has asked for is discarded")
+		t.Error("Discard returned true before any error")
 	}
 	if err := fill(&in, frame.Netstring{}, "x"); err == nil || in.Discard(frame.Line{}) {
-		t.Errorf("a frame that is not too long but broken is discarded: %v", err)
+		t.Errorf("Discard returned true after an error that is not ErrTooLong: %v", err)
 	}
 	in.Reset()
 	if err := fill(&in, frame.Line{Max: 1}, "abc"); err == nil || in.Discard(fussy{}) {
-		t.Errorf("a codec that cannot discards: %v", err)
+		t.Errorf("Discard returned true for a codec that is not a Discarder: %v", err)
 	}
 	if in.Discard(unending{}) || in.Discard(unending{done: true}) {
-		t.Error("a codec that throws nothing away discards: the frame would come again, for ever")
+		t.Error("Discard returned true for a codec that discards nothing: Next would return the same error for ever")
 	}
 	if !in.Discard(frame.Line{}) || in.Discard(frame.Line{}) {
-		t.Error("not discarded, or twice")
+		t.Error("Discard returned false, or true at a second call")
 	}
 	if in.Reset(); in.Discarding() {
-		t.Error("after Reset there is something to discard")
+		t.Error("Discarding is true after Reset")
 	}
 	if err := fill(&in, frame.Line{}, "a\n"); err != nil {
 		t.Error(err)
 	}
 }
 
-// A Discarder that never comes to an end costs no memory and no time.
+// A Discarder that never finds the end costs no memory and no time.
 func TestDiscardWithoutEnd(t *testing.T) {
 	c := unending{Line: frame.Line{Max: 1}, n: math.MaxUint64}
 	if got := recovered(t, c, bytewise(strings.Repeat("abc\n", 100))...); len(got) != 1 {
-		t.Errorf("comes to %q", got)
+		t.Errorf("the result is %q", got)
 	}
 	c.n = 1
 	if got := recovered(t, c, bytewise(strings.Repeat("abc\n", 100))...); len(got) != 1 {
-		t.Errorf("comes to %q", got)
+		t.Errorf("the result is %q", got)
 	}
 }
 
@@ -379,7 +380,7 @@ func TestUnfinishedFrameAfterDiscard(t *testing.T) {
 		t.Errorf("error %v, discarding %v", err, in.Discarding())
 	}
 	if _, ok, err := in.Next(c, true); ok || err != io.ErrUnexpectedEOF {
-		t.Errorf("half a frame at the end: ok %v, error %v", ok, err)
+		t.Errorf("partial frame at the end: ok %v, error %v", ok, err)
 	}
 }
 

@@ -1,10 +1,9 @@
-// Package frame splits a stream of bytes into the frames of a protocol. It does
-// no I/O: codecs are pure functions on bytes, so they can be tested, fuzzed and
-// measured without a socket, and TCP's habit of splitting and merging packets
-// makes no difference to what comes out.
+// Package frame splits a stream of bytes into frames. It does no I/O: codecs are pure
+// functions on bytes, so they can be tested, fuzzed and measured without a socket. The
+// result does not depend on how TCP has split and merged the bytes.
 //
-// A Codec says where a frame ends, Buffer keeps what came and hands out whole
-// frames:
+// A Codec finds the end of a frame. A Buffer keeps the bytes that have arrived and
+// returns whole frames:
 //
 //	var in frame.Buffer
 //	n, err := conn.Read(in.Space())
@@ -17,7 +16,7 @@
 //		...
 //	}
 //
-// Servers do not use Buffer themselves: handler.Frames does.
+// Servers do not need to use Buffer: handler.Frames does that for them.
 //
 // # Codecs
 //
@@ -28,16 +27,17 @@
 //	Netstring  "5:hello,"
 //	JSONLines  a JSON value on each line
 //
-// A codec is a value: its fields are set once, and it serves all connections.
-// To write another one takes two functions, see Codec; a protocol that changes
-// its framing passes another codec to Next from one frame to the next.
+// A codec is a value. Its fields are set once, and it serves all connections at the
+// same time. A codec of your own needs two methods; see Codec. A protocol that changes
+// its framing passes another codec to Next for the next frame.
 //
 // # Errors
 //
-// Every codec has a maximum. What is longer is ErrTooLong, after the frames
-// before it and before more of it is buffered: one that begins with its length
-// is refused before a byte of it is. A stream that says nonsense is ErrLength.
-// Both end the stream, but for ErrTooLong there is another way, Buffer.Discard:
-// what is left of that frame is thrown away as it comes, and the frames after
-// it follow.
+// Every codec has a maximum frame size. A longer frame is reported as ErrTooLong, after
+// the frames before it and without buffering the rest of it. A frame that begins with
+// its length is refused as soon as the length is known. An invalid length is reported
+// as ErrLength.
+//
+// An error ends the stream. The exception is ErrTooLong: Buffer.Discard discards the
+// rest of that frame as it arrives, and then the next frames follow.
 package frame

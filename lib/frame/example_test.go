@@ -9,7 +9,7 @@ import (
 	"wireline/lib/frame"
 )
 
-// However the stream is cut into pieces, the frames are the same.
+// The frames are the same however the stream is cut into pieces.
 func ExampleBuffer() {
 	var in frame.Buffer
 	for _, piece := range []string{"one\r\ntw", "o\n", "three"} {
@@ -28,7 +28,7 @@ func ExampleBuffer() {
 	// "three"
 }
 
-// A frame that is too long need not be the end of its client.
+// A client may continue after a frame that is too long.
 func ExampleBuffer_Discard() {
 	codec := frame.Line{Max: 5}
 	var in frame.Buffer
@@ -50,8 +50,8 @@ func ExampleBuffer_Discard() {
 	// "two"
 }
 
-// A large payload is written without being copied: what stands before it and
-// after it goes with it.
+// A large payload is written without being copied, together with the bytes before
+// and after it.
 func ExampleWrapper() {
 	var codec frame.Wrapper = frame.Netstring{}
 	payload := []byte("hello")
@@ -61,7 +61,7 @@ func ExampleWrapper() {
 		return
 	}
 	message := net.Buffers{head, payload, tail}
-	message.WriteTo(os.Stdout) // or a net.Conn: one writev
+	message.WriteTo(os.Stdout) // for a *net.TCPConn, one writev(2)
 	// Output:
 	// 5:hello,
 }

@@ -5,112 +5,112 @@ import (
 	"fmt"
 )
 
-// DefaultMax is the longest frame in bytes where a codec's Max is zero.
+// DefaultMax is the maximum frame size in bytes if the Max of a codec is zero.
 const DefaultMax = 64 << 10
 
-// MaxMax is the largest maximum there is, 512 MiB: a frame is held in memory
-// whole, and twice its length must fit where int has 32 bits.
+// MaxMax is the largest possible Max, 512 MiB. A whole frame is held in memory, and
+// twice its length must fit in an int of 32 bits.
 const MaxMax = 512 << 20
 
 var (
 	// ErrTooLong reports a frame that is longer than its codec's maximum.
 	ErrTooLong = errors.New("frame too long")
 
-	// ErrDelimiter reports a payload that cannot be encoded because it holds
-	// the bytes that end a frame; sent as it is, it would be read as several.
-	ErrDelimiter = errors.New("payload holds the delimiter")
+	// ErrDelimiter reports a payload that cannot be encoded because it contains the
+	// delimiter: the receiver would read it as several frames.
+	ErrDelimiter = errors.New("payload contains the delimiter")
 
-	// ErrLength reports a length that cannot be right: it is shorter than the
-	// header that it includes, runs over, or is not written as it must be.
+	// ErrLength reports an invalid length: it is shorter than the header that it
+	// includes, it overflows, or its encoding is invalid.
 	ErrLength = errors.New("bad length")
 
-	// ErrConfig reports a codec whose fields contradict each other. Validate
-	// tells so before there is a stream; otherwise the first use does.
-	ErrConfig = errors.New("codec is set up wrongly")
+	// ErrConfig reports a codec with invalid or contradictory fields. Validate returns
+	// it before there is a stream; otherwise the first use of the codec does.
+	ErrConfig = errors.New("invalid codec settings")
 
-	// ErrCodec reports a codec that broke the contract of Codec or of one of
-	// the interfaces that it may implement.
+	// ErrCodec reports a codec that broke the contract of Codec or of an optional
+	// interface.
 	ErrCodec = errors.New("codec broke its contract")
 )
 
-// Codec tells where a frame ends in a stream of bytes, and writes one. A Codec
-// holds no state of a stream: one value serves any number of connections at
+// Codec finds the end of a frame in a stream of bytes, and encodes frames. A Codec
+// holds no state of a stream: one value may be used for any number of connections at
 // the same time.
 //
-// A Codec may be a Sizer, a Wrapper, a Discarder or a Validator besides; those
-// of this package are, where it makes sense.
+// A Codec may also implement Sizer, Wrapper, Discarder and Validator. The codecs of
+// this package do where it makes sense.
 type Codec interface {
 	// Split finds the first frame in buf.
 	//
-	// It returns the frame and how many bytes of buf it takes up with its
-	// delimiter or header. The frame may be a part of buf: it is valid until
-	// buf changes. No frame yet is 0 bytes, a nil frame and a nil error: Split
-	// is called again when more has come. Bytes to skip that carry no frame
-	// are n > 0 and a nil frame (an empty frame is not nil).
+	// It returns the frame, and n, the number of bytes that the frame occupies in buf
+	// including its delimiter or header. The frame may be a part of buf; it is valid
+	// until buf changes. If there is no whole frame yet, Split returns a nil frame, n
+	// == 0 and a nil error; it is called again when more bytes have arrived. To skip
+	// bytes that carry no frame, it returns a nil frame and n > 0. An empty frame is
+	// not nil.
 	//
-	// The first seen bytes of buf were there at the last call, which found no
-	// frame in them; a codec that searches can go on from there, so that a
-	// long frame in many small pieces costs one search. Zero is always right.
+	// The first seen bytes of buf were there at the last call, which found no frame in
+	// them. A codec that searches may continue from there, so that a long frame in many
+	// small pieces is searched only once. Treating seen as zero is always correct.
 	//
-	// At eof no more bytes will come. What Split then leaves over is reported
-	// as io.ErrUnexpectedEOF by Buffer.Next.
+	// If eof is set, no more bytes will follow. Buffer.Next reports bytes that Split
+	// then leaves over as io.ErrUnexpectedEOF.
 	//
-	// An error ends the stream, after the frames before it. Only after
-	// ErrTooLong it can go on, if the codec is a Discarder.
+	// An error ends the stream, after the frames before it. After ErrTooLong the stream
+	// can continue if the codec is a Discarder.
 	Split(buf []byte, seen int, eof bool) (frame []byte, n int, err error)
 
-	// Append appends payload to dst as one whole frame. On an error dst is
-	// returned as it was.
+	// Append appends payload to dst as one whole frame. On error, it returns dst
+	// unchanged.
 	Append(dst, payload []byte) ([]byte, error)
 }
 
-// Sizer is a Codec that may know a frame's length before all of it is there. It
-// saves Buffer the copies of growing in small steps.
+// Sizer is a Codec that may know the length of a frame before the whole frame has
+// arrived. It saves Buffer from growing in small steps, which copies the bytes each
+// time.
 type Sizer interface {
-	// Size returns how many bytes the first frame in buf takes up, with its
-	// delimiter or header, or 0 when that is not known. It is asked about
-	// bytes in which Split found no frame and no error. It is a hint: memory is
-	// given for what has come, not for what is announced.
+	// Size returns how many bytes the first frame in buf occupies, with its delimiter
+	// or header, or 0 if that is unknown. Split has found no frame and no error in buf.
+	// The result is a hint: memory is allocated for the bytes that have arrived, not
+	// for a length that is only announced.
 	Size(buf []byte) int
 }
 
-// Wrapper is a Codec that encodes around the payload, so that a large payload
-// can be written without being copied, as with net.Buffers.
+// Wrapper is a Codec that encodes around the payload, so that a large payload can be
+// written without being copied, for example with net.Buffers.
 type Wrapper interface {
-	// Wrap appends to head what stands before payload on the wire, and
-	// returns what stands after it. Both with the payload between them are
-	// the bytes that Append appends; the errors are those of Append, and head
-	// is then returned as it was. The tail may belong to the codec: it stays
-	// as it is, and must not be changed.
+	// Wrap appends to head the bytes before the payload, and returns the bytes after it
+	// in tail. newHead, payload and tail together are what Append appends. The errors
+	// are those of Append; on error, head is returned unchanged. tail may belong to the
+	// codec, so the caller must not modify it.
 	Wrap(head, payload []byte) (newHead, tail []byte, err error)
 }
 
-// Discarder is a Codec that can find the end of a frame that is too long, so
-// that Buffer.Discard can throw it away and go on after it.
+// Discarder is a Codec that can find the end of a frame that is too long, so that
+// Buffer.Discard can discard it and continue after it.
 type Discarder interface {
-	// Discard returns how many bytes to throw away from the beginning of buf
-	// on. They may be more than buf has, then those to come are meant. Done
-	// says that the frame ends with them. Otherwise Discard is called again
-	// with what follows, when it is there: 0 bytes mean that it takes more to
-	// tell.
+	// Discard returns how many bytes to discard from the beginning of buf. n may be
+	// larger than len(buf); then the following bytes are discarded too. done reports
+	// that the frame ends with these bytes. Otherwise Discard is called again with the
+	// bytes that follow. n == 0 means that Discard needs more bytes to decide.
 	//
-	// At the first call buf begins with a frame for which Split returned
-	// ErrTooLong, and state is 0. At least a byte must go then; 0 bytes mean
-	// that this frame's end cannot be found. Later state is the next that was
-	// returned last: the codec itself has no memory.
+	// At the first call, buf begins with a frame for which Split has returned
+	// ErrTooLong, and state is 0. Then n == 0 means that the end of this frame cannot
+	// be found. At later calls, state is the next of the previous call, since the codec
+	// itself has no state.
 	//
-	// At eof no more bytes will come, and if the frame's end is not among
-	// those in buf, all of them are dropped.
+	// If eof is set, no more bytes will follow. If buf does not contain the end of the
+	// frame, all bytes are discarded.
 	Discard(buf []byte, state uint64, eof bool) (n, next uint64, done bool)
 }
 
-// Validator is a Codec that can be set up wrongly.
+// Validator is a Codec whose settings can be invalid.
 type Validator interface {
-	// Validate returns nil, or ErrConfig with the reason.
+	// Validate returns nil, or an error that wraps ErrConfig and says what is wrong.
 	Validate() error
 }
 
-// limit is the Max of a codec with its default and its bound.
+// limit returns the effective maximum for the Max field of a codec.
 func limit(max int) int {
 	if max <= 0 {
 		return DefaultMax
@@ -118,7 +118,7 @@ func limit(max int) int {
 	return min(max, MaxMax)
 }
 
-// join ends what Wrap began, as Append does.
+// join completes the result of Wrap to that of Append.
 func join(head, payload, tail []byte) []byte {
 	return append(append(head, payload...), tail...)
 }

@@ -13,14 +13,14 @@ import (
 	"wireline/lib/frame"
 )
 
-// outcome is what a stream comes to: its frames, and the error that ended it.
+// outcome is the result of splitting a stream: its frames, and the error that ended it.
 type outcome struct {
 	Frames []string
 	Err    string
 }
 
-// split feeds the pieces to a Buffer one after the other, then the end of the
-// stream, and takes out every frame as soon as it is there.
+// split feeds the pieces to a Buffer one after the other, then the end of the stream.
+// It takes out every frame as soon as it is complete.
 func split(c frame.Codec, pieces ...[]byte) outcome {
 	var in frame.Buffer
 	var out outcome
@@ -65,15 +65,15 @@ var splitTests = []struct {
 	in    string
 	want  outcome
 }{
-	{"nothing", frame.Line{}, "", outcome{}},
+	{"empty stream", frame.Line{}, "", outcome{}},
 	{"lines", frame.Line{}, "a\nbc\n", outcome{Frames: []string{"a", "bc"}}},
 	{"both line ends", frame.Line{}, "a\r\nb\n\r\n\n", outcome{Frames: []string{"a", "b", "", ""}}},
 	{"line ends kept", frame.Line{KeepEnd: true}, "a\r\nb\n\r\n\n", outcome{Frames: []string{"a\r\n", "b\n", "\r\n", "\n"}}},
-	{"only one carriage return goes", frame.Line{}, "a\r\r\n", outcome{Frames: []string{"a\r"}}},
+	{"only one carriage return is removed", frame.Line{}, "a\r\r\n", outcome{Frames: []string{"a\r"}}},
 	{"a carriage return inside stays", frame.Line{}, "a\rb\n", outcome{Frames: []string{"a\rb"}}},
 	{"last line without an end", frame.Line{}, "a\nb", outcome{Frames: []string{"a", "b"}}},
 	{"last line with half an end", frame.Line{}, "b\r", outcome{Frames: []string{"b\r"}}},
-	{"as long as may be", frame.Line{Max: 3}, "abc\nabc\r\nabc", outcome{Frames: []string{"abc", "abc", "abc"}}},
+	{"maximum length", frame.Line{Max: 3}, "abc\nabc\r\nabc", outcome{Frames: []string{"abc", "abc", "abc"}}},
 	{"too long", frame.Line{Max: 3}, "abc\nabcd\nabc\n", outcome{Frames: []string{"abc"}, Err: "frame too long (max 3 bytes)"}},
 	{"too long before its end", frame.Line{Max: 3}, "abc\nabcd", outcome{Frames: []string{"abc"}, Err: "frame too long (max 3 bytes)"}},
 	{"too long by a carriage return", frame.Line{Max: 3}, "abc\rx\n", outcome{Err: "frame too long (max 3 bytes)"}},
@@ -83,8 +83,8 @@ var splitTests = []struct {
 
 	{"delimiter", frame.Delimiter{Delim: []byte("--")}, "a--b----c", outcome{Frames: []string{"a", "b", "", "c"}}},
 	{"delimiter kept", frame.Delimiter{Delim: []byte("--"), KeepEnd: true}, "a--b", outcome{Frames: []string{"a--", "b"}}},
-	{"delimiter that begins twice", frame.Delimiter{Delim: []byte("aab")}, "aaab", outcome{Frames: []string{"a"}}},
-	{"delimiter, as long as may be", frame.Delimiter{Delim: []byte("--"), Max: 3}, "abc--ab---", outcome{Frames: []string{"abc", "ab", "-"}}},
+	{"delimiter with a false start", frame.Delimiter{Delim: []byte("aab")}, "aaab", outcome{Frames: []string{"a"}}},
+	{"delimiter, maximum length", frame.Delimiter{Delim: []byte("--"), Max: 3}, "abc--ab---", outcome{Frames: []string{"abc", "ab", "-"}}},
 	{"delimiter, too long", frame.Delimiter{Delim: []byte("--"), Max: 3}, "abc--abcd--", outcome{Frames: []string{"abc"}, Err: "frame too long (max 3 bytes)"}},
 	{"delimiter, rest too long", frame.Delimiter{Delim: []byte("--"), Max: 3}, "abc-", outcome{Err: "frame too long (max 3 bytes)"}},
 	{"delimiters, the longest", delims("\n", "\r", "\r\n"), "a\r\n\rb\n\r", outcome{Frames: []string{"a", "", "b", ""}}},
@@ -92,14 +92,14 @@ var splitTests = []struct {
 	{"delimiters, one in the other", delims("b", "abc"), "xabcyabzab", outcome{Frames: []string{"x", "ya", "za"}}},
 	{"delimiters, kept", frame.Delimiter{Delim: []byte("\n"), Or: bytesOf("\r\n"), KeepEnd: true}, "a\r\nb\n\rc", outcome{Frames: []string{"a\r\n", "b\n", "\rc"}}},
 	{"nul", frame.Delimiter{Delim: []byte{0}}, "a\x00\x00", outcome{Frames: []string{"a", ""}}},
-	{"no delimiter", frame.Delimiter{}, "a", outcome{Err: "codec is set up wrongly: no delimiter set"}},
+	{"no delimiter", frame.Delimiter{}, "a", outcome{Err: "invalid codec settings: empty delimiter"}},
 }
 
 func delims(first string, or ...string) frame.Codec {
 	return frame.Delimiter{Delim: []byte(first), Or: bytesOf(or...)}
 }
 
-// However far away a delimiter is, it is found.
+// A delimiter is found at any distance.
 func TestDistantDelimiters(t *testing.T) {
 	for n := range 600 {
 		for _, end := range []string{"\r\n", "\n", "--"} {
@@ -127,15 +127,15 @@ func TestSplit(t *testing.T) {
 func TestTooLongIsErrTooLong(t *testing.T) {
 	for _, c := range []frame.Codec{frame.Line{Max: 1}, frame.Delimiter{Delim: []byte("\n"), Max: 1}} {
 		if _, _, err := c.Split([]byte("ab\n"), 0, false); !errors.Is(err, frame.ErrTooLong) {
-			t.Errorf("%T: Split gives %v", c, err)
+			t.Errorf("%T: Split returned %v, want ErrTooLong", c, err)
 		}
 		if _, err := c.Append(nil, []byte("ab")); !errors.Is(err, frame.ErrTooLong) {
-			t.Errorf("%T: Append gives %v", c, err)
+			t.Errorf("%T: Append returned %v, want ErrTooLong", c, err)
 		}
 	}
 }
 
-// fussy wants two bytes more than there are, and breaks the contract on demand.
+// fussy needs two more bytes than there are, and breaks the contract on demand.
 type fussy struct {
 	frame []byte
 	n     int
@@ -162,14 +162,14 @@ func TestBufferDistrustsCodecs(t *testing.T) {
 func TestBufferAtEOF(t *testing.T) {
 	var in frame.Buffer
 	if _, ok, err := in.Next(fussy{}, true); ok || err != nil {
-		t.Errorf("nothing left: ok %v, error %v", ok, err)
+		t.Errorf("empty buffer: ok %v, error %v", ok, err)
 	}
 	in.Filled(copy(in.Space(), "abcd"))
 	if _, ok, err := in.Next(fussy{}, true); ok || !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("half a frame left: ok %v, error %v", ok, err)
+		t.Errorf("partial frame: ok %v, error %v, want io.ErrUnexpectedEOF", ok, err)
 	}
 	if _, ok, err := in.Next(fussy{n: 1}, true); ok || err != nil || in.Len() != 0 {
-		t.Errorf("a codec that skips all: ok %v, error %v, %d left", ok, err, in.Len())
+		t.Errorf("a codec that skips everything: ok %v, error %v, %d bytes left", ok, err, in.Len())
 	}
 }
 
@@ -181,19 +181,19 @@ func TestBufferIsBoundedByTheMaximum(t *testing.T) {
 		in.Filled(copy(in.Space(), zeros))
 		if _, _, err := in.Next(frame.Line{Max: max}, false); err != nil {
 			if in.Cap() > 2*max+16<<10 {
-				t.Errorf("holds %d bytes for a maximum of %d", in.Cap(), max)
+				t.Errorf("the buffer has %d bytes for a maximum of %d", in.Cap(), max)
 			}
 			return
 		}
 	}
-	t.Error("40 MB without a line end are no error")
+	t.Error("no error after 40 MB without a line end")
 }
 
 func TestLongFrameIsSearchedOnce(t *testing.T) {
 	c := &counting{Codec: frame.Line{Max: 1 << 20}}
 	split(c, bytewise(strings.Repeat("x", 1<<16)+"\n")...)
 	if c.searched > 1<<18 {
-		t.Errorf("searched %d bytes to find a line of %d", c.searched, 1<<16)
+		t.Errorf("searched %d bytes to find a line of %d bytes", c.searched, 1<<16)
 	}
 }
 
@@ -246,7 +246,7 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// cut cuts data where the bits of cuts say so, for the fuzzers.
+// cut cuts data into pieces as the bits of cuts say. The fuzzers use it.
 func cut(data []byte, cuts uint64) (pieces [][]byte) {
 	random := rand.New(rand.NewPCG(cuts, 1))
 	for len(data) > 0 {
@@ -257,17 +257,18 @@ func cut(data []byte, cuts uint64) (pieces [][]byte) {
 	return pieces
 }
 
-// checkChunking holds for every codec: how a stream is cut up makes no
-// difference to its frames or to its error.
+// checkChunking checks a property of every codec: the pieces in which a stream arrives
+// change neither its frames nor its error.
 func checkChunking(t *testing.T, c frame.Codec, data []byte, cuts uint64) {
 	t.Helper()
 	whole := split(c, data)
 	if diff := cmp.Diff(whole, split(c, cut(data, cuts)...)); diff != "" {
-		t.Errorf("%+v: whole (-) and in pieces (+):\n%s", c, diff)
+		t.Errorf("%+v: in one piece (-) and in several (+):\n%s", c, diff)
 	}
 }
 
-// checkRoundTrip holds for every codec: what can be encoded comes out again.
+// checkRoundTrip checks a property of every codec: splitting an encoded payload returns
+// that payload.
 func checkRoundTrip(t *testing.T, c frame.Codec, payload []byte, keepEnd bool) {
 	t.Helper()
 	encoded, err := c.Append(nil, payload)
@@ -276,14 +277,14 @@ func checkRoundTrip(t *testing.T, c frame.Codec, payload []byte, keepEnd bool) {
 	}
 	f, n, err := c.Split(encoded, 0, false)
 	if err != nil || n != len(encoded) {
-		t.Fatalf("%+v: encoded %q is split into %q, %d, %v", c, encoded, f, n, err)
+		t.Fatalf("%+v: Split(%q) = %q, %d, %v", c, encoded, f, n, err)
 	}
 	again, err := c.Append(nil, f)
 	if err != nil || !bytes.Equal(again, encoded) {
 		t.Errorf("%+v: %q encodes to %q, its frame %q to %q, %v", c, payload, encoded, f, again, err)
 	}
 	if !keepEnd && !bytes.Equal(payload, f) {
-		t.Errorf("%+v: %q came out as %q", c, payload, f)
+		t.Errorf("%+v: payload %q was split into %q", c, payload, f)
 	}
 }
 
@@ -330,7 +331,7 @@ func TestNextDoesNotAllocate(t *testing.T) {
 		}
 	})
 	if allocs != 0 {
-		t.Errorf("%v allocations for 64 frames", allocs)
+		t.Errorf("%v allocations for 64 frames, want none", allocs)
 	}
 }
 

@@ -9,22 +9,21 @@ import (
 // ErrJSON reports a payload that is not one valid JSON value.
 var ErrJSON = errors.New("payload is not valid JSON")
 
-// JSONLines splits lines with one JSON value each (https://jsonlines.org,
-// NDJSON), ended by "\n" or "\r\n". Lines of nothing but white space are
-// skipped. The zero value takes lines up to DefaultMax. A last line without an
-// end is a frame too.
+// JSONLines splits a stream into lines with one JSON value each (https://jsonlines.org,
+// NDJSON). Lines end in "\n" or "\r\n". Lines that contain only white space are
+// skipped. The zero value accepts lines up to DefaultMax. A last line without an end is
+// also a frame.
 //
-// Split does not look into a line: who decodes it sees whether it is valid, and
-// to check it twice costs as much again.
+// Split does not check whether a line is valid JSON: the application notices when it
+// decodes the line, and checking it twice would double the cost.
 type JSONLines struct {
-	// Max is the longest line in bytes, its end not counted. Zero or less
-	// means DefaultMax.
+	// Max is the longest line in bytes, without its end. Zero or less means DefaultMax.
 	Max int
 }
 
 func (j JSONLines) line() Line { return Line{Max: j.Max} }
 
-// Split finds the first line, or skips it when it is blank.
+// Split finds the first line, or skips it if it is blank.
 func (j JSONLines) Split(buf []byte, seen int, eof bool) (line []byte, n int, err error) {
 	line, n, err = j.line().Split(buf, seen, eof)
 	if n > 0 && len(bytes.TrimLeft(line, " \t\r")) == 0 {
@@ -33,9 +32,9 @@ func (j JSONLines) Split(buf []byte, seen int, eof bool) (line []byte, n int, er
 	return line, n, err
 }
 
-// Append appends payload and "\n". A payload that is not one JSON value is
-// ErrJSON, one of several lines ErrDelimiter (json.Compact makes it one), one
-// over Max ErrTooLong.
+// Append appends payload and "\n". It returns ErrJSON if payload is not one JSON value,
+// ErrDelimiter if it has several lines (json.Compact makes it one line), and ErrTooLong
+// if it is longer than Max.
 func (j JSONLines) Append(dst, payload []byte) ([]byte, error) {
 	head, end, err := j.Wrap(dst, payload)
 	if err != nil {
@@ -44,7 +43,7 @@ func (j JSONLines) Append(dst, payload []byte) ([]byte, error) {
 	return join(head, payload, end), nil
 }
 
-// Wrap implements Wrapper: the line's end comes after the payload.
+// Wrap implements Wrapper. The line end follows the payload.
 func (j JSONLines) Wrap(head, payload []byte) (newHead, end []byte, err error) {
 	head, end, err = j.line().Wrap(head, payload)
 	if err == nil && !json.Valid(payload) {

@@ -9,8 +9,8 @@ import (
 	"wireline/lib/frame"
 )
 
-// What a length may not say, and what it says at most.
-func TestLengthsJudged(t *testing.T) {
+// Invalid lengths are refused, and the largest valid ones are accepted.
+func TestLengthLimits(t *testing.T) {
 	ff := strings.Repeat("\xff", 8)
 	for _, test := range []struct {
 		codec frame.Codec
@@ -57,7 +57,7 @@ func TestLengthsJudged(t *testing.T) {
 	} {
 		f, n, err := test.codec.Split([]byte(test.in), 0, false)
 		if !errors.Is(err, test.want) || len(f) > 0 || err != nil && n != 0 {
-			t.Errorf("%T%+v: %q gives %q, %d, %v, want %v", test.codec, test.codec, test.in, f, n, err, test.want)
+			t.Errorf("%T%+v: Split(%q) = %q, %d, %v, want error %v", test.codec, test.codec, test.in, f, n, err, test.want)
 		}
 	}
 }
@@ -106,7 +106,7 @@ func TestLengthAppend(t *testing.T) {
 	}
 }
 
-// A width has room for every length up to its largest, and for no more.
+// A length field can encode every length up to its largest, and no longer one.
 func TestWidths(t *testing.T) {
 	for _, width := range []int{0, 1, 2, 3, 4, 8, frame.Varint} {
 		for _, little := range []bool{false, true} {

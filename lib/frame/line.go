@@ -2,27 +2,26 @@ package frame
 
 import "bytes"
 
-// The ends of a line, for Wrap to return.
+// The line ends that Wrap returns.
 var lf, crlf = []byte("\n"), []byte("\r\n")
 
-// Line splits lines that end in "\n" or "\r\n". The zero value strips the end
-// and takes lines up to DefaultMax. A last line without an end, before the end
-// of the stream, is a frame too.
+// Line splits a stream into lines that end in "\n" or "\r\n". The zero value removes
+// the line end and accepts lines up to DefaultMax. A last line without an end is also a
+// frame.
 type Line struct {
-	// Max is the longest line in bytes, its end not counted. Zero or less
-	// means DefaultMax.
+	// Max is the longest line in bytes, without its end. Zero or less means DefaultMax.
 	Max int
 
-	// KeepEnd leaves "\n" or "\r\n" in the frame, as it came.
+	// KeepEnd leaves the "\n" or "\r\n" in the frame.
 	KeepEnd bool
 
-	// CRLF makes Append end lines in "\r\n", as most of the older protocols
-	// ask for (RFC 5321, 2.3.8). Split takes both ends in any case.
+	// CRLF makes Append end lines in "\r\n", as most older protocols demand (RFC 5321,
+	// 2.3.8). Split accepts both ends in any case.
 	CRLF bool
 }
 
-// Split finds the first line. It searches each byte once, however the line is
-// cut up on its way.
+// Split finds the first line. It searches each byte once, however the line was split up
+// on its way.
 func (l Line) Split(buf []byte, seen int, eof bool) (line []byte, n int, err error) {
 	i := bytes.IndexByte(buf[seen:], '\n')
 	if i < 0 {
@@ -42,9 +41,8 @@ func (l Line) Split(buf []byte, seen int, eof bool) (line []byte, n int, err err
 	return buf[:end:end], i + 1, nil
 }
 
-// rest judges bytes without a line end: more may come, it is the last line, or
-// it is too long whatever comes. One "\r" over the maximum may yet turn out to
-// be part of the line's end.
+// rest handles bytes without a line end: they are an incomplete line, or the last line,
+// or too long. A "\r" directly after Max bytes may still become part of the line end.
 func (l Line) rest(buf []byte, eof bool) ([]byte, int, error) {
 	max := limit(l.Max)
 	mayEnd := !eof && len(buf) == max+1 && buf[max] == '\r'
@@ -57,10 +55,10 @@ func (l Line) rest(buf []byte, eof bool) ([]byte, int, error) {
 	return nil, 0, nil
 }
 
-// Append appends payload and its end. A payload that would not come out of
-// Split as it is, because it holds a "\n" or ends in the "\r" that Split
-// strips, is ErrDelimiter; one over Max is ErrTooLong. With KeepEnd a payload
-// may bring its own end.
+// Append appends payload and a line end. It returns ErrDelimiter if Split would not
+// return payload unchanged, because payload contains "\n" or ends in "\r", and
+// ErrTooLong if payload is longer than Max. With KeepEnd, payload may already have a
+// line end.
 func (l Line) Append(dst, payload []byte) ([]byte, error) {
 	head, end, err := l.Wrap(dst, payload)
 	if err != nil {
@@ -69,7 +67,7 @@ func (l Line) Append(dst, payload []byte) ([]byte, error) {
 	return join(head, payload, end), nil
 }
 
-// Wrap implements Wrapper: the line's end comes after the payload.
+// Wrap implements Wrapper. The line end follows the payload.
 func (l Line) Wrap(head, payload []byte) (newHead, end []byte, err error) {
 	line, end := payload, lf
 	if l.CRLF {
@@ -89,8 +87,9 @@ func (l Line) Wrap(head, payload []byte) (newHead, end []byte, err error) {
 	return head, end, nil
 }
 
-// cutEnd returns the line without its own end, and the end that it lacks.
-func cutEnd(line, end []byte) (head, lacks []byte) {
+// cutEnd returns the line without its own end, and the end to append: nothing if the
+// line has one, otherwise end.
+func cutEnd(line, end []byte) (head, missing []byte) {
 	head, ok := bytes.CutSuffix(line, crlf)
 	if !ok {
 		head, ok = bytes.CutSuffix(line, lf)
@@ -101,7 +100,7 @@ func cutEnd(line, end []byte) (head, lacks []byte) {
 	return line, end
 }
 
-// Discard implements Discarder: the frame ends with the next "\n".
+// Discard implements Discarder. The frame ends with the next "\n".
 func (l Line) Discard(buf []byte, _ uint64, _ bool) (n, next uint64, done bool) {
 	if i := bytes.IndexByte(buf, '\n'); i >= 0 {
 		return uint64(i + 1), 0, true

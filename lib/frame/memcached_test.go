@@ -14,9 +14,9 @@ import (
 
 var errMemcached = errors.New("CLIENT_ERROR")
 
-// memcached is a codec as a user of this package would write it: commands of
-// memcached's text protocol (protocol.txt of memcached). A frame is a command
-// line, with the data block that follows when it stores something.
+// memcached is a codec as a user of this package could write it, for the commands of
+// memcached's text protocol (protocol.txt of memcached). A frame is a command line, and
+// the data block that follows it in a storage command.
 type memcached struct {
 	Max int // bytes of a data block; 0 means frame.DefaultMax
 }
@@ -51,8 +51,8 @@ func (m memcached) Split(buf []byte, _ int, _ bool) (whole []byte, n int, err er
 	return buf[:n:n], n, nil
 }
 
-// dataBlock returns the size of the block behind a command line, or -1 when
-// there is none.
+// dataBlock returns the size of the data block after a command line, or -1 if there is
+// none.
 func dataBlock(line []byte) (int64, error) {
 	verb, rest, _ := bytes.Cut(line, []byte(" "))
 	switch string(verb) {

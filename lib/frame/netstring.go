@@ -5,21 +5,21 @@ import (
 	"strconv"
 )
 
-// Netstring splits netstrings: the length in decimal digits, a colon, the frame
-// and a comma, as in "5:hello," (https://cr.yp.to/proto/netstrings.txt). The
-// zero value takes frames up to DefaultMax.
+// Netstring splits a stream into netstrings: the length in decimal digits, a colon, the
+// frame and a comma, as in "5:hello," (https://cr.yp.to/proto/netstrings.txt). The zero
+// value accepts frames up to DefaultMax.
 //
-// It is strict: what is no digit, a zero before another digit, a length of more
-// than 19 digits and a missing comma are ErrLength, each as soon as it is seen.
-// A stream that ends within a netstring is io.ErrUnexpectedEOF.
+// It is strict. A character that is not a digit, a leading zero, a length of more than
+// 19 digits, and a missing comma are ErrLength, as soon as they are seen. A stream that
+// ends within a netstring ends with io.ErrUnexpectedEOF.
 type Netstring struct {
-	// Max is the longest frame in bytes, its length and comma not counted.
-	// Zero or less means DefaultMax.
+	// Max is the longest frame in bytes, without its length and comma. Zero or less
+	// means DefaultMax.
 	Max int
 }
 
-// maxDigits is how many digits of a length are read: any such number, and one
-// with its header besides, fits 64 bits.
+// maxDigits is the maximum number of digits of a length. Any such length plus its
+// header fits in 64 bits.
 const maxDigits = 19
 
 var comma = []byte(",")
@@ -43,17 +43,17 @@ func (s Netstring) Split(buf []byte, _ int, _ bool) (frame []byte, n int, err er
 	return buf[begin:end:end], end + 1, nil
 }
 
-// netstringHead reads the length and returns where its colon is, or -1 while
-// that is not there.
+// netstringHead parses the length and returns the index of the colon, or -1 if the
+// colon has not arrived.
 func netstringHead(buf []byte) (colon int, length uint64, err error) {
 	for i, c := range buf {
 		switch {
 		case c == ':' && i > 0:
 			return i, length, nil
 		case c < '0' || c > '9':
-			return -1, 0, fmt.Errorf("%w: %q where a digit should be", ErrLength, c)
+			return -1, 0, fmt.Errorf("%w: %q is not a digit", ErrLength, c)
 		case i > 0 && length == 0:
-			return -1, 0, fmt.Errorf("%w: zero before a digit", ErrLength)
+			return -1, 0, fmt.Errorf("%w: leading zero", ErrLength)
 		case i == maxDigits:
 			return -1, 0, fmt.Errorf("%w: more than %d digits", ErrLength, maxDigits)
 		}
@@ -71,7 +71,8 @@ func (s Netstring) Size(buf []byte) int {
 	return colon + 1 + int(length) + 1
 }
 
-// Append appends payload as a netstring. One over Max is ErrTooLong.
+// Append appends payload as a netstring. It returns ErrTooLong if payload is longer
+// than Max.
 func (s Netstring) Append(dst, payload []byte) ([]byte, error) {
 	head, tail, err := s.Wrap(dst, payload)
 	if err != nil {
@@ -80,7 +81,7 @@ func (s Netstring) Append(dst, payload []byte) ([]byte, error) {
 	return join(head, payload, tail), nil
 }
 
-// Wrap implements Wrapper: length and colon come before the payload, the comma
+// Wrap implements Wrapper. The length and colon come before the payload, the comma
 // after it.
 func (s Netstring) Wrap(head, payload []byte) (newHead, tail []byte, err error) {
 	if max := limit(s.Max); len(payload) > max {
@@ -90,8 +91,8 @@ func (s Netstring) Wrap(head, payload []byte) (newHead, tail []byte, err error) 
 	return append(head, ':'), comma, nil
 }
 
-// Discard implements Discarder: the length says how many bytes to throw away.
-// Whether the last is a comma is not looked at.
+// Discard implements Discarder. The length says how many bytes to discard. The comma is
+// not checked.
 func (s Netstring) Discard(buf []byte, _ uint64, _ bool) (n, next uint64, done bool) {
 	colon, length, err := netstringHead(buf)
 	if err != nil || colon < 0 {

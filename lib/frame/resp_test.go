@@ -14,10 +14,10 @@ import (
 
 var errRESP = errors.New("protocol error")
 
-// resp is a codec as a user of this package would write it: commands of the
-// Redis protocol (https://redis.io/docs/latest/develop/reference/protocol-spec/),
-// arrays of bulk strings and inline ones. A frame is a whole command as it is
-// sent. Arrays without elements and empty lines are skipped, as Redis does.
+// resp is a codec as a user of this package could write it, for the commands of the
+// Redis protocol (https://redis.io/docs/latest/develop/reference/protocol-spec/):
+// arrays of bulk strings, and inline commands. A frame is a whole encoded command.
+// Empty arrays and empty lines are skipped, as in Redis.
 type resp struct {
 	Max  int // bytes of a command; 0 means frame.DefaultMax
 	Args int // elements of an array; 0 means 1024
@@ -56,7 +56,7 @@ func (r resp) Split(buf []byte, seen int, _ bool) (command []byte, n int, err er
 			return nil, 0, err
 		}
 		if size < 0 || size > 512<<20 {
-			return nil, 0, fmt.Errorf("%w: an argument of %d bytes", errRESP, size)
+			return nil, 0, fmt.Errorf("%w: argument of %d bytes", errRESP, size)
 		}
 		n += head + int(size) + 2
 		if n > r.max() {
@@ -66,7 +66,7 @@ func (r resp) Split(buf []byte, seen int, _ bool) (command []byte, n int, err er
 			return nil, 0, nil
 		}
 		if string(buf[n-2:n]) != "\r\n" {
-			return nil, 0, fmt.Errorf("%w: an argument without an end", errRESP)
+			return nil, 0, fmt.Errorf("%w: argument without an end", errRESP)
 		}
 	}
 	return buf[:n:n], n, nil
@@ -87,11 +87,11 @@ func header(buf []byte, letter byte) (number int64, n int, err error) {
 		return 0, 0, nil
 	}
 	if buf[0] != letter {
-		return 0, 0, fmt.Errorf("%w: %q where %q should be", errRESP, buf[0], letter)
+		return 0, 0, fmt.Errorf("%w: %q instead of %q", errRESP, buf[0], letter)
 	}
 	end := bytes.Index(buf, []byte("\r\n"))
 	if digits := end - 1; digits > 10 || end < 0 && len(buf) > 12 {
-		return 0, 0, fmt.Errorf("%w: a number of more than 10 digits", errRESP)
+		return 0, 0, fmt.Errorf("%w: number of more than 10 digits", errRESP)
 	}
 	if end < 0 {
 		return 0, 0, nil
@@ -99,7 +99,7 @@ func header(buf []byte, letter byte) (number int64, n int, err error) {
 	digits, negative := bytes.CutPrefix(buf[1:end], []byte("-"))
 	for _, c := range digits {
 		if c < '0' || c > '9' {
-			return 0, 0, fmt.Errorf("%w: %q is no number", errRESP, buf[1:end])
+			return 0, 0, fmt.Errorf("%w: %q is not a number", errRESP, buf[1:end])
 		}
 		number = 10*number + int64(c-'0')
 	}
@@ -126,7 +126,7 @@ func (r resp) Append(dst, payload []byte) ([]byte, error) {
 	return append(dst, payload...), nil
 }
 
-// Size tells the bytes up to the end of the argument that has begun.
+// Size returns the number of bytes up to the end of the current argument.
 func (r resp) Size(buf []byte) int {
 	_, size, err := header(buf, '*')
 	for err == nil && size > 0 && size < len(buf) {
@@ -139,8 +139,8 @@ func (r resp) Size(buf []byte) int {
 	return size
 }
 
-// Discard throws arguments away one by one: the state is 2 and more while as
-// many less one are to come, and 1 in an inline command.
+// Discard discards arguments one by one. state is 1 in an inline command; in an array
+// it is one more than the number of remaining arguments.
 func (r resp) Discard(buf []byte, state uint64, eof bool) (n, next uint64, done bool) {
 	switch {
 	case state == 1 || state == 0 && buf[0] != '*':
@@ -156,7 +156,7 @@ func (r resp) Discard(buf []byte, state uint64, eof bool) (n, next uint64, done 
 	size, head, err := header(buf, '$')
 	switch {
 	case err != nil || size < 0:
-		return 0, 0, true // what Split makes of that is an error again
+		return 0, 0, true // Split returns another error for the rest
 	case head == 0:
 		return 0, state, false
 	}
@@ -201,7 +201,7 @@ func TestRESPGrowsByItsSizes(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if c.asked == 0 || c.asked > 3 {
-		t.Errorf("grows %d times", c.asked)
+		t.Errorf("the buffer grew %d times", c.asked)
 	}
 }
 

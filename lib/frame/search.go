@@ -3,13 +3,13 @@ package frame
 import "bytes"
 
 // firstWindow is how many bytes are searched for one delimiter before the next
-// one is tried; each further step takes twice as many. So a delimiter that is
-// rare is not sought through a whole buffer for every frame in it.
+// delimiter is tried. Each further window is twice as large. So a rare delimiter is not
+// searched for in the whole buffer for every frame in it.
 const firstWindow = 128
 
-// find returns where the first delimiter in buf stands and how long it is, or
-// -1 when there is none or when what is still to come may change that. The
-// first seen bytes had none.
+// find returns the index and length of the first delimiter in buf. The index is -1 if
+// there is none, or if bytes that have not arrived may change the result. The first
+// seen bytes contain no delimiter.
 func (d *Delimiter) find(buf []byte, seen int, eof bool) (i, n int) {
 	from := max(0, seen-d.longest()+1)
 	if len(d.Or) == 0 {
@@ -31,8 +31,8 @@ func (d *Delimiter) find(buf []byte, seen int, eof bool) (i, n int) {
 	return -1, 0
 }
 
-// findIn returns the first delimiter that begins in buf[from:to], and of those
-// at the same place the longest.
+// findIn returns the first delimiter that begins in buf[from:to]; of several at the
+// same place, the longest.
 func (d *Delimiter) findIn(buf []byte, from, to int) (first, n int) {
 	first = -1
 	for k := range d.count() {
@@ -46,18 +46,18 @@ func (d *Delimiter) findIn(buf []byte, from, to int) (first, n int) {
 		if first < 0 || i < first || len(delim) > n {
 			first, n = i, len(delim)
 		}
-		to = i + 1 // a later one is of no interest
+		to = i + 1 // later matches do not matter
 	}
 	return first, n
 }
 
-// undecided reports whether buf ends in the beginning of a delimiter that would
-// come before the one of n bytes at i, or be longer.
+// undecided reports whether buf ends in the first part of a delimiter that would come
+// before the match of n bytes at i, or be longer.
 func (d *Delimiter) undecided(buf []byte, i, n int) bool {
 	for k := range d.count() {
 		delim := d.nth(k)
 		for j := max(0, len(buf)-len(delim)+1); j <= i; j++ {
-			if (j < i || len(delim) > n) && begins(buf[j:], delim) {
+			if (j < i || len(delim) > n) && isPrefix(buf[j:], delim) {
 				return true
 			}
 		}
@@ -65,8 +65,8 @@ func (d *Delimiter) undecided(buf []byte, i, n int) bool {
 	return false
 }
 
-// straddles reports whether a delimiter would begin in payload and go on in
-// Delim after it ("-" sent before "--"), or may do so with what follows.
+// straddles reports whether a delimiter begins in payload and continues in the Delim
+// after it, as with "-" sent before "--", or may continue in what follows.
 func (d *Delimiter) straddles(payload []byte) bool {
 	for k := range d.count() {
 		delim := d.nth(k)
@@ -80,15 +80,15 @@ func (d *Delimiter) straddles(payload []byte) bool {
 	return false
 }
 
-// begins reports whether part is the beginning of whole, and shorter.
-func begins(part, whole []byte) bool {
+// isPrefix reports whether part is a prefix of whole, and shorter.
+func isPrefix(part, whole []byte) bool {
 	return len(part) < len(whole) && bytes.HasPrefix(whole, part)
 }
 
-// count returns how many delimiters there are.
+// count returns the number of delimiters.
 func (d *Delimiter) count() int { return 1 + len(d.Or) }
 
-// nth returns Delim, then those of Or.
+// nth returns Delim for 0, then the elements of Or.
 func (d *Delimiter) nth(k int) []byte {
 	if k == 0 {
 		return d.Delim

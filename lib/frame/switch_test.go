@@ -33,7 +33,7 @@ func switching(t *testing.T, next func(f []byte) frame.Codec, pieces ...[]byte) 
 		}
 	}
 	if in.Len() > 0 {
-		t.Errorf("%d bytes are left", in.Len())
+		t.Errorf("%d bytes are unsplit at the end", in.Len())
 	}
 	return frames
 }
@@ -112,8 +112,7 @@ func TestSwitchingCodecs(t *testing.T) {
 	}
 }
 
-// A codec that is asked about bytes that another one has searched in vain must
-// not take them as searched.
+// A codec does not take bytes as searched that only another codec has searched.
 func TestRescan(t *testing.T) {
 	var in frame.Buffer
 	in.Filled(copy(in.Space(), "a--b"))
@@ -121,7 +120,7 @@ func TestRescan(t *testing.T) {
 		t.Fatalf("ok %v, error %v", ok, err)
 	}
 	if in.Rescan(); string(in.Bytes()) != "a--b" {
-		t.Errorf("%q waits", in.Bytes())
+		t.Errorf("%q is unsplit", in.Bytes())
 	}
 	if f, ok, err := in.Next(frame.Delimiter{Delim: []byte("--")}, false); string(f) != "a" || !ok || err != nil {
 		t.Errorf("%q, ok %v, error %v", f, ok, err)

@@ -1,2 +1,2 @@
-// Package logger makes the program's log/slog logger from its configuration.
+// Package logger creates a log/slog logger from a configuration.
 package logger

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 )
 
-// levels are the words for Config.Level.
+// levels has the valid values of Config.Level.
 var levels = map[string]slog.Level{
 	"":      slog.LevelInfo,
 	"debug": slog.LevelDebug,
@@ -14,8 +14,8 @@ var levels = map[string]slog.Level{
 	"error": slog.LevelError,
 }
 
-// New returns a logger that writes to w as cfg says; programs pass os.Stderr.
-// It fails where cfg.Validate does.
+// New returns a logger that writes to w as cfg says. It returns the error of
+// cfg.Validate.
 func New(w io.Writer, cfg Config) (*slog.Logger, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func TestLevels(t *testing.T) {
 			got = append(got, strings.TrimSpace(line[strings.Index(line, "msg=")+4:]))
 		}
 		if strings.Join(got, " ") != want {
-			t.Errorf("level %q shows %v, want %s", level, got, want)
+			t.Errorf("level %q logs %v, want %s", level, got, want)
 		}
 	}
 }
@@ -48,7 +48,7 @@ func TestJSON(t *testing.T) {
 	log.Info("listening", "addr", "a\nb")
 	var line map[string]any
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line["addr"] != "a\nb" {
-		t.Errorf("%s: %v", out.Bytes(), err)
+		t.Errorf("logged %s: %v", out.Bytes(), err)
 	}
 }
 
@@ -56,6 +56,6 @@ func TestBadConfig(t *testing.T) {
 	_, err := logger.New(io.Discard, logger.Config{Level: "loud", Format: "xml"})
 	var f *field.Error
 	if !errors.As(err, &f) || f.Field != "Level" || !strings.Contains(err.Error(), "Format xml") {
-		t.Errorf("got %v", err)
+		t.Errorf("New: %v, want an error for Level and Format", err)
 	}
 }

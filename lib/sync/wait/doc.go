@@ -1,6 +1,8 @@
-// Package wait has a counter of work in flight that one can wait for with a
-// bound. It differs from sync.WaitGroup in two ways: Add may run at the same
-// time as Wait, from any count (a WaitGroup panics or misses it when its count
-// is zero), and a wait that is given up leaves nothing behind (around a
-// WaitGroup it leaves the goroutine that waits).
+// Package wait has a counter of work in flight, with waits that have a timeout or a
+// context.
+//
+// It differs from sync.WaitGroup in two ways. First, Add may run concurrently with Wait
+// at any count; with a WaitGroup that is not allowed if the count is zero. Second, an
+// abandoned wait leaves nothing behind; a timeout around WaitGroup.Wait leaves a
+// goroutine that waits.
 package wait

@@ -11,21 +11,23 @@ import (
 	"wireline/lib/sync/wait"
 )
 
-// One goroutine's Done brings the count to zero and is about to wake who waits;
-// before it does, another adds work and waits for that. This wait is not to be
-// woken by that Done. The moment cannot be made, only met: so a few goroutines
-// hand out work and wait for it, all on one count, for a while. The count may
-// come to zero only when the work of each is done.
+// A goroutine's Done brings the count to zero and is about to wake the waiters. Before
+// it does, another goroutine adds work and waits for it. That Done must not end this
+// wait.
+//
+// A test cannot force this interleaving. So several goroutines hand out work and wait
+// for it, all on one count, for half a second. A wait may only return when the work of
+// its goroutine is done.
 func TestWaitIsNotWokenByAnEarlierZero(t *testing.T) {
 	const waiters = 3
 	var (
-		w            wait.Wait
-		tries, bad   atomic.Int64
-		all          sync.WaitGroup
-		end          = time.Now().Add(500 * time.Millisecond)
-		over, enough = context.WithCancel(t.Context())
+		w             wait.Wait
+		tries, bad    atomic.Int64
+		all           sync.WaitGroup
+		end           = time.Now().Add(500 * time.Millisecond)
+		ended, cancel = context.WithCancel(t.Context())
 	)
-	enough()
+	cancel()
 	for i := range waiters {
 		work := make(chan *atomic.Bool)
 		all.Go(func() {
@@ -43,7 +45,7 @@ func TestWaitIsNotWokenByAnEarlierZero(t *testing.T) {
 				var done atomic.Bool
 				w.Add(1)
 				work <- &done
-				w.WaitContext(over) // somebody waits already when the zero comes
+				w.WaitContext(ended) // sets waiting, so that Done wakes
 				w.Wait()
 				tries.Add(1)
 				if !done.Load() {

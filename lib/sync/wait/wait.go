@@ -9,49 +9,49 @@ import (
 	"go.uber.org/atomic"
 )
 
-// Wait counts work in flight. The zero value counts none. It is safe for any
-// number of goroutines and must not be copied after its first use.
+// Wait counts work in flight. The zero value has a count of zero and is ready to use.
+// It is safe for concurrent use, and must not be copied after first use.
 //
-// A wait ends at a moment when the count is zero. Work that is added after that
-// moment is not waited for; who must not miss any refuses new work first.
+// A wait ends when the count is zero at some moment. Work added after that moment is
+// not waited for: to wait for all work, stop adding work first.
 type Wait struct {
 	n       stdatomic.Int64
-	waiting atomic.Bool // whether zero is set; read by Add without the lock
+	waiting atomic.Bool // whether zero is set; Add reads it without mu
 
 	mu   sync.Mutex
-	zero chan struct{} // closed when the count gets to zero; nil when nobody waits
+	zero chan struct{} // closed when the count becomes zero; nil if nobody waits
 }
 
-// Add adds delta, which may be negative, to the count. It panics when the count
-// falls below zero: somebody called Done twice.
+// Add adds delta, which may be negative, to the count. It panics if the count becomes
+// negative: then Done was called too often.
 func (w *Wait) Add(delta int) {
 	n := w.n.Add(int64(delta))
 	if n < 0 {
 		panic("wait: negative count")
 	}
-	// A waiter sets waiting before it reads the count, and here the count is
-	// changed before waiting is read: one of the two sees the other.
+	// A waiter sets waiting and then reads the count. Add changes the count and then
+	// reads waiting. So at least one of the two sees the change of the other.
 	if n == 0 && w.waiting.Load() {
 		w.wake()
 	}
 }
 
-// Done takes one from the count.
+// Done subtracts one from the count.
 func (w *Wait) Done() { w.Add(-1) }
 
-// Count returns the work in flight at this moment.
+// Count returns the current count.
 func (w *Wait) Count() int { return int(w.n.Load()) }
 
-// Wait returns when the count is zero.
+// Wait waits until the count is zero.
 func (w *Wait) Wait() {
 	if zero := w.idle(); zero != nil {
 		<-zero
 	}
 }
 
-// WaitWithTimeout waits for the count to be zero, but at most for d. It reports
-// whether it timed out; a count that is zero already is no time-out, whatever
-// d is.
+// WaitWithTimeout waits until the count is zero, but not longer than d. It reports
+// whether it timed out. It returns false at once if the count is zero already, even if
+// d is zero or negative.
 func (w *Wait) WaitWithTimeout(d time.Duration) (timedOut bool) {
 	zero := w.idle()
 	if zero == nil {
@@ -67,9 +67,9 @@ func (w *Wait) WaitWithTimeout(d time.Duration) (timedOut bool) {
 	}
 }
 
-// WaitContext waits for the count to be zero, or for ctx to end; then it
-// returns ctx's cause. A count that is zero already is nil, also when ctx has
-// ended.
+// WaitContext waits until the count is zero or ctx ends. If ctx ends first, it returns
+// the cause of ctx. It returns nil at once if the count is zero already, even if ctx
+// has ended.
 func (w *Wait) WaitContext(ctx context.Context) error {
 	zero := w.idle()
 	if zero == nil {
@@ -83,9 +83,9 @@ func (w *Wait) WaitContext(ctx context.Context) error {
 	}
 }
 
-// idle returns nil when the count is zero, else a channel that is closed when
-// it gets there. All who wait share one channel, so that a wait that is given
-// up holds nothing.
+// idle returns nil if the count is zero, and otherwise a channel that is closed when it
+// becomes zero. All waiters share one channel, so an abandoned wait leaves nothing
+// behind.
 func (w *Wait) idle() <-chan struct{} {
 	if w.n.Load() == 0 {
 		return nil
@@ -103,8 +103,8 @@ func (w *Wait) idle() <-chan struct{} {
 	return w.zero
 }
 
-// wake wakes those who wait, unless work was added since the count was zero:
-// who waits now may have come after that, and the next zero is his.
+// wake wakes all waiters, unless work was added after Add saw a count of zero: a waiter
+// that came later has to wait for that work too.
 func (w *Wait) wake() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

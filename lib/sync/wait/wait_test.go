@@ -20,12 +20,12 @@ func TestZeroValueWaitsForNothing(t *testing.T) {
 	var w wait.Wait
 	w.Wait()
 	if w.WaitWithTimeout(0) {
-		t.Error("WaitWithTimeout(0) of nothing timed out")
+		t.Error("WaitWithTimeout(0) timed out at a count of zero")
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := w.WaitContext(ended); err != nil {
-		t.Errorf("WaitContext of nothing: %v", err)
+		t.Errorf("WaitContext at a count of zero: %v", err)
 	}
 }
 
@@ -35,10 +35,10 @@ func TestWaitWithTimeout(t *testing.T) {
 		w.Add(2)
 		begin := time.Now()
 		if !w.WaitWithTimeout(time.Second) {
-			t.Error("no time-out with work in flight")
+			t.Error("WaitWithTimeout did not time out with work in flight")
 		}
 		if took := time.Since(begin); took != time.Second {
-			t.Errorf("the time-out of 1s took %v", took)
+			t.Errorf("WaitWithTimeout(1s) took %v", took)
 		}
 		go func() {
 			w.Done()
@@ -46,7 +46,7 @@ func TestWaitWithTimeout(t *testing.T) {
 			w.Done()
 		}()
 		if w.WaitWithTimeout(5 * time.Second) {
-			t.Error("timed out, the work was done after 3s")
+			t.Error("timed out, although the work was done after 3s")
 		}
 		if took := time.Since(begin); took != 4*time.Second {
 			t.Errorf("both waits took %v, want 4s", took)
@@ -74,9 +74,9 @@ func TestWaitContext(t *testing.T) {
 	})
 }
 
-// A sync.WaitGroup used like this panics ("Add called concurrently with Wait")
-// or lets Wait return early, and the usual time-out around it leaks a
-// goroutine each time; goleak sees those at the end.
+// A sync.WaitGroup used like this panics ("Add called concurrently with Wait") or lets
+// Wait return early, and the usual timeout around it leaks a goroutine each time.
+// goleak detects those at the end.
 func TestAddConcurrentWithWait(t *testing.T) {
 	var w wait.Wait
 	var workers sync.WaitGroup
@@ -102,7 +102,7 @@ func TestAddConcurrentWithWait(t *testing.T) {
 	workers.Wait()
 	w.Wait()
 	if n := w.Count(); n != 0 {
-		t.Errorf("count is %d after all is done", n)
+		t.Errorf("the count is %d after all work is done", n)
 	}
 }
 
@@ -114,7 +114,7 @@ func TestManyTimeoutsLeaveNothing(t *testing.T) {
 		w.WaitWithTimeout(0)
 	}
 	if after := runtime.NumGoroutine(); after > before+5 {
-		t.Errorf("%d goroutines before, %d after 1000 time-outs", before, after)
+		t.Errorf("%d goroutines before, %d after 1000 timeouts", before, after)
 	}
 	w.Done()
 }
@@ -142,7 +142,7 @@ func TestReusedAfterZero(t *testing.T) {
 func TestNegativeCountPanics(t *testing.T) {
 	defer func() {
 		if recover() == nil {
-			t.Error("one Done too many did not panic")
+			t.Error("Done at a count of zero did not panic")
 		}
 	}()
 	var w wait.Wait

@@ -1,0 +1,135 @@
+package handler
+
+import (
+	"errors"
+
+	"wireline/lib/frame"
+)
+
+// A batch checks the clock after firstClockCheck frames of one client. The interval
+// doubles after each check, up to maxClockStep frames: later frames may take longer.
+const (
+	firstClockCheck = 16
+	maxClockStep    = 64
+)
+
+// outcome says how a batch ended.
+type outcome int
+
+const (
+	batchDrained outcome = iota // no whole frame is left
+	batchStopped                // it stopped early; whole frames may be left
+	batchEnded                  // the client has ended
+)
+
+// serveBatch serves the whole frames in the buffer and then sends their replies. If
+// until is not zero, it stops early at that time.
+func (c *Client) serveBatch(until int64) outcome {
+	if c.in == nil {
+		return batchDrained
+	}
+	c.restartAfterPause() // before touch changes lastActivity
+	began := c.frameBegan
+	b, ok, err := c.in.Next(c.codec().Codec, c.input.has(eof))
+	if ok || err != nil {
+		began, c.frameBegan = 0, 0 // the frame that had begun is whole
+		c.beginBatch()
+		out := c.serveFrames(b, ok, err, until)
+		c.endBatch()
+		c.touch()
+		if out != batchDrained {
+			return out
+		}
+	} else {
+		c.touch()
+	}
+	c.noteFrameBegan(began)
+	return batchDrained
+}
+
+// serveFrames serves frames, beginning with the result b, ok, err of the first call of
+// Next.
+func (c *Client) serveFrames(b []byte, ok bool, err error, until int64) outcome {
+	nextCheck := firstClockCheck
+	for n := 1; ; n++ {
+		switch {
+		case ok:
+			c.framesIn++
+			if err := c.serveFrame(b); err != nil {
+				c.continueAfter(err)
+			}
+		case err == nil:
+			return c.endFrames(batchDrained)
+		case !c.skip(err):
+			c.endInput(ReasonFrameError, err)
+			return batchEnded
+		}
+		if c.stopping() || c.flags.has(paused) {
+			return c.endFrames(batchStopped)
+		}
+		if n >= nextCheck && c.in.Len() > 0 {
+			if until != 0 && c.conn.Now() > until {
+				return c.endFrames(batchStopped)
+			}
+			nextCheck += min(nextCheck, maxClockStep)
+		}
+		b, ok, err = c.in.Next(c.codec().Codec, c.input.has(eof))
+	}
+}
+
+// endFrames ends serveFrames with out. In a drain it also ends the client, unless the
+// client has sent its FIN and everything before it was served: then the client has
+// ended by itself.
+func (c *Client) endFrames(out outcome) outcome {
+	if c.flags.has(draining) && (!c.input.has(eof) || c.in.Len() > 0) {
+		c.end(ByServer, ReasonDrain, nil)
+	}
+	if c.ended() {
+		return batchEnded
+	}
+	return out
+}
+
+// skip discards a frame that is too long, if TooLong says so and the codec can. It
+// reports whether it did.
+func (c *Client) skip(err error) bool {
+	if c.frames.TooLong != TooLongDiscard || !errors.Is(err, frame.ErrTooLong) || !c.in.Discard(c.codec().Codec) {
+		return false
+	}
+	if c.frames.OnError != nil {
+		c.frames.OnError(c, err)
+	}
+	return true
+}
+
+func (c *Client) serveFrame(b []byte) error {
+	if serve := c.frames.OnFrame; serve != nil {
+		return serve(c, b)
+	}
+	return nil
+}
+
+// continueAfter reports whether the client goes on after a frame function or OnOpen has
+// returned err. If not, it ends the client.
+func (c *Client) continueAfter(err error) bool {
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, ErrSlowReader) && c.frames.WhenSlow == SlowDrop:
+		return true // the message was dropped, as WhenSlow demands
+	case errors.Is(err, ErrQuit):
+		c.end(ByServer, ReasonClosed, nil)
+	default:
+		c.end(ByServer, ReasonHandlerError, err)
+	}
+	return false
+}
+
+// endInput ends the client because of what it has sent, or has not sent in time. It
+// calls OnError first; endBatch sends what OnError writes.
+func (c *Client) endInput(reason Reason, err error) {
+	if c.frames.OnError != nil {
+		c.frames.OnError(c, err)
+	}
+	c.end(ByServer, reason, err)
+}

@@ -1,0 +1,78 @@
+package handler
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+)
+
+// ServeConn passes conn to h as a server does, and returns when h is done with it. Use
+// it to implement the Handle method of an Acceptor. The context of the connection is
+// ctx, and its close mode is CloseDefault. A panic in the handler ends the connection
+// and is logged to slog.Default().
+func ServeConn(ctx context.Context, conn net.Conn, h Acceptor) {
+	d := &direct{ctx: ctx, conn: conn, done: make(chan struct{})}
+	h.Accept(d)
+	<-d.done
+}
+
+// direct is the Accepted of a connection that was passed to Handle, not accepted by a
+// server.
+type direct struct {
+	ctx  context.Context
+	conn net.Conn
+	once sync.Once
+	done chan struct{}
+}
+
+func (d *direct) Context() context.Context { return d.ctx }
+func (d *direct) LocalAddr() net.Addr      { return d.conn.LocalAddr() }
+func (d *direct) RemoteAddr() net.Addr     { return d.conn.RemoteAddr() }
+func (d *direct) CloseMode() CloseMode     { return CloseDefault }
+
+func (d *direct) Network() string {
+	if addr := d.conn.LocalAddr(); addr != nil {
+		return addr.Network()
+	}
+	return ""
+}
+
+func (d *direct) TLS() *tls.Conn {
+	conn, _ := d.conn.(*tls.Conn)
+	return conn
+}
+
+func (d *direct) Socket() (fd int, ok bool) { return -1, false }
+func (d *direct) Conn() (net.Conn, error)   { return d.conn, nil }
+
+func (d *direct) Panicked(v any) {
+	peer := ""
+	if addr := d.RemoteAddr(); addr != nil {
+		peer = addr.String()
+	}
+	what := "runtime.Goexit"
+	if v != nil {
+		what = fmt.Sprint(v)
+	}
+	slog.Error("handler panicked", "peer", peer, "panic", what, "stack", string(debug.Stack()))
+}
+
+func (d *direct) Done() { d.once.Do(func() { close(d.done) }) }
+
+// serveAccepted calls serve, which serves a and closes its connection, and then calls
+// a.Done. A panic or runtime.Goexit ends this connection only.
+func serveAccepted(a Accepted, serve func()) {
+	defer a.Done()
+	returned := false
+	defer func() {
+		if !returned {
+			a.Panicked(recover())
+		}
+	}()
+	serve()
+	returned = true
+}

@@ -1,0 +1,77 @@
+package handler_test
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"wireline/handler"
+	"wireline/tcptest"
+)
+
+// If a handler without a server panics, the panic is logged and ends only the
+// connection. Handle returns as usual.
+func TestHandleRecovers(t *testing.T) {
+	handlers := map[string]func(f func()) handler.Handler{
+		"frames": func(f func()) handler.Handler {
+			return &handler.Frames{OnFrame: func(*handler.Client, []byte) error { f(); return nil }}
+		},
+		"OnOpen": func(f func()) handler.Handler {
+			return &handler.Frames{OnOpen: func(*handler.Client) error { f(); return nil }}
+		},
+		"plain": func(f func()) handler.Handler {
+			return handler.Func(func(_ context.Context, conn net.Conn) {
+				conn.Read(make([]byte, 10))
+				f()
+			})
+		},
+	}
+	ends := map[string]struct {
+		f    func()
+		want []string
+	}{
+		"panic":  {asAsked, []string{"level=ERROR", `msg="handler panicked"`, `panic="as asked"`, "asAsked"}},
+		"Goexit": {runtime.Goexit, []string{"level=ERROR", `msg="handler panicked"`, "panic=runtime.Goexit"}},
+		"return": {func() {}, nil},
+	}
+	for name, h := range handlers {
+		for what, end := range ends {
+			t.Run(name+" "+what, func(t *testing.T) {
+				log := defaultLog(t)
+				var g sync.WaitGroup
+				client, server := tcptest.Pipe()
+				h := h(end.f)
+				g.Go(func() { h.Handle(t.Context(), server) })
+				send(t, client, "x\n")
+				closeWrite(t, client)
+				receiveAll(t, client, "")
+				client.Close()
+				g.Wait()
+				text := log.String()
+				if len(end.want) == 0 && text != "" {
+					t.Errorf("logged %s", text)
+				}
+				for _, want := range end.want {
+					if !strings.Contains(text, want) {
+						t.Errorf("the log does not contain %s: %s", want, text)
+					}
+				}
+			})
+		}
+	}
+}
+
+func asAsked() { panic("as asked") }
+
+// defaultLog makes slog.Default() write to the result until the end of the test.
+func defaultLog(t *testing.T) *strings.Builder {
+	var text strings.Builder
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&text, nil)))
+	t.Cleanup(func() { slog.SetDefault(before) })
+	return &text
+}

@@ -1,0 +1,138 @@
+package handler
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"wireline/internal/eventloop"
+)
+
+// script is a poller's connection on which only what the test sets happens.
+type script struct {
+	eventloop.Conn
+	now  func() int64
+	look func(p []byte) (n int, drained bool, err error)
+	read func(p []byte) (n int, drained bool, err error)
+}
+
+func (s *script) Now() int64                               { return s.now() }
+func (s *script) Wake()                                    {}
+func (s *script) SetTimer(int64)                           {}
+func (s *script) Look(p []byte) (n int, d bool, err error) { return s.look(p) }
+func (s *script) Read(p []byte) (n int, d bool, err error) { return s.read(p) }
+func (s *script) Write(parts [3][]byte) (n int, err error) {
+	for _, p := range parts {
+		n += len(p)
+	}
+	return n, nil
+}
+func (s *script) CloseWrite() error                 { return net.ErrClosed }
+func (s *script) LocalAddr(known net.Addr) net.Addr { return known }
+func (s *script) Close()                            {}
+
+// scripted is an Accepted without a connection.
+type scripted struct{ Accepted }
+
+func (scripted) Context() context.Context { return context.Background() }
+func (scripted) LocalAddr() net.Addr      { return nil }
+func (scripted) RemoteAddr() net.Addr     { return nil }
+func (scripted) CloseMode() CloseMode     { return CloseDefault }
+func (scripted) Done()                    {}
+
+func newScripted(h *Frames, s *script) *Client {
+	h.once.Do(h.init)
+	c := &Client{frames: h, conn: s, phase: phaseServing}
+	c.accepted, c.begin = scripted{}, now()
+	return c
+}
+
+// Input that a Look has found, without an event for it, is read to its end: only then
+// does the poller report further input.
+func TestLookIsReadToItsEnd(t *testing.T) {
+	var served []string
+	h := &Frames{IdleTimeout: time.Second, OnFrame: func(c *Client, line []byte) error {
+		served = append(served, string(line))
+		return nil
+	}}
+	drained := true
+	s := &script{now: func() int64 { return int64(2 * time.Second) }}
+	s.look = func(p []byte) (int, bool, error) {
+		drained = false
+		return copy(p, "late\n"), false, nil
+	}
+	s.read = func(p []byte) (int, bool, error) {
+		drained = true
+		return 0, true, nil
+	}
+	c := newScripted(h, s)
+	(*pollerHandler)(c).Ready(new(eventloop.Worker), eventloop.Woken)
+	if len(served) != 1 || c.ended() {
+		t.Errorf("served %q, ended: %v; want one frame of a client that goes on", served, c.ended())
+	}
+	if !drained {
+		t.Error("no Read has reported that the input is drained, so no event will tell of more")
+	}
+}
+
+// A write by another goroutine, just when the idle timeout has been found to have
+// expired, does not take its reason from the record.
+func TestIdleTimeoutKeepsItsReason(t *testing.T) {
+	h := &Frames{IdleTimeout: time.Second, OnRecord: func(Record) {}}
+	s := new(script)
+	c := newScripted(h, s)
+	looked, asked := false, 0
+	s.look = func(p []byte) (int, bool, error) {
+		looked = true
+		return 0, true, nil
+	}
+	s.now = func() int64 {
+		now := int64(2 * time.Second)
+		if looked {
+			if asked++; asked == 1 { // the check that decides has read lastActivity
+				c.lastActivity.Store(now)
+			}
+		}
+		return now
+	}
+	(*pollerHandler)(c).Ready(new(eventloop.Worker), eventloop.Woken)
+	if r := c.Record(); r.Reason != ReasonIdleTimeout {
+		t.Errorf("the reason is %q, want %q", r.Reason, ReasonIdleTimeout)
+	}
+}
+
+// A frame that is being served is whole: its start does not count for the next one, also
+// if the batch stops early.
+func TestServedFrameHasNoTimeout(t *testing.T) {
+	var c *Client
+	frames := 0
+	h := &Frames{FrameTimeout: time.Second, OnFrame: func(*Client, []byte) error {
+		frames++
+		if c.frameBegan != 0 {
+			t.Errorf("frame %d: the frame timeout runs since %d", frames, c.frameBegan)
+		}
+		return nil
+	}}
+	clock := int64(time.Millisecond)
+	s := &script{now: func() int64 { clock++; return clock }}
+	input := []string{"par", "t\nwhole\npar"}
+	s.read = func(p []byte) (int, bool, error) {
+		if len(input) == 0 {
+			return 0, true, nil
+		}
+		n := copy(p, input[0])
+		input = input[1:]
+		return n, true, nil
+	}
+	c = newScripted(h, s)
+	for range 2 {
+		(*pollerHandler)(c).Ready(new(eventloop.Worker), eventloop.In)
+		if c.frameBegan == 0 {
+			t.Error("the frame timeout of a partial frame does not run")
+		}
+	}
+	if frames != 2 {
+		t.Errorf("%d frames were served, want 2", frames)
+	}
+}

@@ -1,0 +1,216 @@
+package handler
+
+import (
+	"io"
+	"time"
+
+	"wireline/internal/eventloop"
+)
+
+const (
+	// readsPerCall bounds how often one call of Ready reads from a client, so that a
+	// client that never stops sending does not delay the others.
+	readsPerCall = 16
+
+	// timeSlice is how long the frames of one client are served while other clients
+	// wait.
+	timeSlice = time.Millisecond
+
+	// drainReadTime bounds how long a drain still reads frames that have arrived.
+	drainReadTime = 100 * time.Millisecond
+)
+
+// pollerHandler is the eventloop.Handler of a Client.
+type pollerHandler Client
+
+// Ready implements eventloop.Handler. A panic ends the client and asks for another
+// call, which closes the connection. OnClose may panic in that call; then no further
+// call follows.
+func (p *pollerHandler) Ready(w *eventloop.Worker, ev eventloop.Event) (again bool) {
+	c, returned := (*Client)(p), false
+	defer func() {
+		if !returned { // a panic or runtime.Goexit
+			c.accepted.Panicked(recover())
+			c.end(ByServer, ReasonPanic, nil)
+			again = true
+		}
+	}()
+	again = c.step(w, ev)
+	returned = true
+	return again
+}
+
+// Writable implements eventloop.Handler.
+func (p *pollerHandler) Writable() { (*Client)(p).resumeOutput() }
+
+// Slow implements eventloop.Handler.
+func (p *pollerHandler) Slow() {
+	p.flags.clear(inLoop) // for the next batches
+	(*Client)(p).stopBatching()
+}
+
+// Expired implements eventloop.Handler.
+func (p *pollerHandler) Expired() {
+	c := (*Client)(p)
+	c.timerDue.Store(0)
+	c.checkStall()
+	c.conn.Wake()
+}
+
+// step handles ev. It reports whether it stopped early, so that others get their turn,
+// and has to be called again.
+func (c *Client) step(w *eventloop.Worker, ev eventloop.Event) (again bool) {
+	if w.InLoop() != c.flags.has(inLoop) {
+		if w.InLoop() {
+			c.flags.set(inLoop)
+		} else {
+			c.flags.clear(inLoop)
+		}
+	}
+	if ev&eventloop.In != 0 {
+		c.input.set(unread)
+	}
+	if ev&eventloop.Hup != 0 {
+		c.input.set(unread | hangup)
+	}
+	if c.phase == phaseOpening {
+		c.phase = phaseServing
+		c.open()
+	}
+	if c.phase == phaseServing {
+		if again, alive := c.serve(w, ev&eventloop.Woken != 0); alive {
+			c.settle(w)
+			return again
+		}
+	}
+	return c.finish(w)
+}
+
+// open calls OnOpen. If OnOpen fails, the client never becomes visible to others.
+func (c *Client) open() {
+	ok := true
+	if c.frames.OnOpen != nil {
+		c.beginBatch()
+		ok = c.continueAfter(c.frames.OnOpen(c))
+		c.endBatch()
+		c.touch()
+	}
+	if ok {
+		c.flags.set(visible)
+	}
+}
+
+// serve reads and serves input until there is none. again reports that it stopped early
+// and has to be called again; alive is false if the client has ended. woken means that
+// a timeout may have expired.
+func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
+	until := int64(0) // no time limit if no other client waits
+	if c.flags.has(inLoop) {
+		until = w.Now() + int64(timeSlice)
+	}
+	probed := false
+	for reads := 0; ; {
+		switch {
+		case c.ended():
+			return false, false
+		case c.input.has(unsent):
+			if !c.awaitOutput() {
+				return false, true // wait until it is sent or fails
+			}
+			c.input.clear(unsent)
+			c.restartTimeouts()
+		case c.flags.has(paused):
+			if c.flags.has(draining) {
+				c.end(ByServer, ReasonDrain, nil)
+				return false, false
+			}
+			c.input.set(idled)
+			return false, true
+		case c.input.has(idled):
+			c.input.clear(idled)
+		case c.input.has(buffered):
+			switch c.serveBatch(until) {
+			case batchDrained:
+				c.input.clear(buffered)
+			case batchEnded:
+				return false, false
+			case batchStopped:
+				if until != 0 && c.conn.Now() > until {
+					return true, true
+				}
+			}
+		case c.input.has(eof):
+			c.end(ByClient, ReasonFIN, nil)
+			return false, false
+		case c.flags.has(draining):
+			c.drainRead(w)
+		case probed && c.endTimedOut():
+			return false, false
+		case woken && !probed && c.expiredTimeout() != "":
+			// If the process was stopped (SIGSTOP) for a while, input may have
+			// arrived in time. Read once before the timeout ends the client.
+			probed = true
+			c.receive(w, c.conn.Look)
+		case !c.input.has(unread):
+			return false, true
+		case reads == readsPerCall:
+			return true, true
+		default:
+			reads++
+			c.receive(w, c.conn.Read)
+		}
+	}
+}
+
+// reader is the Read or Look method of an eventloop.Conn.
+type reader = func(p []byte) (n int, drained bool, err error)
+
+// receive calls read once and adds the result to the buffer.
+func (c *Client) receive(w *eventloop.Worker, read reader) {
+	c.takeBuffer(w)
+	n, isDrained, err := read(c.in.Space())
+	switch {
+	case !isDrained: // also after a Look that no event has preceded
+		c.input.set(unread)
+	case n == 0 || !c.input.has(hangup):
+		// After a hangup event no further event comes. So the input stays readable
+		// until a read returns nothing: the end of the stream or the error is still to
+		// be read.
+		c.input.clear(unread)
+	}
+	switch {
+	case n > 0:
+		c.in.Filled(n)
+		c.bytesIn += int64(n)
+		c.input.set(buffered)
+	case err == io.EOF:
+		c.input.set(eof | buffered)
+	case err != nil:
+		c.endIO(err)
+	}
+}
+
+// drainRead is the last step of reading in a drain: it ends an idle client, unless a
+// frame has arrived that was not read yet.
+func (c *Client) drainRead(w *eventloop.Worker) {
+	now := c.conn.Now()
+	end := c.getEndState()
+	if end.drainReadEnds == 0 {
+		end.drainReadEnds = now + int64(drainReadTime)
+	}
+	if now <= end.drainReadEnds {
+		c.receive(w, c.conn.Look)
+	}
+	if !c.input.has(buffered) {
+		c.end(ByServer, ReasonDrain, nil)
+	}
+}
+
+// settle prepares a live client to wait for its next event: it gives back the buffer
+// and arms the timeouts.
+func (c *Client) settle(w *eventloop.Worker) {
+	c.leaveBuffer(w)
+	if !c.input.has(idled | unsent) { // otherwise nothing is read, so no read timeout runs
+		c.arm(c.nextDue())
+	}
+}

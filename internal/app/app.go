@@ -1,0 +1,112 @@
+// Package app is the wireline program: it reads the configuration, runs the server with
+// the handler that the configuration names, and chooses the exit code.
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"wireline/config"
+	"wireline/echo"
+	"wireline/handler"
+	"wireline/lib/logger"
+	"wireline/proxy"
+	"wireline/tcp"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0 // a clean stop
+	exitFailed = 1 // the server could not serve, or connections were cut
+	exitUsage  = 2 // the command line or the configuration is wrong
+)
+
+// Main runs the program with the arguments and the environment of the process, and
+// exits. If version is empty, the version comes from the build information.
+func Main(version string) {
+	p := program{version: version, stdout: os.Stdout, stderr: os.Stderr}
+	os.Exit(p.run(os.Args[1:], os.Environ()))
+}
+
+// program is the part of the program that does not depend on the configuration.
+type program struct {
+	version        string
+	stdout, stderr io.Writer
+}
+
+// run does what args ask for and returns the exit code.
+func (p *program) run(args, environ []string) int {
+	cfg, err := config.Load(args, environ)
+	if err != nil {
+		p.report(err)
+		return exitUsage
+	}
+	switch cfg.Action {
+	case config.Help:
+		config.Usage(p.stdout)
+	case config.Version:
+		fmt.Fprintf(p.stdout, "wireline %s %s %s/%s\n", p.versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	case config.Check:
+		fmt.Fprintln(p.stdout, "configuration is good")
+	case config.Print:
+		err = cfg.Print(p.stdout)
+	default:
+		err = p.serve(&cfg.Config)
+	}
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, tcp.ErrCut): // the last line of the log says so
+	default:
+		p.report(err)
+	}
+	return exitFailed
+}
+
+// serve runs the server until it is told to stop.
+func (p *program) serve(cfg *config.Config) error {
+	log, err := logger.New(p.stderr, cfg.Log)
+	if err != nil {
+		return err
+	}
+	cfg.TCP.Log = log
+	record := handler.LogFailures(log)
+	if cfg.Log.Connections {
+		record = handler.LogRecords(log)
+	}
+	return tcp.ListenAndServe(&cfg.TCP, newHandler(cfg, log, record))
+}
+
+// newHandler returns the handler that the configuration names.
+func newHandler(cfg *config.Config, log *slog.Logger, record func(handler.Record)) handler.Handler {
+	if cfg.Handler == "proxy" {
+		return &proxy.Proxy{Config: cfg.Proxy, Log: log, OnRecord: record}
+	}
+	h := echo.New(cfg.Echo)
+	h.OnRecord = record
+	return h
+}
+
+// report writes each line of err with a prefix. errors.Join puts each error on its own
+// line.
+func (p *program) report(err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(p.stderr, "wireline: %s\n", strings.TrimSuffix(line, "\n"))
+	}
+}
+
+func (p *program) versionString() string {
+	if p.version != "" {
+		return p.version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

@@ -1,0 +1,100 @@
+package testutil
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Authority is a certificate authority.
+type Authority struct {
+	PEM []byte // its own certificate, PEM-encoded
+
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// NewAuthority returns an authority with a new self-signed certificate.
+func NewAuthority(t testing.TB) *Authority {
+	t.Helper()
+	a := &Authority{}
+	a.cert, a.key, a.PEM = a.sign(t, "authority")
+	return a
+}
+
+var serial atomic.Int64
+
+// sign returns a new certificate for name, signed by the authority. An authority
+// without a certificate makes a self-signed one.
+func (a *Authority) sign(t testing.TB, name string) (cert *x509.Certificate, key *ecdsa.PrivateKey, text []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial.Add(1)), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		BasicConstraintsValid: true, IsCA: a.cert == nil,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	parent, signer := template, key
+	if a.cert != nil {
+		parent, signer = a.cert, a.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	return cert, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// Issue returns a new certificate for name and its key, both PEM-encoded.
+func (a *Authority) Issue(t testing.TB, name string) (cert, key []byte) {
+	t.Helper()
+	_, private, cert := a.sign(t, name)
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+// Client returns the configuration of a client that trusts the authority and connects
+// to the server name.
+func (a *Authority) Client(name string) *tls.Config {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return &tls.Config{RootCAs: pool, ServerName: name}
+}
+
+// SelfSigned returns a certificate for servers whose clients do not verify it.
+func SelfSigned(t testing.TB) tls.Certificate {
+	t.Helper()
+	a := NewAuthority(t)
+	return tls.Certificate{Certificate: [][]byte{a.cert.Raw}, PrivateKey: a.key}
+}
+
+// ReplaceFile replaces a file atomically: readers see either the old text or the new
+// one.
+func ReplaceFile(t testing.TB, file string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(file+".new", text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,149 @@
+package proxy
+
+import (
+	"sync"
+
+	"wireline/internal/eventloop"
+)
+
+const (
+	// bufferSize is how much is copied at once.
+	bufferSize = 32 << 10
+
+	// spliceAfter is how many reads in a row must fill the buffer for a stream to be
+	// spliced. Small messages are cheaper to copy: a splice is two calls for each
+	// direction of a pipe, and a read and a write are two in all.
+	spliceAfter = 2
+
+	// spliceLeast is how much a splice must move to be worth it, and spliceUntil how many
+	// in a row must move less for the stream to be copied again. One alone says little:
+	// between two bursts each stream has a short one.
+	spliceLeast = bufferSize / 2
+	spliceUntil = 4
+)
+
+// buffers holds *[bufferSize]byte.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// flow is one direction. While nothing waits to be written it holds nothing.
+type flow struct {
+	buffer     *[bufferSize]byte // nil if nothing waits in one
+	begin, end int               // of what waits in it
+	pipe       *pipe             // nil if nothing waits in one
+
+	splices bool
+	against uint8 // reads in a row that speak against what is done now
+
+	read, written int64
+}
+
+// waits reports whether something was read and is not written.
+func (f *flow) waits() bool { return f.buffer != nil || f.pipe != nil }
+
+// drop throws away what waits.
+func (f *flow) drop(pipes *pipes) {
+	if f.buffer != nil {
+		buffers.Put(f.buffer)
+		f.buffer = nil
+	}
+	if f.pipe != nil {
+		pipes.put(f.pipe)
+		f.pipe = nil
+	}
+}
+
+// judge goes from copying to splicing, or back, after limit reads in a row that speak
+// against what is done now.
+func (f *flow) judge(against bool, limit uint8) {
+	if !against {
+		f.against = 0
+	} else if f.against++; f.against >= limit {
+		f.splices, f.against = !f.splices, 0
+	}
+}
+
+// takeBuffer returns the worker's buffer, or one for a worker that keeps none.
+func takeBuffer(w *eventloop.Worker) *[bufferSize]byte {
+	if b, _ := w.Local.(*[bufferSize]byte); b != nil {
+		w.Local = (*[bufferSize]byte)(nil)
+		return b
+	}
+	return buffers.Get().(*[bufferSize]byte)
+}
+
+func leaveBuffer(w *eventloop.Worker, b *[bufferSize]byte) {
+	if w.Keeps() {
+		w.Local = b
+	} else {
+		buffers.Put(b)
+	}
+}
+
+// read carries out actRead, actLook or actDiscard.
+func (s *side) read(w *eventloop.Worker, a action, now int64) {
+	if a == actRead && s.flow.splices && s.splice(now) {
+		return
+	}
+	b := takeBuffer(w)
+	var n int
+	var drained bool
+	var err error
+	if a == actLook {
+		s.unlocked(func() { n, drained, err = s.conn.Look(b[:]) }) // it may wait for a moment
+	} else {
+		n, drained, err = s.conn.Read(b[:])
+	}
+	x := &s.pair.wire
+	switch {
+	case a == actDiscard:
+		x.discarded(s.id, n, drained, err)
+	case x.received(s.id, a == actLook, n, drained, err, now):
+		s.flow.read += int64(n)
+		s.flow.judge(n == len(b), spliceAfter)
+		if s.copy(b, n, now) {
+			return
+		}
+	case err != nil:
+		s.pair.dropUnwanted()
+	}
+	leaveBuffer(w, b)
+}
+
+// copy writes b[:n], which was read from s, to the other side. It reports whether b is kept
+// for what is left.
+func (s *side) copy(b *[bufferSize]byte, n int, now int64) (kept bool) {
+	f, to := &s.flow, s.other()
+	sent, err := to.conn.Write([3][]byte{b[:n]})
+	left := err == nil && sent < n
+	if left {
+		err = to.conn.WatchOut(false)
+	}
+	if left && err == nil {
+		f.buffer, f.begin, f.end = b, sent, n
+	}
+	f.written += int64(sent)
+	s.pair.wire.wrote(s.id, sent, left, err, now)
+	return f.buffer != nil
+}
+
+// flush writes what waits to the other side, as far as it takes that.
+func (s *side) flush(now int64) {
+	f, to := &s.flow, s.other()
+	var n int
+	var left bool
+	var err error
+	if f.pipe != nil {
+		n, err = f.pipe.writeTo(&to.socket)
+		left = err == nil && f.pipe.size > 0
+	} else {
+		n, err = to.conn.Write([3][]byte{f.buffer[f.begin:f.end]})
+		f.begin += n
+		left = err == nil && f.begin < f.end
+	}
+	if left {
+		err = to.conn.WatchOut(false)
+	}
+	f.written += int64(n)
+	s.pair.wire.wrote(s.id, n, left, err, now)
+	s.pair.dropUnwanted()
+}

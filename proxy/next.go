@@ -1,0 +1,253 @@
+package proxy
+
+import "wireline/handler"
+
+// action is what a side has to do next.
+type action uint8
+
+const (
+	actWait action = iota // for an event, or the timer
+
+	// Any goroutine may do these.
+	actWrite     // write to the other side what was read from this one, and call wrote
+	actAskErr    // ask Err, and call askedErr
+	actAskUnsent // add up Unsent of the sides that are not broken, and call askedUnsent
+
+	// These are for the side's serving goroutine.
+	actRead    // read once, and call received
+	actLook    // the same with Look: no event has told of input
+	actSendFIN // call sending, then CloseWrite, then sentFIN
+	actDiscard // read once, throw that away, and call discarded
+
+	// So are these, which are the last. The driver calls left first.
+	actClose   // close the connection
+	actReset   // close it with a RST
+	actRelease // give it back to its pool
+)
+
+// next says what side s has to do at now. It changes nothing.
+func (x *wire) next(s sideID, now int64) action {
+	me, other := x.sides[s], x.sides[s.other()]
+	switch {
+	case me.has(gone) || x.phase == connecting:
+		return actWait
+	case x.phase == closing:
+		return x.howToClose(s)
+	case x.phase == parting:
+		return x.nextParting(s)
+	}
+	isPaused := x.paused(s)
+	switch {
+	case me.has(pending) && !other.has(full):
+		return actWrite
+	case x.owesFIN(s):
+		return actSendFIN
+	case isPaused && x.asksErr(s, now):
+		return actAskErr
+	case x.phase == resetting && other.has(broken) && now >= x.askAt:
+		return actAskUnsent
+	case isPaused:
+	case me.has(broken):
+		return actLook
+	case me.has(unread):
+		return actRead
+	}
+	return x.nextTimeout(s, now)
+}
+
+// nextTimeout says what is to be done before a timeout that has expired takes effect. Both
+// sides are looked at, as the process may have been stopped while something arrived. For
+// the idle timeout, the system is asked whether it still delivers something.
+func (x *wire) nextTimeout(s sideID, now int64) action {
+	at, why := x.deadline()
+	switch {
+	case at == 0 || now < at || why == handler.ReasonHalfCloseTimeout:
+	case !x.paused(s) && !x.sides[s].has(looked):
+		return actLook
+	case why == handler.ReasonIdleTimeout && x.silent(now-at):
+		return actAskUnsent
+	}
+	return actWait
+}
+
+func (x *wire) howToClose(s sideID) action {
+	switch {
+	case x.reset:
+		return actReset
+	case x.reuse && s == upstreamSide:
+		return actRelease
+	}
+	return actClose
+}
+
+func (x *wire) nextParting(s sideID) action {
+	switch me := x.sides[s]; {
+	case !me.has(finSent | broken):
+		return actSendFIN
+	case me.has(oneWay | ended | broken):
+		return actClose
+	case me.has(unread):
+		return actDiscard
+	}
+	return actWait
+}
+
+// paused reports whether a side is not read from.
+func (x *wire) paused(s sideID) bool {
+	return x.sides[s].has(pending|ended) || x.sides[s.other()].has(broken)
+}
+
+// owesFIN reports whether the end of the other side's stream is to be passed on to s.
+func (x *wire) owesFIN(s sideID) bool {
+	me, from := x.sides[s], x.sides[s.other()]
+	if x.phase != relaying || me.has(finSent|broken) || !from.has(ended) || from.has(pending|broken) {
+		return false
+	}
+	return s == clientSide || x.quietSince == 0 || me.has(ended)
+}
+
+// asksErr reports whether a paused side is to be asked whether it is broken: its FIN was
+// read, or it is not read from, and so no read tells.
+func (x *wire) asksErr(s sideID, now int64) bool {
+	me := x.sides[s]
+	return !me.has(broken) && (me.has(suspect) || me.has(polled) && now >= x.askErrAt[s])
+}
+
+// errInterval is how often a polled side is asked.
+func (x *wire) errInterval() int64 {
+	if x.draining || x.quietSince != 0 || x.phase == resetting {
+		return int64(soon)
+	}
+	return int64(sentTime)
+}
+
+// silent reports whether both sides have been looked at, as far as they are read from, since
+// a timeout has expired. That was late ago.
+func (x *wire) silent(late int64) bool {
+	if late >= int64(stuckTime) {
+		return true
+	}
+	for s, f := range x.sides {
+		if !x.paused(sideID(s)) && (f.has(unread) || !f.has(looked)) {
+			return false
+		}
+	}
+	return true
+}
+
+// deadline returns when the first timeout of a pair that relays expires, and its name;
+// zero if none runs. FIN stands for the quiet time of an upstream that is to be reused.
+func (x *wire) deadline() (at int64, why handler.Reason) {
+	if x.phase != relaying {
+		return 0, ""
+	}
+	if limit := int64(x.cfg.IdleTimeout); limit > 0 {
+		at, why = x.activity+limit, handler.ReasonIdleTimeout
+		if x.sampled > x.activity {
+			at = x.sampled + limit/16
+		}
+	}
+	earlier := func(end int64, reason handler.Reason) {
+		if at == 0 || end < at {
+			at, why = end, reason
+		}
+	}
+	if limit := int64(x.cfg.HalfCloseTimeout); limit > 0 && x.halfClosed != 0 {
+		earlier(x.halfClosed+limit, handler.ReasonHalfCloseTimeout)
+	}
+	if x.quietSince != 0 && !x.sides[upstreamSide].has(ended|pending) {
+		earlier(max(x.quietSince, x.activity)+int64(x.cfg.Pool.reuseQuiet()), handler.ReasonFIN)
+	}
+	if x.draining && !x.anyPending() {
+		earlier(x.activity+int64(x.cfg.drainQuiet()), handler.ReasonDrain)
+	}
+	return at, why
+}
+
+// tick has a timeout take effect that has expired. It reports whether one did.
+func (x *wire) tick(now int64) bool {
+	before := x.phase
+	switch x.phase {
+	case relaying:
+		at, why := x.deadline()
+		if at == 0 || now < at || why == handler.ReasonIdleTimeout { // see askedUnsent
+			return false
+		}
+		if why == handler.ReasonHalfCloseTimeout || x.silent(now-at) {
+			x.expire(why, now)
+		}
+	case parting:
+		if now >= x.until {
+			x.close(now)
+		}
+	case closing:
+		if !x.reset && now >= x.until {
+			x.reset = true // ends what a serving goroutine waits for
+			return true
+		}
+	}
+	return x.phase != before
+}
+
+// expire ends the pair because of a timeout.
+func (x *wire) expire(why handler.Reason, now int64) {
+	switch why {
+	case handler.ReasonFIN:
+		x.reuse = true
+		x.close(now)
+	case handler.ReasonHalfCloseTimeout:
+		x.noteEnd(handler.ByServer, why, nil)
+		x.reset, x.phase = true, closing
+	default:
+		x.noteEnd(handler.ByServer, why, nil)
+		x.part(now)
+	}
+}
+
+// part ends a pair on which nothing moves. Each side sees a FIN in any case, also if it
+// begins to send at this very moment, which would turn a close into a RST. Where bytes are
+// still to be delivered, no FIN may say that they were.
+func (x *wire) part(now int64) {
+	if x.anyPending() {
+		x.reset, x.phase = true, closing
+		return
+	}
+	x.phase, x.until = parting, now+int64(lingerTime)
+}
+
+// close ends the pair with a FIN both ways.
+func (x *wire) close(now int64) { x.phase, x.until = closing, now+int64(stuckTime) }
+
+// timer returns when next is to be asked again at the latest, which is after now; zero if
+// no time is awaited.
+func (x *wire) timer(now int64) (at int64) {
+	earlier := func(end int64) {
+		if at == 0 || end < at {
+			at = end
+		}
+	}
+	switch x.phase {
+	case relaying:
+		at, _ = x.deadline()
+	case resetting:
+		at = x.askAt
+	case parting:
+		return max(x.until, now+1)
+	case closing:
+		if !x.reset && (x.sides[clientSide] | x.sides[upstreamSide]).has(polled) {
+			at = max(x.until, now+1)
+		}
+		return at
+	default:
+		return 0
+	}
+	for s, f := range x.sides {
+		if f.has(polled) && !f.has(broken) && x.paused(sideID(s)) {
+			earlier(x.askErrAt[s])
+		}
+	}
+	if at != 0 && at <= now {
+		at = now + int64(soon) // a side is still to be looked at
+	}
+	return at
+}

@@ -1,0 +1,248 @@
+package proxy
+
+import (
+	"cmp"
+	"net"
+	"sync"
+	"time"
+
+	"wireline/handler"
+	"wireline/internal/eventloop"
+	"wireline/internal/netconn"
+)
+
+// pair is a client with its upstream: two connections, each on a poller. While nothing
+// moves it has no buffer, and on an event loop no goroutine.
+//
+// Each side has its serving goroutine, and the two may run at the same time. mu orders
+// them; nothing that is done under it blocks. The decisions are wire's.
+type pair struct {
+	proxy    *Proxy
+	accepted handler.Accepted
+	id       uint64
+	begin    time.Time
+
+	mu       sync.Mutex
+	wire     wire
+	client   side
+	upstream side
+
+	target  *upstream // nil until there is one
+	tried   *upstream // the last that was tried, where there is none
+	conn    net.Conn  // the upstream's; nil if it is on an event loop
+	dialing *dialing  // not nil while an event loop waits for the upstream
+	open    int       // sides that relay and are not closed
+	armed   int64     // when Expired is called; zero for never
+}
+
+// side is one connection of a pair. It implements eventloop.Handler.
+type side struct {
+	pair   *pair
+	conn   eventloop.Conn
+	socket eventloop.Socket // conn, if the connection is on an event loop
+	flow   flow             // what is read here, to the other side
+
+	id        sideID
+	scheduled bool // Ready is called anyway
+	wasReset  bool // Reset was called
+}
+
+func newPair(x *Proxy, a handler.Accepted) *pair {
+	p := &pair{proxy: x, accepted: a, id: x.lastID.Add(1), begin: time.Now()}
+	p.wire.cfg = &x.Config
+	p.client.pair, p.client.id = p, clientSide
+	p.upstream.pair, p.upstream.id = p, upstreamSide
+	return p
+}
+
+func (p *pair) side(id sideID) *side {
+	if id == clientSide {
+		return &p.client
+	}
+	return &p.upstream
+}
+
+func (s *side) other() *side { return s.pair.side(s.id.other()) }
+
+// onLoop reports whether the connection is on an event loop.
+func (s *side) onLoop() bool { return s.conn == eventloop.Conn(&s.socket) }
+
+// accept puts the client on a poller, without starting it.
+func (p *pair) accept() error {
+	a, s := p.accepted, &p.client
+	if fd, ok := a.Socket(); ok {
+		if g := p.proxy.loops.Group(); g != nil && g.Add(&s.socket, fd, s) == nil {
+			s.conn = &s.socket
+		} else {
+			defer netconn.RawClose(fd) // Conn makes a descriptor of its own
+		}
+	}
+	if s.conn == nil {
+		conn, err := a.Conn()
+		if err != nil {
+			return err
+		}
+		s.usePortable(conn)
+	}
+	if a.CloseMode().Limit() > 0 {
+		s.conn.SetLinger(-1) // close(2) would wait
+	}
+	return nil
+}
+
+// usePortable gives the side a poller of its own.
+func (s *side) usePortable(conn net.Conn) {
+	x := s.pair.proxy
+	x.portables.Add(1)
+	portable := eventloop.NewPortable(conn, s, x.portables.Done)
+	s.conn = portable
+	if !portable.TellsBreak() {
+		s.pair.wire.sides[s.id] |= polled
+	}
+}
+
+// header is what the upstream is told of the client.
+func (p *pair) header() header {
+	h := header{version: p.proxy.Config.SendProxy}
+	if p.proxy.Config.sendsProxy() {
+		h.client, h.local = p.accepted.RemoteAddr(), p.client.conn.LocalAddr(p.accepted.LocalAddr())
+	}
+	return h
+}
+
+// attach begins to relay to the upstream that was reached, or ends the pair because of
+// err. Nothing of the client has been started before.
+func (p *pair) attach(to dialResult, err error) {
+	p.mu.Lock()
+	switch {
+	case err != nil:
+		p.tried = to.upstream
+		p.wire.noteEnd(handler.ByServer, handler.ReasonNoUpstream, err)
+	case p.reach(to.upstream):
+		if !p.useLoop(to.conn) {
+			p.conn = to.conn
+			p.upstream.usePortable(to.conn)
+		}
+		p.start()
+	default:
+		netconn.Reset(to.conn)
+		err = net.ErrClosed
+	}
+	p.mu.Unlock()
+	if err != nil {
+		p.refuse()
+	}
+}
+
+// reach notes the upstream that was found. It reports false if the pair was cut meanwhile.
+func (p *pair) reach(u *upstream) bool {
+	p.target = u
+	u.connections.Add(1)
+	return p.wire.phase == connecting
+}
+
+// start begins to relay.
+func (p *pair) start() {
+	now := p.client.conn.Now()
+	p.open = 2
+	p.wire.start(now)
+	p.arm(now)
+	p.client.conn.Start()
+	p.upstream.conn.Start()
+}
+
+// refuse resets the client of a pair that has come to nothing.
+func (p *pair) refuse() {
+	p.mu.Lock()
+	p.wire.left(upstreamSide)
+	p.wire.left(clientSide)
+	p.mu.Unlock()
+	p.client.conn.SetLinger(0)
+	p.client.conn.Close()
+	p.leave()
+}
+
+// leave takes the pair out of the proxy's set, and writes its record.
+func (p *pair) leave() {
+	p.proxy.pairs.Remove(p, func() {
+		p.mu.Lock()
+		record := p.record()
+		if p.target != nil {
+			p.target.active.Add(-1)
+		}
+		p.mu.Unlock()
+		p.proxy.record(record)
+		p.accepted.Done()
+	})
+}
+
+// record counts bytes as the client sees them.
+func (p *pair) record() handler.Record {
+	if p.wire.by == "" {
+		p.wire.noteEnd(handler.ByServer, handler.ReasonClosed, nil)
+	}
+	r := handler.Record{
+		ID:       p.id,
+		Peer:     p.accepted.RemoteAddr(),
+		Begin:    p.begin,
+		Duration: time.Since(p.begin),
+		BytesIn:  p.client.flow.read,
+		BytesOut: p.upstream.flow.written,
+		By:       p.wire.by,
+		Reason:   p.wire.reason,
+		Err:      p.wire.err,
+	}
+	if u := cmp.Or(p.target, p.tried); u != nil {
+		r.Upstream = u.name
+	}
+	return r
+}
+
+// arm has Expired called when wire is to be asked again. A timer that expires before is
+// left as it is: Expired arms the next. wire's clock is the client's.
+func (p *pair) arm(now int64) {
+	at := p.wire.timer(now)
+	if at == 0 || p.armed != 0 && p.armed <= at {
+		return
+	}
+	p.armed = at
+	if !p.wire.sides[clientSide].has(gone) {
+		p.client.conn.SetTimer(at)
+	} else if conn := p.upstream.conn; !p.wire.sides[upstreamSide].has(gone) {
+		conn.SetTimer(conn.Now() + at - now)
+	}
+}
+
+// Drain implements drain.Member.
+func (p *pair) Drain() (busy bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wire.drain(p.client.conn.Now())
+}
+
+// Wake implements drain.Member.
+func (p *pair) Wake() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open > 0 {
+		p.settle(p.client.conn.Now())
+	}
+}
+
+// Cut implements drain.Member.
+func (p *pair) Cut() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.wire.cut() {
+		return false
+	}
+	if p.open == 0 { // it is still connecting
+		p.proxy.stop() // ends the connects, as everything is being cut
+		if p.dialing != nil {
+			p.dialing.Wake()
+		}
+		return true
+	}
+	p.settle(p.client.conn.Now())
+	return true
+}

@@ -1,0 +1,221 @@
+package proxy
+
+import "wireline/internal/eventloop"
+
+const (
+	// turnReads and turnBytes bound what is read from a side before others have their
+	// turn.
+	turnReads = 16
+	turnBytes = 256 << 10
+)
+
+// Ready implements eventloop.Handler.
+func (s *side) Ready(w *eventloop.Worker, ev eventloop.Event) (more bool) {
+	p := s.pair
+	p.mu.Lock()
+	s.scheduled = false
+	p.wire.arrived(s.id, ev&eventloop.In != 0, ev&eventloop.Hup != 0)
+	now := p.now(w)
+	more = s.advance(w, now)
+	for p.wire.tick(now) || s.other().help(now) {
+		more = s.advance(w, now)
+	}
+	s.scheduled = more
+	p.arm(now)
+	last := p.open == 0
+	p.mu.Unlock()
+	if last {
+		p.leave()
+	}
+	return more
+}
+
+// now is the time by the client's clock.
+func (p *pair) now(w *eventloop.Worker) int64 {
+	if w.InLoop() && p.client.onLoop() {
+		return w.Now()
+	}
+	return p.client.conn.Now()
+}
+
+// Writable implements eventloop.Handler. What waits is written at once, which as a rule
+// saves a call of Ready.
+func (s *side) Writable() {
+	p := s.pair
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wire.writable(s.id)
+	p.settle(p.client.conn.Now())
+}
+
+// Slow implements eventloop.Handler: the loop goes on in another goroutine, and nothing
+// depends on that.
+func (s *side) Slow() {}
+
+// Expired implements eventloop.Handler. The timer of one side is the pair's.
+func (s *side) Expired() {
+	p := s.pair
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.armed = 0
+	p.settle(p.client.conn.Now())
+}
+
+// settle does for both sides what any goroutine may do, and sees to the timer.
+func (p *pair) settle(now int64) {
+	for p.wire.tick(now) || p.client.help(now) || p.upstream.help(now) {
+	}
+	p.arm(now)
+}
+
+// help does for the side what any goroutine may do, and wakes its serving goroutine for the
+// rest. It reports whether it did something.
+func (s *side) help(now int64) (acted bool) {
+	for ; ; acted = true {
+		switch a := s.pair.wire.next(s.id, now); {
+		case a == actWait:
+			return acted
+		case a < actRead:
+			s.actAnywhere(a, now)
+		case a == actSendFIN && s.onLoop():
+			s.sendFIN(now)
+		case a == actReset && !s.onLoop():
+			s.resetNow()
+			return acted
+		default:
+			s.wake()
+			return acted
+		}
+	}
+}
+
+// advance does what the side has to do, in its serving goroutine. It reports whether it
+// stopped so that others have their turn.
+func (s *side) advance(w *eventloop.Worker, now int64) (more bool) {
+	for reads, limit := 0, s.flow.read+turnBytes; ; {
+		switch a := s.pair.wire.next(s.id, now); a {
+		case actWait:
+			return false
+		case actWrite, actAskErr, actAskUnsent:
+			s.actAnywhere(a, now)
+		case actRead, actDiscard, actLook:
+			if reads == turnReads || s.flow.read >= limit {
+				return true
+			}
+			reads++
+			s.read(w, a, now)
+		case actSendFIN:
+			s.sendFIN(now)
+		default:
+			s.close(a)
+			return false
+		}
+	}
+}
+
+// actAnywhere does what any goroutine may do.
+func (s *side) actAnywhere(a action, now int64) {
+	p := s.pair
+	switch a {
+	case actWrite:
+		s.flush(now)
+	case actAskErr:
+		p.wire.askedErr(s.id, s.conn.Err(), now)
+		p.dropUnwanted()
+	case actAskUnsent:
+		n := 0
+		for id, f := range p.wire.sides {
+			if !f.has(broken | gone) {
+				n += p.side(sideID(id)).conn.Unsent()
+			}
+		}
+		p.wire.askedUnsent(n, now)
+	}
+}
+
+// wake has Ready called.
+func (s *side) wake() {
+	if !s.scheduled {
+		s.scheduled = true
+		s.conn.Wake()
+	}
+}
+
+// resetNow resets a connection whose serving goroutine may be waiting in a call of its own.
+// That goroutine still has to close it.
+func (s *side) resetNow() {
+	if !s.wasReset {
+		s.wasReset, s.scheduled = true, true
+		s.conn.Reset()
+	}
+}
+
+// unlocked calls f without the lock. It is for the serving goroutine.
+func (s *side) unlocked(f func()) {
+	s.scheduled = true // Ready looks again after f
+	s.pair.mu.Unlock()
+	f()
+	s.pair.mu.Lock()
+	s.scheduled = false
+}
+
+// sendFIN closes the direction to the peer. Under TLS that may wait. On an event loop it
+// does not, and any goroutine may do it.
+func (s *side) sendFIN(now int64) {
+	var err error
+	s.pair.wire.sending(s.id)
+	if s.onLoop() {
+		err = s.conn.CloseWrite()
+	} else {
+		s.unlocked(func() { err = s.conn.CloseWrite() })
+	}
+	s.pair.wire.sentFIN(s.id, err, now)
+	s.pair.dropUnwanted()
+}
+
+// close gives up the connection.
+func (s *side) close(a action) {
+	p := s.pair
+	p.wire.left(s.id)
+	p.armed = 0 // the timer may have been this connection's
+	s.flow.drop(&p.proxy.pipes)
+	s.unlocked(func() {
+		switch a {
+		case actReset:
+			s.conn.SetLinger(0)
+			s.conn.Close()
+		case actRelease:
+			p.release()
+		default:
+			s.conn.Close()
+		}
+	})
+	p.open--
+}
+
+// release gives the upstream's connection back to its pool, unless something was read from
+// it that nobody has taken.
+func (p *pair) release() {
+	rest := p.upstream.conn.Remove()
+	conn := p.conn
+	if conn == nil {
+		var err error
+		if conn, err = p.takeConn(); err != nil {
+			return
+		}
+	}
+	if len(rest) > 0 {
+		conn.Close()
+		return
+	}
+	p.target.pool.put(conn, true)
+}
+
+// dropUnwanted gives back the buffers of what nobody takes.
+func (p *pair) dropUnwanted() {
+	for id, f := range p.wire.sides {
+		if flow := &p.side(sideID(id)).flow; flow.waits() && !f.has(pending) {
+			flow.drop(&p.proxy.pipes)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package tcp
+
+import (
+	"io"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"wireline/internal/netconn"
+)
+
+// Socket implements handler.Accepted.
+func (a *accepted) Socket() (fd int, ok bool) {
+	if a.fd < 0 || a.kind&taken != 0 {
+		return -1, false
+	}
+	a.kind |= taken
+	return int(a.fd), true
+}
+
+// makeConn makes a net.Conn of the bare socket.
+func (a *accepted) makeConn() error {
+	if a.fd < 0 {
+		return net.ErrClosed
+	}
+	if a.kind&taken != 0 { // the descriptor is the handler's
+		conn, err := netconn.Copy(int(a.fd))
+		if err == nil {
+			a.setConn(conn)
+		}
+		return err
+	}
+	conn, err := netconn.Attach(int(a.fd))
+	a.fd = -1 // it is conn's, or closed
+	if err != nil {
+		a.from.server.log().Warn("connection lost", "peer", a.peer(), "err", err)
+		return err
+	}
+	a.setConn(conn)
+	return nil
+}
+
+// detach undoes makeConn.
+func (a *accepted) detach() error {
+	e := a.more()
+	fd, err := netconn.Detach(e.conn)
+	e.conn = nil
+	a.fd = int32(fd)
+	a.setMore(e)
+	return err
+}
+
+// skip takes n bytes that have arrived.
+func (a *accepted) skip(n int) error {
+	b := make([]byte, n)
+	if conn := a.more().conn; conn != nil {
+		_, err := io.ReadFull(conn, b)
+		return err
+	}
+	for n > 0 {
+		m, errno := netconn.RawRead(uintptr(a.fd), b[:n])
+		if errno != 0 || m == 0 {
+			return os.NewSyscallError("read", errno)
+		}
+		n -= m
+	}
+	return nil
+}
+
+// setLinger sets SO_LINGER, which unix sockets do not have.
+func (a *accepted) setLinger(seconds int) {
+	conn := a.more().conn
+	switch {
+	case conn != nil:
+		netconn.SetLinger(conn, seconds)
+	case a.kind&overUnix == 0:
+		unix.SetsockoptLinger(int(a.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(seconds)})
+	}
+}
+
+// reset closes the connection with a RST.
+func (a *accepted) reset() {
+	if conn := a.current(); conn != nil {
+		netconn.Reset(conn)
+		return
+	}
+	a.setLinger(0)
+	a.closeSocket()
+}
+
+// close closes the connection, also a socket that the handler has taken.
+func (a *accepted) close() {
+	if conn := a.current(); conn != nil {
+		conn.Close()
+	}
+	a.closeSocket()
+}
+
+// closeSocket closes the bare socket, if there is one.
+func (a *accepted) closeSocket() {
+	if a.fd >= 0 {
+		netconn.RawClose(int(a.fd))
+		a.fd = -1
+	}
+}

@@ -1,0 +1,176 @@
+package tcp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"wireline/internal/netconn"
+)
+
+// The preamble of a connection is what comes between its accept and its handler: the
+// PROXY header and the TLS handshake. Both may have to wait for the client, and then run
+// in a goroutine.
+
+// preambleGrace is how long a preamble may still take that had begun before the server
+// stopped. Its client has done nothing wrong: behind a balancer the header is always a
+// little behind the connection.
+const preambleGrace = 200 * time.Millisecond
+
+// waitPreambles waits, when no more connections come, until the handler has those whose
+// preamble had begun, or preambleGrace is over. Once the handler drains, it takes no more.
+func (s *Server) waitPreambles(ctx context.Context) {
+	defer s.endPreambles() // also for one of an accept loop that does not end
+	if s.preambles.Count() == 0 {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, preambleGrace)
+	defer cancel()
+	if s.preambles.WaitContext(bounded) != nil {
+		s.endPreambles()
+		s.preambles.WaitWithTimeout(cutGrace)
+	}
+}
+
+// servePreamble runs the preamble of a connection in a goroutine of its own, and gives it
+// to the handler.
+func (s *Server) servePreamble(a *accepted, awaitHeader bool) {
+	if serve := s.runPreamble(a, awaitHeader); serve != nil {
+		serve()
+	}
+}
+
+// runPreamble waits for the header if there may be one, and makes the TLS handshake if
+// there is to be one. Then it gives the connection to the handler, and returns what is
+// left to do for it in this goroutine.
+func (s *Server) runPreamble(a *accepted, awaitHeader bool) (serve func()) {
+	defer s.preambles.Done()
+	returned := false
+	defer func() {
+		if !returned { // a function of the user's in Server.TLSConfig has panicked
+			s.abandon(a, recover())
+		}
+	}()
+	serve = s.preamble(a, awaitHeader)
+	returned = true
+	return serve
+}
+
+func (s *Server) preamble(a *accepted, awaitHeader bool) (serve func()) {
+	if awaitHeader {
+		if err := s.awaitHeader(a); err != nil {
+			s.refuse(a, err)
+			return nil
+		}
+		if !s.admit(a) {
+			return nil
+		}
+	}
+	if s.tls != nil {
+		if err := s.handshake(a); err != nil {
+			return func() { s.handshakeFailed(a, err) }
+		}
+	}
+	return s.deliver(a)
+}
+
+// findHeader looks for a PROXY header, without waiting for it: most clients send it with
+// their first packet. It reports whether nothing is left to be waited for. An error means
+// that the client is to be refused.
+func (s *Server) findHeader(a *accepted) (found bool, err error) {
+	p := &s.proxyproto
+	if p.mode == ProxyProtocolOff {
+		return true, nil
+	}
+	if !p.trusts(a) {
+		if p.mode == ProxyProtocolRequired {
+			return false, errUntrusted
+		}
+		return true, nil
+	}
+	h, err := a.peek()
+	switch {
+	case err == nil:
+		err = a.takeHeader(h)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return false, nil
+	case errors.Is(err, errNoHeader) && p.mode == ProxyProtocolOptional:
+		err = nil
+	}
+	return err == nil, err
+}
+
+// awaitHeader waits for a PROXY header.
+func (s *Server) awaitHeader(a *accepted) error {
+	if _, err := a.Conn(); err != nil {
+		return err
+	}
+	if err := s.readHeader(a); err != nil {
+		return err
+	}
+	if a.from.raw != nil {
+		return a.detach()
+	}
+	return nil
+}
+
+// readHeader waits for a header, within the timeout. Where it is optional, a peer that
+// sends nothing, or too little to tell, has none: it may be waiting for the server to
+// speak first.
+func (s *Server) readHeader(a *accepted) error {
+	conn := a.more().conn
+	conn.SetReadDeadline(time.Now().Add(s.proxyproto.timeout))
+	// A peer that has not sent its header when the server stops has no claim on a reply.
+	unwatch := context.AfterFunc(s.preambleCtx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
+	h, err := a.await()
+	if !unwatch() {
+		return ErrServerClosed // and the deadline is not ours any more
+	}
+	conn.SetReadDeadline(time.Time{})
+	silent := errors.Is(err, os.ErrDeadlineExceeded)
+	switch {
+	case err == nil:
+		return a.takeHeader(h)
+	case s.proxyproto.mode == ProxyProtocolOptional && (silent || errors.Is(err, errNoHeader)):
+		return nil
+	case silent:
+		return errNoHeader
+	}
+	return err
+}
+
+// refuse resets a connection because of err, which its header has caused.
+func (s *Server) refuse(a *accepted, err error) {
+	if !errors.Is(err, ErrServerClosed) {
+		s.stats.refusedHeader.Add(1)
+		s.log().Debug("refused", "peer", a.peer(), "err", err)
+	}
+	a.reset()
+	a.Done()
+}
+
+// handshake makes the TLS handshake. The server cuts the connection itself meanwhile.
+func (s *Server) handshake(a *accepted) error {
+	conn := tls.Server(a.more().conn, s.tls)
+	s.track(a)
+	ctx, cancel := context.WithTimeout(a.Context(), s.handshakeTimeout())
+	defer cancel()
+	defer context.AfterFunc(s.preambleCtx, cancel)()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	a.setTLS(conn)
+	return nil
+}
+
+// handshakeFailed closes a connection so that the client sees the alert.
+func (s *Server) handshakeFailed(a *accepted, err error) {
+	s.stats.failedHandshakes.Add(1)
+	s.log().Debug("TLS handshake failed", "peer", a.peer(), "err", err)
+	netconn.Linger(a.more().conn, rejectTime)
+	s.untrack(a)
+	a.Done()
+}

@@ -1,0 +1,193 @@
+package tcp
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"wireline/handler"
+)
+
+// rawListener accepts sockets from a listener without making a net.Conn of them. A
+// net.Conn needs an entry in the descriptor table, a registration with the poller, and
+// five socket options: a third of what a short connection costs.
+type rawListener struct {
+	ln        syscall.RawConn // the listener's own descriptor
+	addr      net.Addr
+	file      *os.File // a descriptor of its own: net.Listener has no method to wait
+	raw       syscall.RawConn
+	tcp       bool
+	multipath bool // as isMultipath
+	inherits  bool // accepted sockets have the listener's options
+	keepAlive bool // if inherits is false: to be set on each socket
+
+	// Arguments and results of onReadable, which is made once.
+	onReadable func(fd uintptr) bool
+	fd         int
+	errno      unix.Errno
+	peer       unix.RawSockaddrAny
+	peerLen    uint32
+}
+
+// newRawListener returns nil if the handler does not take bare sockets, or ln is more than
+// a plain listener.
+func newRawListener(s *Server, ln net.Listener) *rawListener {
+	if s.tls != nil || !takesSockets(s.handler()) {
+		return nil
+	}
+	var sc syscall.Conn
+	switch ln := ln.(type) {
+	case *net.TCPListener:
+		sc = ln
+	case *tunedListener:
+		sc = ln.TCPListener
+	case *net.UnixListener:
+		if ln.Addr().Network() != "unix" {
+			return nil // of packets, not a stream
+		}
+		sc = ln
+	default:
+		return nil
+	}
+	file, err := dupFile(sc)
+	if err != nil {
+		return nil
+	}
+	l := &rawListener{addr: ln.Addr(), file: file}
+	l.ln, _ = sc.SyscallConn() // it worked in dupFile
+	if l.raw, err = file.SyscallConn(); err != nil {
+		file.Close()
+		return nil
+	}
+	l.tcp = tcpListener(ln) != nil
+	l.onReadable = l.take
+	if _, ok := ln.(*tunedListener); ok {
+		l.inherits = true // from the first on
+	} else if l.tcp {
+		l.raw.Control(func(fd uintptr) {
+			l.keepAlive = asNet(int(fd))
+			l.multipath = isMultipath(int(fd))
+		})
+	}
+	return l
+}
+
+// takesSockets reports whether h may call Accepted.Socket. A *handler.Plain never does, and
+// package net makes a connection with fewer system calls than netconn.Attach.
+func takesSockets(h handler.Handler) bool {
+	if _, ok := h.(*handler.Plain); ok {
+		return false
+	}
+	_, ok := h.(handler.Acceptor)
+	return ok
+}
+
+// dupFile returns a file of a descriptor's own on what sc has.
+func dupFile(sc syscall.Conn) (*os.File, error) {
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	dup, dupErr := -1, error(nil)
+	err = raw.Control(func(fd uintptr) { dup, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, dupErr); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(dup), "listener"), nil
+}
+
+// isMultipath reports whether fd is a socket of multipath TCP. Go's listeners are, unless
+// told otherwise; most of the sockets that they accept are not.
+func isMultipath(fd int) bool {
+	proto, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return err == nil && proto == unix.IPPROTO_MPTCP
+}
+
+// accept waits for a connection, or for the listener's deadline.
+func (l *rawListener) accept(from *listener) (*accepted, error) {
+	if err := l.raw.Read(l.onReadable); err != nil {
+		return nil, err
+	}
+	if l.errno != 0 {
+		return nil, l.opError(os.NewSyscallError("accept4", l.errno))
+	}
+	if l.ln.Control(func(uintptr) {}) != nil { // its maker has closed it, which ends Serve
+		unix.Close(l.fd)
+		return nil, l.opError(net.ErrClosed)
+	}
+	a := &accepted{from: from, fd: int32(l.fd)}
+	l.notePeer(a)
+	if l.tcp && (!l.inherits || l.multipath && isMultipath(l.fd)) {
+		setAsNet(l.fd, l.keepAlive)
+	}
+	return a, nil
+}
+
+func (l *rawListener) opError(err error) error {
+	return &net.OpError{Op: "accept", Net: l.addr.Network(), Addr: l.addr, Err: err}
+}
+
+// take accepts one connection. It reports false when none is there.
+func (l *rawListener) take(fd uintptr) bool {
+	for {
+		l.peerLen = unix.SizeofSockaddrAny
+		n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, fd, uintptr(unsafe.Pointer(&l.peer)),
+			uintptr(unsafe.Pointer(&l.peerLen)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		switch errno {
+		case unix.EAGAIN:
+			l.inherits = true // the sockets from before the options were set are gone
+			return false
+		case unix.EINTR, unix.ECONNABORTED: // it was reset before we took it
+			continue
+		}
+		l.fd, l.errno = int(n), errno
+		return true
+	}
+}
+
+// notePeer notes the peer's address.
+func (l *rawListener) notePeer(a *accepted) {
+	switch l.peer.Addr.Family {
+	case unix.AF_INET:
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(&l.peer))
+		a.ip, a.port = netip.AddrFrom4(sa.Addr).As16(), hostOrder(sa.Port)
+		a.kind = hasIP
+	case unix.AF_INET6:
+		sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(&l.peer))
+		a.ip, a.port = sa.Addr, hostOrder(sa.Port)
+		a.kind, a.zone = hasIP, sa.Scope_id
+	case unix.AF_UNIX:
+		a.kind = overUnix
+		sa := (*unix.RawSockaddrUnix)(unsafe.Pointer(&l.peer))
+		if n := int(l.peerLen) - int(unsafe.Offsetof(sa.Path)); n > 0 {
+			a.setMore(extra{name: unixName(sa.Path[:min(n, len(sa.Path))])})
+		}
+	}
+}
+
+// hostOrder is ntohs(3).
+func hostOrder(port uint16) uint16 {
+	return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&port))[:])
+}
+
+// unixName returns the name that a peer on a unix socket is bound to, as package net
+// writes it. Few peers are bound to one.
+func unixName(path []int8) string {
+	name := make([]byte, 0, len(path))
+	for i, c := range path {
+		if c == 0 && i > 0 {
+			break
+		}
+		name = append(name, byte(c))
+	}
+	if name[0] == 0 {
+		name[0] = '@' // an abstract one
+	}
+	return string(name)
+}
