@@ -6,21 +6,22 @@
 // one that takes ECONNRESET off a socket marks the socket, and recvmsg fails on a marked
 // one. The mark is SO_PRIORITY: all processes that have the socket see it, and nobody else
 // uses it here.
+//
+// The functions make the system calls themselves. Wine also calls them in signal handlers,
+// where dlsym must not be called.
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum mark { NONE, TAKING = 4, RESET = 5 };
-
-#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 static enum mark get_mark(int fd)
 {
 	int priority = NONE;
 	socklen_t size = sizeof priority;
-	NEXT(getsockopt)(fd, SOL_SOCKET, SO_PRIORITY, &priority, &size);
+	syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_PRIORITY, &priority, &size);
 	return priority;
 }
 
@@ -33,9 +34,9 @@ static void set_mark(int fd, enum mark mark)
 int getsockopt(int fd, int level, int name, void *value, socklen_t *size)
 {
 	if (level != SOL_SOCKET || name != SO_ERROR || get_mark(fd) == RESET)
-		return NEXT(getsockopt)(fd, level, name, value, size);
+		return syscall(SYS_getsockopt, fd, level, name, value, size);
 	set_mark(fd, TAKING); // a program that reads meanwhile waits for the result
-	int result = NEXT(getsockopt)(fd, level, name, value, size), saved = errno;
+	int result = syscall(SYS_getsockopt, fd, level, name, value, size), saved = errno;
 	set_mark(fd, result == 0 && *(int *)value == ECONNRESET ? RESET : NONE);
 	errno = saved;
 	return result;
@@ -43,7 +44,7 @@ int getsockopt(int fd, int level, int name, void *value, socklen_t *size)
 
 ssize_t recv(int fd, void *data, size_t size, int flags)
 {
-	ssize_t n = NEXT(recv)(fd, data, size, flags);
+	ssize_t n = syscall(SYS_recvfrom, fd, data, size, flags, NULL, NULL);
 	if (n < 0 && errno == ECONNRESET) {
 		set_mark(fd, RESET);
 		errno = ECONNRESET;
@@ -53,7 +54,7 @@ ssize_t recv(int fd, void *data, size_t size, int flags)
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-	ssize_t n = NEXT(recvmsg)(fd, message, flags);
+	ssize_t n = syscall(SYS_recvmsg, fd, message, flags);
 	if (n != 0)
 		return n;
 	enum mark mark;
@@ -70,7 +71,7 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 // with WSAENOTCONN, which looks like a broken listener.
 int getpeername(int fd, struct sockaddr *restrict address, socklen_t *restrict size)
 {
-	int result = NEXT(getpeername)(fd, address, size);
+	int result = syscall(SYS_getpeername, fd, address, size);
 	if (result < 0 && errno == ENOTCONN)
 		errno = ECONNRESET;
 	return result;
