@@ -25,6 +25,7 @@ type options struct {
 	pairs    int           // of a proxy, in the memory measurement
 	kvSource string        // the example that redis-benchmark measures
 	json     string        // where the results go
+	before   string        // the bench program of an earlier version, to compare with
 }
 
 // parse parses the command line. If it returns an error, it has printed it.
@@ -46,12 +47,16 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f.IntVar(&o.pairs, "pairs", min(2000, (limit-otherFiles)/filesPerPair), "idle pairs of a proxy for the memory figure, 0 = leave it out, as -loads does")
 	f.StringVar(&o.kvSource, "kv", "../examples/kv", "folder of the example that redis-benchmark measures, empty = leave it out, as -loads does")
 	f.StringVar(&o.json, "json", "results.json", "file for the results")
+	f.StringVar(&o.before, "before", "", "bench program of an earlier version, whose servers of the framework are measured beside those of this one")
 	chooseVar(f, &o.servers, "servers", func(s server) string { return s.name })
 	chooseVar(f, &o.loads, "loads", func(l load) string { return l.name })
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
 	o.leaveOut(f)
+	if o.before != "" {
+		o.servers = withBefore(o.servers, o.before)
+	}
 	if err := o.check(f.Args()); err != nil {
 		fmt.Fprintln(usage, "bench:", err)
 		return o, err

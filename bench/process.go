@@ -52,7 +52,8 @@ type running struct {
 // startServer starts a server on its cores and waits until it listens. The caller stops it.
 // ctx ends the load only: a server that ended with it would look like one that failed.
 func (b *bench) startServer(ctx context.Context, s server, w work, cores []int) (*running, error) {
-	path, args := b.self, []string{cmdServe, s.name, string(w)}
+	path, name := b.programOf(s)
+	args := []string{cmdServe, name, string(w)}
 	if s.isC() {
 		path, args = b.programs[s.source], []string{s.mode}
 	}
@@ -61,6 +62,14 @@ func (b *bench) startServer(ctx context.Context, s server, w work, cores []int) 
 		return nil, fmt.Errorf("start %s: %w", s.name, err)
 	}
 	return r, nil
+}
+
+// programOf returns the bench program that has s, and the name of s in it.
+func (b *bench) programOf(s server) (path, name string) {
+	if s.binary != "" {
+		return s.binary, s.nameThere
+	}
+	return b.self, s.name
 }
 
 // startAnnounced starts a program that prints the address on which it listens.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -36,6 +37,10 @@ type server struct {
 
 	// forks says that it has a process per connection.
 	forks bool
+
+	// Of a server that is run by the bench program of another version: the file of that
+	// program, and the server's name in it.
+	binary, nameThere string
 }
 
 // The servers to which the others are compared.
@@ -51,6 +56,8 @@ const (
 	haproxy      = "haproxy"
 	socat        = "socat"
 	wirelineName = "wireline-proxy"
+
+	beforePrefix = "before-"
 )
 
 // servers lists them in the order of the tables.
@@ -73,6 +80,24 @@ var (
 	everyWork = []work{echoing, naps, fewNaps, winks, obeying, framing}
 	relays    = []work{relaying}
 )
+
+// before returns the server of the same name in binary, the bench program of an earlier
+// version.
+func (s server) before(binary string) server {
+	s.name, s.nameThere, s.binary = beforePrefix+s.name, s.name, binary
+	return s
+}
+
+// withBefore adds the servers of the framework as an earlier version has them.
+func withBefore(chosen []server, binary string) (all []server) {
+	for _, s := range chosen {
+		if strings.HasPrefix(s.name, "wireline") {
+			all = append(all, s.before(binary))
+		}
+		all = append(all, s)
+	}
+	return all
+}
 
 // mostForks is the largest number of connections for a server that forks.
 const mostForks = 100

@@ -168,7 +168,8 @@ func (b *bench) startFor(ctx context.Context, s server, l load, cores []int) (*r
 
 func (b *bench) startProxy(ctx context.Context, s server, upstream netip.AddrPort, cores []int) (r *running, err error) {
 	if s.program == nil {
-		return b.startAnnounced(ctx, s.name, cores, b.self, cmdRelay, s.name, upstream.String())
+		path, name := b.programOf(s)
+		return b.startAnnounced(ctx, s.name, cores, path, cmdRelay, name, upstream.String())
 	}
 	r, err = b.startAt(ctx, s.name, b.programs[s.name], cores, func(at netip.AddrPort) ([]string, error) {
 		return s.program.args(b.dir, at, upstream)

@@ -5,6 +5,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -28,8 +30,9 @@ type column struct {
 	cell func(summary) string
 }
 
-// columns of a load: the common ones, its ratios, and its own.
-func (l load) columns() []column {
+// columns of a load: the common ones, its ratios, and its own. before adds the ratio to the
+// same server of an earlier version.
+func (l load) columns(before bool) []column {
 	rate, cpu := "req/s", column{"CPU us", func(s summary) string { return fmt.Sprintf("%.3f", s.CPUMicros) }}
 	perGB := column{"CPU s per GB", func(s summary) string { return fmt.Sprintf("%.3f", s.CPUPerGB) }}
 	if l.bulk != "" {
@@ -46,6 +49,11 @@ func (l load) columns() []column {
 	for _, c := range l.ratios {
 		all = append(all, column{c.figure.head + " to " + c.to, func(s summary) string {
 			return times(s.Ratios[c.figure.name][c.to])
+		}})
+	}
+	if before {
+		all = append(all, column{l.main().head + " to before", func(s summary) string {
+			return times(s.Ratios[l.main().name][beforePrefix+s.Server])
 		}})
 	}
 	if l.bulk == "" {
@@ -77,7 +85,9 @@ var stalledColumns = []column{
 func (r loadResult) print(w io.Writer) {
 	fmt.Fprintf(w, "\n%s: %s\n", r.Name, r.About)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	columns := r.load.columns()
+	columns := r.load.columns(slices.ContainsFunc(r.Servers, func(s summary) bool {
+		return strings.HasPrefix(s.Server, beforePrefix)
+	}))
 	fmt.Fprint(t, "server\t")
 	for _, c := range columns {
 		fmt.Fprint(t, c.head, "\t")

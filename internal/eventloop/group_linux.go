@@ -22,6 +22,8 @@ type Group struct {
 	table    table
 	watchdog *watchdog
 
+	processors int // that the runtime uses
+
 	workers    workers
 	goroutines wait.Wait
 	closing    atomic.Bool
@@ -33,7 +35,7 @@ func New(n int) (*Group, error) {
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	g := &Group{base: time.Now()}
+	g := &Group{base: time.Now(), processors: runtime.GOMAXPROCS(0)}
 	var err error
 	if g.watchdog, err = newWatchdog(g); err != nil {
 		return nil, err

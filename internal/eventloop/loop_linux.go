@@ -49,10 +49,11 @@ type loop struct {
 	// The owner's.
 	serving *Socket // whose Ready runs
 	ready   [batch]unix.EpollEvent
-	n, next int       // ready[next:n] are still to be handled
-	busy    int       // polls that found events
-	looks   int       // polls in one wait
-	idles   bool      // the last poll found nothing, so wait polls first
+	n, next int  // ready[next:n] are still to be handled
+	busy    int  // polls that found events
+	looks   int  // polls in one wait
+	idles   bool // the last poll found nothing, so wait polls first
+	naps    naps
 	queue   []*Socket // to be served now, from queued on
 	queued  int
 	again   []*Socket // to be served after the next poll
@@ -276,16 +277,32 @@ func (l *loop) fetch() bool {
 	}
 }
 
-// wait waits for events or posts in the runtime's poller, so that it holds no processor.
-// The events are not handled in the callback: it holds a lock of the file, and another
-// owner could not wait meanwhile.
+// wait waits for events or posts, in a nap or in the runtime's poller.
 func (l *loop) wait() {
 	l.asleep.Store(true)
+	l.n = 0
+	began, napped := l.group.Now(), false
+	if l.naps.may() && napping(l.group.processors) {
+		napped = true
+		l.n = l.nap()
+	}
+	if l.n > 0 || napped && l.woken() {
+		l.idles = true
+	} else {
+		l.park()
+	}
+	l.asleep.Store(false)
+	l.naps.waited(l.group.Now()-began, napped)
+	l.group.watchdog.stir()
+}
+
+// park waits in the runtime's poller, so that it holds no processor. The events are not
+// handled in the callback: it holds a lock of the file, and another owner could not wait
+// meanwhile.
+func (l *loop) park() {
 	l.looks = 0
 	l.raw.Read(l.onPoll)
-	l.asleep.Store(false)
 	l.idles = l.looks > 1
-	l.group.watchdog.stir()
 }
 
 // pollOrWait is called by the file's Read before it waits, and after each event of the
@@ -293,7 +310,12 @@ func (l *loop) wait() {
 func (l *loop) pollOrWait(uintptr) bool {
 	l.looks++
 	l.n = l.poll()
-	return l.n > 0 || l.npost.Load() > 0 || !l.asleep.Load() || l.group.closing.Load() && l.sockets.Load() == 0
+	return l.n > 0 || l.woken()
+}
+
+// woken reports whether there is something to do that is no event.
+func (l *loop) woken() bool {
+	return l.npost.Load() > 0 || !l.asleep.Load() || l.group.closing.Load() && l.sockets.Load() == 0
 }
 
 // poll takes events without waiting. The system call bypasses the scheduler, which need
