@@ -8,6 +8,7 @@ import (
 
 	"wireline/internal/eventloop"
 	"wireline/internal/netconn"
+	"wireline/internal/transport"
 	"wireline/lib/frame"
 	"wireline/lib/sync/wait"
 )
@@ -128,12 +129,12 @@ func (h *Frames) Accept(a Accepted) {
 	}
 	if !h.clients.add((*clientMember)(c)) {
 		c.sending.set(gone)
-		c.conn.Close()
+		c.wire().Close()
 		a.Done()
 		return
 	}
-	if h.OnOpen != nil {
-		c.conn.Wake() // so that OnOpen is called before any input arrives
+	if h.OnOpen != nil || c.input.has(unread) {
+		c.conn.Wake() // no event may come soon: OnOpen has to be called, or input is there
 	}
 	c.arm(c.nextDue())
 	c.conn.Start()
@@ -142,6 +143,20 @@ func (h *Frames) Accept(a Accepted) {
 // attach puts the connection on an event loop if possible, and on a portable poller
 // otherwise.
 func (c *Client) attach() error {
+	t := transport.Of(c.accepted.TLS())
+	if err := c.attachTo(t); err != nil {
+		return err
+	}
+	if t != nil {
+		t.Use(c.conn)
+		c.special = &special{tls: t}
+		c.input.set(unread) // the handshake may have read further
+	}
+	return nil
+}
+
+// attachTo gives the connection its poller; that beneath t if t is not nil.
+func (c *Client) attachTo(t *transport.TLS) error {
 	h, a := c.frames, c.accepted
 	if fd, ok := a.Socket(); ok {
 		if g := h.loops.Group(); g != nil && c.addTo(g, fd) == nil {
@@ -153,6 +168,9 @@ func (c *Client) attach() error {
 	conn, err := a.Conn()
 	if err != nil {
 		return err
+	}
+	if t != nil {
+		conn = t.Base()
 	}
 	h.portables.Add(1)
 	c.conn = eventloop.NewPortable(conn, (*pollerHandler)(c), h.portables.Done)
