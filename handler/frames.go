@@ -155,17 +155,20 @@ func (c *Client) attach() error {
 	return nil
 }
 
-// attachTo gives the connection its poller; that beneath t if t is not nil.
+// attachTo gives the connection its poller; the one beneath t if t is not nil.
 func (c *Client) attachTo(t *transport.TLS) error {
-	h, a := c.frames, c.accepted
-	if fd, ok := a.Socket(); ok {
+	h, socket := c.frames, c.accepted.Socket
+	if t != nil {
+		socket = t.Socket
+	}
+	if fd, ok := socket(); ok {
 		if g := h.loops.Group(); g != nil && c.addTo(g, fd) == nil {
 			c.conn = &c.socket
 			return nil
 		}
 		defer netconn.RawClose(fd) // Conn duplicates the descriptor
 	}
-	conn, err := a.Conn()
+	conn, err := c.accepted.Conn()
 	if err != nil {
 		return err
 	}

@@ -168,7 +168,8 @@ func (s *Server) handshake(a *accepted) error {
 		return err
 	}
 	a.setTLS(conn)
-	if a.from.raw != nil && transport.Of(conn) != nil {
+	if t := transport.Of(conn); t != nil && a.from.raw != nil {
+		t.SetSocket(a.takeSocket)
 		return a.detach()
 	}
 	return nil

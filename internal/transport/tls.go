@@ -41,6 +41,8 @@ type TLS struct {
 	base net.Conn       // beneath conn, for the handshake and after Release
 	poll eventloop.Conn // nil while conn is not on a poller
 
+	socket func() (fd int, ok bool) // see Socket
+
 	// The serving goroutine's.
 	records records
 	drained bool   // this Read has taken everything from poll
@@ -97,6 +99,20 @@ func (t *TLS) Base() net.Conn { return t.base }
 // SetBase sets the connection beneath, for after Release. nil is allowed while TLS is on a
 // poller.
 func (t *TLS) SetBase(conn net.Conn) { t.base = conn }
+
+// SetSocket sets where Socket gets the connection beneath.
+func (t *TLS) SetSocket(take func() (fd int, ok bool)) { t.socket = take }
+
+// Socket returns the socket beneath if there is no net.Conn around it, as Accepted.Socket of
+// package handler.
+func (t *TLS) Socket() (fd int, ok bool) {
+	take := t.socket
+	if take == nil {
+		return -1, false
+	}
+	t.socket = nil
+	return take()
+}
 
 // Use puts the connection on a poller: poll serves what was the connection beneath. The
 // handshake is complete. What it has read beyond its end brings no event: the caller reads once
