@@ -119,9 +119,9 @@ func (c *Client) tls() *transport.TLS {
 	return c.special.tls
 }
 
-// wire returns what the client reads and writes: the connection, or TLS over it. The caller
+// transport returns what the client reads and writes: the connection, or TLS over it. The caller
 // is the serving goroutine, or holds mu.
-func (c *Client) wire() eventloop.Transport {
+func (c *Client) transport() eventloop.Transport {
 	if t := c.tls(); t != nil {
 		return t
 	}

@@ -129,12 +129,12 @@ func (h *Frames) Accept(a Accepted) {
 	}
 	if !h.clients.add((*clientMember)(c)) {
 		c.sending.set(gone)
-		c.wire().Close()
+		c.transport().Close()
 		a.Done()
 		return
 	}
-	if h.OnOpen != nil || c.input.has(unread) {
-		c.conn.Wake() // no event may come soon: OnOpen has to be called, or input is there
+	if h.OnOpen != nil {
+		c.conn.Wake() // so that OnOpen is called before any input arrives
 	}
 	c.arm(c.nextDue())
 	c.conn.Start()
@@ -150,7 +150,6 @@ func (c *Client) attach() error {
 	if t != nil {
 		t.Use(c.conn)
 		c.special = &special{tls: t}
-		c.input.set(unread) // the handshake may have read further
 	}
 	return nil
 }

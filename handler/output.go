@@ -120,7 +120,7 @@ func (c *Client) sendLocked(o *output, p, tail []byte) {
 		o.Add(tail)
 	} else {
 		head := o.Head()
-		n, err := c.wire().Write([3][]byte{head, p, tail})
+		n, err := c.transport().Write([3][]byte{head, p, tail})
 		o.Through(n, p, tail)
 		c.sentLocked(o, n)
 		if err == nil && o.Size() > 0 {
@@ -142,7 +142,7 @@ func (c *Client) flushLocked(returning bool) {
 	}
 	for !c.sending.has(blocked|failed) && o.Size() > 0 {
 		head := o.Head()
-		n, err := c.wire().Write([3][]byte{head})
+		n, err := c.transport().Write([3][]byte{head})
 		o.Take(n)
 		c.sentLocked(o, n)
 		if err == nil && n < len(head) {
@@ -176,7 +176,7 @@ func (c *Client) sentLocked(o *output, n int) {
 // blockLocked arranges for Writable to be called when the connection accepts more, and
 // starts the write timeout.
 func (c *Client) blockLocked(o *output, returning bool) error {
-	if err := c.wire().WatchOut(returning); err != nil {
+	if err := c.transport().WatchOut(returning); err != nil {
 		return err
 	}
 	c.sending.set(blocked)

@@ -154,14 +154,14 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
 			// If the process was stopped (SIGSTOP) for a while, input may have
 			// arrived in time. Read once before the timeout ends the client.
 			probed = true
-			c.receive(w, c.wire().Look)
+			c.receive(w, c.transport().Look)
 		case !c.input.has(unread):
 			return false, true
 		case reads == readsPerCall:
 			return true, true
 		default:
 			reads++
-			c.receive(w, c.wire().Read)
+			c.receive(w, c.transport().Read)
 		}
 	}
 }
@@ -225,7 +225,7 @@ func (c *Client) drainRead(w *eventloop.Worker) {
 		end.drainReadEnds = now + int64(drainReadTime)
 	}
 	if now <= end.drainReadEnds {
-		c.receive(w, c.wire().Look)
+		c.receive(w, c.transport().Look)
 	}
 	if !c.input.has(buffered) {
 		c.end(ByServer, ReasonDrain, nil)

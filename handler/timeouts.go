@@ -152,7 +152,7 @@ func (c *Client) checkStall() {
 	o, now := c.out, c.conn.Now()
 	// A little progress causes no event: the socket becomes writable only when a good
 	// part of its buffer is free. So compare how much is unsent.
-	switch unsent := c.wire().Unsent(); {
+	switch unsent := c.transport().Unsent(); {
 	case o.checks < earlyChecks:
 		o.checks++
 		o.unsent, o.stalled = unsent, now

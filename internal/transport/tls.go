@@ -114,10 +114,13 @@ func (t *TLS) Socket() (fd int, ok bool) {
 	return take()
 }
 
-// Use puts the connection on a poller: poll serves what was the connection beneath. The
-// handshake is complete. What it has read beyond its end brings no event: the caller reads once
-// before it waits.
-func (t *TLS) Use(poll eventloop.Conn) { t.poll = poll }
+// Use puts the connection on a poller: poll serves what was the connection beneath, and is not
+// started yet. The handshake is complete. What it has read beyond its end brings no event, so
+// Use wakes the handler.
+func (t *TLS) Use(poll eventloop.Conn) {
+	t.poll, t.input = poll, true
+	poll.Wake()
+}
 
 // Release takes the connection off its poller, which must have given it up. rest is what
 // Remove of the poller has returned. Conn can be used by its new owner then.
