@@ -170,12 +170,18 @@ func (t *TLS) Read(p []byte) (n int, drained bool, err error) {
 	return n, false, nil
 }
 
-// explain tells the end of the stream from an end that anybody on the way could have made up.
+// explain tells the end of the stream from an end that anybody on the way could have made up,
+// and from a reset of which a write has been told: the system tells only one call.
 func (t *TLS) explain(err error) error {
-	if t.eof && (err == io.EOF || err == io.ErrUnexpectedEOF) {
-		return ErrTruncated
+	if !t.eof || err != io.EOF && err != io.ErrUnexpectedEOF {
+		return err
 	}
-	return err
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.writeErr != nil {
+		return t.writeErr
+	}
+	return ErrTruncated
 }
 
 // queueIsFull reports whether so much is queued that nothing may be read: reading could make
