@@ -68,7 +68,7 @@ func (c *Client) serveFrames(b []byte, ok bool, err error, until int64) outcome 
 			c.endInput(ReasonFrameError, err)
 			return batchEnded
 		}
-		if c.stopping() || c.flags.has(paused) {
+		if c.stopping() || c.flags.has(paused|upgrading) {
 			return c.endFrames(batchStopped)
 		}
 		if n >= nextCheck && c.in.Len() > 0 {

@@ -60,15 +60,20 @@ type Client struct {
 // phase is the stage of a client's life. Only the serving goroutine changes it.
 //
 //	opening --> serving --> closing --> closed
+//	             |   ^         ^
+//	             v   |         |
+//	          handshaking -----+
 //
+// Handshaking is only for StartTLS: a server makes its handshake before OnOpen.
 // Package closing has the steps of the closing phase.
 type phase uint8
 
 const (
-	phaseOpening phase = iota // OnOpen has not been called yet
-	phaseServing              // frames are being served
-	phaseClosing              // the client has ended; pending output is being sent
-	phaseClosed               // the connection is closed, or has a new owner
+	phaseOpening     phase = iota // OnOpen has not been called yet
+	phaseServing                  // frames are being served
+	phaseHandshaking              // the handshake of StartTLS is under way
+	phaseClosing                  // the client has ended; pending output is being sent
+	phaseClosed                   // the connection is closed, or has a new owner
 )
 
 // input is a set of facts that the serving goroutine knows about the input.
@@ -91,8 +96,9 @@ func (i *input) clear(bit input)   { *i &^= bit }
 // special is what few clients have: a codec of their own, or TLS. It is replaced under mu, by
 // the serving goroutine, which may read it without mu.
 type special struct {
-	codec *clientCodec // set by SetCodec; nil for the codec of the handler
-	tls   *transport.TLS
+	codec   *clientCodec // set by SetCodec; nil for the codec of the handler
+	tls     *transport.TLS
+	upgrade *upgrade // to TLS, from StartTLS to the end of the handshake
 }
 
 // setSpecial changes what the client has in special. The caller is the serving goroutine.
@@ -126,6 +132,15 @@ func (c *Client) transport() eventloop.Transport {
 		return t
 	}
 	return c.conn
+}
+
+// upgrade returns the change to TLS that is under way, or nil. The caller is the serving
+// goroutine, or holds mu.
+func (c *Client) upgrade() *upgrade {
+	if c.special == nil {
+		return nil
+	}
+	return c.special.upgrade
 }
 
 // endState is the state that a client needs only when it ends. It is allocated on

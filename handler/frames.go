@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"sync"
@@ -13,8 +14,8 @@ import (
 	"wireline/lib/sync/wait"
 )
 
-// stopGrace is how long stop waits for the goroutines of the portable poller after the
-// last client has gone.
+// stopGrace is how long stop waits for the goroutines of portable pollers and handshakes after
+// the last client has gone.
 const stopGrace = 50 * time.Millisecond
 
 // Frames is a Handler that reads frames and calls a function for each. It takes care of
@@ -70,6 +71,9 @@ type Frames struct {
 	// means no timeout.
 	FrameTimeout time.Duration
 
+	// HandshakeTimeout bounds the handshake of StartTLS. Zero means 10 seconds.
+	HandshakeTimeout time.Duration
+
 	// WriteTimeout resets a client that accepts no byte of the pending output for this
 	// time. A slow client that accepts some bytes stays. The timeout is accurate to a
 	// sixteenth of it, between 10 milliseconds and a second. Under TLS, progress is
@@ -86,12 +90,12 @@ type Frames struct {
 	// SlowBlock.
 	WhenSlow WhenSlow
 
-	once      sync.Once
-	ownCodec  *clientCodec // Codec, for clients without SetCodec
-	clients   Clients
-	delayed   delayedFlush
-	loops     eventloop.Lazy
-	portables wait.Wait // counts the running portable pollers
+	once       sync.Once
+	ownCodec   *clientCodec // Codec, for clients without SetCodec
+	clients    Clients
+	delayed    delayedFlush
+	loops      eventloop.Lazy
+	background wait.Wait // counts portable pollers and handshakes
 }
 
 // TooLong says what happens to a client that sends a frame longer than the maximum of
@@ -148,7 +152,7 @@ func (c *Client) attach() error {
 		return err
 	}
 	if t != nil {
-		t.Use(c.conn)
+		t.Use(c.conn, nil)
 		c.special = &special{tls: t}
 	}
 	return nil
@@ -174,8 +178,8 @@ func (c *Client) attachTo(t *transport.TLS) error {
 	if t != nil {
 		conn = t.Base()
 	}
-	h.portables.Add(1)
-	c.conn = eventloop.NewPortable(conn, (*pollerHandler)(c), h.portables.Done)
+	h.background.Add(1)
+	c.conn = eventloop.NewPortable(conn, (*pollerHandler)(c), h.background.Done)
 	return nil
 }
 
@@ -222,7 +226,7 @@ func (h *Frames) Close() error {
 // does not return.
 func (h *Frames) stop() {
 	h.loops.Stop()
-	h.portables.WaitWithTimeout(stopGrace)
+	h.background.WaitWithTimeout(stopGrace)
 }
 
 // Drained returns what Shutdown has done with the clients so far.
@@ -233,6 +237,10 @@ func (h *Frames) codec() frame.Codec {
 		return frame.Line{}
 	}
 	return h.Codec
+}
+
+func (h *Frames) handshakeTimeout() time.Duration {
+	return cmp.Or(h.HandshakeTimeout, defaultHandshakeTimeout)
 }
 
 func (h *Frames) maxPending() int {

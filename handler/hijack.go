@@ -45,6 +45,10 @@ func (c *Client) Hijack() (conn net.Conn, buffered []byte, err error) {
 		rest = c.conn.Remove()
 	}
 	if t := c.tls(); t != nil {
+		if conn != net.Conn(t.Conn()) { // StartTLS has made it
+			t.SetBase(conn)
+			conn = t.Conn()
+		}
 		t.Release(rest)
 	} else {
 		buffered = append(buffered, rest...)

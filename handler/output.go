@@ -52,6 +52,7 @@ const (
 	failed                        // nothing can be written any more
 	takenOver                     // the connection has a new owner
 	gone                          // the connection is closed, or has a new owner
+	held                          // StartTLS: what follows the marked output waits for the end of the handshake
 )
 
 func (s sending) has(bits sending) bool { return s&bits != 0 }
@@ -115,7 +116,7 @@ func (c *Client) flushLaterLocked(o *output) {
 // connection does not accept at once.
 func (c *Client) sendLocked(o *output, p, tail []byte) {
 	c.count.framesOut++
-	if c.sending.has(blocked) || !o.Single() {
+	if c.sending.has(blocked|held) || !o.Single() {
 		o.Add(p)
 		o.Add(tail)
 	} else {
@@ -142,6 +143,12 @@ func (c *Client) flushLocked(returning bool) {
 	}
 	for !c.sending.has(blocked|failed) && o.Size() > 0 {
 		head := o.Head()
+		if c.sending.has(held) {
+			head = o.HeadToMark()
+		}
+		if len(head) == 0 {
+			break
+		}
 		n, err := c.transport().Write([3][]byte{head})
 		o.Take(n)
 		c.sentLocked(o, n)
@@ -193,6 +200,8 @@ func (c *Client) resumeOutput() {
 	defer c.mu.Unlock()
 	if t := c.tls(); t != nil {
 		t.Writable()
+	} else if u := c.upgrade(); u != nil {
+		u.writable.Broadcast()
 	}
 	if c.sending.has(blocked) {
 		c.sending.clear(blocked)
@@ -221,6 +230,9 @@ func (c *Client) endBatch() {
 	c.count.framesIn += c.framesIn
 	c.bytesIn, c.framesIn = 0, 0
 	c.sending.clear(batching)
+	if c.flags.has(upgrading) {
+		c.sending.set(held)
+	}
 	if c.out != nil {
 		c.out.Mark()
 		c.flushLocked(true)

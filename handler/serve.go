@@ -81,6 +81,9 @@ func (c *Client) step(w *eventloop.Worker, ev eventloop.Event) (again bool) {
 		c.phase = phaseServing
 		c.open()
 	}
+	if c.phase == phaseHandshaking && !c.continueHandshake(w) {
+		return false
+	}
 	if c.phase == phaseServing {
 		if again, alive := c.serve(w, ev&eventloop.Woken != 0); alive {
 			c.settle(w)
@@ -132,6 +135,9 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
 			return false, true
 		case c.input.has(idled):
 			c.input.clear(idled)
+		case c.flags.has(upgrading):
+			c.beginHandshake(w)
+			return true, true
 		case c.input.has(buffered):
 			switch c.serveBatch(until) {
 			case batchDrained:

@@ -105,7 +105,7 @@ func (p *pair) accept() error {
 		s.usePortable(conn)
 	}
 	if s.tls = t; t != nil {
-		t.Use(s.conn)
+		t.Use(s.conn, nil)
 	}
 	if a.CloseMode().Limit() > 0 {
 		s.conn.SetLinger(-1) // close(2) would wait

@@ -29,22 +29,19 @@ func (wouldBlock) Temporary() bool { return true }
 
 // Read implements net.Conn.
 func (l *link) Read(p []byte) (n int, err error) {
-	if l.poll == nil {
-		n, err = l.readBlocking(p)
-	} else {
+	switch {
+	case len(l.rest) > 0:
+		n = copy(p, l.rest)
+		if l.rest = l.rest[n:]; len(l.rest) == 0 {
+			l.rest = nil
+		}
+	case l.poll == nil:
+		n, err = l.base.Read(p)
+	default:
 		n, err = l.readPolled(p)
 	}
 	l.records.pass(p[:n])
 	return n, err
-}
-
-func (l *link) readBlocking(p []byte) (n int, err error) {
-	if len(l.rest) > 0 {
-		n = copy(p, l.rest)
-		l.rest = l.rest[n:]
-		return n, nil
-	}
-	return l.base.Read(p)
 }
 
 func (l *link) readPolled(p []byte) (n int, err error) {
@@ -64,6 +61,7 @@ func (l *link) readPolled(p []byte) (n int, err error) {
 		l.eof = true
 		return 0, io.EOF
 	case err != nil:
+		l.broken = err
 		return 0, err
 	}
 	return 0, errWouldBlock

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,6 +23,10 @@ const (
 	// new keys again and again, and reads none of the answers, would make it grow.
 	maxQueued = 4 * maxAhead
 )
+
+// ErrProtocol is joined with the errors of Read that the peer's records cause. The peer gets an
+// alert.
+var ErrProtocol = errors.New("TLS")
 
 // ErrTruncated is returned by Read when the peer has closed the connection without a
 // close_notify: bytes may be missing at the end (RFC 8446, 6.1). It matches
@@ -49,6 +54,7 @@ type TLS struct {
 	looking bool   // this Read is a Look
 	arrived bool   // the last Read has found ciphertext
 	eof     bool   // the end of poll's stream was read
+	broken  error  // of poll.Read
 	failed  bool   // conn.Read has failed for good
 	readErr error  // of conn.Read, after the bytes that came with it
 	reset   bool   // Close sends a RST
@@ -115,10 +121,11 @@ func (t *TLS) Socket() (fd int, ok bool) {
 }
 
 // Use puts the connection on a poller: poll serves what was the connection beneath, and is not
-// started yet. The handshake is complete. What it has read beyond its end brings no event, so
-// Use wakes the handler.
-func (t *TLS) Use(poll eventloop.Conn) {
-	t.poll, t.input = poll, true
+// started yet, or the caller serves it. rest was read from it, and not by the handshake. The
+// handshake is complete. What it has read beyond its end brings no event, so Use wakes the
+// handler.
+func (t *TLS) Use(poll eventloop.Conn, rest []byte) {
+	t.poll, t.rest, t.input = poll, rest, true
 	poll.Wake()
 }
 
@@ -173,8 +180,13 @@ func (t *TLS) Read(p []byte) (n int, drained bool, err error) {
 // explain tells the end of the stream from an end that anybody on the way could have made up,
 // and from a reset of which a write has been told: the system tells only one call.
 func (t *TLS) explain(err error) error {
-	if !t.eof || err != io.EOF && err != io.ErrUnexpectedEOF {
-		return err
+	switch {
+	case t.broken != nil:
+		return t.broken
+	case !t.eof && err == io.EOF:
+		return io.EOF
+	case err != io.EOF && err != io.ErrUnexpectedEOF:
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
