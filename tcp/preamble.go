@@ -154,11 +154,13 @@ func (s *Server) refuse(a *accepted, err error) {
 
 // handshake makes the TLS handshake. The server cuts the connection itself meanwhile.
 func (s *Server) handshake(a *accepted) error {
-	conn := tls.Server(a.more().conn, s.tls)
-	s.track(a)
 	ctx, cancel := context.WithTimeout(a.Context(), s.handshakeTimeout())
 	defer cancel()
 	defer context.AfterFunc(s.preambleCtx, cancel)()
+	below := s.handshakes.conn(ctx, a.more().conn)
+	defer below.done()
+	conn := tls.Server(below, s.tls)
+	s.track(a)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return err
 	}
