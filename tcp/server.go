@@ -162,7 +162,7 @@ func (s *Server) init() {
 func (s *Server) validate() error {
 	cfg := s.Config
 	if s.TLSConfig != nil {
-		cfg.TLS = TLSFiles{}
+		cfg.TLS = TLSFiles{MaxHandshakes: cfg.TLS.MaxHandshakes}
 	}
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("tcp: %w", err)

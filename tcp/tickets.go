@@ -49,15 +49,17 @@ func (t *tickets) refresh(cfg *tls.Config) {
 	cfg.SetSessionTicketKeys(secrets)
 }
 
-// rotate makes a new key and forgets the oldest, if it is time, and reports whether it was.
-func (t *tickets) rotate() bool {
+// rotate makes a new key and forgets old ones, where it is time to, and reports whether the
+// keys have changed.
+func (t *tickets) rotate() (changed bool) {
 	now := time.Now()
+	n := len(t.keys)
+	t.keys = slices.DeleteFunc(t.keys, func(k ticketKey) bool { return now.Sub(k.made) >= ticketKeyLifetime })
 	if len(t.keys) > 0 && now.Sub(t.keys[0].made) < ticketRotation {
-		return false
+		return len(t.keys) < n
 	}
 	key := ticketKey{made: now}
 	rand.Read(key.secret[:]) // never fails
 	t.keys = slices.Insert(t.keys, 0, key)
-	t.keys = slices.DeleteFunc(t.keys, func(k ticketKey) bool { return now.Sub(k.made) >= ticketKeyLifetime })
 	return true
 }

@@ -91,7 +91,7 @@ func (c *TLSFiles) check(e *field.Errors) {
 }
 
 // checkDisabled adds an error to e for each setting that has no effect without a
-// certificate.
+// certificate. MaxHandshakes may have one, by Server.TLSConfig.
 func (c *TLSFiles) checkDisabled(e *field.Errors) {
 	unset := func(ok bool, name string, value any) {
 		e.Check(ok, name, value, "needs a certificate of the server: set cert and key")
@@ -105,7 +105,6 @@ func (c *TLSFiles) checkDisabled(e *field.Errors) {
 	unset(len(c.CipherSuites) == 0, "TLS.CipherSuites", c.CipherSuites)
 	unset(len(c.Curves) == 0, "TLS.Curves", c.Curves)
 	unset(len(c.ALPN) == 0, "TLS.ALPN", c.ALPN)
-	unset(c.MaxHandshakes <= 0, "TLS.MaxHandshakes", c.MaxHandshakes)
 }
 
 // tlsConfig returns the configuration of the server's handshakes; nil without TLS.
