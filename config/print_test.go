@@ -43,9 +43,18 @@ tcp:
   tls:
     cert: "" # default
     key: "" # default
+    certificates: [] # default
+    certificate_dir: "" # default
     client_ca: "" # default
+    client_auth: "" # default
+    crl: "" # default
+    ocsp_staple: "" # default
     min_version: "1.2" # default
+    max_version: "" # default
+    cipher_suites: [] # default
+    curves: [] # default
     alpn: [] # default
+    max_handshakes: 0 # default
   handshake_timeout: 10s # default
   proxy_protocol: off # default
   proxy_protocol_trusted: [] # default

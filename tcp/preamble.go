@@ -156,19 +156,27 @@ func (s *Server) refuse(a *accepted, err error) {
 
 // handshake makes the TLS handshake. The server cuts the connection itself meanwhile.
 func (s *Server) handshake(a *accepted) error {
-	if _, err := a.Conn(); err != nil {
+	beneath, err := a.Conn()
+	if err != nil {
 		return err
 	}
-	conn := s.tlsServer(a.more().conn)
-	s.track(a)
 	ctx, cancel := context.WithTimeout(a.Context(), s.handshakeTimeout())
 	defer cancel()
 	defer context.AfterFunc(s.preambleCtx, cancel)()
+	bounded := s.handshakes.conn(ctx, beneath)
+	defer bounded.done()
+	conn := s.tlsServer(bounded)
+	s.track(a)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return err
 	}
 	a.setTLS(conn)
-	if t := transport.Of(conn); t != nil && a.from.raw != nil {
+	t := transport.Of(conn)
+	if t == nil {
+		return nil
+	}
+	t.SetBase(beneath)
+	if a.from.raw != nil {
 		t.SetSocket(a.takeSocket)
 		return a.detach()
 	}

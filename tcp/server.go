@@ -56,7 +56,9 @@ type Server struct {
 
 	proxyproto headerPolicy
 	tls        *tls.Config // nil without TLS
-	setupErr   error       // what is wrong with the configuration
+	tickets    tickets
+	handshakes handshakes
+	setupErr   error // what is wrong with the configuration
 
 	admission admission
 	accepting wait.Wait // accept loops
@@ -89,6 +91,10 @@ type Stats struct {
 	// failed.
 	RefusedHeader, FailedHandshakes uint64
 
+	// ComputingHandshakes is how many TLS handshakes are computed now, QueuedHandshakes
+	// how many wait because of TLS.MaxHandshakes.
+	ComputingHandshakes, QueuedHandshakes int
+
 	// AcceptErrors counts failed accepts that were tried again, AcceptEpisodes the
 	// periods with such failures: each has a line in the log.
 	AcceptErrors, AcceptEpisodes uint64
@@ -102,6 +108,7 @@ type counters struct {
 
 // Stats returns the counts at this moment.
 func (s *Server) Stats() Stats {
+	computing, queued := s.handshakes.counts()
 	return Stats{
 		Accepted:     s.stats.accepted.Load(),
 		Active:       s.serving.Count(),
@@ -111,6 +118,9 @@ func (s *Server) Stats() Stats {
 
 		RefusedHeader:    s.stats.refusedHeader.Load(),
 		FailedHandshakes: s.stats.failedHandshakes.Load(),
+
+		ComputingHandshakes: computing,
+		QueuedHandshakes:    queued,
 
 		AcceptErrors:   s.stats.acceptErrors.Load(),
 		AcceptEpisodes: s.stats.acceptEpisodes.Load(),
@@ -140,6 +150,7 @@ func (s *Server) init() {
 		s.discard = &handler.Frames{Codec: discard{}}
 		s.admission.init(&s.Config)
 		s.proxyproto = s.Config.headerPolicy()
+		s.handshakes.limit = s.Config.TLS.MaxHandshakes
 		if s.setupErr = s.validate(); s.setupErr == nil {
 			s.tls, s.setupErr = s.tlsConfig()
 		}
@@ -151,7 +162,7 @@ func (s *Server) init() {
 func (s *Server) validate() error {
 	cfg := s.Config
 	if s.TLSConfig != nil {
-		cfg.TLS = TLSFiles{}
+		cfg.TLS = TLSFiles{MaxHandshakes: cfg.TLS.MaxHandshakes}
 	}
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("tcp: %w", err)

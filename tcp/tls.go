@@ -1,239 +1,136 @@
 package tcp
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"os"
-	"sync"
 	"time"
 
 	"wireline/lib/field"
 )
 
 // TLSFiles makes the server speak TLS, with certificates from files. The zero value means
-// no TLS.
+// no TLS. All files are watched: changed contents are used for new connections.
 type TLSFiles struct {
 	// Cert is the file with the certificate and the intermediate ones, in PEM; Key is
-	// the file with its private key. Both are set, or none. Changed files are used for
-	// new connections.
+	// the file with its private key. Both are set, or none. The first certificate of
+	// all, which is this one if it is set, is for clients that send no server name
+	// (SNI), or one that no certificate is for.
 	Cert string `config:"cert" help:"file with the certificate chain in PEM; if set, the server speaks TLS"`
 	Key  string `config:"key" help:"file with the certificate's private key in PEM"`
 
-	// ClientCA, if set, is a file with certificates in PEM: a client must have a
-	// certificate that one of these has signed. A changed file is used, too.
+	// Certificates are more pairs: each CERT=KEY, or one file that has both. The server
+	// name of the client chooses: a certificate for exactly this name, or else one with
+	// a wildcard.
+	Certificates []string `config:"certificates" help:"more certificates, chosen by the server name (SNI): CERT=KEY each, or one file with both"`
+
+	// CertificateDir is a folder with more pairs, NAME.crt and NAME.key. They may come
+	// and go while the server runs. Files whose name begins with a dot are ignored.
+	CertificateDir string `config:"certificate_dir" help:"folder with more certificates, NAME.crt and NAME.key, which may come and go"`
+
+	// ClientCA is a file with certificates in PEM: one of these must have signed the
+	// certificate of a client.
 	ClientCA string `config:"client_ca" help:"file with the certificates that must have signed those of clients; empty = clients need none"`
 
-	// MinVersion is the lowest version of TLS: 1.2 or 1.3. Empty means 1.2.
+	// ClientAuth says whether clients need a certificate. Empty means
+	// ClientAuthRequire if ClientCA is set, else ClientAuthNone.
+	ClientAuth ClientAuth `config:"client_auth" help:"certificates of clients: none, request (verified if given) or require; empty = require if client_ca is set"`
+
+	// CRL is a file with the revocation lists of the authorities in ClientCA, in PEM, or
+	// one in DER. If it is set, a certificate needs a list of its issuer that is in
+	// force and does not name it. That holds for resumed sessions, too.
+	CRL string `config:"crl" help:"file with the revocation lists of client_ca (PEM, or one in DER); clients without a valid one for their issuer are refused"`
+
+	// OCSPStaple is a file with an OCSP response in DER, which goes with the first
+	// certificate. One that has expired is ignored, with a warning in the log.
+	OCSPStaple string `config:"ocsp_staple" help:"file with an OCSP response (DER) that is sent with the first certificate"`
+
+	// MinVersion and MaxVersion are the lowest and the highest version of TLS: 1.2 or
+	// 1.3. Empty means 1.2 and the newest.
 	MinVersion string `config:"min_version" default:"1.2" help:"1.2 or 1.3"`
+	MaxVersion string `config:"max_version" help:"1.2 or 1.3, empty = the newest"`
+
+	// CipherSuites and Curves are names of those that may be used, in no order: of
+	// tls.CipherSuites, for TLS 1.2, and of Curves. Empty means the choice of
+	// crypto/tls.
+	CipherSuites []string `config:"cipher_suites" help:"cipher suites of TLS 1.2, such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256; empty = the choice of Go"`
+	Curves       []string `config:"curves" help:"key exchanges: X25519, P-256, P-384, P-521, X25519MLKEM768, SecP256r1MLKEM768, SecP384r1MLKEM1024; empty = the choice of Go"`
 
 	// ALPN lists the application protocols of the server, the preferred first (RFC
 	// 7301). A client that names only others is refused. Empty means that the server
 	// does not use ALPN.
 	ALPN []string `config:"alpn" help:"application protocols offered, the preferred first"`
+
+	// MaxHandshakes limits how many handshakes are computed at the same time; further
+	// ones queue, within the HandshakeTimeout. One that waits for its client does not
+	// count. Zero means half of the processors. It holds for Server.TLSConfig, too.
+	MaxHandshakes int `config:"max_handshakes" default:"0" help:"handshakes computed at the same time, further ones queue; 0 = half of the processors"`
 }
 
 // defaultHandshakeTimeout is used when Config.HandshakeTimeout is zero.
 const defaultHandshakeTimeout = 10 * time.Second
 
 // enabled reports whether the server is to speak TLS.
-func (c *TLSFiles) enabled() bool { return c.Cert != "" || c.Key != "" }
+func (c *TLSFiles) enabled() bool {
+	return c.Cert != "" || c.Key != "" || len(c.Certificates) > 0 || c.CertificateDir != ""
+}
 
 // check adds what is wrong to e.
 func (c *TLSFiles) check(e *field.Errors) {
-	e.Check(c.MinVersion == "" || c.MinVersion == "1.2" || c.MinVersion == "1.3", "TLS.MinVersion", c.MinVersion, "must be 1.2 or 1.3")
-	switch {
-	case !c.enabled():
-		const reason = "needs a certificate of the server: set cert and key"
-		e.Check(c.ClientCA == "", "TLS.ClientCA", c.ClientCA, reason)
-		e.Check(len(c.ALPN) == 0, "TLS.ALPN", c.ALPN, reason)
-		e.Check(c.MinVersion != "1.3", "TLS.MinVersion", c.MinVersion, reason) // 1.2 is the default
-	case c.Key == "":
-		e.Check(false, "TLS.Key", c.Key, "must be set, as cert is")
-	case c.Cert == "":
-		e.Check(false, "TLS.Cert", c.Cert, "must be set, as key is")
-	default:
-		c.parse(c.read(e), e)
+	c.checkNames(e)
+	e.Check(c.MaxHandshakes >= 0, "TLS.MaxHandshakes", c.MaxHandshakes, "must not be negative")
+	if !c.enabled() {
+		c.checkDisabled(e)
+		return
 	}
+	e.Check(c.Cert == "" || c.Key != "", "TLS.Key", c.Key, "must be set, as cert is")
+	e.Check(c.Key == "" || c.Cert != "", "TLS.Cert", c.Cert, "must be set, as key is")
+	c.checkClientAuth(e)
+	_, err := loadCredentials(c)
+	e.Add(err)
 }
 
-// texts are the contents of the files: nil for a file that is not set, or could not be
-// read.
-type texts struct{ cert, key, clientCA []byte }
-
-func (t *texts) equal(o *texts) bool {
-	return bytes.Equal(t.cert, o.cert) && bytes.Equal(t.key, o.key) && bytes.Equal(t.clientCA, o.clientCA)
-}
-
-// material is what the texts contain.
-type material struct {
-	cert    *tls.Certificate
-	clients *x509.CertPool // nil if clients need no certificate
-}
-
-// read reads the files, and adds the errors to e.
-func (c *TLSFiles) read(e *field.Errors) texts {
-	read := func(name, file string) []byte {
-		if file == "" {
-			return nil
-		}
-		text, err := os.ReadFile(file)
-		if useless(e, name, file, err) {
-			return nil
-		}
-		return text
+// checkDisabled adds an error to e for each setting that has no effect without a
+// certificate. MaxHandshakes may have one, by Server.TLSConfig.
+func (c *TLSFiles) checkDisabled(e *field.Errors) {
+	unset := func(ok bool, name string, value any) {
+		e.Check(ok, name, value, "needs a certificate of the server: set cert and key")
 	}
-	return texts{read("TLS.Cert", c.Cert), read("TLS.Key", c.Key), read("TLS.ClientCA", c.ClientCA)}
-}
-
-// parse parses the texts, and adds the errors to e.
-func (c *TLSFiles) parse(t texts, e *field.Errors) (m material) {
-	if t.cert != nil {
-		_, err := certificatesIn(t.cert)
-		if !useless(e, "TLS.Cert", c.Cert, err) && t.key != nil {
-			cert, err := tls.X509KeyPair(t.cert, t.key)
-			useless(e, "TLS.Key", c.Key, err) // the certificate was parsed above
-			m.cert = &cert
-		}
-	}
-	if t.clientCA != nil {
-		certs, err := certificatesIn(t.clientCA)
-		useless(e, "TLS.ClientCA", c.ClientCA, err)
-		m.clients = x509.NewCertPool()
-		for _, cert := range certs {
-			m.clients.AddCert(cert)
-		}
-	}
-	return m
-}
-
-// useless adds err to e, if there is one, and reports whether there is.
-func useless(e *field.Errors, name, file string, err error) bool {
-	if err != nil {
-		e.Check(false, name, file, "cannot be used: "+err.Error())
-	}
-	return err != nil
-}
-
-// certificatesIn parses all certificates of a PEM file. A certificate that is cut off or
-// damaged is an error: crypto/x509 and crypto/tls skip it silently, and later refuse the
-// clients that need it.
-func certificatesIn(text []byte) (certs []*x509.Certificate, err error) {
-	begun, whole := bytes.Count(text, []byte("-----BEGIN ")), 0
-	block, rest := pem.Decode(text)
-	for ; block != nil; block, rest = pem.Decode(rest) {
-		whole++
-		if block.Type != "CERTIFICATE" {
-			continue // the key may be in the same file
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("block %d: %w", whole, err)
-		}
-		certs = append(certs, cert)
-	}
-	switch {
-	case begun != whole, len(certs) > 0 && len(bytes.TrimSpace(rest)) > 0:
-		return nil, fmt.Errorf("cut off or damaged after %d whole blocks", whole)
-	case len(certs) == 0:
-		return nil, errors.New("contains no certificate in PEM")
-	}
-	return certs, nil
+	unset(c.ClientCA == "", "TLS.ClientCA", c.ClientCA)
+	unset(c.ClientAuth == "" || c.ClientAuth == ClientAuthNone, "TLS.ClientAuth", c.ClientAuth)
+	unset(c.CRL == "", "TLS.CRL", c.CRL)
+	unset(c.OCSPStaple == "", "TLS.OCSPStaple", c.OCSPStaple)
+	unset(c.MinVersion != "1.3", "TLS.MinVersion", c.MinVersion) // 1.2 is the default
+	unset(c.MaxVersion == "", "TLS.MaxVersion", c.MaxVersion)
+	unset(len(c.CipherSuites) == 0, "TLS.CipherSuites", c.CipherSuites)
+	unset(len(c.Curves) == 0, "TLS.Curves", c.Curves)
+	unset(len(c.ALPN) == 0, "TLS.ALPN", c.ALPN)
 }
 
 // tlsConfig returns the configuration of the server's handshakes; nil without TLS.
+//
+// One configuration is made for each reload, and none for each connection: an idle
+// connection keeps what it was made with. The ticket keys are those of the first
+// configuration, which stays the same: so tickets outlive a reload.
 func (s *Server) tlsConfig() (*tls.Config, error) {
 	if s.TLSConfig != nil {
 		return s.TLSConfig, nil
 	}
-	c := &s.Config.TLS
-	if !c.enabled() {
+	if !s.Config.TLS.enabled() {
 		return nil, nil
 	}
-	files := &certificates{server: s}
-	if err := files.load(); err != nil {
+	files, err := loadCredentials(&s.Config.TLS)
+	if err != nil {
 		return nil, fmt.Errorf("tcp: %w", err)
 	}
-	base := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: c.ALPN}
-	if c.MinVersion == "1.3" {
-		base.MinVersion = tls.VersionTLS13
-	}
-	base.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return files.current().cert, nil }
-	if c.ClientCA != "" {
-		// There is no GetClientCAs, so each client gets a configuration. Tickets stay
-		// valid: a clone without ticket keys uses those of base.
-		base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			own := base.Clone()
-			own.GetConfigForClient = nil
-			own.ClientAuth, own.ClientCAs = tls.RequireAndVerifyClientCert, files.current().clients
-			return own, nil
-		}
+	files.log = s.log()
+	files.build()
+	base := &tls.Config{}
+	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		s.tickets.refresh(base)
+		return files.current(), nil
 	}
 	return base, nil
-}
-
-// reloadEvery is the minimum time between two reads of the files. They are read during a
-// handshake, and compared as a whole: equal times and sizes do not prove that they have not
-// changed.
-const reloadEvery = time.Second
-
-// certificates keeps the certificates of TLSFiles up to date.
-type certificates struct {
-	server *Server
-
-	mu      sync.Mutex
-	looked  time.Time // the last read of the files
-	texts   texts
-	loaded  material // from texts
-	failing bool     // the last reload has failed, and the log has it
-}
-
-// current returns the certificates that are in the files. If the files cannot be used, for
-// example while they are being written, it returns the previous ones.
-func (c *certificates) current() material {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.looked) < reloadEvery {
-		return c.loaded
-	}
-	failing := c.failing
-	changed, err := c.loadLocked()
-	c.failing = err != nil
-	switch {
-	case changed:
-		c.server.log().Info("certificates reloaded", "cert", c.server.Config.TLS.Cert)
-	case c.failing && !failing:
-		c.server.log().Warn("certificates cannot be reloaded, keeping the previous ones", "err", err)
-	}
-	return c.loaded
-}
-
-// load reads the files for the first time.
-func (c *certificates) load() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, err := c.loadLocked()
-	return err
-}
-
-// loadLocked reads the files, and takes over their contents if they have changed.
-func (c *certificates) loadLocked() (changed bool, err error) {
-	cfg, e := &c.server.Config.TLS, field.Errors{}
-	c.looked = time.Now()
-	next := cfg.read(&e)
-	if e.Err() == nil && next.equal(&c.texts) {
-		return false, nil
-	}
-	m := cfg.parse(next, &e)
-	if err := e.Err(); err != nil {
-		return false, err
-	}
-	c.texts, c.loaded = next, m
-	return true, nil
 }
 
 // tlsKey is the context key of TLSState; its value is a *tls.Conn.

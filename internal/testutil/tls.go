@@ -27,25 +27,36 @@ type Authority struct {
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{}
-	a.cert, a.key, a.PEM = a.sign(t, "authority")
+	a.cert, a.key, a.PEM = a.sign(t, true, "authority")
 	return a
+}
+
+// Intermediate returns an authority whose certificate a has signed.
+func (a *Authority) Intermediate(t testing.TB, name string) *Authority {
+	t.Helper()
+	b := &Authority{}
+	b.cert, b.key, b.PEM = a.sign(t, true, name)
+	return b
 }
 
 var serial atomic.Int64
 
-// sign returns a new certificate for name, signed by the authority. An authority
+// sign returns a new certificate for names, signed by the authority. An authority
 // without a certificate makes a self-signed one.
-func (a *Authority) sign(t testing.TB, name string) (cert *x509.Certificate, key *ecdsa.PrivateKey, text []byte) {
+func (a *Authority) sign(t testing.TB, isCA bool, names ...string) (cert *x509.Certificate, key *ecdsa.PrivateKey, text []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial.Add(1)), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		BasicConstraintsValid: true, IsCA: a.cert == nil,
+		SerialNumber: big.NewInt(serial.Add(1)), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(30 * 24 * time.Hour),
+		BasicConstraintsValid: true, IsCA: isCA,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	if isCA {
+		template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature
 	}
 	parent, signer := template, key
 	if a.cert != nil {
@@ -61,10 +72,10 @@ func (a *Authority) sign(t testing.TB, name string) (cert *x509.Certificate, key
 	return cert, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// Issue returns a new certificate for name and its key, both PEM-encoded.
-func (a *Authority) Issue(t testing.TB, name string) (cert, key []byte) {
+// Issue returns a new certificate for names and its key, both PEM-encoded.
+func (a *Authority) Issue(t testing.TB, names ...string) (cert, key []byte) {
 	t.Helper()
-	_, private, cert := a.sign(t, name)
+	_, private, cert := a.sign(t, false, names...)
 	der, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
 		t.Fatal(err)

@@ -28,6 +28,13 @@ func (e *Errors) Check(ok bool, name string, value any, reason string) {
 	}
 }
 
+// Add adds err, unless it is nil. It may be a joined one.
+func (e *Errors) Add(err error) {
+	if err != nil {
+		e.list = append(e.list, err)
+	}
+}
+
 // Err returns the collected errors, joined with errors.Join, or nil if there are none.
 // errors.As finds the first *Error.
 func (e *Errors) Err() error { return errors.Join(e.list...) }

@@ -1,0 +1,177 @@
+package tcp
+
+import (
+	"container/list"
+	"context"
+	"net"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
+
+// maxTurn is how long a handshake may have a place while others wait. A handshake computes
+// for a few milliseconds; one that takes longer waits inside, for example in a
+// GetCertificate of the user's that asks another server.
+const maxTurn = 250 * time.Millisecond
+
+// handshakes bounds how many TLS handshakes are computed at the same time: each of them has
+// a place. One that waits for its peer has none, so silent peers hold up nobody. The zero
+// value has half of the processors as its limit.
+type handshakes struct {
+	limit int
+
+	mu        sync.Mutex
+	computing []*turn   // who has a place, the first to come first
+	advanced  list.List // of *turn: who waits for a place after its first flight
+	fresh     list.List // of *turn: who waits and has not come so far
+	watching  bool      // expire will be called
+}
+
+// turn is what handshakes know of one handshake. The zero value has no place.
+type turn struct {
+	// advanced says that the first flight has been sent, which is most of the work. Those
+	// go first: under load handshakes are completed rather than begun.
+	advanced bool
+
+	began   time.Time // when it got its place
+	granted chan struct{}
+}
+
+func (h *handshakes) max() int {
+	if h.limit > 0 {
+		return h.limit
+	}
+	return max(1, runtime.GOMAXPROCS(0)/2)
+}
+
+// acquire waits for a place. If ctx ends before, it returns the cause.
+func (h *handshakes) acquire(ctx context.Context, t *turn) error {
+	h.mu.Lock()
+	if len(h.computing) < h.max() { // then nobody waits
+		h.admit(t)
+		h.mu.Unlock()
+		return nil
+	}
+	t.granted = make(chan struct{})
+	queue := &h.fresh
+	if t.advanced {
+		queue = &h.advanced
+	}
+	place := queue.PushBack(t)
+	h.watch()
+	h.mu.Unlock()
+	select {
+	case <-t.granted:
+		return nil
+	case <-ctx.Done():
+	}
+	h.mu.Lock()
+	queue.Remove(place) // does nothing if it is not there any more
+	h.mu.Unlock()
+	h.release(t) // it may have got the place at this moment
+	return context.Cause(ctx)
+}
+
+// release gives up the place of t, if it has one.
+func (h *handshakes) release(t *turn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if i := slices.Index(h.computing, t); i >= 0 {
+		h.computing = slices.Delete(h.computing, i, i+1)
+		h.next()
+	}
+}
+
+// admit gives t a place.
+func (h *handshakes) admit(t *turn) {
+	t.began = time.Now()
+	h.computing = append(h.computing, t)
+}
+
+// next gives free places to those who wait.
+func (h *handshakes) next() {
+	for len(h.computing) < h.max() && h.waiting() > 0 {
+		queue := &h.advanced
+		if queue.Len() == 0 {
+			queue = &h.fresh
+		}
+		t := queue.Remove(queue.Front()).(*turn)
+		h.admit(t)
+		close(t.granted)
+	}
+}
+
+func (h *handshakes) waiting() int { return h.advanced.Len() + h.fresh.Len() }
+
+// watch arranges for expire to be called when the oldest turn is to end, if somebody waits.
+func (h *handshakes) watch() {
+	if h.watching || h.waiting() == 0 || len(h.computing) == 0 {
+		return
+	}
+	h.watching = true
+	time.AfterFunc(maxTurn-time.Since(h.computing[0].began), h.expire)
+}
+
+// expire takes the places of those who have had them for too long. They go on without.
+func (h *handshakes) expire() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.watching = false
+	if h.waiting() > 0 {
+		h.computing = slices.DeleteFunc(h.computing, func(t *turn) bool { return time.Since(t.began) >= maxTurn })
+		h.next()
+		h.watch()
+	}
+}
+
+// counts returns how many handshakes are computed, and how many wait for a place.
+func (h *handshakes) counts() (computing, waiting int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.computing), h.waiting()
+}
+
+// handshakeConn is the connection below a handshake. What comes between a Read and the next
+// Read or Write is computing, and has a place. After done it is only the net.Conn.
+type handshakeConn struct {
+	net.Conn
+	all  *handshakes // nil after the handshake
+	ctx  context.Context
+	turn turn
+}
+
+func (h *handshakes) conn(ctx context.Context, conn net.Conn) *handshakeConn {
+	return &handshakeConn{Conn: conn, all: h, ctx: ctx}
+}
+
+// NetConn returns the connection itself; see [tls.Conn.NetConn].
+func (c *handshakeConn) NetConn() net.Conn { return c.Conn }
+
+func (c *handshakeConn) Read(b []byte) (int, error) {
+	if c.all == nil {
+		return c.Conn.Read(b)
+	}
+	c.all.release(&c.turn)
+	n, err := c.Conn.Read(b)
+	if err == nil {
+		err = c.all.acquire(c.ctx, &c.turn)
+	}
+	return n, err
+}
+
+// Write needs no place afterwards: crypto/tls writes the messages of a flight together, and
+// after a flight it waits for the peer's, or has finished.
+func (c *handshakeConn) Write(b []byte) (int, error) {
+	if c.all != nil {
+		c.all.release(&c.turn)
+		c.turn.advanced = true
+	}
+	return c.Conn.Write(b)
+}
+
+// done is called after the handshake, by who has made it.
+func (c *handshakeConn) done() {
+	c.all.release(&c.turn)
+	c.all, c.ctx, c.turn = nil, nil, turn{}
+}

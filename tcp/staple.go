@@ -1,0 +1,62 @@
+package tcp
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/crypto/ocsp"
+
+	"wireline/lib/field"
+)
+
+// staple is an OCSP response in DER (RFC 6960), for the extension status_request (RFC 6066,
+// section 8). It says that a certificate has not been revoked.
+type staple []byte
+
+// stapleFile is the file of a staple.
+type stapleFile struct{ *TLSFiles }
+
+// read implements source.
+func (f stapleFile) read(e *field.Errors) [][]byte {
+	return [][]byte{readFile(e, "TLS.OCSPStaple", f.OCSPStaple)}
+}
+
+// parse implements source.
+func (f stapleFile) parse(texts [][]byte, e *field.Errors) staple {
+	if texts[0] == nil {
+		return nil
+	}
+	_, err := ocsp.ParseResponse(texts[0], nil)
+	useless(e, "TLS.OCSPStaple", f.OCSPStaple, err)
+	return texts[0]
+}
+
+// String implements source.
+func (f stapleFile) String() string { return f.OCSPStaple }
+
+var errStapleExpired = errors.New("has expired")
+
+// check reports why the response cannot go with cert now. The signature is checked if cert
+// comes with the certificate of its issuer.
+func (s staple) check(cert *tls.Certificate) error {
+	var signer *x509.Certificate
+	if len(cert.Certificate) > 1 {
+		var err error
+		if signer, err = x509.ParseCertificate(cert.Certificate[1]); err != nil {
+			return err
+		}
+	}
+	response, err := ocsp.ParseResponseForCert(s, cert.Leaf, signer)
+	switch {
+	case err != nil:
+		return err
+	case response.Status != ocsp.Good:
+		return errors.New("does not say that the certificate is good")
+	case !response.NextUpdate.IsZero() && time.Now().After(response.NextUpdate):
+		return fmt.Errorf("%w at %s", errStapleExpired, response.NextUpdate.Format(time.RFC3339))
+	}
+	return nil
+}
