@@ -280,6 +280,7 @@ func TestCertificatesReload(t *testing.T) {
 		var log journal
 		cfg.Log = log.logger()
 		s := serveInMemory(t, cfg)
+		synctest.Wait() // the server has read the files
 		testutil.ReplaceFile(t, cfg.TLS.Cert, []byte("half"))
 		issue(t, a, file, file, "b.test")
 		time.Sleep(time.Second)
@@ -357,4 +358,3 @@ func TestManyCertificates(t *testing.T) {
 		wantServed(t, s, map[string]string{"new.test": "new.test", "h8.test": "h8.test", "h7.test": "h0.test"})
 	})
 }
-

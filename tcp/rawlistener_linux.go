@@ -10,7 +10,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
 )
 
 // rawListener accepts sockets from a listener without making a net.Conn of them. A
