@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -29,6 +30,7 @@ type bench struct {
 	self                 string            // this program
 	programs             map[string]string // paths: of compiled C servers by source, of installed ones by name
 	dir                  string            // for temporary files of this run
+	certificate          string            // the file of the servers' certificate and key
 	kv                   kv
 	serverCore, loadCore int
 }
@@ -117,6 +119,10 @@ func (b *bench) prepareServers(ctx context.Context, dir string) (skipped map[str
 	b.dir = dir
 	skipped = make(map[string]string)
 	b.programs = make(map[string]string)
+	b.certificate = filepath.Join(dir, "certificate.pem")
+	if err := writeCertificate(b.certificate); err != nil {
+		return nil, err
+	}
 	for _, s := range b.servers {
 		if s.program != nil {
 			reason, err := b.findProgram(ctx, s, dir)

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -149,7 +150,7 @@ func TestServersEchoPieces(t *testing.T) {
 	b := newBench(t)
 	for _, s := range b.thatDo(echoing) {
 		t.Run(s.name, func(t *testing.T) {
-			conn := dialServer(t, b.startForTest(t, s, echoing))
+			conn := dialOver(t, s, b.startForTest(t, s, echoing))
 			text := randomLines(4 << 20)
 			sent := make(chan error, 1)
 			go func() { sent <- writePieces(conn, text) }()
@@ -172,7 +173,7 @@ func TestServersAnswerBeforeAnIncompleteLine(t *testing.T) {
 	b := newBench(t)
 	for _, s := range b.thatDo(echoing) {
 		t.Run(s.name, func(t *testing.T) {
-			conn := dialServer(t, b.startForTest(t, s, echoing))
+			conn := dialOver(t, s, b.startForTest(t, s, echoing))
 			got := make([]byte, 4)
 			for _, step := range []struct{ send, want string }{{"a\nb\nc", "a\nb\n"}, {"c\n", "cc\n"}} {
 				if _, err := conn.Write([]byte(step.send)); err != nil {
@@ -186,7 +187,10 @@ func TestServersAnswerBeforeAnIncompleteLine(t *testing.T) {
 	}
 }
 
-func (b *bench) thatDo(w work) []server { return b.thatServe(load{work: w}) }
+// thatDo returns the servers that do w, those over TLS last.
+func (b *bench) thatDo(w work) []server {
+	return append(b.thatServe(load{work: w}), b.thatServe(load{work: w, tls: true})...)
+}
 
 func (b *bench) thatServe(l load) (some []server) {
 	for _, s := range b.servers {
@@ -201,7 +205,7 @@ func TestServersEchoFramesInPieces(t *testing.T) {
 	b := newBench(t)
 	for _, s := range b.thatDo(framing) {
 		t.Run(s.name, func(t *testing.T) {
-			conn := dialServer(t, b.startForTest(t, s, framing))
+			conn := dialOver(t, s, b.startForTest(t, s, framing))
 			for _, size := range []int{0, 1, 4000, 70_000, maxFrame} {
 				sent := frameBurst(size, 1, size)
 				// A server that copies may answer, and fill the buffers, before all is sent.
@@ -230,6 +234,20 @@ func dialServer(t *testing.T, r *running) net.Conn {
 		t.Fatal(err)
 	}
 	return conn
+}
+
+// dialOver is dialServer, over TLS if s speaks it.
+func dialOver(t *testing.T, s server, r *running) halfCloser {
+	t.Helper()
+	conn := dialServer(t, r)
+	if !s.tls {
+		return conn.(*net.TCPConn)
+	}
+	secured := tls.Client(conn, clientTLS())
+	if err := secured.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	return secured
 }
 
 // randomLines returns lines that all servers accept: the bufio server takes up to 4 KiB.
@@ -271,7 +289,7 @@ func TestRun(t *testing.T) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		t.Fatal(err)
 	}
-	echo, relay := len(b.thatDo(echoing)), len(b.thatServe(load{work: relaying, conns: mostForks + 1}))
+	echo, relay := len(b.thatServe(load{work: echoing})), len(b.thatServe(load{work: relaying, conns: mostForks + 1}))
 	if len(r.Pairs) != relay {
 		t.Errorf("%d figures of pairs, want %d", len(r.Pairs), relay)
 	}
@@ -290,7 +308,7 @@ func TestRun(t *testing.T) {
 
 func checkTable(t *testing.T, b *bench, l loadResult, printed string) {
 	t.Helper()
-	if want := len(b.thatDo(echoing)); len(l.Servers) != want || !strings.Contains(printed, l.Name+":") {
+	if want := len(b.thatServe(load{work: echoing})); len(l.Servers) != want || !strings.Contains(printed, l.Name+":") {
 		t.Errorf("%s: %d lines, want %d, and a table", l.Name, len(l.Servers), want)
 	}
 	for _, s := range l.Servers {
@@ -323,7 +341,7 @@ func TestServersThatAreNotInstalledAreSkipped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(skipped) != 6 || len(b.servers) != len(servers)-6 {
+	if len(skipped) != 8 || len(b.servers) != len(servers)-8 {
 		t.Errorf("got %d servers, skipped %q", len(b.servers), skipped)
 	}
 	if slices.ContainsFunc(b.servers, func(s server) bool { return s.isC() || s.program != nil }) {

@@ -10,8 +10,8 @@ import (
 
 // The hidden subcommands, with which this binary runs itself as a child process.
 const (
-	cmdServe = "serve" // NAME WORK: run that server with that work
-	cmdRelay = "relay" // NAME UPSTREAM: run that proxy
+	cmdServe = "serve" // NAME [CERTIFICATE] WORK: run that server with that work
+	cmdRelay = "relay" // NAME [CERTIFICATE] UPSTREAM: run that proxy
 	cmdLoad  = "load"  // TASK: run the load and print a measurement
 	cmdBulk  = "bulk"  // TASK: the same for streams at full speed
 	cmdIdle  = "idle"  // TASK: connect many idle clients and print a footprint
@@ -25,9 +25,9 @@ func runChild(args []string) (code int, ok bool) {
 	var err error
 	switch args[0] {
 	case cmdServe:
-		err = serveChild(args[1], work(args[len(args)-1]))
+		err = serveChild(args[1:])
 	case cmdRelay:
-		err = relayChild(args[1], args[len(args)-1])
+		err = relayChild(args[1:])
 	case cmdLoad:
 		err = taskChild(args[1], measure)
 	case cmdBulk:

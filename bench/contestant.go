@@ -52,6 +52,7 @@ func (b *bench) task(l load, r *running) task {
 		Conns:   l.conns,
 		Depth:   l.depth,
 		Frame:   l.frame,
+		TLS:     l.tls,
 		Wait:    l.shared,
 		Churn:   l.churn,
 		Reset:   l.reset,

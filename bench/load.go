@@ -25,6 +25,9 @@ type load struct {
 	// load.
 	fresh bool
 
+	// tls is of a server whose clients speak TLS.
+	tls bool
+
 	// churn ends every connection after its first reply.
 	churn bool
 
@@ -57,6 +60,9 @@ var (
 	ofSleeping  = []comparison{{rateFigure, naive}, {p99Figure, naive}, {cpuFigure, naive}}
 	ofRelaying  = []comparison{{cpuFigure, nginx}, {cpuFigure, haproxy}, {cpuFigure, ioCopy}}
 	ofBulk      = []comparison{{cpuPerGBFigure, ioCopy}, {cpuPerGBFigure, haproxy}, {cpuPerGBFigure, nginx}}
+	ofTLS       = []comparison{{cpuFigure, naiveTLS}}
+	ofRelaysTLS = []comparison{{cpuFigure, nginxTLSName}, {cpuFigure, haproxyTLSName}, {cpuFigure, ioCopyTLS}}
+	ofBulkTLS   = []comparison{{cpuPerGBFigure, nginxTLSName}, {cpuPerGBFigure, haproxyTLSName}, {cpuPerGBFigure, ioCopyTLS}}
 	ofFrames    = []comparison{{cpuFigure, cCopy}, {cpuFigure, cWhole}, {cpuFigure, naive}}
 )
 
@@ -76,12 +82,18 @@ var loads = []load{
 	{name: "stalled", work: obeying, conns: 1000, depth: 1, fresh: true, stalls: true, ratios: []comparison{{cpuFigure, naive}}},
 	{name: "frames16k", work: framing, conns: 4, frame: 16 << 10, ratios: ofFrames},
 	{name: "frames1m", work: framing, conns: 1, frame: 1 << 20, ratios: ofFrames},
+	{name: "tls50", tls: true, work: echoing, conns: 50, depth: 1, ratios: ofTLS},
+	{name: "tls1000", tls: true, work: echoing, conns: 1000, depth: 1, ratios: ofTLS},
+	{name: "tls-frames16k", tls: true, work: framing, conns: 4, frame: 16 << 10, ratios: ofTLS},
 	{name: "proxy1", work: relaying, conns: 1, depth: 1, ratios: ofRelaying},
 	{name: "proxy50", work: relaying, conns: 50, depth: 1, ratios: ofRelaying},
 	{name: "proxy1000", work: relaying, conns: 1000, depth: 1, ratios: ofRelaying},
 	{name: "proxy-connect", work: relaying, conns: 50, depth: 1, churn: true, ratios: ofRelaying},
 	{name: "proxy-up", work: relaying, conns: 4, bulk: up, ratios: ofBulk},
 	{name: "proxy-down", work: relaying, conns: 4, bulk: down, ratios: ofBulk},
+	{name: "tls-proxy50", tls: true, work: relaying, conns: 50, depth: 1, ratios: ofRelaysTLS},
+	{name: "tls-proxy-up", tls: true, work: relaying, conns: 4, bulk: up, ratios: ofBulkTLS},
+	{name: "tls-proxy-down", tls: true, work: relaying, conns: 4, bulk: down, ratios: ofBulkTLS},
 }
 
 // about describes a load in the head of its table.
@@ -113,6 +125,9 @@ func (l load) about() string {
 	case relaying:
 		text += ", through a proxy"
 	}
+	if l.tls {
+		text += ", over TLS"
+	}
 	if l.shared {
 		text += ", both cores for both"
 	}
@@ -129,6 +144,7 @@ type task struct {
 	Conns   int
 	Depth   int
 	Frame   int
+	TLS     bool          // clients speak TLS
 	Wait    bool          // wait for events instead of polling
 	Churn   bool          // a new connection for each burst
 	Reset   bool          // connections end with a RST

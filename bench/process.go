@@ -53,7 +53,7 @@ type running struct {
 // ctx ends the load only: a server that ended with it would look like one that failed.
 func (b *bench) startServer(ctx context.Context, s server, w work, cores []int) (*running, error) {
 	path, name := b.programOf(s)
-	args := []string{cmdServe, name, string(w)}
+	args := b.childArgs(cmdServe, s, name, string(w))
 	if s.isC() {
 		path, args = b.programs[s.source], []string{s.mode}
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -24,15 +25,18 @@ type server struct {
 	// works lists what it can do.
 	works []work
 
-	// serve serves the clients of ln until ctx ends. It is nil for a program that is not part
-	// of this binary.
-	serve func(ctx context.Context, ln net.Listener, w work) error
+	// tls says that its clients speak TLS.
+	tls bool
+
+	// serve serves the clients of ln until ctx ends, over TLS if cfg is not nil. It is nil for
+	// a program that is not part of this binary.
+	serve func(ctx context.Context, ln net.Listener, w work, cfg *tls.Config) error
 
 	// source is the file in c, and mode the argument, of a C program.
 	source, mode string
 
 	// relay is serve for a proxy, and program a proxy that is installed.
-	relay   func(ctx context.Context, ln net.Listener, upstream netip.AddrPort) error
+	relay   func(ctx context.Context, ln net.Listener, upstream netip.AddrPort, cfg *tls.Config) error
 	program *program
 
 	// forks says that it has a process per connection.
@@ -51,11 +55,18 @@ const (
 	naive  = "bufio"
 	peer   = "netpoll"
 
+	naiveTLS = "bufio-tls"
+
 	ioCopy       = "io-copy"
 	nginx        = "nginx"
 	haproxy      = "haproxy"
 	socat        = "socat"
 	wirelineName = "wireline-proxy"
+
+	ioCopyTLS       = "io-copy-tls"
+	nginxTLSName    = "nginx-tls"
+	haproxyTLSName  = "haproxy-tls"
+	wirelineTLSName = "wireline-proxy-tls"
 
 	beforePrefix = "before-"
 )
@@ -69,15 +80,23 @@ var servers = []server{
 	{name: peer, works: []work{echoing}, serve: serveNetpoll},
 	{name: "wireline", works: everyWork, serve: serveWireline},
 	{name: "wireline-goroutine", works: everyWork, serve: serveWirelinePlain},
+	{name: naiveTLS, works: tlsWorks, serve: serveBufio, tls: true},
+	{name: "wireline-tls", works: tlsWorks, serve: serveWireline, tls: true},
+	{name: "wireline-tls-goroutine", works: tlsWorks, serve: serveWirelinePlain, tls: true},
 	{name: ioCopy, works: relays, relay: relayIOCopy},
 	{name: nginx, works: relays, program: &nginxProgram},
 	{name: haproxy, works: relays, program: &haproxyProgram},
 	{name: socat, works: relays, program: &socatProgram, forks: true},
 	{name: wirelineName, works: relays, relay: relayWireline},
+	{name: ioCopyTLS, works: relays, relay: relayIOCopy, tls: true},
+	{name: nginxTLSName, works: relays, program: &nginxProgram, tls: true},
+	{name: haproxyTLSName, works: relays, program: &haproxyProgram, tls: true},
+	{name: wirelineTLSName, works: relays, relay: relayWireline, tls: true},
 }
 
 var (
 	everyWork = []work{echoing, naps, fewNaps, winks, obeying, framing}
+	tlsWorks  = []work{echoing, framing}
 	relays    = []work{relaying}
 )
 
@@ -106,7 +125,7 @@ func (s server) isC() bool        { return s.source != "" }
 func (s server) does(w work) bool { return slices.Contains(s.works, w) }
 func (s server) usesCores() bool  { return !s.isC() } // whether it uses more than one core
 func (s server) serves(l load) bool {
-	return s.does(l.work) && (!l.shared || s.usesCores()) && (!s.forks || l.conns <= mostForks)
+	return s.does(l.work) && s.tls == l.tls && (!l.shared || s.usesCores()) && (!s.forks || l.conns <= mostForks)
 }
 
 func findServer(name string) (server, error) {
@@ -118,32 +137,68 @@ func findServer(name string) (server, error) {
 	return server{}, fmt.Errorf("unknown server %q", name)
 }
 
+// childArgs are the arguments of a server process: a subcommand, the server's name, the file
+// with the certificate if it speaks TLS, and its work or its upstream.
+func (b *bench) childArgs(subcommand string, s server, name, last string) []string {
+	if s.tls {
+		return []string{subcommand, name, b.certificate, last}
+	}
+	return []string{subcommand, name, last}
+}
+
+// certificateOf returns the file of the certificate if s speaks TLS.
+func (b *bench) certificateOf(s server) string {
+	if s.tls {
+		return b.certificate
+	}
+	return ""
+}
+
+// childServer reads the arguments of a server process.
+func childServer(args []string) (s server, cfg *tls.Config, last string, err error) {
+	if s, err = findServer(args[0]); err != nil {
+		return s, nil, "", err
+	}
+	want := 2
+	if s.tls {
+		want = 3
+	}
+	if len(args) != want {
+		return s, nil, "", fmt.Errorf("server %q: %d arguments, want %d", s.name, len(args), want)
+	}
+	if s.tls {
+		cfg, err = serverTLS(args[1])
+	}
+	return s, cfg, args[want-1], err
+}
+
 // serveChild is a server process: it prints its address and serves until it is told to stop.
-func serveChild(name string, w work) error {
-	s, err := findServer(name)
+func serveChild(args []string) error {
+	s, cfg, last, err := childServer(args)
 	if err != nil {
 		return err
 	}
+	w := work(last)
 	if s.serve == nil || !s.does(w) {
-		return fmt.Errorf("server %q does not support %q", name, w)
+		return fmt.Errorf("server %q does not support %q", s.name, w)
 	}
-	return announced(func(ctx context.Context, ln net.Listener) error { return s.serve(ctx, ln, w) })
+	return announced(func(ctx context.Context, ln net.Listener) error { return s.serve(ctx, ln, w, cfg) })
 }
 
 // relayChild is a proxy process.
-func relayChild(name, upstream string) error {
-	s, err := findServer(name)
+func relayChild(args []string) error {
+	s, cfg, last, err := childServer(args)
 	if err != nil {
 		return err
 	}
 	if s.relay == nil {
-		return fmt.Errorf("server %q is not a proxy of this program", name)
+		return fmt.Errorf("server %q is not a proxy of this program", s.name)
 	}
-	to, err := netip.ParseAddrPort(upstream)
+	to, err := netip.ParseAddrPort(last)
 	if err != nil {
 		return err
 	}
-	return announced(func(ctx context.Context, ln net.Listener) error { return s.relay(ctx, ln, to) })
+	return announced(func(ctx context.Context, ln net.Listener) error { return s.relay(ctx, ln, to, cfg) })
 }
 
 func announced(serve func(context.Context, net.Listener) error) error {
