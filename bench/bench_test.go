@@ -129,8 +129,11 @@ func checkSane(t *testing.T, l load, m measurement) {
 	if l.frame > 0 && m.Bytes != m.Requests*int64(l.frame+headSize) {
 		t.Errorf("%s: %d bytes in %d frames of %d", l.name, m.Bytes, m.Requests, l.frame)
 	}
-	if l.stalls != (m.Before != nil) {
-		t.Errorf("%s: the measurement before the stall: %+v", l.name, m.Before)
+	if (l.stalls || l.floods) != (m.Before != nil) {
+		t.Errorf("%s: the measurement before: %+v", l.name, m.Before)
+	}
+	if l.floods != (m.Handshakes > 0) {
+		t.Errorf("%s: %d handshakes beside it", l.name, m.Handshakes)
 	}
 	if m.Wall <= 0 || m.CPU <= 0 || m.Foreign < 0 {
 		t.Errorf("%s: want wall and CPU above zero: %+v", l.name, m)

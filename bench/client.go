@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -86,8 +87,13 @@ func beginConnect(address netip.AddrPort, number int, reset bool) (fd int, err e
 	return fd, nil
 }
 
+// sourceOf is the address from which client number comes.
+func sourceOf(number int) net.IP {
+	return net.IPv4(127, 0, 1, byte(1+number%sourceAddresses)).To4()
+}
+
 func bindSource(fd, number int) error {
-	from := unix.SockaddrInet4{Addr: [4]byte{127, 0, 1, byte(1 + number%sourceAddresses)}}
+	from := unix.SockaddrInet4{Addr: [4]byte(sourceOf(number))}
 	return errors.Join(
 		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1),
 		unix.Bind(fd, &from),

@@ -44,6 +44,7 @@ type running struct {
 	cmd     *exec.Cmd
 	cancel  context.CancelFunc
 	address netip.AddrPort
+	plain   netip.AddrPort // for plain clients of a server over TLS, if the load has them
 
 	forks    bool
 	upstream *os.File // of a proxy: the listener of its upstream, on which the load accepts
@@ -52,8 +53,12 @@ type running struct {
 // startServer starts a server on its cores and waits until it listens. The caller stops it.
 // ctx ends the load only: a server that ended with it would look like one that failed.
 func (b *bench) startServer(ctx context.Context, s server, w work, cores []int) (*running, error) {
+	return b.startServing(ctx, cmdServe, s, w, cores)
+}
+
+func (b *bench) startServing(ctx context.Context, subcommand string, s server, w work, cores []int) (*running, error) {
 	path, name := b.programOf(s)
-	args := b.childArgs(cmdServe, s, name, string(w))
+	args := b.childArgs(subcommand, s, name, string(w))
 	if s.isC() {
 		path, args = b.programs[s.source], []string{s.mode}
 	}
@@ -145,18 +150,23 @@ func (r *running) start(ctx context.Context, cores []int) error {
 	ctx, done := context.WithTimeout(ctx, startBound)
 	defer done()
 	defer context.AfterFunc(ctx, r.cancel)()
-	if r.address, err = readAnnouncement(out); err != nil {
+	if r.address, r.plain, err = readAnnouncement(out); err != nil {
 		return errors.Join(context.Cause(ctx), err, r.stop())
 	}
 	return nil
 }
 
-func readAnnouncement(out io.Reader) (netip.AddrPort, error) {
+// readAnnouncement returns the zero value for plain if there is one address.
+func readAnnouncement(out io.Reader) (address, plain netip.AddrPort, err error) {
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("the server printed no address: %w", err)
+		return address, plain, fmt.Errorf("the server printed no address: %w", err)
 	}
-	return netip.ParseAddrPort(strings.TrimSpace(strings.TrimPrefix(line, announcement)))
+	first, second, two := strings.Cut(strings.TrimSpace(strings.TrimPrefix(line, announcement)), " ")
+	if address, err = netip.ParseAddrPort(first); err == nil && two {
+		plain, err = netip.ParseAddrPort(second)
+	}
+	return address, plain, err
 }
 
 // stop ends the server and waits for it. A signal, or an exit code that reports one, as

@@ -56,6 +56,9 @@ type summary struct {
 	// Stalled is set if another client made the server sleep.
 	Stalled *stalledSummary `json:"stalled,omitempty"`
 
+	// Flooded is set if handshakes came in beside the load.
+	Flooded *floodedSummary `json:"flooded,omitempty"`
+
 	// Ratios maps a figure and another server to this server's figure divided by that one's.
 	Ratios map[string]map[string]float64 `json:"ratios"`
 
@@ -68,6 +71,15 @@ type stalledSummary struct {
 	Rate            float64 `json:"rate_ratio_to_before"`
 	MaxBeforeMicros float64 `json:"max_before_us"`
 	WorstMicros     float64 `json:"worst_max_us"` // over all rounds, not the median
+}
+
+// floodedSummary compares with the measurement just before, without the flood.
+type floodedSummary struct {
+	PerSecond       float64 `json:"handshakes_per_second"`
+	P99             float64 `json:"p99_ratio_to_before"`
+	Rate            float64 `json:"rate_ratio_to_before"`
+	P50BeforeMicros float64 `json:"p50_before_us"`
+	P99BeforeMicros float64 `json:"p99_before_us"`
 }
 
 type memoryResult struct {
@@ -83,6 +95,7 @@ type memoryResult struct {
 
 func (m measurement) perSecond() float64    { return float64(m.Requests) / m.Wall.Seconds() }
 func (m measurement) cpuMicros() float64    { return micros(m.CPU) / float64(m.Requests) }
+func (m measurement) handshakes() float64   { return float64(m.Handshakes) / m.Wall.Seconds() }
 func (m measurement) perCPUSecond() float64 { return float64(m.Requests) / m.CPU.Seconds() }
 
 // cpuPerGB is zero where bytes are not counted.
@@ -114,9 +127,10 @@ var (
 	rateFigure     = figure{"rate", "req/s", measurement.perSecond}
 	p50Figure      = figure{"p50", "p50", measurement.p50Micros}
 	p99Figure      = figure{"p99", "p99", measurement.p99Micros}
+	floodFigure    = figure{"handshakes", "handshakes/s", measurement.handshakes}
 )
 
-var figures = []figure{cpuFigure, cpuPerGBFigure, perCPUFigure, rateFigure, p50Figure, p99Figure}
+var figures = []figure{cpuFigure, cpuPerGBFigure, perCPUFigure, rateFigure, p50Figure, p99Figure, floodFigure}
 
 // comparison is a column: a figure relative to that of another server.
 type comparison struct {
@@ -141,7 +155,8 @@ func summarize(l load, order []string, rounds map[string][]measurement) loadResu
 			Utilisation:  medianOf(of, measurement.utilisation),
 			ForeignShare: medianOf(of, measurement.foreign),
 			WarmupRate:   medianOf(of, measurement.warmup),
-			Stalled:      summarizeStalled(of),
+			Stalled:      summarizeStalled(l, of),
+			Flooded:      summarizeFlooded(l, of),
 			Ratios:       ratios(name, rounds),
 			Rounds:       of,
 		})
@@ -149,14 +164,34 @@ func summarize(l load, order []string, rounds map[string][]measurement) loadResu
 	return r
 }
 
-func summarizeStalled(rounds []measurement) *stalledSummary {
-	if rounds[0].Before == nil {
-		return nil
-	}
+// beforeThem are the measurements before these.
+func beforeThem(rounds []measurement) []measurement {
 	before := make([]measurement, len(rounds))
 	for i, m := range rounds {
 		before[i] = *m.Before
 	}
+	return before
+}
+
+func summarizeFlooded(l load, rounds []measurement) *floodedSummary {
+	if !l.floods {
+		return nil
+	}
+	before := beforeThem(rounds)
+	return &floodedSummary{
+		PerSecond:       medianOf(rounds, measurement.handshakes),
+		P99:             ratio(p99Figure, rounds, before),
+		Rate:            ratio(rateFigure, rounds, before),
+		P50BeforeMicros: medianOf(before, measurement.p50Micros),
+		P99BeforeMicros: medianOf(before, measurement.p99Micros),
+	}
+}
+
+func summarizeStalled(l load, rounds []measurement) *stalledSummary {
+	if !l.stalls {
+		return nil
+	}
+	before := beforeThem(rounds)
 	return &stalledSummary{
 		CPU:             ratio(cpuFigure, rounds, before),
 		Rate:            ratio(rateFigure, rounds, before),

@@ -48,7 +48,7 @@ func TestStalledIsComparedWithBefore(t *testing.T) {
 			Before: &measurement{Requests: 2, Wall: time.Second, CPU: 4, Max: time.Millisecond},
 		}
 	}
-	got := *summarizeStalled([]measurement{m(5), m(9), m(2)})
+	got := *summarizeStalled(load{stalls: true}, []measurement{m(5), m(9), m(2)})
 	want := stalledSummary{CPU: 1.5, Rate: 0.5, MaxBeforeMicros: 1000, WorstMicros: 9000}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)

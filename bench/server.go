@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,7 +16,8 @@ import (
 	"syscall"
 )
 
-// announcement is the prefix of the line with which a server prints its address.
+// announcement is the prefix of the line with which a server prints its address, and that of
+// its plain clients if it has two.
 const announcement = "listening "
 
 // server is one of the servers that are compared.
@@ -174,15 +176,35 @@ func childServer(args []string) (s server, cfg *tls.Config, last string, err err
 
 // serveChild is a server process: it prints its address and serves until it is told to stop.
 func serveChild(args []string) error {
-	s, cfg, last, err := childServer(args)
+	serve, cfg, err := servingChild(args)
 	if err != nil {
 		return err
 	}
+	return announced(serve(cfg))
+}
+
+// serveBothChild serves plain clients on a listener of their own, too.
+func serveBothChild(args []string) error {
+	serve, cfg, err := servingChild(args)
+	if err != nil {
+		return err
+	}
+	return announced(serve(cfg), serve(nil))
+}
+
+// servingChild returns how to serve, given the configuration of TLS or nil.
+func servingChild(args []string) (serve func(*tls.Config) service, cfg *tls.Config, err error) {
+	s, cfg, last, err := childServer(args)
+	if err != nil {
+		return nil, nil, err
+	}
 	w := work(last)
 	if s.serve == nil || !s.does(w) {
-		return fmt.Errorf("server %q does not support %q", s.name, w)
+		return nil, nil, fmt.Errorf("server %q does not support %q", s.name, w)
 	}
-	return announced(func(ctx context.Context, ln net.Listener) error { return s.serve(ctx, ln, w, cfg) })
+	return func(cfg *tls.Config) service {
+		return func(ctx context.Context, ln net.Listener) error { return s.serve(ctx, ln, w, cfg) }
+	}, cfg, nil
 }
 
 // relayChild is a proxy process.
@@ -201,14 +223,32 @@ func relayChild(args []string) error {
 	return announced(func(ctx context.Context, ln net.Listener) error { return s.relay(ctx, ln, to, cfg) })
 }
 
-func announced(serve func(context.Context, net.Listener) error) error {
+// service serves the clients of a listener.
+type service func(context.Context, net.Listener) error
+
+// announced runs each service on a listener of its own. It prints their addresses in a line.
+func announced(services ...service) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return err
+	var listeners []net.Listener
+	line := strings.TrimSpace(announcement)
+	for range services {
+		ln, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		listeners = append(listeners, ln)
+		line += " " + ln.Addr().String()
 	}
-	fmt.Println(announcement + ln.Addr().String())
-	return serve(ctx, ln)
+	fmt.Println(line)
+	ended := make(chan error, len(services))
+	for i, serve := range services[1:] {
+		go func() { ended <- serve(ctx, listeners[i+1]) }()
+	}
+	err := services[0](ctx, listeners[0])
+	for range services[1:] {
+		err = errors.Join(err, <-ended)
+	}
+	return err
 }

@@ -170,6 +170,9 @@ var sbin = "/usr/sbin"
 
 // startFor starts a server for a load; a proxy with its upstream's listener.
 func (b *bench) startFor(ctx context.Context, s server, l load, cores []int) (*running, error) {
+	if l.plain {
+		return b.startServing(ctx, cmdBoth, s, l.work, cores)
+	}
 	if l.work != relaying {
 		return b.startServer(ctx, s, l.work, cores)
 	}

@@ -68,6 +68,9 @@ func (l load) columns(before bool) []column {
 	if l.stalls {
 		all = append(all, stalledColumns...)
 	}
+	if l.floods {
+		all = append(all, floodedColumns...)
+	}
 	return append(all,
 		column{"core used", func(s summary) string { return percent(s.Utilisation) }},
 		column{"by others", func(s summary) string { return percent(s.ForeignShare) }},
@@ -80,6 +83,14 @@ var stalledColumns = []column{
 	{"max before", func(s summary) string { return fmt.Sprintf("%.1f", s.Stalled.MaxBeforeMicros/1000) }},
 	{"CPU to before", func(s summary) string { return times(s.Stalled.CPU) }},
 	{"req/s to before", func(s summary) string { return times(s.Stalled.Rate) }},
+}
+
+var floodedColumns = []column{
+	{"p50 before", func(s summary) string { return fmt.Sprintf("%.1f", s.Flooded.P50BeforeMicros) }},
+	{"p99 before", func(s summary) string { return fmt.Sprintf("%.1f", s.Flooded.P99BeforeMicros) }},
+	{"p99 to before", func(s summary) string { return times(s.Flooded.P99) }},
+	{"req/s to before", func(s summary) string { return times(s.Flooded.Rate) }},
+	{"handshakes/s", func(s summary) string { return fmt.Sprintf("%.0f", s.Flooded.PerSecond) }},
 }
 
 func (r loadResult) print(w io.Writer) {
