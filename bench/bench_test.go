@@ -45,9 +45,12 @@ func newBench(t *testing.T) *bench {
 			warmup:   10 * time.Millisecond,
 			sleep:    100 * time.Millisecond,
 			idle:     20,
+			tlsIdle:  20,
 			pairs:    20,
 			kvSource: "../examples/kv",
 			json:     filepath.Join(t.TempDir(), "results.json"),
+
+			tlsIdleFrame: true,
 		},
 		out:      t.Output(),
 		progress: t.Output(),
@@ -301,6 +304,16 @@ func TestRun(t *testing.T) {
 			t.Errorf("pairs: want two files or more, and some memory: %+v", p)
 		}
 	}
+	for _, over := range [][]memoryResult{r.TLSMemory, r.TLSMemoryFrame} {
+		if want := len(b.thatServe(load{work: echoing, tls: true})); len(over) != want {
+			t.Errorf("%d figures of memory over TLS, want %d", len(over), want)
+		}
+		for _, m := range over {
+			if m.Heap <= 0 || m.Ratios[naiveTLS] <= 0 {
+				t.Errorf("memory over TLS: want a heap and a ratio: %+v", m)
+			}
+		}
+	}
 	if len(r.Loads) != len(b.loads) || len(r.Memory) != echo {
 		t.Fatalf("%d loads and %d memory figures, want %d and %d", len(r.Loads), len(r.Memory), len(b.loads), echo)
 	}
@@ -349,5 +362,25 @@ func TestServersThatAreNotInstalledAreSkipped(t *testing.T) {
 	}
 	if slices.ContainsFunc(b.servers, func(s server) bool { return s.isC() || s.program != nil }) {
 		t.Error("a server that is not in this program is not left out")
+	}
+}
+
+func TestServersThatTheEarlierVersionDoesNotHaveAreSkipped(t *testing.T) {
+	earlier := filepath.Join(t.TempDir(), "bench")
+	if err := os.WriteFile(earlier, []byte("#!/bin/sh\n[ \"$*\" = '-servers wireline -h' ]\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	some := []server{{name: "wireline"}, {name: "wireline-tls"}}
+	b := &bench{options: options{servers: withBefore(some, earlier)}}
+	skipped, err := b.prepareServers(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(skipped) != 1 || skipped["before-wireline-tls"] == "" || len(b.servers) != 3 {
+		t.Errorf("got %d servers, skipped %q", len(b.servers), skipped)
+	}
+	b = &bench{options: options{servers: withBefore(some, earlier+"-missing")}}
+	if _, err := b.prepareServers(t.Context(), t.TempDir()); err == nil {
+		t.Error("no error although there is no such program")
 	}
 }

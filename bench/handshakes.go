@@ -19,12 +19,13 @@ import (
 )
 
 // handshakes is the load of short connections over TLS: connect, handshake, a line, its reply,
-// close. Each client has a goroutine, because the handshake of crypto/tls cannot be
-// interrupted. The load takes more CPU for a handshake than a server does, so there is always
-// a client that is ready, and the load does not sleep.
+// close. Each client has a goroutine, because the handshake of crypto/tls waits inside.
 type handshakes struct {
 	task
 	made *atomic.Int64 // connections so far
+
+	// first waits for the first connection of every client that is to resume its session.
+	first sync.WaitGroup
 
 	mu      sync.Mutex
 	latency histogram
@@ -47,6 +48,9 @@ func measureHandshakes(t task) (m measurement, err error) {
 
 // measure ends early when ctx does.
 func (h *handshakes) measure(ctx context.Context) (m measurement, err error) {
+	if err := h.await(ctx, 0); err != nil {
+		return m, err
+	}
 	if err := sleep(ctx, h.Warmup); err != nil {
 		return m, err
 	}
@@ -58,7 +62,7 @@ func (h *handshakes) measure(ctx context.Context) (m measurement, err error) {
 	if err != nil {
 		return m, err
 	}
-	if err := h.await(ctx, made); err != nil {
+	if err := errors.Join(sleep(ctx, h.Measure), h.await(ctx, made)); err != nil {
 		return m, err
 	}
 	after, err := readClocks(h.Server, h.Forks, h.Cores)
@@ -75,13 +79,10 @@ func (h *handshakes) measure(ctx context.Context) (m measurement, err error) {
 	return m, nil
 }
 
-// await waits for the length of the measurement, and until one more connection than made has
-// ended: a server may lose its core for longer than a short measurement.
+// await waits until more connections than made have been counted: a server may lose its core
+// for longer than a short measurement.
 func (h *handshakes) await(ctx context.Context, made int64) error {
-	if err := sleep(ctx, h.Measure); err != nil {
-		return err
-	}
-	for h.made.Load() == made {
+	for h.made.Load() <= made {
 		if err := sleep(ctx, time.Millisecond); err != nil {
 			return err
 		}
@@ -104,6 +105,7 @@ func (h *handshakes) run(ctx context.Context) error {
 	defer cancel()
 	failed := make(chan error, h.Conns)
 	var clients sync.WaitGroup
+	h.first.Add(h.Conns)
 	for id := range h.Conns {
 		clients.Go(func() {
 			if err := h.client(ctx, id); err != nil {
@@ -121,8 +123,8 @@ func (h *handshakes) run(ctx context.Context) error {
 	}
 }
 
-// client makes one connection after the other. Its first is not counted if it resumes
-// sessions: it has none yet.
+// client makes one connection after the other. Its first is not counted if it is to resume
+// sessions, since it has none yet, and all clients wait for each other then.
 func (h *handshakes) client(ctx context.Context, id int) error {
 	c := handshaker{
 		task:   h.task,
@@ -136,9 +138,12 @@ func (h *handshakes) client(ctx context.Context, id int) error {
 	}
 	if h.Resume {
 		c.config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
-		if err := c.connection(lineBurst(id, 0, 1), false); err != nil {
+		err := c.connection(lineBurst(id, 0, 1), false)
+		h.first.Done()
+		if err != nil {
 			return err
 		}
+		h.first.Wait()
 	}
 	for turn := 1; ctx.Err() == nil; turn = 1 - turn {
 		began := time.Now()

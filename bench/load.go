@@ -182,6 +182,7 @@ type task struct {
 	Depth   int
 	Frame   int
 	TLS     bool          // clients speak TLS
+	Heap    bool          // ask the server for its heap, and read the answer from heapFD
 	Wait    bool          // wait for events instead of polling
 	Churn   bool          // a new connection for each burst
 	Reset   bool          // connections end with a RST

@@ -48,6 +48,7 @@ type running struct {
 
 	forks    bool
 	upstream *os.File // of a proxy: the listener of its upstream, on which the load accepts
+	output   *os.File // of a server that prints its address
 }
 
 // startServer starts a server on its cores and waits until it listens. The caller stops it.
@@ -139,18 +140,22 @@ func awaitListener(ctx context.Context, address netip.AddrPort) error {
 }
 
 func (r *running) start(ctx context.Context, cores []int) error {
-	out, err := r.cmd.StdoutPipe()
+	output, printing, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	if err := startOn(cores, r.cmd); err != nil {
+	r.output, r.cmd.Stdout = output, printing
+	err = startOn(cores, r.cmd)
+	printing.Close()
+	if err != nil {
+		output.Close()
 		return err
 	}
 	// Ending the process ends the read as well.
 	ctx, done := context.WithTimeout(ctx, startBound)
 	defer done()
 	defer context.AfterFunc(ctx, r.cancel)()
-	if r.address, r.plain, err = readAnnouncement(out); err != nil {
+	if r.address, r.plain, err = readAnnouncement(output); err != nil {
 		return errors.Join(context.Cause(ctx), err, r.stop())
 	}
 	return nil
@@ -173,8 +178,10 @@ func readAnnouncement(out io.Reader) (address, plain netip.AddrPort, err error) 
 // socat's, is not an error.
 func (r *running) stop() error {
 	r.cancel()
-	if r.upstream != nil {
-		defer r.upstream.Close()
+	for _, file := range []*os.File{r.upstream, r.output} {
+		if file != nil {
+			defer file.Close()
+		}
 	}
 	err := r.cmd.Wait()
 	var exit *exec.ExitError
@@ -189,9 +196,9 @@ func (r *running) stop() error {
 	return fmt.Errorf("stop %s: %w", r.name, err)
 }
 
-// runTask runs a task in a process of its own, on the load's cores. The process inherits
-// upstream if it is not nil.
-func (b *bench) runTask(ctx context.Context, subcommand string, t task, cores []int, upstream *os.File, result any) error {
+// runTask runs a task in a process of its own, on the load's cores. The process inherits the
+// file if it is not nil.
+func (b *bench) runTask(ctx context.Context, subcommand string, t task, cores []int, inherited *os.File, result any) error {
 	text, err := json.Marshal(t)
 	if err != nil {
 		return err
@@ -201,8 +208,8 @@ func (b *bench) runTask(ctx context.Context, subcommand string, t task, cores []
 	var out bytes.Buffer
 	cmd := command(ctx, 1, b.self, subcommand, string(text))
 	cmd.Stdout = &out
-	if upstream != nil {
-		cmd.ExtraFiles = []*os.File{upstream} // as upstreamFD
+	if inherited != nil {
+		cmd.ExtraFiles = []*os.File{inherited} // as upstreamFD or heapFD
 	}
 	if err := startOn(cores, cmd); err != nil {
 		return err

@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -120,6 +122,16 @@ func withBefore(chosen []server, binary string) (all []server) {
 	return all
 }
 
+// isKnown reports whether the bench program of the earlier version has s: it does not take its
+// name for -servers otherwise. With -h it does no more than that.
+func (s server) isKnown(ctx context.Context) (bool, error) {
+	err := exec.CommandContext(ctx, s.binary, "-servers", s.nameThere, "-h").Run()
+	if _, refused := errors.AsType[*exec.ExitError](err); refused && ctx.Err() == nil {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // mostForks is the largest number of connections for a server that forks.
 const mostForks = 100
 
@@ -128,6 +140,20 @@ func (s server) does(w work) bool { return slices.Contains(s.works, w) }
 func (s server) usesCores() bool  { return !s.isC() } // whether it uses more than one core
 func (s server) serves(l load) bool {
 	return s.does(l.work) && s.tls == l.tls && (!l.shared || s.usesCores()) && (!s.forks || l.conns <= mostForks)
+}
+
+// answerHeap prints the size of the heap after a collection whenever SIGUSR1 comes.
+func answerHeap() {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
+	go func() {
+		for range asked {
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			fmt.Println(m.HeapAlloc)
+		}
+	}()
 }
 
 func findServer(name string) (server, error) {
@@ -231,6 +257,7 @@ func announced(services ...service) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
+	answerHeap()
 	var listeners []net.Listener
 	line := strings.TrimSpace(announcement)
 	for range services {
