@@ -253,6 +253,9 @@ func dialOver(t *testing.T, s server, r *running) halfCloser {
 	if err := secured.Handshake(); err != nil {
 		t.Fatal(err)
 	}
+	if suite := secured.ConnectionState().CipherSuite; s.program != nil && tls.CipherSuiteName(suite) != cipher {
+		t.Errorf("%s chose %s, want %s", s.name, tls.CipherSuiteName(suite), cipher)
+	}
 	return secured
 }
 

@@ -20,9 +20,10 @@ import (
 )
 
 const (
-	startBound = 10 * time.Second // for a server to listen
-	taskBound  = time.Minute      // for a task, beyond its own duration
-	stopBound  = 3 * time.Second  // from SIGTERM to SIGKILL
+	startBound = 10 * time.Second     // for a server to listen
+	taskBound  = time.Minute          // for a task, beyond its own duration
+	connBound  = 5 * time.Millisecond // the same for each client
+	stopBound  = 3 * time.Second      // from SIGTERM to SIGKILL
 )
 
 // command prepares a child process that ends with ctx. It has a process group of its own, so
@@ -203,7 +204,7 @@ func (b *bench) runTask(ctx context.Context, subcommand string, t task, cores []
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.Warmup+t.Measure+t.Sleep+taskBound)
+	ctx, cancel := context.WithTimeout(ctx, t.Warmup+t.Measure+t.Sleep+taskBound+time.Duration(t.Conns)*connBound)
 	defer cancel()
 	var out bytes.Buffer
 	cmd := command(ctx, 1, b.self, subcommand, string(text))

@@ -58,7 +58,7 @@ stream {
 }
 `
 
-// cipher is the one that Go prefers on processors that have AES. OpenSSL prefers another.
+// cipher is the one that Go prefers on processors that have AES. OpenSSL may choose another.
 const cipher = "TLS_AES_128_GCM_SHA256"
 
 // nginxTLS takes the certificate's file, twice, and the cipher.
