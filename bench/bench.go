@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -29,6 +30,7 @@ type bench struct {
 	self                 string            // this program
 	programs             map[string]string // paths: of compiled C servers by source, of installed ones by name
 	dir                  string            // for temporary files of this run
+	certificate          string            // the file of the servers' certificate and key
 	kv                   kv
 	serverCore, loadCore int
 }
@@ -65,6 +67,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err := b.runMemory(ctx, r); err != nil {
 		return err
 	}
+	if err := b.runTLSMemory(ctx, r); err != nil {
+		return err
+	}
 	if err := b.runPairs(ctx, r); err != nil {
 		return err
 	}
@@ -80,8 +85,10 @@ func (b *bench) checkFiles() error {
 	if err != nil {
 		return err
 	}
-	if need := b.idle + otherFiles; limit < need {
-		return fmt.Errorf("-idle %d needs %d open files and the limit is %d: choose fewer or raise it", b.idle, need, limit)
+	for name, clients := range map[string]int{"-idle": b.idle, "-tls-idle": b.tlsIdle} {
+		if need := clients + otherFiles; limit < need {
+			return fmt.Errorf("%s %d needs %d open files and the limit is %d: choose fewer or raise it", name, clients, need, limit)
+		}
 	}
 	if need := filesPerPair*b.pairs + otherFiles; limit < need {
 		return fmt.Errorf("-pairs %d needs %d open files and the limit is %d: choose fewer or raise it", b.pairs, need, limit)
@@ -117,7 +124,21 @@ func (b *bench) prepareServers(ctx context.Context, dir string) (skipped map[str
 	b.dir = dir
 	skipped = make(map[string]string)
 	b.programs = make(map[string]string)
+	b.certificate = filepath.Join(dir, "certificate.pem")
+	if err := writeCertificate(b.certificate); err != nil {
+		return nil, err
+	}
 	for _, s := range b.servers {
+		if s.binary != "" {
+			known, err := s.isKnown(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if !known {
+				skipped[s.name] = fmt.Sprintf("%s has no %s", s.binary, s.nameThere)
+			}
+			continue
+		}
 		if s.program != nil {
 			reason, err := b.findProgram(ctx, s, dir)
 			if err != nil {
@@ -195,7 +216,26 @@ func (b *bench) bothCores() []int {
 func (b *bench) runMemory(ctx context.Context, r *results) (err error) {
 	r.Memory, err = b.footprints(ctx, load{name: "idle", work: echoing, conns: b.idle, depth: 1})
 	if err == nil {
-		printMemory(b.out, r.Memory)
+		printMemory(b.out, "idle", "after one line each", r.Memory)
+	}
+	return err
+}
+
+// runTLSMemory measures the memory of the servers with idle clients over TLS, after a line, and
+// after a frame if that was asked for.
+func (b *bench) runTLSMemory(ctx context.Context, r *results) (err error) {
+	r.TLSMemory, err = b.footprints(ctx, load{name: "tls-idle", tls: true, work: echoing, conns: b.tlsIdle, depth: 1})
+	if err != nil {
+		return err
+	}
+	printMemory(b.out, "tls-idle", "over TLS, after one line each", r.TLSMemory)
+	if !b.tlsIdleFrame {
+		return nil
+	}
+	l := load{name: "tls-idle-frame", tls: true, work: framing, conns: b.tlsIdle, frame: 16 << 10}
+	r.TLSMemoryFrame, err = b.footprints(ctx, l)
+	if err == nil {
+		printMemory(b.out, l.name, "over TLS, after one frame of 16 KiB each", r.TLSMemoryFrame)
 	}
 	return err
 }
@@ -228,7 +268,7 @@ func (b *bench) footprints(ctx context.Context, l load) (all []memoryResult, err
 		}
 	}
 	for _, s := range turns {
-		all = append(all, summarizeMemory(s.name, rounds[s.name]))
+		all = append(all, summarizeMemory(s.name, rounds))
 	}
 	return all, nil
 }
@@ -242,6 +282,10 @@ func (b *bench) footprint(ctx context.Context, s server, l load) (f footprint, e
 	defer func() { err = errors.Join(err, r.stop()) }()
 	t := b.task(l, r)
 	t.Warmup = settleTime
-	err = b.runTask(ctx, cmdIdle, t, loadCores, r.upstream, &f)
+	inherited := r.upstream
+	if l.tls {
+		t.Heap, inherited = true, r.output
+	}
+	err = b.runTask(ctx, cmdIdle, t, loadCores, inherited, &f)
 	return f, err
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,9 +45,12 @@ func newBench(t *testing.T) *bench {
 			warmup:   10 * time.Millisecond,
 			sleep:    100 * time.Millisecond,
 			idle:     20,
+			tlsIdle:  20,
 			pairs:    20,
 			kvSource: "../examples/kv",
 			json:     filepath.Join(t.TempDir(), "results.json"),
+
+			tlsIdleFrame: true,
 		},
 		out:      t.Output(),
 		progress: t.Output(),
@@ -128,8 +132,11 @@ func checkSane(t *testing.T, l load, m measurement) {
 	if l.frame > 0 && m.Bytes != m.Requests*int64(l.frame+headSize) {
 		t.Errorf("%s: %d bytes in %d frames of %d", l.name, m.Bytes, m.Requests, l.frame)
 	}
-	if l.stalls != (m.Before != nil) {
-		t.Errorf("%s: the measurement before the stall: %+v", l.name, m.Before)
+	if (l.stalls || l.floods) != (m.Before != nil) {
+		t.Errorf("%s: the measurement before: %+v", l.name, m.Before)
+	}
+	if l.floods != (m.Handshakes > 0) {
+		t.Errorf("%s: %d handshakes beside it", l.name, m.Handshakes)
 	}
 	if m.Wall <= 0 || m.CPU <= 0 || m.Foreign < 0 {
 		t.Errorf("%s: want wall and CPU above zero: %+v", l.name, m)
@@ -149,7 +156,7 @@ func TestServersEchoPieces(t *testing.T) {
 	b := newBench(t)
 	for _, s := range b.thatDo(echoing) {
 		t.Run(s.name, func(t *testing.T) {
-			conn := dialServer(t, b.startForTest(t, s, echoing))
+			conn := dialOver(t, s, b.startForTest(t, s, echoing))
 			text := randomLines(4 << 20)
 			sent := make(chan error, 1)
 			go func() { sent <- writePieces(conn, text) }()
@@ -172,7 +179,7 @@ func TestServersAnswerBeforeAnIncompleteLine(t *testing.T) {
 	b := newBench(t)
 	for _, s := range b.thatDo(echoing) {
 		t.Run(s.name, func(t *testing.T) {
-			conn := dialServer(t, b.startForTest(t, s, echoing))
+			conn := dialOver(t, s, b.startForTest(t, s, echoing))
 			got := make([]byte, 4)
 			for _, step := range []struct{ send, want string }{{"a\nb\nc", "a\nb\n"}, {"c\n", "cc\n"}} {
 				if _, err := conn.Write([]byte(step.send)); err != nil {
@@ -186,7 +193,10 @@ func TestServersAnswerBeforeAnIncompleteLine(t *testing.T) {
 	}
 }
 
-func (b *bench) thatDo(w work) []server { return b.thatServe(load{work: w}) }
+// thatDo returns the servers that do w, those over TLS last.
+func (b *bench) thatDo(w work) []server {
+	return append(b.thatServe(load{work: w}), b.thatServe(load{work: w, tls: true})...)
+}
 
 func (b *bench) thatServe(l load) (some []server) {
 	for _, s := range b.servers {
@@ -201,7 +211,7 @@ func TestServersEchoFramesInPieces(t *testing.T) {
 	b := newBench(t)
 	for _, s := range b.thatDo(framing) {
 		t.Run(s.name, func(t *testing.T) {
-			conn := dialServer(t, b.startForTest(t, s, framing))
+			conn := dialOver(t, s, b.startForTest(t, s, framing))
 			for _, size := range []int{0, 1, 4000, 70_000, maxFrame} {
 				sent := frameBurst(size, 1, size)
 				// A server that copies may answer, and fill the buffers, before all is sent.
@@ -230,6 +240,23 @@ func dialServer(t *testing.T, r *running) net.Conn {
 		t.Fatal(err)
 	}
 	return conn
+}
+
+// dialOver is dialServer, over TLS if s speaks it.
+func dialOver(t *testing.T, s server, r *running) halfCloser {
+	t.Helper()
+	conn := dialServer(t, r)
+	if !s.tls {
+		return conn.(*net.TCPConn)
+	}
+	secured := tls.Client(conn, clientTLS())
+	if err := secured.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if suite := secured.ConnectionState().CipherSuite; s.program != nil && tls.CipherSuiteName(suite) != cipher {
+		t.Errorf("%s chose %s, want %s", s.name, tls.CipherSuiteName(suite), cipher)
+	}
+	return secured
 }
 
 // randomLines returns lines that all servers accept: the bufio server takes up to 4 KiB.
@@ -271,13 +298,23 @@ func TestRun(t *testing.T) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		t.Fatal(err)
 	}
-	echo, relay := len(b.thatDo(echoing)), len(b.thatServe(load{work: relaying, conns: mostForks + 1}))
+	echo, relay := len(b.thatServe(load{work: echoing})), len(b.thatServe(load{work: relaying, conns: mostForks + 1}))
 	if len(r.Pairs) != relay {
 		t.Errorf("%d figures of pairs, want %d", len(r.Pairs), relay)
 	}
 	for _, p := range r.Pairs {
 		if p.Files < 2 || p.After <= 0 {
 			t.Errorf("pairs: want two files or more, and some memory: %+v", p)
+		}
+	}
+	for _, over := range [][]memoryResult{r.TLSMemory, r.TLSMemoryFrame} {
+		if want := len(b.thatServe(load{work: echoing, tls: true})); len(over) != want {
+			t.Errorf("%d figures of memory over TLS, want %d", len(over), want)
+		}
+		for _, m := range over {
+			if m.Heap <= 0 || m.Ratios[naiveTLS] <= 0 {
+				t.Errorf("memory over TLS: want a heap and a ratio: %+v", m)
+			}
 		}
 	}
 	if len(r.Loads) != len(b.loads) || len(r.Memory) != echo {
@@ -290,7 +327,7 @@ func TestRun(t *testing.T) {
 
 func checkTable(t *testing.T, b *bench, l loadResult, printed string) {
 	t.Helper()
-	if want := len(b.thatDo(echoing)); len(l.Servers) != want || !strings.Contains(printed, l.Name+":") {
+	if want := len(b.thatServe(load{work: echoing})); len(l.Servers) != want || !strings.Contains(printed, l.Name+":") {
 		t.Errorf("%s: %d lines, want %d, and a table", l.Name, len(l.Servers), want)
 	}
 	for _, s := range l.Servers {
@@ -323,10 +360,30 @@ func TestServersThatAreNotInstalledAreSkipped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(skipped) != 6 || len(b.servers) != len(servers)-6 {
+	if len(skipped) != 8 || len(b.servers) != len(servers)-8 {
 		t.Errorf("got %d servers, skipped %q", len(b.servers), skipped)
 	}
 	if slices.ContainsFunc(b.servers, func(s server) bool { return s.isC() || s.program != nil }) {
 		t.Error("a server that is not in this program is not left out")
+	}
+}
+
+func TestServersThatTheEarlierVersionDoesNotHaveAreSkipped(t *testing.T) {
+	earlier := filepath.Join(t.TempDir(), "bench")
+	if err := os.WriteFile(earlier, []byte("#!/bin/sh\n[ \"$*\" = '-servers wireline -h' ]\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	some := []server{{name: "wireline"}, {name: "wireline-tls"}}
+	b := &bench{options: options{servers: withBefore(some, earlier)}}
+	skipped, err := b.prepareServers(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(skipped) != 1 || skipped["before-wireline-tls"] == "" || len(b.servers) != 3 {
+		t.Errorf("got %d servers, skipped %q", len(b.servers), skipped)
+	}
+	b = &bench{options: options{servers: withBefore(some, earlier+"-missing")}}
+	if _, err := b.prepareServers(t.Context(), t.TempDir()); err == nil {
+		t.Error("no error although there is no such program")
 	}
 }

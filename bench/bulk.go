@@ -22,11 +22,13 @@ const (
 
 // bulk is both ends of the streams through a proxy, the senders and the receivers, on one
 // thread that polls. The receivers let the kernel discard the data (MSG_TRUNC): copying and
-// checking it would take longer than relaying it, and the proxy would wait for the load.
+// checking it would take longer than relaying it, and the proxy would wait for the load. So a
+// client over TLS counts records, which are a little more than the data in them.
 type bulk struct {
 	task
 	epoll  int
 	files  map[int32]bool // true for a client
+	secure map[int32]*secure
 	events []unix.EpollEvent
 	buf    []byte
 	moved  int64
@@ -51,6 +53,7 @@ func measureBulk(t task) (m measurement, err error) {
 		task:   t,
 		epoll:  epoll,
 		files:  make(map[int32]bool),
+		secure: make(map[int32]*secure),
 		events: make([]unix.EpollEvent, 64),
 		buf:    make([]byte, bulkWrite),
 	}
@@ -89,6 +92,11 @@ func (b *bulk) connect() error {
 		}
 		if err := b.add(fd, true, b.Bulk == up); err != nil {
 			return err
+		}
+		if b.TLS {
+			if b.secure[int32(fd)], err = handshake(fd, b.Stall); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -150,7 +158,7 @@ func (b *bulk) handle(event unix.EpollEvent) (err error) {
 		}
 		return b.add(fd, false, b.Bulk == down)
 	case ofSender:
-		_, err = write(int(event.Fd), b.buf)
+		err = b.send(event.Fd)
 	default:
 		var n int
 		n, err = discard(int(event.Fd), b.buf)
@@ -169,6 +177,21 @@ func (b *bulk) handle(event unix.EpollEvent) (err error) {
 	// that it has ended.
 	delete(b.files, event.Fd)
 	return unix.Close(int(event.Fd))
+}
+
+// send writes as much as the socket takes, over TLS at most what is encrypted at once.
+func (b *bulk) send(fd int32) error {
+	s := b.secure[fd]
+	if s == nil {
+		_, err := write(int(fd), b.buf)
+		return err
+	}
+	if !s.unsent() {
+		if err := s.encrypt(b.buf); err != nil {
+			return err
+		}
+	}
+	return s.flush()
 }
 
 // discard drops the data that has arrived. The kernel does not write to p.

@@ -10,10 +10,13 @@ import (
 
 // The hidden subcommands, with which this binary runs itself as a child process.
 const (
-	cmdServe = "serve" // NAME WORK: run that server with that work
-	cmdRelay = "relay" // NAME UPSTREAM: run that proxy
+	cmdServe = "serve" // NAME [CERTIFICATE] WORK: run that server with that work
+	cmdBoth  = "both"  // NAME CERTIFICATE WORK: the same on two listeners, over TLS and plain
+	cmdRelay = "relay" // NAME [CERTIFICATE] UPSTREAM: run that proxy
 	cmdLoad  = "load"  // TASK: run the load and print a measurement
 	cmdBulk  = "bulk"  // TASK: the same for streams at full speed
+	cmdShort = "short" // TASK: the same for short connections over TLS
+	cmdFlood = "flood" // TASK: make handshakes beside a load until it is told to stop
 	cmdIdle  = "idle"  // TASK: connect many idle clients and print a footprint
 )
 
@@ -25,13 +28,19 @@ func runChild(args []string) (code int, ok bool) {
 	var err error
 	switch args[0] {
 	case cmdServe:
-		err = serveChild(args[1], work(args[len(args)-1]))
+		err = serveChild(args[1:])
+	case cmdBoth:
+		err = serveBothChild(args[1:])
 	case cmdRelay:
-		err = relayChild(args[1], args[len(args)-1])
+		err = relayChild(args[1:])
 	case cmdLoad:
 		err = taskChild(args[1], measure)
 	case cmdBulk:
 		err = taskChild(args[1], measureBulk)
+	case cmdShort:
+		err = taskChild(args[1], measureHandshakes)
+	case cmdFlood:
+		err = taskChild(args[1], runFlood)
 	case cmdIdle:
 		err = taskChild(args[1], measureIdle)
 	default:

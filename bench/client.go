@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ type client struct {
 	sent   int // of the current burst
 	got    int // of its reply
 	since  time.Duration
+	secure *secure // nil without TLS
 }
 
 var errClosed = errors.New("the server closed a connection")
@@ -85,8 +87,13 @@ func beginConnect(address netip.AddrPort, number int, reset bool) (fd int, err e
 	return fd, nil
 }
 
+// sourceOf is the address from which client number comes.
+func sourceOf(number int) net.IP {
+	return net.IPv4(127, 0, 1, byte(1+number%sourceAddresses)).To4()
+}
+
 func bindSource(fd, number int) error {
-	from := unix.SockaddrInet4{Addr: [4]byte{127, 0, 1, byte(1 + number%sourceAddresses)}}
+	from := unix.SockaddrInet4{Addr: [4]byte(sourceOf(number))}
 	return errors.Join(
 		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1),
 		unix.Bind(fd, &from),
@@ -115,8 +122,16 @@ func frameBurst(id, turn, size int) []byte {
 	return b[: headSize+size : headSize+size]
 }
 
+// unsent reports whether a part of the burst has not been sent.
+func (c *client) unsent() bool {
+	return c.sent < len(c.bursts[c.turn]) || c.secure != nil && c.secure.unsent()
+}
+
 // send writes the rest of the burst, as far as the socket takes it.
 func (c *client) send() error {
+	if c.secure != nil {
+		return c.sendSecure()
+	}
 	for rest := c.bursts[c.turn][c.sent:]; len(rest) > 0; rest = c.bursts[c.turn][c.sent:] {
 		n, err := write(c.fd, rest)
 		if err == unix.EAGAIN {
@@ -130,26 +145,52 @@ func (c *client) send() error {
 	return nil
 }
 
+// sendSecure encrypts the whole burst at once, and writes as much as the socket takes.
+func (c *client) sendSecure() error {
+	if rest := c.bursts[c.turn][c.sent:]; len(rest) > 0 {
+		if err := c.secure.encrypt(rest); err != nil {
+			return err
+		}
+		c.sent += len(rest)
+	}
+	if err := c.secure.flush(); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	return nil
+}
+
 // receive reads once and compares with what was sent. It reports whether the whole reply has
 // arrived. The buffer is larger than any reply, so whatever one read leaves arrives later,
-// with an event of its own.
+// with an event of its own. Over TLS one read returns one record, and those that came with it
+// have no further event: so it reads until the reply is whole or nothing is left.
 func (c *client) receive(buf []byte) (whole bool, err error) {
-	n, err := read(c.fd, buf)
-	if err == unix.EAGAIN {
-		return false, nil
+	for {
+		n, err := c.read(buf)
+		if err == unix.EAGAIN {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("read: %w", err)
+		}
+		if n == 0 {
+			return false, errClosed
+		}
+		want := c.bursts[c.turn][c.got:c.sent]
+		if n > len(want) || !bytes.Equal(buf[:n], want[:n]) {
+			return false, fmt.Errorf("wrong echo: got %q, want %q", buf[:min(n, 2*lineSize)], want[:min(len(want), 2*lineSize)])
+		}
+		c.got += n
+		if c.answered() || c.secure == nil {
+			return c.answered(), nil
+		}
 	}
-	if err != nil {
-		return false, fmt.Errorf("read: %w", err)
+}
+
+func (c *client) read(buf []byte) (int, error) {
+	if c.secure != nil {
+		return c.secure.read(buf)
 	}
-	if n == 0 {
-		return false, errClosed
-	}
-	want := c.bursts[c.turn][c.got:c.sent]
-	if n > len(want) || !bytes.Equal(buf[:n], want[:n]) {
-		return false, fmt.Errorf("wrong echo: got %q, want %q", buf[:min(n, 2*lineSize)], want[:min(len(want), 2*lineSize)])
-	}
-	c.got += n
-	return c.answered(), nil
+	return read(c.fd, buf)
 }
 
 // answered reports whether the reply to the current burst is complete.

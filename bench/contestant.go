@@ -19,11 +19,7 @@ func (c *contestant) measure(ctx context.Context) (m measurement, err error) {
 			return m, err
 		}
 	}
-	subcommand := cmdLoad
-	if c.load.bulk != "" {
-		subcommand = cmdBulk
-	}
-	if err := c.bench.runTask(ctx, subcommand, c.bench.task(c.load, c.running), loadCores, c.running.upstream, &m); err != nil {
+	if err := c.bench.runTask(ctx, c.load.subcommand(), c.bench.task(c.load, c.running), loadCores, c.running.upstream, &m); err != nil {
 		return m, err
 	}
 	if c.load.fresh {
@@ -52,13 +48,21 @@ func (b *bench) task(l load, r *running) task {
 		Conns:   l.conns,
 		Depth:   l.depth,
 		Frame:   l.frame,
-		Wait:    l.shared,
+		TLS:     l.tls,
+		Wait:    l.shared || l.floods,
 		Churn:   l.churn,
 		Reset:   l.reset,
+		Resume:  l.resumes,
 		Bulk:    l.bulk,
 		Warmup:  max(b.warmup, l.warmup),
 		Measure: b.duration,
 		Stall:   stallBound,
+	}
+	if l.floods {
+		t.FloodAddress = r.address
+	}
+	if l.plain {
+		t.Address, t.TLS = r.plain, false
 	}
 	if l.stalls {
 		t.Sleep = b.sleep

@@ -25,11 +25,24 @@ type load struct {
 	// load.
 	fresh bool
 
+	// tls is of a server whose clients speak TLS.
+	tls bool
+
 	// churn ends every connection after its first reply.
 	churn bool
 
 	// reset ends it with a RST from the client, not a FIN.
 	reset bool
+
+	// floods measures a second time, while a flood of short connections over TLS comes in.
+	floods bool
+
+	// resumes makes the connections of a churn or a flood over TLS resume sessions.
+	resumes bool
+
+	// plain has the clients that are measured speak no TLS, unlike the flood. The server has
+	// a listener for them.
+	plain bool
 
 	// bulk is the direction of a stream at full speed.
 	bulk direction
@@ -57,6 +70,10 @@ var (
 	ofSleeping  = []comparison{{rateFigure, naive}, {p99Figure, naive}, {cpuFigure, naive}}
 	ofRelaying  = []comparison{{cpuFigure, nginx}, {cpuFigure, haproxy}, {cpuFigure, ioCopy}}
 	ofBulk      = []comparison{{cpuPerGBFigure, ioCopy}, {cpuPerGBFigure, haproxy}, {cpuPerGBFigure, nginx}}
+	ofTLS       = []comparison{{cpuFigure, naiveTLS}}
+	ofFlood     = []comparison{{p99Figure, naiveTLS}, {rateFigure, naiveTLS}, {floodFigure, naiveTLS}}
+	ofRelaysTLS = []comparison{{cpuFigure, nginxTLSName}, {cpuFigure, haproxyTLSName}, {cpuFigure, ioCopyTLS}}
+	ofBulkTLS   = []comparison{{cpuPerGBFigure, nginxTLSName}, {cpuPerGBFigure, haproxyTLSName}, {cpuPerGBFigure, ioCopyTLS}}
 	ofFrames    = []comparison{{cpuFigure, cCopy}, {cpuFigure, cWhole}, {cpuFigure, naive}}
 )
 
@@ -76,12 +93,35 @@ var loads = []load{
 	{name: "stalled", work: obeying, conns: 1000, depth: 1, fresh: true, stalls: true, ratios: []comparison{{cpuFigure, naive}}},
 	{name: "frames16k", work: framing, conns: 4, frame: 16 << 10, ratios: ofFrames},
 	{name: "frames1m", work: framing, conns: 1, frame: 1 << 20, ratios: ofFrames},
+	{name: "tls50", tls: true, work: echoing, conns: 50, depth: 1, ratios: ofTLS},
+	{name: "tls1000", tls: true, work: echoing, conns: 1000, depth: 1, ratios: ofTLS},
+	{name: "tls-frames16k", tls: true, work: framing, conns: 4, frame: 16 << 10, ratios: ofTLS},
+	{name: "tls-connect", tls: true, work: echoing, conns: 50, depth: 1, churn: true, ratios: ofTLS},
+	{name: "tls-resume", tls: true, work: echoing, conns: 50, depth: 1, churn: true, resumes: true, ratios: ofTLS},
+	{name: "handshakes", tls: true, work: echoing, conns: 1000, depth: 1, floods: true, ratios: ofFlood},
+	{name: "handshakes-plain", tls: true, plain: true, work: echoing, conns: 1000, depth: 1, floods: true, ratios: ofFlood},
+	{name: "resumptions", tls: true, work: echoing, conns: 1000, depth: 1, floods: true, resumes: true, ratios: ofFlood},
+	{name: "resumptions-plain", tls: true, plain: true, work: echoing, conns: 1000, depth: 1, floods: true, resumes: true, ratios: ofFlood},
 	{name: "proxy1", work: relaying, conns: 1, depth: 1, ratios: ofRelaying},
 	{name: "proxy50", work: relaying, conns: 50, depth: 1, ratios: ofRelaying},
 	{name: "proxy1000", work: relaying, conns: 1000, depth: 1, ratios: ofRelaying},
 	{name: "proxy-connect", work: relaying, conns: 50, depth: 1, churn: true, ratios: ofRelaying},
 	{name: "proxy-up", work: relaying, conns: 4, bulk: up, ratios: ofBulk},
 	{name: "proxy-down", work: relaying, conns: 4, bulk: down, ratios: ofBulk},
+	{name: "tls-proxy50", tls: true, work: relaying, conns: 50, depth: 1, ratios: ofRelaysTLS},
+	{name: "tls-proxy-up", tls: true, work: relaying, conns: 4, bulk: up, ratios: ofBulkTLS},
+	{name: "tls-proxy-down", tls: true, work: relaying, conns: 4, bulk: down, ratios: ofBulkTLS},
+}
+
+// subcommand is that of the load process.
+func (l load) subcommand() string {
+	switch {
+	case l.bulk != "":
+		return cmdBulk
+	case l.tls && l.churn:
+		return cmdShort
+	}
+	return cmdLoad
 }
 
 // about describes a load in the head of its table.
@@ -98,6 +138,9 @@ func (l load) about() string {
 		text += " at a time, one line on each, then the client resets it"
 	case l.churn:
 		text += " at a time, one line on each, then the client closes it"
+		if l.resumes {
+			text += ", with the session of the one before"
+		}
 	default:
 		text += fmt.Sprintf(", lines in flight on each: %d", l.depth)
 	}
@@ -112,6 +155,15 @@ func (l load) about() string {
 		text += ", and one more that has the server sleep"
 	case relaying:
 		text += ", through a proxy"
+	}
+	if l.tls && !l.plain {
+		text += ", over TLS"
+	}
+	switch {
+	case l.floods && l.resumes:
+		text += ", beside as many resumed handshakes as the load's core can make"
+	case l.floods:
+		text += ", beside as many full handshakes as the load's core can make"
 	}
 	if l.shared {
 		text += ", both cores for both"
@@ -129,11 +181,18 @@ type task struct {
 	Conns   int
 	Depth   int
 	Frame   int
+	TLS     bool          // clients speak TLS
+	Heap    bool          // ask the server for its heap, and read the answer from heapFD
 	Wait    bool          // wait for events instead of polling
 	Churn   bool          // a new connection for each burst
 	Reset   bool          // connections end with a RST
+	Resume  bool          // a new connection resumes the session of the one before
 	Bulk    direction     // of a stream at full speed
 	Sleep   time.Duration // how long the server sleeps for one more client; zero for none
+
+	// FloodAddress is where a flood connects, if one comes in beside the load.
+	FloodAddress netip.AddrPort
+
 	Warmup  time.Duration // for idle clients, the time to settle
 	Measure time.Duration
 	Stall   time.Duration // fail after this time without a reply
@@ -153,6 +212,9 @@ type measurement struct {
 	// Warmup is the rate in requests per second before the measurement.
 	Warmup float64 `json:"warmup_rate,omitempty"`
 
-	// Before is the measurement of the same load without the stalled client.
+	// Handshakes counts the connections of a flood.
+	Handshakes int64 `json:"handshakes,omitempty"`
+
+	// Before is the measurement of the same load without the stalled client or the flood.
 	Before *measurement `json:"before,omitempty"`
 }

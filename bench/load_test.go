@@ -3,16 +3,21 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
 
-// serveWrongly answers every connection with reply of the input.
-func serveWrongly(t *testing.T, reply func(conn net.Conn, got []byte)) netip.AddrPort {
+// serveWrongly answers every connection with reply of the input. It speaks TLS if cfg is not
+// nil.
+func serveWrongly(t *testing.T, cfg *tls.Config, reply func(conn net.Conn, got []byte)) netip.AddrPort {
 	t.Helper()
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -24,6 +29,9 @@ func serveWrongly(t *testing.T, reply func(conn net.Conn, got []byte)) netip.Add
 		conn, err := ln.Accept()
 		if err != nil {
 			return
+		}
+		if cfg != nil {
+			conn = tls.Server(conn, cfg)
 		}
 		defer conn.Close()
 		buf := make([]byte, 4096)
@@ -51,16 +59,77 @@ func TestLoadRejectsBadServers(t *testing.T) {
 		{"is silent", func(net.Conn, []byte) {}, "no reply for"},
 		{"closes", func(conn net.Conn, _ []byte) { conn.Close() }, "closed a connection"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			_, err := measure(task{
-				Address: serveWrongly(t, test.reply),
-				Server:  os.Getpid(),
-				Conns:   1,
-				Depth:   2,
-				Measure: time.Second,
-				Stall:   200 * time.Millisecond,
+		for _, cfg := range []*tls.Config{nil, testTLS(t)} {
+			t.Run(fmt.Sprintf("%s, TLS %t", test.name, cfg != nil), func(t *testing.T) {
+				_, err := measure(task{
+					Address: serveWrongly(t, cfg, test.reply),
+					Server:  os.Getpid(),
+					Conns:   1,
+					Depth:   2,
+					TLS:     cfg != nil,
+					Measure: time.Second,
+					Stall:   200 * time.Millisecond,
+				})
+				if err == nil || !strings.Contains(err.Error(), test.want) {
+					t.Errorf("got %v, want %q", err, test.want)
+				}
 			})
-			if err == nil || !strings.Contains(err.Error(), test.want) {
+		}
+	}
+}
+
+// testTLS is a server's configuration.
+func testTLS(t *testing.T) *tls.Config {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "certificate.pem")
+	if err := writeCertificate(path); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := serverTLS(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func TestHandshakesAreOfTheKindThatIsMeasured(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		resume bool
+		cfg    func(*tls.Config)
+		want   string
+	}{
+		{"full", false, func(*tls.Config) {}, ""},
+		{"resumed", true, func(*tls.Config) {}, ""},
+		{"not resumed", true, func(cfg *tls.Config) { cfg.SessionTicketsDisabled = true }, "the session was resumed: false, want true"},
+		{"TLS 1.2", false, func(cfg *tls.Config) { cfg.MinVersion, cfg.MaxVersion = 0, tls.VersionTLS12 }, "handshake"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := testTLS(t)
+			test.cfg(cfg)
+			ln, err := net.Listen("tcp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			served := make(chan error, 1)
+			go func() { served <- serveBufio(ctx, ln, echoing, cfg) }()
+			m, err := measureHandshakes(task{
+				Address: ln.Addr().(*net.TCPAddr).AddrPort(),
+				Server:  os.Getpid(),
+				Conns:   3,
+				Resume:  test.resume,
+				Measure: 20 * time.Millisecond,
+				Stall:   10 * time.Second,
+			})
+			cancel()
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+			if test.want == "" && (err != nil || m.Requests == 0) {
+				t.Errorf("%d handshakes, %v", m.Requests, err)
+			}
+			if test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})

@@ -22,10 +22,13 @@ type options struct {
 	warmup   time.Duration // before each measurement
 	sleep    time.Duration // of the line in the load "stalled"
 	idle     int           // clients of the memory measurement
+	tlsIdle  int           // the same over TLS
 	pairs    int           // of a proxy, in the memory measurement
 	kvSource string        // the example that redis-benchmark measures
 	json     string        // where the results go
 	before   string        // the bench program of an earlier version, to compare with
+
+	tlsIdleFrame bool // measures the memory a second time, after a frame
 }
 
 // parse parses the command line. If it returns an error, it has printed it.
@@ -44,6 +47,8 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "load before each measurement")
 	f.DurationVar(&o.sleep, "sleep", 10*time.Second, "how long the line sleeps in the load stalled")
 	f.IntVar(&o.idle, "idle", min(15_000, limit-otherFiles), "idle clients for the memory figure, 0 = leave it out, as -loads does")
+	f.IntVar(&o.tlsIdle, "tls-idle", min(15_000, limit-otherFiles), "idle clients over TLS for the memory figure, 0 = leave it out, as -loads does")
+	f.BoolVar(&o.tlsIdleFrame, "tls-idle-frame", false, "measure the memory of idle clients over TLS also after one frame of 16 KiB instead of a line")
 	f.IntVar(&o.pairs, "pairs", min(2000, (limit-otherFiles)/filesPerPair), "idle pairs of a proxy for the memory figure, 0 = leave it out, as -loads does")
 	f.StringVar(&o.kvSource, "kv", "../examples/kv", "folder of the example that redis-benchmark measures, empty = leave it out, as -loads does")
 	f.StringVar(&o.json, "json", "results.json", "file for the results")
@@ -72,6 +77,9 @@ func (o *options) leaveOut(f *flag.FlagSet) {
 	if given["loads"] && !given["idle"] {
 		o.idle = 0
 	}
+	if given["loads"] && !given["tls-idle"] {
+		o.tlsIdle = 0
+	}
 	if given["loads"] && !given["pairs"] {
 		o.pairs = 0
 	}
@@ -88,8 +96,8 @@ func (o *options) check(rest []string) error {
 		return errors.New("-rounds and -tries must be at least 1")
 	case o.duration <= 0 || o.sleep <= 0 || o.warmup < 0:
 		return errors.New("-duration and -sleep must be positive, -warmup must not be negative")
-	case o.idle < 0 || o.pairs < 0:
-		return errors.New("-idle and -pairs must not be negative")
+	case o.idle < 0 || o.tlsIdle < 0 || o.pairs < 0:
+		return errors.New("-idle, -tls-idle and -pairs must not be negative")
 	}
 	return nil
 }

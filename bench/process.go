@@ -20,9 +20,10 @@ import (
 )
 
 const (
-	startBound = 10 * time.Second // for a server to listen
-	taskBound  = time.Minute      // for a task, beyond its own duration
-	stopBound  = 3 * time.Second  // from SIGTERM to SIGKILL
+	startBound = 10 * time.Second     // for a server to listen
+	taskBound  = time.Minute          // for a task, beyond its own duration
+	connBound  = 5 * time.Millisecond // the same for each client
+	stopBound  = 3 * time.Second      // from SIGTERM to SIGKILL
 )
 
 // command prepares a child process that ends with ctx. It has a process group of its own, so
@@ -44,16 +45,22 @@ type running struct {
 	cmd     *exec.Cmd
 	cancel  context.CancelFunc
 	address netip.AddrPort
+	plain   netip.AddrPort // for plain clients of a server over TLS, if the load has them
 
 	forks    bool
 	upstream *os.File // of a proxy: the listener of its upstream, on which the load accepts
+	output   *os.File // of a server that prints its address
 }
 
 // startServer starts a server on its cores and waits until it listens. The caller stops it.
 // ctx ends the load only: a server that ended with it would look like one that failed.
 func (b *bench) startServer(ctx context.Context, s server, w work, cores []int) (*running, error) {
+	return b.startServing(ctx, cmdServe, s, w, cores)
+}
+
+func (b *bench) startServing(ctx context.Context, subcommand string, s server, w work, cores []int) (*running, error) {
 	path, name := b.programOf(s)
-	args := []string{cmdServe, name, string(w)}
+	args := b.childArgs(subcommand, s, name, string(w))
 	if s.isC() {
 		path, args = b.programs[s.source], []string{s.mode}
 	}
@@ -134,37 +141,48 @@ func awaitListener(ctx context.Context, address netip.AddrPort) error {
 }
 
 func (r *running) start(ctx context.Context, cores []int) error {
-	out, err := r.cmd.StdoutPipe()
+	output, printing, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	if err := startOn(cores, r.cmd); err != nil {
+	r.output, r.cmd.Stdout = output, printing
+	err = startOn(cores, r.cmd)
+	printing.Close()
+	if err != nil {
+		output.Close()
 		return err
 	}
 	// Ending the process ends the read as well.
 	ctx, done := context.WithTimeout(ctx, startBound)
 	defer done()
 	defer context.AfterFunc(ctx, r.cancel)()
-	if r.address, err = readAnnouncement(out); err != nil {
+	if r.address, r.plain, err = readAnnouncement(output); err != nil {
 		return errors.Join(context.Cause(ctx), err, r.stop())
 	}
 	return nil
 }
 
-func readAnnouncement(out io.Reader) (netip.AddrPort, error) {
+// readAnnouncement returns the zero value for plain if there is one address.
+func readAnnouncement(out io.Reader) (address, plain netip.AddrPort, err error) {
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("the server printed no address: %w", err)
+		return address, plain, fmt.Errorf("the server printed no address: %w", err)
 	}
-	return netip.ParseAddrPort(strings.TrimSpace(strings.TrimPrefix(line, announcement)))
+	first, second, two := strings.Cut(strings.TrimSpace(strings.TrimPrefix(line, announcement)), " ")
+	if address, err = netip.ParseAddrPort(first); err == nil && two {
+		plain, err = netip.ParseAddrPort(second)
+	}
+	return address, plain, err
 }
 
 // stop ends the server and waits for it. A signal, or an exit code that reports one, as
 // socat's, is not an error.
 func (r *running) stop() error {
 	r.cancel()
-	if r.upstream != nil {
-		defer r.upstream.Close()
+	for _, file := range []*os.File{r.upstream, r.output} {
+		if file != nil {
+			defer file.Close()
+		}
 	}
 	err := r.cmd.Wait()
 	var exit *exec.ExitError
@@ -179,20 +197,20 @@ func (r *running) stop() error {
 	return fmt.Errorf("stop %s: %w", r.name, err)
 }
 
-// runTask runs a task in a process of its own, on the load's cores. The process inherits
-// upstream if it is not nil.
-func (b *bench) runTask(ctx context.Context, subcommand string, t task, cores []int, upstream *os.File, result any) error {
+// runTask runs a task in a process of its own, on the load's cores. The process inherits the
+// file if it is not nil.
+func (b *bench) runTask(ctx context.Context, subcommand string, t task, cores []int, inherited *os.File, result any) error {
 	text, err := json.Marshal(t)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.Warmup+t.Measure+t.Sleep+taskBound)
+	ctx, cancel := context.WithTimeout(ctx, t.Warmup+t.Measure+t.Sleep+taskBound+time.Duration(t.Conns)*connBound)
 	defer cancel()
 	var out bytes.Buffer
 	cmd := command(ctx, 1, b.self, subcommand, string(text))
 	cmd.Stdout = &out
-	if upstream != nil {
-		cmd.ExtraFiles = []*os.File{upstream} // as upstreamFD
+	if inherited != nil {
+		cmd.ExtraFiles = []*os.File{inherited} // as upstreamFD or heapFD
 	}
 	if err := startOn(cores, cmd); err != nil {
 		return err

@@ -47,12 +47,12 @@ func TestProxiesRelay(t *testing.T) {
 					go answerAtTheEnd(conn)
 				}
 			}()
-			conn := dialServer(t, b.startRelayForTest(t, s, ln))
+			conn := dialOver(t, s, b.startRelayForTest(t, s, ln))
 			text := randomLines(4 << 20)
 			if err := writePieces(conn, text); err != nil {
 				t.Fatal(err)
 			}
-			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			if err := conn.CloseWrite(); err != nil {
 				t.Fatal(err)
 			}
 			got, err := io.ReadAll(conn)

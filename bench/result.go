@@ -17,7 +17,11 @@ type results struct {
 	Loads    []loadResult      `json:"loads"`
 	Memory   []memoryResult    `json:"memory,omitempty"`
 	Pairs    []memoryResult    `json:"pairs,omitempty"`
-	KV       []loadResult      `json:"kv,omitempty"`
+
+	TLSMemory      []memoryResult `json:"tls_memory,omitempty"`
+	TLSMemoryFrame []memoryResult `json:"tls_memory_frame,omitempty"` // after a frame, not a line
+
+	KV []loadResult `json:"kv,omitempty"`
 }
 
 type settings struct {
@@ -56,6 +60,9 @@ type summary struct {
 	// Stalled is set if another client made the server sleep.
 	Stalled *stalledSummary `json:"stalled,omitempty"`
 
+	// Flooded is set if handshakes came in beside the load.
+	Flooded *floodedSummary `json:"flooded,omitempty"`
+
 	// Ratios maps a figure and another server to this server's figure divided by that one's.
 	Ratios map[string]map[string]float64 `json:"ratios"`
 
@@ -70,19 +77,34 @@ type stalledSummary struct {
 	WorstMicros     float64 `json:"worst_max_us"` // over all rounds, not the median
 }
 
+// floodedSummary compares with the measurement just before, without the flood.
+type floodedSummary struct {
+	PerSecond  float64 `json:"handshakes_per_second"`
+	P99        float64 `json:"p99_ratio_to_without"`
+	Rate       float64 `json:"rate_ratio_to_without"`
+	P50Without float64 `json:"p50_without_us"`
+	P99Without float64 `json:"p99_without_us"`
+}
+
 type memoryResult struct {
-	Server  string      `json:"server"`
-	Conns   int         `json:"connections"`
-	PerConn float64     `json:"rss_bytes_per_connection"`
-	Spread  float64     `json:"rss_spread"`
-	Files   float64     `json:"files_per_connection"`
-	Before  float64     `json:"rss_before"`
-	After   float64     `json:"rss_after"`
-	Rounds  []footprint `json:"rounds"`
+	Server  string  `json:"server"`
+	Conns   int     `json:"connections"`
+	PerConn float64 `json:"rss_bytes_per_connection"`
+	Spread  float64 `json:"rss_spread"`
+	Heap    float64 `json:"heap_bytes_per_connection,omitempty"`
+	Files   float64 `json:"files_per_connection"`
+	Before  float64 `json:"rss_before"`
+	After   float64 `json:"rss_after"`
+
+	// Ratios maps another server to this server's memory divided by that one's.
+	Ratios map[string]float64 `json:"rss_ratios"`
+
+	Rounds []footprint `json:"rounds"`
 }
 
 func (m measurement) perSecond() float64    { return float64(m.Requests) / m.Wall.Seconds() }
 func (m measurement) cpuMicros() float64    { return micros(m.CPU) / float64(m.Requests) }
+func (m measurement) handshakes() float64   { return float64(m.Handshakes) / m.Wall.Seconds() }
 func (m measurement) perCPUSecond() float64 { return float64(m.Requests) / m.CPU.Seconds() }
 
 // cpuPerGB is zero where bytes are not counted.
@@ -114,9 +136,10 @@ var (
 	rateFigure     = figure{"rate", "req/s", measurement.perSecond}
 	p50Figure      = figure{"p50", "p50", measurement.p50Micros}
 	p99Figure      = figure{"p99", "p99", measurement.p99Micros}
+	floodFigure    = figure{"handshakes", "handshakes/s", measurement.handshakes}
 )
 
-var figures = []figure{cpuFigure, cpuPerGBFigure, perCPUFigure, rateFigure, p50Figure, p99Figure}
+var figures = []figure{cpuFigure, cpuPerGBFigure, perCPUFigure, rateFigure, p50Figure, p99Figure, floodFigure}
 
 // comparison is a column: a figure relative to that of another server.
 type comparison struct {
@@ -141,7 +164,8 @@ func summarize(l load, order []string, rounds map[string][]measurement) loadResu
 			Utilisation:  medianOf(of, measurement.utilisation),
 			ForeignShare: medianOf(of, measurement.foreign),
 			WarmupRate:   medianOf(of, measurement.warmup),
-			Stalled:      summarizeStalled(of),
+			Stalled:      summarizeStalled(l, of),
+			Flooded:      summarizeFlooded(l, of),
 			Ratios:       ratios(name, rounds),
 			Rounds:       of,
 		})
@@ -149,14 +173,34 @@ func summarize(l load, order []string, rounds map[string][]measurement) loadResu
 	return r
 }
 
-func summarizeStalled(rounds []measurement) *stalledSummary {
-	if rounds[0].Before == nil {
-		return nil
-	}
+// beforeThem are the measurements before these.
+func beforeThem(rounds []measurement) []measurement {
 	before := make([]measurement, len(rounds))
 	for i, m := range rounds {
 		before[i] = *m.Before
 	}
+	return before
+}
+
+func summarizeFlooded(l load, rounds []measurement) *floodedSummary {
+	if !l.floods {
+		return nil
+	}
+	before := beforeThem(rounds)
+	return &floodedSummary{
+		PerSecond:  medianOf(rounds, measurement.handshakes),
+		P99:        ratio(p99Figure, rounds, before),
+		Rate:       ratio(rateFigure, rounds, before),
+		P50Without: medianOf(before, measurement.p50Micros),
+		P99Without: medianOf(before, measurement.p99Micros),
+	}
+}
+
+func summarizeStalled(l load, rounds []measurement) *stalledSummary {
+	if !l.stalls {
+		return nil
+	}
+	before := beforeThem(rounds)
 	return &stalledSummary{
 		CPU:             ratio(cpuFigure, rounds, before),
 		Rate:            ratio(rateFigure, rounds, before),
@@ -179,25 +223,33 @@ func ratios(name string, rounds map[string][]measurement) map[string]map[string]
 
 // ratio compares two servers within each round, in which the machine was in the same state for
 // both, and returns the median. It is zero if the divisor is zero.
-func ratio(f figure, of, to []measurement) float64 {
+func ratio(f figure, of, to []measurement) float64 { return ratioOf(f.of, of, to) }
+
+func ratioOf[R any](figure func(R) float64, of, to []R) float64 {
 	each := make([]float64, len(of))
 	for i := range of {
-		if by := f.of(to[i]); by != 0 {
-			each[i] = f.of(of[i]) / by
+		if by := figure(to[i]); by != 0 {
+			each[i] = figure(of[i]) / by
 		}
 	}
 	return median(each)
 }
 
-func summarizeMemory(server string, rounds []footprint) memoryResult {
+func summarizeMemory(server string, all map[string][]footprint) memoryResult {
+	rounds, ratios := all[server], make(map[string]float64)
+	for other := range all {
+		ratios[other] = ratioOf(footprint.perConn, rounds, all[other])
+	}
 	return memoryResult{
 		Server:  server,
 		Conns:   rounds[0].Conns,
 		PerConn: medianOf(rounds, footprint.perConn),
 		Spread:  spread(rounds, footprint.perConn),
 		Before:  medianOf(rounds, func(f footprint) float64 { return float64(f.Before) }),
+		Heap:    medianOf(rounds, footprint.heapPerConn),
 		Files:   medianOf(rounds, footprint.filesPerConn),
 		After:   medianOf(rounds, func(f footprint) float64 { return float64(f.After) }),
+		Ratios:  ratios,
 		Rounds:  rounds,
 	}
 }

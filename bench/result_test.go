@@ -48,8 +48,20 @@ func TestStalledIsComparedWithBefore(t *testing.T) {
 			Before: &measurement{Requests: 2, Wall: time.Second, CPU: 4, Max: time.Millisecond},
 		}
 	}
-	got := *summarizeStalled([]measurement{m(5), m(9), m(2)})
+	got := *summarizeStalled(load{stalls: true}, []measurement{m(5), m(9), m(2)})
 	want := stalledSummary{CPU: 1.5, Rate: 0.5, MaxBeforeMicros: 1000, WorstMicros: 9000}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestFloodedIsComparedWithBefore(t *testing.T) {
+	m := measurement{
+		Requests: 1, Wall: time.Second, P50: 3 * time.Millisecond, P99: 6 * time.Millisecond, Handshakes: 7,
+		Before: &measurement{Requests: 2, Wall: time.Second, P50: time.Millisecond, P99: 4 * time.Millisecond},
+	}
+	got := *summarizeFlooded(load{floods: true}, []measurement{m})
+	want := floodedSummary{PerSecond: 7, P99: 1.5, Rate: 0.5, P50Without: 1000, P99Without: 4000}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -104,7 +116,7 @@ func TestParse(t *testing.T) {
 	if len(o.servers) != 2 || o.servers[0].name != naive || len(o.loads) != 1 || o.loads[0].conns != 50 || o.rounds != 1 {
 		t.Errorf("got %+v", o)
 	}
-	if o.idle != 0 || o.kvSource != "" {
+	if o.idle != 0 || o.tlsIdle != 0 || o.kvSource != "" {
 		t.Errorf("with -loads: %d idle clients, %q", o.idle, o.kvSource)
 	}
 	if o, err := parse([]string{"-loads", "", "-idle", "7"}, io.Discard); err != nil || len(o.loads) != 0 || o.idle != 7 {
@@ -113,7 +125,7 @@ func TestParse(t *testing.T) {
 	if o, err := parse(nil, io.Discard); err != nil || len(o.loads) != len(loads) || o.idle == 0 || o.kvSource == "" {
 		t.Errorf("everything: got %+v, %v", o, err)
 	}
-	for _, bad := range [][]string{{"-servers", "apache"}, {"-loads", "ping"}, {"-sleep", "0"}, {"-rounds", "0"}, {"-duration", "0"}, {"-idle", "-1"}, {"extra"}} {
+	for _, bad := range [][]string{{"-servers", "apache"}, {"-loads", "ping"}, {"-sleep", "0"}, {"-rounds", "0"}, {"-duration", "0"}, {"-idle", "-1"}, {"-tls-idle", "-1"}, {"extra"}} {
 		if _, err := parse(bad, io.Discard); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}

@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,7 +17,10 @@ import (
 
 // serveBufio is the server of most tutorials: a goroutine per connection, a bufio.Reader, and
 // one Write per line or frame.
-func serveBufio(ctx context.Context, ln net.Listener, w work) error {
+func serveBufio(ctx context.Context, ln net.Listener, w work, cfg *tls.Config) error {
+	if cfg != nil {
+		ln = tls.NewListener(ln, cfg)
+	}
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
 	serve := func(conn net.Conn) { echoLines(conn, w) }
 	if w == framing {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -12,9 +13,9 @@ import (
 )
 
 // relayIOCopy is the proxy of most tutorials, done correctly: a goroutine per direction, which
-// passes on the end of its stream. io.Copy splices between two TCP connections. It has no
-// timeouts and no records.
-func relayIOCopy(ctx context.Context, ln net.Listener, upstream netip.AddrPort) error {
+// passes on the end of its stream. io.Copy splices between two TCP connections, but not where
+// one side is TLS. It has no timeouts and no records.
+func relayIOCopy(ctx context.Context, ln net.Listener, upstream netip.AddrPort, cfg *tls.Config) error {
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
 	// The load closes the clients, and ends before its proxy.
 	var clients sync.WaitGroup
@@ -27,11 +28,21 @@ func relayIOCopy(ctx context.Context, ln net.Listener, upstream netip.AddrPort) 
 		if err != nil {
 			return err
 		}
-		clients.Go(func() { relayTo(conn.(*net.TCPConn), upstream) })
+		client := halfCloser(conn.(*net.TCPConn))
+		if cfg != nil {
+			client = tls.Server(conn, cfg)
+		}
+		clients.Go(func() { relayTo(client, upstream) })
 	}
 }
 
-func relayTo(client *net.TCPConn, upstream netip.AddrPort) {
+// halfCloser is a connection over TCP or TLS.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
+func relayTo(client halfCloser, upstream netip.AddrPort) {
 	defer client.Close()
 	to, err := net.DialTCP("tcp4", nil, net.TCPAddrFromAddrPort(upstream))
 	if err != nil {
@@ -44,7 +55,7 @@ func relayTo(client *net.TCPConn, upstream netip.AddrPort) {
 	down.Wait()
 }
 
-func relayOneWay(to, from *net.TCPConn) {
+func relayOneWay(to, from halfCloser) {
 	_, err := io.Copy(to, from)
 	if err != nil { // end the other direction too
 		to.Close()

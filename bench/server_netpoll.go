@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"time"
@@ -15,7 +16,7 @@ import (
 // serveNetpoll is line echo on cloudwego/netpoll. Its guide recommends a plain goroutine per
 // request over the default pool if handlers need no deep stack; here that saves a seventh of
 // the CPU time. One poller is its default for so few cores.
-func serveNetpoll(ctx context.Context, ln net.Listener, _ work) error {
+func serveNetpoll(ctx context.Context, ln net.Listener, _ work, _ *tls.Config) error {
 	err := netpoll.Configure(netpoll.Config{
 		Runner:       func(_ context.Context, f func()) { go f() },
 		LoggerOutput: io.Discard, // clients reset their connections here

@@ -15,8 +15,12 @@ import (
 
 // program is a proxy that is installed.
 type program struct {
+	// file is its name on the path.
+	file string
+
 	// args returns the arguments to start it with. It writes the files that it needs to dir.
-	args func(dir string, listen, upstream netip.AddrPort) ([]string, error)
+	// The clients speak TLS if there is a certificate.
+	args func(dir string, listen, upstream netip.AddrPort, certificate string) ([]string, error)
 
 	// check are additional arguments that make it check its configuration only; none for a
 	// program without a configuration.
@@ -24,9 +28,9 @@ type program struct {
 }
 
 var (
-	nginxProgram   = program{args: nginxArgs, check: []string{"-t"}}
-	haproxyProgram = program{args: haproxyArgs, check: []string{"-c"}}
-	socatProgram   = program{args: socatArgs}
+	nginxProgram   = program{file: nginx, args: nginxArgs, check: []string{"-t"}}
+	haproxyProgram = program{file: haproxy, args: haproxyArgs, check: []string{"-c"}}
+	socatProgram   = program{file: socat, args: socatArgs}
 )
 
 // nginxModules are the folders of the stream module in distributions where it is not part of
@@ -36,8 +40,8 @@ var nginxModules = []string{
 	"/usr/lib64/nginx/modules/ngx_stream_module.so",
 }
 
-// nginxConfig takes the module, a folder, the limit of files, the proxy's address and its
-// upstream's. A single process does the work, without a master process.
+// nginxConfig takes the module, a folder, the limit of files, the proxy's address, its options
+// for TLS, and its upstream's address. A single process does the work, without a master process.
 const nginxConfig = `%sdaemon off;
 master_process off;
 error_log stderr crit;
@@ -45,7 +49,7 @@ pid %s/nginx.pid;
 events { worker_connections %d; }
 stream {
 	server {
-		listen %s backlog=4096;
+		listen %s backlog=4096%s;
 		proxy_pass %s;
 		proxy_connect_timeout 5s;
 		proxy_timeout 1h;
@@ -54,7 +58,17 @@ stream {
 }
 `
 
-func nginxArgs(dir string, listen, upstream netip.AddrPort) ([]string, error) {
+// cipher is the one that Go prefers on processors that have AES. OpenSSL may choose another.
+const cipher = "TLS_AES_128_GCM_SHA256"
+
+// nginxTLS takes the certificate's file, twice, and the cipher.
+const nginxTLS = ` ssl;
+		ssl_certificate %s;
+		ssl_certificate_key %s;
+		ssl_protocols TLSv1.3;
+		ssl_conf_command Ciphersuites %s`
+
+func nginxArgs(dir string, listen, upstream netip.AddrPort, certificate string) ([]string, error) {
 	module := ""
 	for _, path := range nginxModules {
 		if _, err := os.Stat(path); err == nil {
@@ -66,12 +80,16 @@ func nginxArgs(dir string, listen, upstream netip.AddrPort) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	secure := ""
+	if certificate != "" {
+		secure = fmt.Sprintf(nginxTLS, certificate, certificate, cipher)
+	}
 	path := configPath(dir, nginx, listen)
-	text := fmt.Sprintf(nginxConfig, module, dir, limit, listen, upstream)
+	text := fmt.Sprintf(nginxConfig, module, dir, limit, listen, secure, upstream)
 	return []string{"-p", dir, "-e", "stderr", "-c", path}, os.WriteFile(path, []byte(text), 0o600)
 }
 
-// haproxyConfig takes the proxy's address and its upstream's.
+// haproxyConfig takes the proxy's address, its options for TLS, and its upstream's address.
 const haproxyConfig = `global
 	nbthread 1
 defaults
@@ -82,17 +100,24 @@ defaults
 	timeout server 1h
 	option splice-auto
 listen proxy
-	bind %s
+	bind %s%s
 	server upstream %s
 `
 
-func haproxyArgs(dir string, listen, upstream netip.AddrPort) ([]string, error) {
+// haproxyTLS takes the certificate's file and the cipher.
+const haproxyTLS = " ssl crt %s ssl-min-ver TLSv1.3 ciphersuites %s"
+
+func haproxyArgs(dir string, listen, upstream netip.AddrPort, certificate string) ([]string, error) {
+	secure := ""
+	if certificate != "" {
+		secure = fmt.Sprintf(haproxyTLS, certificate, cipher)
+	}
 	path := configPath(dir, haproxy, listen)
-	text := fmt.Sprintf(haproxyConfig, listen, upstream)
+	text := fmt.Sprintf(haproxyConfig, listen, secure, upstream)
 	return []string{"-db", "-q", "-f", path}, os.WriteFile(path, []byte(text), 0o600)
 }
 
-func socatArgs(_ string, listen, upstream netip.AddrPort) ([]string, error) {
+func socatArgs(_ string, listen, upstream netip.AddrPort, _ string) ([]string, error) {
 	return []string{
 		fmt.Sprintf("TCP4-LISTEN:%d,bind=%s,backlog=4096,fork,nodelay", listen.Port(), listen.Addr()),
 		fmt.Sprintf("TCP4:%s,nodelay", upstream),
@@ -106,9 +131,9 @@ func configPath(dir, name string, listen netip.AddrPort) string {
 // findProgram finds a program, and makes it check its configuration. It returns a reason if
 // the program is to be left out.
 func (b *bench) findProgram(ctx context.Context, s server, dir string) (reason string, err error) {
-	path, err := lookProgram(s.name)
+	path, err := lookProgram(s.program.file)
 	if err != nil {
-		return fmt.Sprintf("no %s on the path", s.name), nil
+		return fmt.Sprintf("no %s on the path", s.program.file), nil
 	}
 	b.programs[s.name] = path
 	if s.program.check == nil {
@@ -118,7 +143,7 @@ func (b *bench) findProgram(ctx context.Context, s server, dir string) (reason s
 	if err != nil {
 		return "", err
 	}
-	args, err := s.program.args(dir, at, at)
+	args, err := s.program.args(dir, at, at, b.certificateOf(s))
 	if err != nil {
 		return "", err
 	}
@@ -145,6 +170,9 @@ var sbin = "/usr/sbin"
 
 // startFor starts a server for a load; a proxy with its upstream's listener.
 func (b *bench) startFor(ctx context.Context, s server, l load, cores []int) (*running, error) {
+	if l.plain {
+		return b.startServing(ctx, cmdBoth, s, l.work, cores)
+	}
 	if l.work != relaying {
 		return b.startServer(ctx, s, l.work, cores)
 	}
@@ -169,10 +197,10 @@ func (b *bench) startFor(ctx context.Context, s server, l load, cores []int) (*r
 func (b *bench) startProxy(ctx context.Context, s server, upstream netip.AddrPort, cores []int) (r *running, err error) {
 	if s.program == nil {
 		path, name := b.programOf(s)
-		return b.startAnnounced(ctx, s.name, cores, path, cmdRelay, name, upstream.String())
+		return b.startAnnounced(ctx, s.name, cores, path, b.childArgs(cmdRelay, s, name, upstream.String())...)
 	}
 	r, err = b.startAt(ctx, s.name, b.programs[s.name], cores, func(at netip.AddrPort) ([]string, error) {
-		return s.program.args(b.dir, at, upstream)
+		return s.program.args(b.dir, at, upstream, b.certificateOf(s))
 	})
 	if err == nil {
 		r.forks = s.forks

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -22,19 +23,19 @@ import (
 // serveWireline is a server of the framework with production settings: limits, timeouts, and a
 // record of every connection, which is formatted and discarded. The other servers have none of
 // these.
-func serveWireline(ctx context.Context, ln net.Listener, w work) error {
+func serveWireline(ctx context.Context, ln net.Listener, w work, cfg *tls.Config) error {
 	log, err := logger.New(io.Discard, logger.Config{})
 	if err != nil {
 		return err
 	}
 	h := wirelineHandler(w)
 	h.OnRecord = handler.LogRecords(log)
-	return serveHandler(ctx, ln, h, log)
+	return serveHandler(ctx, ln, h, log, cfg)
 }
 
 // relayWireline is the program's proxy with its defaults: timeouts for idle pairs and for the
 // connect, and a record of every pair. The limits are on here, too.
-func relayWireline(ctx context.Context, ln net.Listener, upstream netip.AddrPort) error {
+func relayWireline(ctx context.Context, ln net.Listener, upstream netip.AddrPort, cfg *tls.Config) error {
 	log, err := logger.New(io.Discard, logger.Config{})
 	if err != nil {
 		return err
@@ -45,13 +46,14 @@ func relayWireline(ctx context.Context, ln net.Listener, upstream netip.AddrPort
 		IdleTimeout:    time.Hour,
 	}}
 	x.Log, x.OnRecord = log, handler.LogRecords(log)
-	return serveHandler(ctx, ln, x, log)
+	return serveHandler(ctx, ln, x, log, cfg)
 }
 
-func serveHandler(ctx context.Context, ln net.Listener, h handler.Handler, log *slog.Logger) error {
+func serveHandler(ctx context.Context, ln net.Listener, h handler.Handler, log *slog.Logger, cfg *tls.Config) error {
 	srv := tcp.Server{
-		Config:  tcp.Config{MaxClients: 100_000, MaxClientsPerIP: 100_000, Log: log},
-		Handler: h,
+		Config:    tcp.Config{MaxClients: 100_000, MaxClientsPerIP: 100_000, Log: log},
+		Handler:   h,
+		TLSConfig: cfg,
 	}
 	if err := srv.Serve(ctx, ln); !errors.Is(err, tcp.ErrServerClosed) {
 		return err
@@ -60,8 +62,8 @@ func serveHandler(ctx context.Context, ln net.Listener, h handler.Handler, log *
 }
 
 // serveWirelinePlain is the same with a goroutine per connection instead of event loops.
-func serveWirelinePlain(ctx context.Context, ln net.Listener, w work) error {
-	return serveWireline(ctx, plainListener{ln}, w)
+func serveWirelinePlain(ctx context.Context, ln net.Listener, w work, cfg *tls.Config) error {
+	return serveWireline(ctx, plainListener{ln}, w, cfg)
 }
 
 // wirelineHandler is package echo unchanged if the work is only to echo.

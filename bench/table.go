@@ -68,6 +68,9 @@ func (l load) columns(before bool) []column {
 	if l.stalls {
 		all = append(all, stalledColumns...)
 	}
+	if l.floods {
+		all = append(all, floodedColumns...)
+	}
 	return append(all,
 		column{"core used", func(s summary) string { return percent(s.Utilisation) }},
 		column{"by others", func(s summary) string { return percent(s.ForeignShare) }},
@@ -80,6 +83,14 @@ var stalledColumns = []column{
 	{"max before", func(s summary) string { return fmt.Sprintf("%.1f", s.Stalled.MaxBeforeMicros/1000) }},
 	{"CPU to before", func(s summary) string { return times(s.Stalled.CPU) }},
 	{"req/s to before", func(s summary) string { return times(s.Stalled.Rate) }},
+}
+
+var floodedColumns = []column{
+	{"p50 without", func(s summary) string { return fmt.Sprintf("%.1f", s.Flooded.P50Without) }},
+	{"p99 without", func(s summary) string { return fmt.Sprintf("%.1f", s.Flooded.P99Without) }},
+	{"p99 to without", func(s summary) string { return times(s.Flooded.P99) }},
+	{"req/s to without", func(s summary) string { return times(s.Flooded.Rate) }},
+	{"handshakes/s", func(s summary) string { return fmt.Sprintf("%.0f", s.Flooded.PerSecond) }},
 }
 
 func (r loadResult) print(w io.Writer) {
@@ -103,15 +114,53 @@ func (r loadResult) print(w io.Writer) {
 	t.Flush()
 }
 
-func printMemory(w io.Writer, memory []memoryResult) {
+type memoryColumn struct {
+	head string
+	cell func(memoryResult) string
+}
+
+// memoryColumns are the common columns, and those of TLS and of an earlier version if they have
+// figures.
+func memoryColumns(memory []memoryResult) []memoryColumn {
+	has := func(is func(memoryResult) bool) bool { return slices.ContainsFunc(memory, is) }
+	all := []memoryColumn{
+		{"RSS KiB per connection", func(m memoryResult) string { return fmt.Sprintf("%.2f", m.PerConn/1024) }},
+		{"spread", func(m memoryResult) string { return percent(m.Spread) }},
+	}
+	if has(func(m memoryResult) bool { return m.Server == naiveTLS }) {
+		all = append(all, memoryColumn{"RSS to " + naiveTLS, func(m memoryResult) string { return times(m.Ratios[naiveTLS]) }})
+	}
+	if has(func(m memoryResult) bool { return strings.HasPrefix(m.Server, beforePrefix) }) {
+		all = append(all, memoryColumn{"RSS to before", func(m memoryResult) string { return times(m.Ratios[beforePrefix+m.Server]) }})
+	}
+	if has(func(m memoryResult) bool { return m.Heap != 0 }) {
+		all = append(all, memoryColumn{"live heap KiB", func(m memoryResult) string { return fmt.Sprintf("%.2f", m.Heap/1024) }})
+	}
+	return append(all,
+		memoryColumn{"RSS MiB before", func(m memoryResult) string { return fmt.Sprintf("%.1f", mib(m.Before)) }},
+		memoryColumn{"RSS MiB after", func(m memoryResult) string { return fmt.Sprintf("%.1f", mib(m.After)) }},
+	)
+}
+
+// printMemory prints the memory of idle clients. about says what they have done.
+func printMemory(w io.Writer, name, about string, memory []memoryResult) {
 	if len(memory) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nidle: connections: %d, after one line each\n", memory[0].Conns)
+	fmt.Fprintf(w, "\n%s: connections: %d, %s\n", name, memory[0].Conns, about)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "server\tRSS KiB per connection\tspread\tRSS MiB before\tRSS MiB after\t")
+	columns := memoryColumns(memory)
+	fmt.Fprint(t, "server\t")
+	for _, c := range columns {
+		fmt.Fprint(t, c.head, "\t")
+	}
+	fmt.Fprintln(t)
 	for _, m := range memory {
-		fmt.Fprintf(t, "%s\t%.2f\t%s\t%.1f\t%.1f\t\n", m.Server, m.PerConn/1024, percent(m.Spread), mib(m.Before), mib(m.After))
+		fmt.Fprint(t, m.Server, "\t")
+		for _, c := range columns {
+			fmt.Fprint(t, c.cell(m), "\t")
+		}
+		fmt.Fprintln(t)
 	}
 	t.Flush()
 }
