@@ -175,12 +175,13 @@ func (s *Server) handshake(a *accepted) error {
 	if t == nil {
 		return nil
 	}
-	t.SetBase(beneath)
-	if a.from.raw != nil {
-		t.SetSocket(a.takeSocket)
-		return a.detach()
+	if a.from.raw == nil {
+		t.SetBase(beneath)
+		return nil
 	}
-	return nil
+	t.SetBase(nil) // or it would keep what detach closes
+	t.SetSocket(a.takeSocket)
+	return a.detach()
 }
 
 // tlsServer returns the server's end of a TLS connection, for an Acceptor one that a poller can

@@ -123,11 +123,21 @@ func (l *link) CloseWrite() error {
 	return nil
 }
 
-// LocalAddr implements net.Conn.
-func (l *link) LocalAddr() net.Addr { return l.base.LocalAddr() }
+// LocalAddr implements net.Conn. On a poller it may be nil.
+func (l *link) LocalAddr() net.Addr {
+	if l.base == nil {
+		return nil
+	}
+	return l.base.LocalAddr()
+}
 
-// RemoteAddr implements net.Conn.
-func (l *link) RemoteAddr() net.Addr { return l.base.RemoteAddr() }
+// RemoteAddr implements net.Conn. On a poller it may be nil.
+func (l *link) RemoteAddr() net.Addr {
+	if l.base == nil {
+		return nil
+	}
+	return l.base.RemoteAddr()
+}
 
 // SetDeadline implements net.Conn. On a poller there are no deadlines: crypto/tls sets one to
 // send a close_notify, and a past one after that.
