@@ -23,6 +23,8 @@ var codecs = []struct {
 	{frame.Line{CRLF: true}, "a line"},
 	{frame.Line{KeepEnd: true}, "a line\r\n"},
 	{frame.Line{KeepEnd: true}, "a line"},
+	{frame.Line{Strict: true}, "a line"},
+	{frame.Line{Strict: true, KeepEnd: true}, "a line\r\n"},
 	{frame.Delimiter{Delim: []byte("--")}, "a frame"},
 	{frame.Delimiter{Delim: []byte("\r\n"), Or: bytesOf("\n", "\r")}, "a frame"},
 	{frame.Delimiter{Delim: []byte("\r\n"), Or: bytesOf("\n"), KeepEnd: true}, "a frame\n"},

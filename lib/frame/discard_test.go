@@ -115,6 +115,28 @@ func delimited(data []byte, delims [][]byte, max int, keep bool) (want []string)
 	return want
 }
 
+// strictLines is the model of Line with Strict.
+func strictLines(data []byte, max int, keep bool) (want []string) {
+	for len(data) > 0 {
+		i := bytes.IndexAny(data, "\r\n")
+		switch {
+		case i < 0 && len(data) > bound(max), i > bound(max):
+			want = append(want, tooLong)
+			if i = bytes.Index(data, []byte("\r\n")); i < 0 {
+				return want
+			}
+		case i < 0, !bytes.HasPrefix(data[i:], []byte("\r\n")):
+			return append(want, broken)
+		case keep:
+			want = append(want, "="+string(data[:i+2]))
+		default:
+			want = append(want, "="+string(data[:i]))
+		}
+		data = data[i+2:]
+	}
+	return want
+}
+
 // prefixed is the model of Length, for valid settings.
 func prefixed(data []byte, c frame.Length) (want []string) {
 	for len(data) > 0 {
@@ -228,6 +250,8 @@ func TestDiscard(t *testing.T) {
 		"empty lines after it":      {frame.Line{Max: 4}, "abcde\n\n\n", []string{tooLong, "=", "="}},
 		"a lone carriage return":    {frame.Line{Max: 4}, "abcd\rx\nab\n", []string{tooLong, "=ab"}},
 		"last byte is half an end":  {frame.Line{Max: 4}, "abcd\r", []string{tooLong}},
+		"strict line":               {frame.Line{Strict: true, Max: 4}, x + "\n" + x + "\r" + x + "\r\nabcd\r\n" + x + "\r\nab\n", []string{tooLong, "=abcd", tooLong, broken}},
+		"strict line without end":   {frame.Line{Strict: true, Max: 4}, x + "\n" + x + "\r", []string{tooLong}},
 		"delimiter":                 {frame.Delimiter{Delim: []byte("--"), Max: 4}, x + "-" + x + "---abc--", []string{tooLong, "=-abc"}},
 		"delimiters":                {crlfThenAny, x + "\r\n\nab\r\n.\r\n" + x + "\r\n.abc\ncd", []string{tooLong, "=", "=ab", tooLong, "=abc", "=cd"}},
 		"an end that is undecided":  {frame.Delimiter{Delim: []byte("abcd"), Or: bytesOf("b"), Max: 2}, "xxxxabc", []string{tooLong, "=c"}},
@@ -260,6 +284,7 @@ func TestDiscardKeepsNothing(t *testing.T) {
 		head, tail string
 	}{
 		{frame.Line{Max: 1000}, "", "\n"},
+		{frame.Line{Strict: true, Max: 1000}, "", "\n\r\n"},
 		{frame.Delimiter{Delim: []byte("\r\n.\r\n"), Or: bytesOf("x\n"), Max: 1000}, "", "\r\n.\r\n"},
 		{frame.Length{Max: 1000}, string(binary.BigEndian.AppendUint32(nil, size+1)), "x"},
 		{frame.Netstring{Max: 1000}, "10485760:", ","},

@@ -81,6 +81,22 @@ var splitTests = []struct {
 	{"default maximum", frame.Line{}, strings.Repeat("x", 65536) + "\n" + strings.Repeat("x", 65537), outcome{Frames: []string{strings.Repeat("x", 65536)}, Err: "frame too long (max 65536 bytes)"}},
 	{"binary junk", frame.Line{}, "\x00\xff\n\xc3\x28\n", outcome{Frames: []string{"\x00\xff", "\xc3\x28"}}},
 
+	{"strict lines", frame.Line{Strict: true}, "a\r\n\r\nbc\r\n", outcome{Frames: []string{"a", "", "bc"}}},
+	{"strict lines, ends kept", frame.Line{Strict: true, KeepEnd: true}, "a\r\n\r\n", outcome{Frames: []string{"a\r\n", "\r\n"}}},
+	{"strict line, bare LF", frame.Line{Strict: true}, "a\r\nb\nc\r\n", outcome{Frames: []string{"a"}, Err: "line does not end in CRLF: bare LF"}},
+	{"strict line, bare LF first", frame.Line{Strict: true}, "\n", outcome{Err: "line does not end in CRLF: bare LF"}},
+	{"strict line, bare CR", frame.Line{Strict: true}, "a\r\nb\rc\r\n", outcome{Frames: []string{"a"}, Err: "line does not end in CRLF: bare CR"}},
+	{"strict line, two CR", frame.Line{Strict: true}, "a\r\r\n", outcome{Err: "line does not end in CRLF: bare CR"}},
+	{"strict line, LF CR", frame.Line{Strict: true}, "a\n\r\n", outcome{Err: "line does not end in CRLF: bare LF"}},
+	{"strict line without an end", frame.Line{Strict: true}, "a\r\nb", outcome{Frames: []string{"a"}, Err: "unexpected EOF"}},
+	{"strict line with half an end", frame.Line{Strict: true}, "b\r", outcome{Err: "unexpected EOF"}},
+	{"strict line, maximum length", frame.Line{Strict: true, Max: 3}, "abc\r\nabc\r\n", outcome{Frames: []string{"abc", "abc"}}},
+	{"strict line, too long", frame.Line{Strict: true, Max: 3}, "abc\r\nabcd\r\n", outcome{Frames: []string{"abc"}, Err: "frame too long (max 3 bytes)"}},
+	{"strict line, too long before a bare LF", frame.Line{Strict: true, Max: 3}, "abcd\n", outcome{Err: "frame too long (max 3 bytes)"}},
+	{"strict line, bare LF at the maximum", frame.Line{Strict: true, Max: 3}, "abc\n", outcome{Err: "line does not end in CRLF: bare LF"}},
+	{"strict line, bare CR at the maximum", frame.Line{Strict: true, Max: 3}, "abc\rx", outcome{Err: "line does not end in CRLF: bare CR"}},
+	{"strict line, NUL", frame.Line{Strict: true}, "a\x00\r\n", outcome{Frames: []string{"a\x00"}}},
+
 	{"delimiter", frame.Delimiter{Delim: []byte("--")}, "a--b----c", outcome{Frames: []string{"a", "b", "", "c"}}},
 	{"delimiter kept", frame.Delimiter{Delim: []byte("--"), KeepEnd: true}, "a--b", outcome{Frames: []string{"a--", "b"}}},
 	{"delimiter with a false start", frame.Delimiter{Delim: []byte("aab")}, "aaab", outcome{Frames: []string{"a"}}},
@@ -190,10 +206,15 @@ func TestBufferIsBoundedByTheMaximum(t *testing.T) {
 }
 
 func TestLongFrameIsSearchedOnce(t *testing.T) {
-	c := &counting{Codec: frame.Line{Max: 1 << 20}}
-	split(c, bytewise(strings.Repeat("x", 1<<16)+"\n")...)
-	if c.searched > 1<<18 {
-		t.Errorf("searched %d bytes to find a line of %d bytes", c.searched, 1<<16)
+	for _, codec := range []frame.Codec{
+		frame.Line{Max: 1 << 20},
+		frame.Line{Max: 1 << 20, Strict: true},
+	} {
+		c := &counting{Codec: codec}
+		split(c, bytewise(strings.Repeat("x", 1<<16)+"\r\n")...)
+		if c.searched > 1<<18 {
+			t.Errorf("%+v: searched %d bytes to find a line of %d bytes", codec, c.searched, 1<<16)
+		}
 	}
 }
 
@@ -226,6 +247,18 @@ func TestAppend(t *testing.T) {
 		{frame.Line{KeepEnd: true}, "a\r\n", "a\r\n", nil},
 		{frame.Line{KeepEnd: true}, "a", "a\n", nil},
 		{frame.Line{KeepEnd: true}, "a\n\n", "", frame.ErrDelimiter},
+		{frame.Line{Strict: true}, "a", "a\r\n", nil},
+		{frame.Line{Strict: true}, "", "\r\n", nil},
+		{frame.Line{Strict: true}, "a\r\nQUIT", "", frame.ErrDelimiter},
+		{frame.Line{Strict: true}, "a\r\n", "", frame.ErrDelimiter},
+		{frame.Line{Strict: true}, "a\nQUIT", "", frame.ErrLineEnd},
+		{frame.Line{Strict: true}, "a\rQUIT", "", frame.ErrLineEnd},
+		{frame.Line{Strict: true}, "a\r", "", frame.ErrLineEnd},
+		{frame.Line{Strict: true, Max: 3}, "abcd", "", frame.ErrTooLong},
+		{frame.Line{Strict: true, KeepEnd: true}, "a\r\n", "a\r\n", nil},
+		{frame.Line{Strict: true, KeepEnd: true}, "a", "a\r\n", nil},
+		{frame.Line{Strict: true, KeepEnd: true}, "a\n", "", frame.ErrLineEnd},
+		{frame.Line{Strict: true, KeepEnd: true}, "a\r\n\r\n", "", frame.ErrDelimiter},
 		{frame.Delimiter{Delim: dash}, "a", "a--", nil},
 		{frame.Delimiter{Delim: dash}, "a-", "", frame.ErrDelimiter},
 		{frame.Delimiter{Delim: dash}, "a--b", "", frame.ErrDelimiter},
@@ -299,6 +332,20 @@ func FuzzLine(f *testing.F) {
 		checkWrap(t, c, data)
 		checkRoundTrip(t, c, data, keep)
 		checkRecovery(t, c, data, cuts, delimited(data, bytesOf("\n", "\r\n"), int(max), keep))
+	})
+}
+
+func FuzzStrictLine(f *testing.F) {
+	for _, test := range splitTests {
+		f.Add([]byte(test.in), uint64(3), uint16(3), false)
+		f.Add([]byte(test.in), uint64(4), uint16(0), true)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, cuts uint64, max uint16, keep bool) {
+		c := frame.Line{Strict: true, Max: int(max), KeepEnd: keep}
+		checkChunking(t, c, data, cuts)
+		checkWrap(t, c, data)
+		checkRoundTrip(t, c, data, keep)
+		checkRecovery(t, c, data, cuts, strictLines(data, int(max), keep))
 	})
 }
 
