@@ -108,6 +108,20 @@ var splitTests = []struct {
 	{"delimiters, one in the other", delims("b", "abc"), "xabcyabzab", outcome{Frames: []string{"x", "ya", "za"}}},
 	{"delimiters, kept", frame.Delimiter{Delim: []byte("\n"), Or: bytesOf("\r\n"), KeepEnd: true}, "a\r\nb\n\rc", outcome{Frames: []string{"a\r\n", "b\n", "\rc"}}},
 	{"nul", frame.Delimiter{Delim: []byte{0}}, "a\x00\x00", outcome{Frames: []string{"a", ""}}},
+	{"dot block", frame.DotBlock{}, "a\r\nbc\r\n.\r\nd\r\n.\r\n", outcome{Frames: []string{"a\r\nbc\r\n", "d\r\n"}}},
+	{"dot blocks without lines", frame.DotBlock{}, ".\r\n.\r\n", outcome{Frames: []string{"", ""}}},
+	{"dot block, empty line", frame.DotBlock{}, "\r\n.\r\n", outcome{Frames: []string{"\r\n"}}},
+	{"dot block, dots", frame.DotBlock{}, "..\r\n...\r\n.a\r\na.\r\n..b\r\n.\r\n", outcome{Frames: []string{".\r\n..\r\na\r\na.\r\n.b\r\n"}}},
+	{"dot block, cut off", frame.DotBlock{}, ".\r\na\r\n.\r", outcome{Frames: []string{""}, Err: "unexpected EOF"}},
+	{"dot block, maximum length", frame.DotBlock{Max: 5}, "abc\r\n.\r\n..b\r\n.\r\n..\r\n..\r\n.\r\n", outcome{Frames: []string{"abc\r\n", ".b\r\n"}, Err: "frame too long (max 5 bytes)"}},
+	{"dot block, maximum length with dots", frame.DotBlock{Max: 6}, "..\r\n..\r\n.\r\n", outcome{Frames: []string{".\r\n.\r\n"}}},
+	{"dot block, too long", frame.DotBlock{Max: 5}, "abcd\r\n.\r\n", outcome{Err: "frame too long (max 5 bytes)"}},
+	{"dot block, too long before its end", frame.DotBlock{Max: 5}, strings.Repeat("x", 200), outcome{Err: "frame too long (max 5 bytes)"}},
+	{"dot block, too long before a bare LF", frame.DotBlock{Max: 5}, "abcdef\n", outcome{Err: "frame too long (max 5 bytes)"}},
+	{"dot block, too long and cut off", frame.DotBlock{Max: 5}, "abcd\r\n", outcome{Err: "frame too long (max 5 bytes)"}},
+	{"dot block, bare LF at the maximum", frame.DotBlock{Max: 5}, "abcde\n", outcome{Err: "line does not end in CRLF: bare LF"}},
+	{"dot block, NUL", frame.DotBlock{}, "\r\n.\x00\r\n\x00.\r\n.\r\n", outcome{Frames: []string{"\r\n\x00\r\n\x00.\r\n"}}},
+
 	{"no delimiter", frame.Delimiter{}, "a", outcome{Err: "invalid codec settings: empty delimiter"}},
 }
 
@@ -209,6 +223,7 @@ func TestLongFrameIsSearchedOnce(t *testing.T) {
 	for _, codec := range []frame.Codec{
 		frame.Line{Max: 1 << 20},
 		frame.Line{Max: 1 << 20, Strict: true},
+		frame.DotBlock{Max: 1 << 20},
 	} {
 		c := &counting{Codec: codec}
 		split(c, bytewise(strings.Repeat("x", 1<<16)+"\r\n")...)
@@ -264,6 +279,19 @@ func TestAppend(t *testing.T) {
 		{frame.Delimiter{Delim: dash}, "a--b", "", frame.ErrDelimiter},
 		{frame.Delimiter{Delim: dash, KeepEnd: true}, "a--", "a--", nil},
 		{frame.Delimiter{}, "a", "", frame.ErrNoDelimiter},
+		{frame.DotBlock{}, "", ".\r\n", nil},
+		{frame.DotBlock{}, "\r\n", "\r\n.\r\n", nil},
+		{frame.DotBlock{}, "a\r\n", "a\r\n.\r\n", nil},
+		{frame.DotBlock{}, "a", "a\r\n.\r\n", nil},
+		{frame.DotBlock{}, ".\r\n..a\r\nb.", "..\r\n...a\r\nb.\r\n.\r\n", nil},
+		{frame.DotBlock{}, ".", "..\r\n.\r\n", nil},
+		{frame.DotBlock{}, "a\r\n.\r\nQUIT", "a\r\n..\r\nQUIT\r\n.\r\n", nil},
+		{frame.DotBlock{}, "a\n.\nQUIT", "", frame.ErrLineEnd},
+		{frame.DotBlock{}, "a\r.\r", "", frame.ErrLineEnd},
+		{frame.DotBlock{}, "a\r", "", frame.ErrLineEnd},
+		{frame.DotBlock{Max: 3}, "a\r\n", "a\r\n.\r\n", nil},
+		{frame.DotBlock{Max: 3}, ".", "..\r\n.\r\n", nil},
+		{frame.DotBlock{Max: 3}, "ab", "", frame.ErrTooLong},
 		{delims("\n", "\r\n"), "a", "a\n", nil},
 		{delims("\n", "\r\n"), "a\r", "", frame.ErrDelimiter},
 		{delims("b", "abc"), "xa", "", frame.ErrDelimiter},
