@@ -144,11 +144,9 @@ func dotBlocks(data []byte, max int) (want []string) {
 		switch {
 		case len(message) > bound(max):
 			want = append(want, tooLong)
-			_, after, ok := strings.Cut(string(data), "\r\n.\r\n")
-			if !ok {
+			if err != nil {
 				return want
 			}
-			rest = after
 		case err != nil:
 			return append(want, broken)
 		default:
@@ -301,7 +299,9 @@ func TestDiscard(t *testing.T) {
 		"strict line":               {frame.Line{Strict: true, Max: 4}, x + "\n" + x + "\r" + x + "\r\nabcd\r\n" + x + "\r\nab\n", []string{tooLong, "=abcd", tooLong, broken}},
 		"strict line without end":   {frame.Line{Strict: true, Max: 4}, x + "\n" + x + "\r", []string{tooLong}},
 		"dot block":                 {frame.DotBlock{Max: 4}, x + "\r\n.\r\nab\r\n.\r\n" + x + "\r\n.x\r\n..\r\n.\r\n.\r\n", []string{tooLong, "=ab\r\n", tooLong, "="}},
-		"dot block, other ends":     {frame.DotBlock{Max: 4}, x + "\n.\n.\r\n\r.\r\n.\r\r\n.\n\r\n.\r\nab\r\n.\r\n", []string{tooLong, "=ab\r\n"}},
+		"dot block, bare LF":        {frame.DotBlock{Max: 4}, x + "\n\r\n.\r\nab\r\n.\r\n", []string{tooLong}},
+		"dot block, bare CR":        {frame.DotBlock{Max: 4}, x + "\r\n" + x + "\r\r\n.\r\nab\r\n.\r\n", []string{tooLong}},
+		"dot block, no dot line":    {frame.DotBlock{Max: 4}, x + ".\r\n" + x + "\r\n..\r\n. \r\n.\r\nab\r\n.\r\n", []string{tooLong, "=ab\r\n"}},
 		"dot block, only its end":   {frame.DotBlock{Max: 1}, "\r\n.\r\n.\r\n\r\n.\r", []string{tooLong, "=", tooLong}},
 		"dot block without end":     {frame.DotBlock{Max: 4}, x + "\n.\n\r\n.\r", []string{tooLong}},
 		"delimiter":                 {frame.Delimiter{Delim: []byte("--"), Max: 4}, x + "-" + x + "---abc--", []string{tooLong, "=-abc"}},
@@ -338,7 +338,7 @@ func TestDiscardKeepsNothing(t *testing.T) {
 		{frame.Line{Max: 1000}, "", "\n"},
 		{frame.Line{Strict: true, Max: 1000}, "", "\n\r\n"},
 		{frame.Delimiter{Delim: []byte("\r\n.\r\n"), Or: bytesOf("x\n"), Max: 1000}, "", "\r\n.\r\n"},
-		{frame.DotBlock{Max: 1000}, "", "\n.\r\n\r\n.\r\n"},
+		{frame.DotBlock{Max: 1000}, "", "\r\n.\r\n"},
 		{frame.Length{Max: 1000}, string(binary.BigEndian.AppendUint32(nil, size+1)), "x"},
 		{frame.Netstring{Max: 1000}, "10485760:", ","},
 		{resp{Max: 1000}, "*2\r\n$10485760\r\n", "\r\n$1\r\nx\r\n"},

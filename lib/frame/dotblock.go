@@ -25,7 +25,7 @@ var blockEnd = []byte("\r\n.\r\n")
 // on its way. If lines begin with a dot, it copies the frame, because buf must not change.
 func (d DotBlock) Split(buf []byte, seen int, eof bool) (frame []byte, n int, err error) {
 	max := limit(d.Max)
-	dot, err := findDotLine(buf, seen)
+	dot, err := findDotLine(buf, seen, true)
 	if dot < 0 {
 		if exceeds(buf, seen, max, eof) {
 			return nil, 0, tooLong(max)
@@ -47,14 +47,15 @@ func (d DotBlock) Split(buf []byte, seen int, eof bool) (frame []byte, n int, er
 
 // findDotLine returns the index of the first line of a single dot, or -1 if there is none.
 // If a bare "\n" or "\r" comes before it, findDotLine returns the index of that and an
-// error. The first seen bytes are known to have neither, but their last line may go on.
-func findDotLine(buf []byte, seen int) (int, error) {
+// error. The first seen bytes are known to have neither, but their last line may go on. whole
+// says that buf begins with the beginning of a line.
+func findDotLine(buf []byte, seen int, whole bool) (int, error) {
 	for {
 		end, err := findCRLF(buf, seen, len(buf))
 		switch {
 		case end < 0 || err != nil:
 			return end, err
-		case end > 0 && buf[end-1] == '.' && (end == 1 || buf[end-2] == '\n'):
+		case end == 1 && buf[0] == '.' && whole, end > 1 && buf[end-1] == '.' && buf[end-2] == '\n':
 			return end - 1, nil
 		}
 		seen = end + len(crlf)
@@ -149,8 +150,25 @@ func missingEnd(payload []byte) (end []byte, err error) {
 	return nil, nil
 }
 
-// Discard implements Discarder. The block ends with the next "\r\n.\r\n", whatever other
-// line ends it has.
-func (d DotBlock) Discard(buf []byte, _ uint64, _ bool) (n, next uint64, done bool) {
-	return discardTo(blockEnd, buf)
+// The states of Discard.
+const (
+	discardBlock  = iota // buf begins with the block
+	discardRest          // buf begins in the middle of a line, or with its end
+	discardStream        // nothing can be trusted any more
+)
+
+// Discard implements Discarder. The block ends with the next line of a single dot. If a bare
+// "\n" or "\r" comes before that line, others may see the end elsewhere. So then the rest of
+// the stream is discarded.
+func (d DotBlock) Discard(buf []byte, state uint64, _ bool) (n, next uint64, done bool) {
+	if state == discardStream {
+		return uint64(len(buf)), discardStream, false
+	}
+	switch dot, err := findDotLine(buf, 0, state == discardBlock); {
+	case err != nil:
+		return uint64(len(buf)), discardStream, false
+	case dot >= 0:
+		return uint64(dot + len(".\r\n")), 0, true
+	}
+	return uint64(len(buf) - begun(blockEnd, buf)), discardRest, false
 }

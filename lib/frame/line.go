@@ -198,24 +198,21 @@ func cutEnd(line, end []byte) (head, missing []byte) {
 // Discard implements Discarder. The frame ends with the next "\n", or "\r\n" with
 // Strict.
 func (l Line) Discard(buf []byte, _ uint64, _ bool) (n, next uint64, done bool) {
+	end := lf
 	if l.Strict {
-		return discardTo(crlf, buf)
+		end = crlf
 	}
-	if i := bytes.IndexByte(buf, '\n'); i >= 0 {
-		return uint64(i + 1), 0, true
-	}
-	return uint64(len(buf)), 0, false
-}
-
-// discardTo is Discard for a frame that ends with end. It leaves the last bytes of buf if
-// they may be the first part of end.
-func discardTo(end, buf []byte) (n, next uint64, done bool) {
 	if i := bytes.Index(buf, end); i >= 0 {
 		return uint64(i + len(end)), 0, true
 	}
-	keep := min(len(buf), len(end)-1)
-	for !bytes.HasPrefix(end, buf[len(buf)-keep:]) {
-		keep--
+	return uint64(len(buf) - begun(end, buf)), 0, false
+}
+
+// begun returns how many bytes at the end of buf may be the first part of end.
+func begun(end, buf []byte) int {
+	n := min(len(buf), len(end)-1)
+	for !bytes.HasPrefix(end, buf[len(buf)-n:]) {
+		n--
 	}
-	return uint64(len(buf) - keep), 0, false
+	return n
 }
