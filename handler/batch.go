@@ -30,7 +30,7 @@ func (c *Client) serveBatch(until int64) outcome {
 	}
 	c.restartAfterPause() // before touch changes lastActivity
 	began := c.frameBegan
-	b, ok, err := c.in.Next(c.codec().Codec, c.input.has(eof))
+	b, ok, err := c.in.Next(c.codec().Codec, c.whole())
 	if ok || err != nil {
 		began, c.frameBegan = 0, 0 // the frame that had begun is whole
 		c.beginBatch()
@@ -46,6 +46,10 @@ func (c *Client) serveBatch(until int64) outcome {
 	c.noteFrameBegan(began)
 	return batchDrained
 }
+
+// whole reports whether no more input follows, so that what is left in the buffer may be a frame
+// without an end. Without the close_notify of TLS anybody could have cut it off.
+func (c *Client) whole() bool { return c.input.has(eof) && !c.input.has(truncated) }
 
 // serveFrames serves frames, beginning with the result b, ok, err of the first call of
 // Next.
@@ -64,7 +68,7 @@ func (c *Client) serveFrames(b []byte, ok bool, err error, until int64) outcome 
 			c.endInput(ReasonFrameError, err)
 			return batchEnded
 		}
-		if c.stopping() || c.flags.has(paused) {
+		if c.stopping() || c.flags.has(paused|upgrading) {
 			return c.endFrames(batchStopped)
 		}
 		if n >= nextCheck && c.in.Len() > 0 {
@@ -73,7 +77,7 @@ func (c *Client) serveFrames(b []byte, ok bool, err error, until int64) outcome 
 			}
 			nextCheck += min(nextCheck, maxClockStep)
 		}
-		b, ok, err = c.in.Next(c.codec().Codec, c.input.has(eof))
+		b, ok, err = c.in.Next(c.codec().Codec, c.whole())
 	}
 }
 

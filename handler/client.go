@@ -7,6 +7,7 @@ import (
 
 	"wireline/internal/closing"
 	"wireline/internal/eventloop"
+	"wireline/internal/transport"
 	"wireline/lib/frame"
 )
 
@@ -51,40 +52,96 @@ type Client struct {
 	endState     *endState       // nil until it is needed; created under mu
 
 	// Under mu.
-	sending  sending
-	override *clientCodec // set by SetCodec; nil for the codec of the handler
-	out      *output      // nil while no output is pending
+	sending sending
+	special *special // nil for a client that has nothing special
+	out     *output  // nil while no output is pending
 }
 
 // phase is the stage of a client's life. Only the serving goroutine changes it.
 //
 //	opening --> serving --> closing --> closed
+//	             |   ^         ^
+//	             v   |         |
+//	          handshaking -----+
 //
+// Handshaking is only for StartTLS: a server makes its handshake before OnOpen.
 // Package closing has the steps of the closing phase.
 type phase uint8
 
 const (
-	phaseOpening phase = iota // OnOpen has not been called yet
-	phaseServing              // frames are being served
-	phaseClosing              // the client has ended; pending output is being sent
-	phaseClosed               // the connection is closed, or has a new owner
+	phaseOpening     phase = iota // OnOpen has not been called yet
+	phaseServing                  // frames are being served
+	phaseHandshaking              // the handshake of StartTLS is under way
+	phaseClosing                  // the client has ended; pending output is being sent
+	phaseClosed                   // the connection is closed, or has a new owner
 )
 
 // input is a set of facts that the serving goroutine knows about the input.
 type input uint8
 
 const (
-	unread   input = 1 << iota // the connection may have input to read
-	hangup                     // the end of the stream, or an error, has arrived and can be read
-	eof                        // the end of the stream was read
-	buffered                   // the buffer may hold whole frames
-	unsent                     // replies of the last batch may be pending; nothing is read until they are sent
-	idled                      // the client was paused when it was last served
+	unread    input = 1 << iota // the connection may have input to read
+	hangup                      // the end of the stream, or an error, has arrived and can be read
+	eof                         // the end of the stream was read; what is in the buffer is all
+	buffered                    // the buffer may hold whole frames
+	unsent                      // replies of the last batch may be pending; nothing is read until they are sent
+	idled                       // the client was paused when it was last served
+	truncated                   // the end of the stream came without the close_notify of TLS
 )
 
 func (i input) has(bit input) bool { return i&bit != 0 }
 func (i *input) set(bit input)     { *i |= bit }
 func (i *input) clear(bit input)   { *i &^= bit }
+
+// special is what few clients have: a codec of their own, or TLS. It is replaced under mu, by
+// the serving goroutine, which may read it without mu.
+type special struct {
+	codec   *clientCodec // set by SetCodec; nil for the codec of the handler
+	tls     *transport.TLS
+	upgrade *upgrade // to TLS, from StartTLS to the end of the handshake
+}
+
+// setSpecial changes what the client has in special. The caller is the serving goroutine.
+func (c *Client) setSpecial(change func(*special)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var s special
+	if c.special != nil {
+		s = *c.special
+	}
+	change(&s)
+	c.special = nil
+	if s != (special{}) {
+		c.special = &s
+	}
+}
+
+// tls returns the TLS of the client, or nil without. The caller is the serving goroutine, or
+// holds mu.
+func (c *Client) tls() *transport.TLS {
+	if c.special == nil {
+		return nil
+	}
+	return c.special.tls
+}
+
+// transport returns what the client reads and writes: the connection, or TLS over it. The caller
+// is the serving goroutine, or holds mu.
+func (c *Client) transport() eventloop.Transport {
+	if t := c.tls(); t != nil {
+		return t
+	}
+	return c.conn
+}
+
+// upgrade returns the change to TLS that is under way, or nil. The caller is the serving
+// goroutine, or holds mu.
+func (c *Client) upgrade() *upgrade {
+	if c.special == nil {
+		return nil
+	}
+	return c.special.upgrade
+}
 
 // endState is the state that a client needs only when it ends. It is allocated on
 // demand to keep an idle client small.

@@ -9,18 +9,17 @@ import "wireline/lib/frame"
 //
 // SetCodec may be called only in OnFrame, OnOpen and OnError.
 func (c *Client) SetCodec(codec frame.Codec) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.override = nil
+	var own *clientCodec
 	if codec != nil {
-		c.override = newClientCodec(codec)
+		own = newClientCodec(codec)
 	}
+	c.setSpecial(func(s *special) { s.codec = own })
 }
 
 // codec returns the current codec. The caller is the serving goroutine, or holds mu.
 func (c *Client) codec() *clientCodec {
-	if c.override != nil {
-		return c.override
+	if c.special != nil && c.special.codec != nil {
+		return c.special.codec
 	}
 	return c.frames.ownCodec
 }

@@ -38,20 +38,20 @@ func (c *Client) finish(w *eventloop.Worker) (again bool) {
 			how, bound := c.howToClose()
 			steps.Flushed(!c.hasFailed(), how, bound)
 		case closing.SendFIN:
-			steps.FINSent(c.conn.CloseWrite(), c.holdsInput(), now)
+			steps.FINSent(c.transport().CloseWrite(), c.holdsInput(), now)
 		case closing.Look:
-			n, ended := c.discard(w, c.conn.Look)
+			n, ended := c.discard(w, c.transport().Look)
 			steps.Input(n, !c.input.has(unread), ended, now)
 		case closing.Discard:
 			if reads == readsPerCall {
 				return true
 			}
 			reads++
-			n, ended := c.discard(w, c.conn.Read)
+			n, ended := c.discard(w, c.transport().Read)
 			steps.Input(n, !c.input.has(unread), ended, now)
 		case closing.Ask:
-			n := c.conn.Discard(steps.Room())
-			steps.Acknowledged(n, c.conn.Acknowledged(), now)
+			n := c.transport().Discard(steps.Room())
+			steps.Acknowledged(n, c.transport().Acknowledged(), now)
 		case closing.WaitInput, closing.WaitTimer:
 			c.dropBuffer(w)
 			c.arm(steps.Timer())
@@ -108,11 +108,11 @@ func (c *Client) close(w *eventloop.Worker, reset bool) {
 	c.mu.Unlock()
 	switch {
 	case reset:
-		c.conn.SetLinger(0)
+		c.transport().SetLinger(0)
 	case c.accepted.CloseMode().setsLinger(): // with a time, close(2) would hold up the loop
-		c.conn.SetLinger(-1)
+		c.transport().SetLinger(-1)
 	}
-	c.conn.Close()
+	c.transport().Close()
 	c.leave(w)
 }
 

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"sync"
@@ -8,12 +9,13 @@ import (
 
 	"wireline/internal/eventloop"
 	"wireline/internal/netconn"
+	"wireline/internal/transport"
 	"wireline/lib/frame"
 	"wireline/lib/sync/wait"
 )
 
-// stopGrace is how long stop waits for the goroutines of the portable poller after the
-// last client has gone.
+// stopGrace is how long stop waits for the goroutines of portable pollers and handshakes after
+// the last client has gone.
 const stopGrace = 50 * time.Millisecond
 
 // Frames is a Handler that reads frames and calls a function for each. It takes care of
@@ -69,6 +71,9 @@ type Frames struct {
 	// means no timeout.
 	FrameTimeout time.Duration
 
+	// HandshakeTimeout bounds the handshake of StartTLS. Zero means 10 seconds.
+	HandshakeTimeout time.Duration
+
 	// WriteTimeout resets a client that accepts no byte of the pending output for this
 	// time. A slow client that accepts some bytes stays. The timeout is accurate to a
 	// sixteenth of it, between 10 milliseconds and a second. Under TLS, progress is
@@ -85,12 +90,12 @@ type Frames struct {
 	// SlowBlock.
 	WhenSlow WhenSlow
 
-	once      sync.Once
-	ownCodec  *clientCodec // Codec, for clients without SetCodec
-	clients   Clients
-	delayed   delayedFlush
-	loops     eventloop.Lazy
-	portables wait.Wait // counts the running portable pollers
+	once       sync.Once
+	ownCodec   *clientCodec // Codec, for clients without SetCodec
+	clients    Clients
+	delayed    delayedFlush
+	loops      eventloop.Lazy
+	background wait.Wait // counts portable pollers and handshakes
 }
 
 // TooLong says what happens to a client that sends a frame longer than the maximum of
@@ -128,7 +133,7 @@ func (h *Frames) Accept(a Accepted) {
 	}
 	if !h.clients.add((*clientMember)(c)) {
 		c.sending.set(gone)
-		c.conn.Close()
+		c.transport().Close()
 		a.Done()
 		return
 	}
@@ -142,20 +147,39 @@ func (h *Frames) Accept(a Accepted) {
 // attach puts the connection on an event loop if possible, and on a portable poller
 // otherwise.
 func (c *Client) attach() error {
-	h, a := c.frames, c.accepted
-	if fd, ok := a.Socket(); ok {
+	t := transport.Of(c.accepted.TLS())
+	if err := c.attachTo(t); err != nil {
+		return err
+	}
+	if t != nil {
+		t.Use(c.conn, nil)
+		c.special = &special{tls: t}
+	}
+	return nil
+}
+
+// attachTo gives the connection its poller; the one beneath t if t is not nil.
+func (c *Client) attachTo(t *transport.TLS) error {
+	h, socket := c.frames, c.accepted.Socket
+	if t != nil {
+		socket = t.Socket
+	}
+	if fd, ok := socket(); ok {
 		if g := h.loops.Group(); g != nil && c.addTo(g, fd) == nil {
 			c.conn = &c.socket
 			return nil
 		}
 		defer netconn.RawClose(fd) // Conn duplicates the descriptor
 	}
-	conn, err := a.Conn()
+	conn, err := c.accepted.Conn()
 	if err != nil {
 		return err
 	}
-	h.portables.Add(1)
-	c.conn = eventloop.NewPortable(conn, (*pollerHandler)(c), h.portables.Done)
+	if t != nil {
+		conn = t.Base()
+	}
+	h.background.Add(1)
+	c.conn = eventloop.NewPortable(conn, (*pollerHandler)(c), h.background.Done)
 	return nil
 }
 
@@ -202,7 +226,7 @@ func (h *Frames) Close() error {
 // does not return.
 func (h *Frames) stop() {
 	h.loops.Stop()
-	h.portables.WaitWithTimeout(stopGrace)
+	h.background.WaitWithTimeout(stopGrace)
 }
 
 // Drained returns what Shutdown has done with the clients so far.
@@ -213,6 +237,10 @@ func (h *Frames) codec() frame.Codec {
 		return frame.Line{}
 	}
 	return h.Codec
+}
+
+func (h *Frames) handshakeTimeout() time.Duration {
+	return cmp.Or(h.HandshakeTimeout, defaultHandshakeTimeout)
 }
 
 func (h *Frames) maxPending() int {

@@ -38,10 +38,20 @@ func (c *Client) Hijack() (conn net.Conn, buffered []byte, err error) {
 	if c.in != nil {
 		buffered = slices.Clone(c.in.Bytes())
 	}
+	var rest []byte
 	if onLoop {
 		c.conn.Close()
 	} else {
-		buffered = append(buffered, c.conn.Remove()...)
+		rest = c.conn.Remove()
+	}
+	if t := c.tls(); t != nil {
+		if conn != net.Conn(t.Conn()) { // StartTLS has made it
+			t.SetBase(conn)
+			conn = t.Conn()
+		}
+		t.Release(rest)
+	} else {
+		buffered = append(buffered, rest...)
 	}
 	c.frames.clients.remove((*clientMember)(c))
 	c.accepted.Done()

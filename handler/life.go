@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wireline/internal/netconn"
+	"wireline/internal/transport"
 )
 
 // life is the common part of Client and Conn: identity, counters, and how the
@@ -38,11 +39,12 @@ type counters struct {
 type flags struct{ stdatomic.Uint32 }
 
 const (
-	visible  uint32 = 1 << iota // OnOpen has returned: Value is set, and other goroutines may see the client
-	draining                    // the server is shutting down: serve no further frame
-	paused                      // Pause was called: read nothing
-	resumed                     // a pause has ended: restart the timeouts
-	inLoop                      // the client is served on an event loop: other clients wait while a frame is served
+	visible   uint32 = 1 << iota // OnOpen has returned: Value is set, and other goroutines may see the client
+	draining                     // the server is shutting down: serve no further frame
+	paused                       // Pause was called: read nothing
+	resumed                      // a pause has ended: restart the timeouts
+	inLoop                       // the client is served on an event loop: other clients wait while a frame is served
+	upgrading                    // StartTLS was called, and its handshake is not over
 )
 
 func (f *flags) has(bit uint32) bool { return f.Load()&bit != 0 }
@@ -116,6 +118,8 @@ func (l *life) endIO(err error) {
 		l.end(ByServer, ReasonCut, nil) // the server closed the connection itself
 	case errors.Is(err, net.ErrClosed):
 		l.end(ByServer, ReasonClosed, nil)
+	case errors.Is(err, transport.ErrProtocol):
+		l.end(ByClient, ReasonTLS, err)
 	case netconn.IsReset(err):
 		l.end(ByClient, ReasonReset, err)
 	default:

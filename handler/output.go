@@ -52,6 +52,7 @@ const (
 	failed                        // nothing can be written any more
 	takenOver                     // the connection has a new owner
 	gone                          // the connection is closed, or has a new owner
+	held                          // StartTLS: what follows the marked output waits for the end of the handshake
 )
 
 func (s sending) has(bits sending) bool { return s&bits != 0 }
@@ -115,12 +116,12 @@ func (c *Client) flushLaterLocked(o *output) {
 // connection does not accept at once.
 func (c *Client) sendLocked(o *output, p, tail []byte) {
 	c.count.framesOut++
-	if c.sending.has(blocked) || !o.Single() {
+	if c.sending.has(blocked|held) || !o.Single() {
 		o.Add(p)
 		o.Add(tail)
 	} else {
 		head := o.Head()
-		n, err := c.conn.Write([3][]byte{head, p, tail})
+		n, err := c.transport().Write([3][]byte{head, p, tail})
 		o.Through(n, p, tail)
 		c.sentLocked(o, n)
 		if err == nil && o.Size() > 0 {
@@ -142,7 +143,13 @@ func (c *Client) flushLocked(returning bool) {
 	}
 	for !c.sending.has(blocked|failed) && o.Size() > 0 {
 		head := o.Head()
-		n, err := c.conn.Write([3][]byte{head})
+		if c.sending.has(held) {
+			head = o.HeadToMark()
+		}
+		if len(head) == 0 {
+			break
+		}
+		n, err := c.transport().Write([3][]byte{head})
 		o.Take(n)
 		c.sentLocked(o, n)
 		if err == nil && n < len(head) {
@@ -176,7 +183,7 @@ func (c *Client) sentLocked(o *output, n int) {
 // blockLocked arranges for Writable to be called when the connection accepts more, and
 // starts the write timeout.
 func (c *Client) blockLocked(o *output, returning bool) error {
-	if err := c.conn.WatchOut(returning); err != nil {
+	if err := c.transport().WatchOut(returning); err != nil {
 		return err
 	}
 	c.sending.set(blocked)
@@ -191,6 +198,11 @@ func (c *Client) blockLocked(o *output, returning bool) error {
 func (c *Client) resumeOutput() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if t := c.tls(); t != nil {
+		t.Writable()
+	} else if u := c.upgrade(); u != nil {
+		u.writable.Broadcast()
+	}
 	if c.sending.has(blocked) {
 		c.sending.clear(blocked)
 		c.flushLocked(false)
@@ -218,6 +230,9 @@ func (c *Client) endBatch() {
 	c.count.framesIn += c.framesIn
 	c.bytesIn, c.framesIn = 0, 0
 	c.sending.clear(batching)
+	if c.flags.has(upgrading) {
+		c.sending.set(held)
+	}
 	if c.out != nil {
 		c.out.Mark()
 		c.flushLocked(true)

@@ -39,6 +39,7 @@ const (
 	ReasonDrain        Reason = "drain"         // the server is shutting down
 	ReasonCut          Reason = "cut"           // the server is shutting down, and the drain took too long
 	ReasonIOError      Reason = "io_error"      // another error of the connection
+	ReasonTLS          Reason = "tls"           // the handshake of StartTLS failed, or a record is not valid
 
 	// Reasons of a proxy.
 	ReasonNoUpstream       Reason = "no_upstream"        // no upstream could be reached

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"wireline/internal/eventloop"
+	"wireline/internal/transport"
 )
 
 const (
@@ -67,6 +68,9 @@ func (c *Client) step(w *eventloop.Worker, ev eventloop.Event) (again bool) {
 			c.flags.clear(inLoop)
 		}
 	}
+	if t := c.tls(); t != nil {
+		ev = t.Ready(ev)
+	}
 	if ev&eventloop.In != 0 {
 		c.input.set(unread)
 	}
@@ -76,6 +80,9 @@ func (c *Client) step(w *eventloop.Worker, ev eventloop.Event) (again bool) {
 	if c.phase == phaseOpening {
 		c.phase = phaseServing
 		c.open()
+	}
+	if c.phase == phaseHandshaking && !c.continueHandshake(w) {
+		return false
 	}
 	if c.phase == phaseServing {
 		if again, alive := c.serve(w, ev&eventloop.Woken != 0); alive {
@@ -128,6 +135,9 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
 			return false, true
 		case c.input.has(idled):
 			c.input.clear(idled)
+		case c.flags.has(upgrading):
+			c.beginHandshake(w)
+			return true, true
 		case c.input.has(buffered):
 			switch c.serveBatch(until) {
 			case batchDrained:
@@ -140,7 +150,7 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
 				}
 			}
 		case c.input.has(eof):
-			c.end(ByClient, ReasonFIN, nil)
+			c.endOfInput()
 			return false, false
 		case c.flags.has(draining):
 			c.drainRead(w)
@@ -150,14 +160,14 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
 			// If the process was stopped (SIGSTOP) for a while, input may have
 			// arrived in time. Read once before the timeout ends the client.
 			probed = true
-			c.receive(w, c.conn.Look)
+			c.receive(w, c.transport().Look)
 		case !c.input.has(unread):
 			return false, true
 		case reads == readsPerCall:
 			return true, true
 		default:
 			reads++
-			c.receive(w, c.conn.Read)
+			c.receive(w, c.transport().Read)
 		}
 	}
 }
@@ -185,8 +195,30 @@ func (c *Client) receive(w *eventloop.Worker, read reader) {
 		c.input.set(buffered)
 	case err == io.EOF:
 		c.input.set(eof | buffered)
+	case err == transport.ErrTruncated:
+		c.input.set(eof | truncated | buffered)
 	case err != nil:
 		c.endIO(err)
+	default:
+		c.noteRecord()
+	}
+}
+
+// endOfInput ends a client that has closed its side.
+func (c *Client) endOfInput() {
+	if c.input.has(truncated) && c.holdsInput() {
+		c.end(ByClient, ReasonIOError, transport.ErrTruncated)
+		return
+	}
+	c.end(ByClient, ReasonFIN, nil)
+}
+
+// noteRecord notes that a part of a TLS record has arrived, if one has: a frame has begun, or
+// goes on.
+func (c *Client) noteRecord() {
+	if t := c.tls(); t != nil && t.Arrived() {
+		c.touch()
+		c.noteFrameBegan(c.frameBegan)
 	}
 }
 
@@ -199,7 +231,7 @@ func (c *Client) drainRead(w *eventloop.Worker) {
 		end.drainReadEnds = now + int64(drainReadTime)
 	}
 	if now <= end.drainReadEnds {
-		c.receive(w, c.conn.Look)
+		c.receive(w, c.transport().Look)
 	}
 	if !c.input.has(buffered) {
 		c.end(ByServer, ReasonDrain, nil)

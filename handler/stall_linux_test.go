@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ func (b bareSocket) RemoteAddr() net.Addr     { return new(net.UnixAddr) }
 func (b bareSocket) CloseMode() CloseMode     { return CloseDefault }
 func (b bareSocket) Network() string          { return "unix" }
 func (b bareSocket) Socket() (int, bool)      { return b.fd, true }
+func (b bareSocket) TLS() *tls.Conn           { return nil }
 func (b bareSocket) Panicked(any)             {}
 func (b bareSocket) Done()                    { close(b.done) }
 

@@ -3,6 +3,7 @@ package handler_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -41,6 +42,7 @@ func (a *accepted) Context() context.Context     { return a.ctx }
 func (a *accepted) RemoteAddr() net.Addr         { return a.conn.RemoteAddr() }
 func (a *accepted) CloseMode() handler.CloseMode { return a.mode }
 func (a *accepted) Socket() (fd int, ok bool)    { return -1, false }
+func (a *accepted) TLS() *tls.Conn               { return nil }
 func (a *accepted) Conn() (net.Conn, error)      { return a.conn, nil }
 func (a *accepted) Done()                        {}
 
@@ -110,6 +112,67 @@ var transports = []struct {
 			return conn
 		}
 	}},
+	{"TLS", func(t *testing.T) (net.Listener, func() net.Conn) {
+		return listenTLS(t, func(ln net.Listener) net.Listener { return ln })
+	}},
+	{"TLS by goroutine", func(t *testing.T) (net.Listener, func() net.Conn) {
+		return listenTLS(t, func(ln net.Listener) net.Listener { return testutil.PlainListener{Listener: ln} })
+	}},
+	{"TLS, wrapped", func(t *testing.T) (net.Listener, func() net.Conn) {
+		return listenTLS(t, func(ln net.Listener) net.Listener { return testutil.WrappingListener{Listener: ln} })
+	}},
+	{"TLS, byte by byte", func(t *testing.T) (net.Listener, func() net.Conn) {
+		return listenTLS(t, func(ln net.Listener) net.Listener { return ln }, func(conn net.Conn) net.Conn {
+			return bytewise{conn.(*net.TCPConn)}
+		})
+	}},
+	{"TLS in memory", func(t *testing.T) (net.Listener, func() net.Conn) {
+		ln := tcptest.Listen()
+		return tlsListener{ln, ln}, func() net.Conn {
+			conn, err := ln.Dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return tlsClient(t, conn)
+		}
+	}},
+}
+
+// tlsListener says that its server is to speak TLS.
+type tlsListener struct {
+	net.Listener
+	inner net.Listener // what the server listens on
+}
+
+func listenTLS(t *testing.T, inner func(net.Listener) net.Listener, beneath ...func(net.Conn) net.Conn) (net.Listener, func() net.Conn) {
+	ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
+	return tlsListener{ln, inner(ln)}, func() net.Conn {
+		conn := dial()
+		for _, wrap := range beneath {
+			conn = wrap(conn)
+		}
+		return tlsClient(t, conn)
+	}
+}
+
+// tlsClient makes the handshake of a client that verifies nothing.
+func tlsClient(t *testing.T, conn net.Conn) net.Conn {
+	client := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	client.SetDeadline(time.Now().Add(patience))
+	if err := client.Handshake(); err != nil {
+		t.Fatalf("handshake: %v", err)
+	}
+	return secured{client}
+}
+
+// secured is a TLS client whose CloseWrite also sends a FIN.
+type secured struct{ *tls.Conn }
+
+func (s secured) CloseWrite() error {
+	if err := s.Conn.CloseWrite(); err != nil {
+		return err
+	}
+	return s.NetConn().(interface{ CloseWrite() error }).CloseWrite()
 }
 
 // bytewise is a client that sends its shorter messages byte by byte.
@@ -137,6 +200,10 @@ func overTransports(t *testing.T, build func() *handler.Frames, test func(t *tes
 			ln, dial := transport.listen(t)
 			s.dial = dial
 			s.server = tcptest.NewUnstartedServer(h)
+			if own, ok := ln.(tlsListener); ok {
+				s.server.TCP.TLSConfig = &tls.Config{Certificates: []tls.Certificate{testutil.SelfSigned(t)}}
+				ln = own.inner
+			}
 			s.server.Serve(ln)
 			t.Cleanup(s.server.Close)
 			test(t, s)

@@ -22,13 +22,19 @@ func (c *Client) touch() { c.lastActivity.Store(c.conn.Now()) }
 // last activity if began is zero.
 func (c *Client) noteFrameBegan(began int64) {
 	switch {
-	case !c.holdsInput():
+	case !c.holdsInput() && !c.holdsRecord():
 		c.frameBegan = 0
 	case began == 0:
 		c.frameBegan = c.lastActivity.Load()
 	default:
 		c.frameBegan = began
 	}
+}
+
+// holdsRecord reports whether crypto/tls holds a part of a record.
+func (c *Client) holdsRecord() bool {
+	t := c.tls()
+	return t != nil && t.Partial()
 }
 
 // restartTimeouts restarts the read timeouts, because the handler has not read from the
@@ -146,7 +152,7 @@ func (c *Client) checkStall() {
 	o, now := c.out, c.conn.Now()
 	// A little progress causes no event: the socket becomes writable only when a good
 	// part of its buffer is free. So compare how much is unsent.
-	switch unsent := c.conn.Unsent(); {
+	switch unsent := c.transport().Unsent(); {
 	case o.checks < earlyChecks:
 		o.checks++
 		o.unsent, o.stalled = unsent, now

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"sync"
@@ -135,6 +136,7 @@ type nobody struct {
 
 func (nobody) LocalAddr() net.Addr          { return &net.TCPAddr{} }
 func (nobody) RemoteAddr() net.Addr         { return &net.TCPAddr{} }
+func (nobody) TLS() *tls.Conn               { return nil }
 func (nobody) CloseMode() handler.CloseMode { return handler.CloseDefault }
 func (n nobody) Socket() (int, bool)        { return n.fd, true }
 func (nobody) Done()                        {}

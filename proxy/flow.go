@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"io"
 	"sync"
 
 	"wireline/internal/eventloop"
+	"wireline/internal/transport"
 )
 
 const (
@@ -89,9 +91,12 @@ func (s *side) read(w *eventloop.Worker, a action, now int64) {
 	var drained bool
 	var err error
 	if a == actLook {
-		s.unlocked(func() { n, drained, err = s.conn.Look(b[:]) }) // it may wait for a moment
+		s.unlocked(func() { n, drained, err = s.transport().Look(b[:]) }) // it may wait for a moment
 	} else {
-		n, drained, err = s.conn.Read(b[:])
+		n, drained, err = s.transport().Read(b[:])
+	}
+	if err == transport.ErrTruncated {
+		err = io.EOF // what is cut off is the peers' to notice, as it is without TLS
 	}
 	x := &s.pair.wire
 	switch {
@@ -113,10 +118,10 @@ func (s *side) read(w *eventloop.Worker, a action, now int64) {
 // for what is left.
 func (s *side) copy(b *[bufferSize]byte, n int, now int64) (kept bool) {
 	f, to := &s.flow, s.other()
-	sent, err := to.conn.Write([3][]byte{b[:n]})
+	sent, err := to.transport().Write([3][]byte{b[:n]})
 	left := err == nil && sent < n
 	if left {
-		err = to.conn.WatchOut(false)
+		err = to.transport().WatchOut(false)
 	}
 	if left && err == nil {
 		f.buffer, f.begin, f.end = b, sent, n
@@ -136,12 +141,12 @@ func (s *side) flush(now int64) {
 		n, err = f.pipe.writeTo(&to.socket)
 		left = err == nil && f.pipe.size > 0
 	} else {
-		n, err = to.conn.Write([3][]byte{f.buffer[f.begin:f.end]})
+		n, err = to.transport().Write([3][]byte{f.buffer[f.begin:f.end]})
 		f.begin += n
 		left = err == nil && f.begin < f.end
 	}
 	if left {
-		err = to.conn.WatchOut(false)
+		err = to.transport().WatchOut(false)
 	}
 	f.written += int64(n)
 	s.pair.wire.wrote(s.id, n, left, err, now)

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"crypto/tls"
 	"net"
 	"testing"
 	"time"
@@ -48,6 +49,7 @@ type byGoroutine struct {
 
 func (b *byGoroutine) LocalAddr() net.Addr          { return b.conn.LocalAddr() }
 func (b *byGoroutine) RemoteAddr() net.Addr         { return b.conn.RemoteAddr() }
+func (b *byGoroutine) TLS() *tls.Conn               { return nil }
 func (b *byGoroutine) CloseMode() handler.CloseMode { return b.mode }
 func (b *byGoroutine) Socket() (fd int, ok bool)    { return -1, false }
 func (b *byGoroutine) Conn() (net.Conn, error)      { return b.conn, nil }

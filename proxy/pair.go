@@ -9,6 +9,7 @@ import (
 	"wireline/handler"
 	"wireline/internal/eventloop"
 	"wireline/internal/netconn"
+	"wireline/internal/transport"
 )
 
 // pair is a client with its upstream: two connections, each on a poller. While nothing
@@ -40,6 +41,7 @@ type side struct {
 	pair   *pair
 	conn   eventloop.Conn
 	socket eventloop.Socket // conn, if the connection is on an event loop
+	tls    *transport.TLS   // over conn; nil without TLS
 	flow   flow             // what is read here, to the other side
 
 	id        sideID
@@ -67,10 +69,25 @@ func (s *side) other() *side { return s.pair.side(s.id.other()) }
 // onLoop reports whether the connection is on an event loop.
 func (s *side) onLoop() bool { return s.conn == eventloop.Conn(&s.socket) }
 
+// isBare reports whether the connection is a socket on an event loop, without TLS.
+func (s *side) isBare() bool { return s.onLoop() && s.tls == nil }
+
+// transport returns what the side reads and writes: the connection, or TLS over it.
+func (s *side) transport() eventloop.Transport {
+	if s.tls != nil {
+		return s.tls
+	}
+	return s.conn
+}
+
 // accept puts the client on a poller, without starting it.
 func (p *pair) accept() error {
-	a, s := p.accepted, &p.client
-	if fd, ok := a.Socket(); ok {
+	a, s, t := p.accepted, &p.client, transport.Of(p.accepted.TLS())
+	socket := a.Socket
+	if t != nil {
+		socket = t.Socket
+	}
+	if fd, ok := socket(); ok {
 		if g := p.proxy.loops.Group(); g != nil && g.Add(&s.socket, fd, s) == nil {
 			s.conn = &s.socket
 		} else {
@@ -82,7 +99,13 @@ func (p *pair) accept() error {
 		if err != nil {
 			return err
 		}
+		if t != nil {
+			conn = t.Base()
+		}
 		s.usePortable(conn)
+	}
+	if s.tls = t; t != nil {
+		t.Use(s.conn, nil)
 	}
 	if a.CloseMode().Limit() > 0 {
 		s.conn.SetLinger(-1) // close(2) would wait
@@ -157,8 +180,8 @@ func (p *pair) refuse() {
 	p.wire.left(upstreamSide)
 	p.wire.left(clientSide)
 	p.mu.Unlock()
-	p.client.conn.SetLinger(0)
-	p.client.conn.Close()
+	p.client.transport().SetLinger(0)
+	p.client.transport().Close()
 	p.leave()
 }
 

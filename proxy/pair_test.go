@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"testing"
@@ -21,6 +22,7 @@ func newClient(conn net.Conn) *client { return &client{conn: conn, done: make(ch
 
 func (c *client) LocalAddr() net.Addr          { return c.conn.LocalAddr() }
 func (c *client) RemoteAddr() net.Addr         { return c.conn.RemoteAddr() }
+func (c *client) TLS() *tls.Conn               { return nil }
 func (c *client) CloseMode() handler.CloseMode { return handler.CloseDefault }
 func (c *client) Socket() (int, bool)          { return -1, false }
 func (c *client) Conn() (net.Conn, error)      { return c.conn, nil }

@@ -14,6 +14,9 @@ func (s *side) Ready(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 	p := s.pair
 	p.mu.Lock()
 	s.scheduled = false
+	if s.tls != nil {
+		ev = s.tls.Ready(ev)
+	}
 	p.wire.arrived(s.id, ev&eventloop.In != 0, ev&eventloop.Hup != 0)
 	now := p.now(w)
 	more = s.advance(w, now)
@@ -44,6 +47,9 @@ func (s *side) Writable() {
 	p := s.pair
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if s.tls != nil {
+		s.tls.Writable()
+	}
 	p.wire.writable(s.id)
 	p.settle(p.client.conn.Now())
 }
@@ -126,7 +132,7 @@ func (s *side) actAnywhere(a action, now int64) {
 		n := 0
 		for id, f := range p.wire.sides {
 			if !f.has(broken | gone) {
-				n += p.side(sideID(id)).conn.Unsent()
+				n += p.side(sideID(id)).transport().Unsent()
 			}
 		}
 		p.wire.askedUnsent(n, now)
@@ -159,15 +165,15 @@ func (s *side) unlocked(f func()) {
 	s.scheduled = false
 }
 
-// sendFIN closes the direction to the peer. Under TLS that may wait. On an event loop it
-// does not, and any goroutine may do it.
+// sendFIN closes the direction to the peer. On an event loop that does not wait, and any
+// goroutine may do it.
 func (s *side) sendFIN(now int64) {
 	var err error
 	s.pair.wire.sending(s.id)
 	if s.onLoop() {
-		err = s.conn.CloseWrite()
+		err = s.transport().CloseWrite()
 	} else {
-		s.unlocked(func() { err = s.conn.CloseWrite() })
+		s.unlocked(func() { err = s.transport().CloseWrite() })
 	}
 	s.pair.wire.sentFIN(s.id, err, now)
 	s.pair.dropUnwanted()
@@ -182,12 +188,12 @@ func (s *side) close(a action) {
 	s.unlocked(func() {
 		switch a {
 		case actReset:
-			s.conn.SetLinger(0)
-			s.conn.Close()
+			s.transport().SetLinger(0)
+			s.transport().Close()
 		case actRelease:
 			p.release()
 		default:
-			s.conn.Close()
+			s.transport().Close()
 		}
 	})
 	p.open--

@@ -13,7 +13,7 @@ func (s *side) splice(now int64) bool {
 	f, p := &s.flow, s.pair
 	pipes := &p.proxy.pipes
 	var pipe *pipe
-	if s.onLoop() && s.other().onLoop() {
+	if s.isBare() && s.other().isBare() {
 		pipe = pipes.get()
 	}
 	if pipe == nil {

@@ -46,8 +46,10 @@ var transports = []transport{
 	{"tcp by goroutine", plain(listenTCP), "tcp", true},
 	{"unix by goroutine", plain(listenUnix), "unix", true},
 	{"TLS", listenTLS, "tcp", false},
+	{"TLS of the listener", listenForeignTLS, "tcp", false},
 	{"memory", listenMemory, "tcp", false},
-	{"TLS by goroutine", listenTLS, "tcp", true},
+	{"TLS by goroutine", plainTLS, "tcp", true},
+	{"TLS of the listener, by goroutine", listenForeignTLS, "tcp", true},
 	{"memory by goroutine", listenMemory, "tcp", true},
 }
 
@@ -67,17 +69,41 @@ func listenMemory(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 	return ln, func() (net.Conn, error) { return ln.Dial() }
 }
 
+// listenTLS is for a server that speaks TLS itself.
 func listenTLS(t *testing.T) (net.Listener, func() (net.Conn, error)) {
 	ln, dial := listenTCP(t)
+	return ownTLS{ln, ln}, dialTLS(dial)
+}
+
+// plainTLS is listenTLS for a server that serves its clients by goroutines.
+func plainTLS(t *testing.T) (net.Listener, func() (net.Conn, error)) {
+	ln, dial := listenTCP(t)
+	return ownTLS{ln, testutil.PlainListener{Listener: ln}}, dialTLS(dial)
+}
+
+// listenForeignTLS is for a server whose listener speaks TLS.
+func listenForeignTLS(t *testing.T) (net.Listener, func() (net.Conn, error)) {
+	ln, dial := listenTCP(t)
 	server := &tls.Config{Certificates: []tls.Certificate{testutil.SelfSigned(t)}}
+	return tlsListener{ln, server}, dialTLS(dial)
+}
+
+// dialTLS adds the client's end of TLS to what dial returns.
+func dialTLS(dial func() (net.Conn, error)) func() (net.Conn, error) {
 	client := &tls.Config{InsecureSkipVerify: true}
-	return tlsListener{ln, server}, func() (net.Conn, error) {
+	return func() (net.Conn, error) {
 		conn, err := dial()
 		if err != nil {
 			return nil, err
 		}
 		return tls.Client(conn, client), nil
 	}
+}
+
+// ownTLS is a listener whose server speaks TLS on what inner accepts.
+type ownTLS struct {
+	net.Listener
+	inner net.Listener
 }
 
 // tlsListener is tls.NewListener with the deadline of the listener inside.
@@ -139,6 +165,10 @@ func (tr transport) serve(t *testing.T, cfg proxy.Config) *served {
 	s.proxy.Log = slog.New(slog.DiscardHandler)
 	s.server = tcptest.NewUnstartedServer(s.proxy)
 	s.server.TCP.Log = s.proxy.Log
+	if own, ok := ln.(ownTLS); ok {
+		s.server.TCP.TLSConfig = &tls.Config{Certificates: []tls.Certificate{testutil.SelfSigned(t)}}
+		ln = own.inner
+	}
 	s.server.Serve(ln)
 	t.Cleanup(s.server.Close)
 	return s

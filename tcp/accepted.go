@@ -11,6 +11,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/internal/transport"
 )
 
 // accepted is a connection that a server has accepted. It implements handler.Accepted.
@@ -202,9 +203,13 @@ func (a *accepted) TLS() *tls.Conn { return a.more().tls }
 
 // Conn implements handler.Accepted.
 func (a *accepted) Conn() (net.Conn, error) {
-	if a.current() == nil {
+	e := a.more()
+	if e.conn == nil {
 		if err := a.makeConn(); err != nil {
 			return nil, err
+		}
+		if t := transport.Of(e.tls); t != nil {
+			t.SetBase(a.more().conn)
 		}
 	}
 	return a.current(), nil

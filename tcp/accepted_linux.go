@@ -12,6 +12,14 @@ import (
 
 // Socket implements handler.Accepted.
 func (a *accepted) Socket() (fd int, ok bool) {
+	if a.TLS() != nil {
+		return -1, false
+	}
+	return a.takeSocket()
+}
+
+// takeSocket is Socket, also under TLS.
+func (a *accepted) takeSocket() (fd int, ok bool) {
 	if a.fd < 0 || a.kind&taken != 0 {
 		return -1, false
 	}

@@ -14,6 +14,8 @@ import (
 // Socket implements handler.Accepted.
 func (a *accepted) Socket() (fd int, ok bool) { return -1, false }
 
+func (a *accepted) takeSocket() (fd int, ok bool) { return -1, false }
+
 func (a *accepted) makeConn() error { return net.ErrClosed }
 
 func (a *accepted) detach() error { return nil }

@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"time"
 
 	"wireline/internal/netconn"
+	"wireline/internal/transport"
 )
 
 // The preamble of a connection is what comes between its accept and its handler: the
@@ -154,7 +156,10 @@ func (s *Server) refuse(a *accepted, err error) {
 
 // handshake makes the TLS handshake. The server cuts the connection itself meanwhile.
 func (s *Server) handshake(a *accepted) error {
-	conn := tls.Server(a.more().conn, s.tls)
+	if _, err := a.Conn(); err != nil {
+		return err
+	}
+	conn := s.tlsServer(a.more().conn)
 	s.track(a)
 	ctx, cancel := context.WithTimeout(a.Context(), s.handshakeTimeout())
 	defer cancel()
@@ -163,7 +168,20 @@ func (s *Server) handshake(a *accepted) error {
 		return err
 	}
 	a.setTLS(conn)
+	if t := transport.Of(conn); t != nil && a.from.raw != nil {
+		t.SetSocket(a.takeSocket)
+		return a.detach()
+	}
 	return nil
+}
+
+// tlsServer returns the server's end of a TLS connection, for an Acceptor one that a poller can
+// serve.
+func (s *Server) tlsServer(conn net.Conn) *tls.Conn {
+	if takesSockets(s.handler()) {
+		return transport.Server(conn, s.tls).Conn()
+	}
+	return tls.Server(conn, s.tls)
 }
 
 // handshakeFailed closes a connection so that the client sees the alert.

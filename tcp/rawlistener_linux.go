@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/handler"
 )
 
 // rawListener accepts sockets from a listener without making a net.Conn of them. A
@@ -38,7 +37,7 @@ type rawListener struct {
 // newRawListener returns nil if the handler does not take bare sockets, or ln is more than
 // a plain listener.
 func newRawListener(s *Server, ln net.Listener) *rawListener {
-	if s.tls != nil || !takesSockets(s.handler()) {
+	if !takesSockets(s.handler()) {
 		return nil
 	}
 	var sc syscall.Conn
@@ -76,16 +75,6 @@ func newRawListener(s *Server, ln net.Listener) *rawListener {
 		})
 	}
 	return l
-}
-
-// takesSockets reports whether h may call Accepted.Socket. A *handler.Plain never does, and
-// package net makes a connection with fewer system calls than netconn.Attach.
-func takesSockets(h handler.Handler) bool {
-	if _, ok := h.(*handler.Plain); ok {
-		return false
-	}
-	_, ok := h.(handler.Acceptor)
-	return ok
 }
 
 // dupFile returns a file of a descriptor's own on what sc has.

@@ -99,6 +99,16 @@ func (s *Server) deliver(a *accepted) (serve func()) {
 	return func() { s.serve(a, conn) }
 }
 
+// takesSockets reports whether h may put its connections on pollers. A *handler.Plain never does,
+// and package net makes a connection with fewer system calls than netconn.Attach.
+func takesSockets(h handler.Handler) bool {
+	if _, ok := h.(*handler.Plain); ok {
+		return false
+	}
+	_, ok := h.(handler.Acceptor)
+	return ok
+}
+
 // callAccept calls Accept of the handler. A panic costs this connection only.
 func (s *Server) callAccept(h handler.Acceptor, a *accepted) {
 	returned := false

@@ -44,36 +44,14 @@ const (
 	Woken
 )
 
-// Conn is a connection on a poller. A Socket is one on an event loop of Linux;
-// NewPortable makes one of any net.Conn.
+// Transport is what is read and written: a connection, or TLS over one. Nothing of it waits,
+// but for what Look says.
 //
 // A connection has one serving goroutine at a time: the one in Ready, or the maker until
 // Start. What only that goroutine may call is marked below. The other methods may be
-// called from any goroutine while the Conn is open. The caller sees to it that none of
-// them runs at the same time as, or after, Close or Remove, except Wake, which does
-// nothing then.
-type Conn interface {
-	// Now is the poller's clock, in nanoseconds. It never jumps.
-	Now() int64
-
-	// Start gives up serving after the Conn was added to its poller: Ready may be
-	// called from now on.
-	Start()
-
-	// Wake arranges for Ready to be called with Woken.
-	Wake()
-
-	// SetTimer arranges for Expired to be called once, at due or up to 20 ms later,
-	// by the clock of Now. A further call replaces it; zero stops it.
-	SetTimer(due int64)
-
-	// WatchOut arranges for Writable to be called when more can be sent. It is called
-	// after each Write that could not take everything. returning tells that the caller
-	// is the serving goroutine and about to return from Ready: where a write has to
-	// wait, that goroutine carries it out then, which saves another one. Otherwise the
-	// write is carried out at once, also while Ready runs and waits for it.
-	WatchOut(returning bool) error
-
+// called from any goroutine while the connection is open. The caller sees to it that none
+// of them runs at the same time as, or after, Close.
+type Transport interface {
 	// Read reads what has arrived, without waiting. p is not empty. drained tells that
 	// nothing is left to be read for now, so that the next input is a new event; with
 	// n == 0 and no error, nothing had arrived. The end of the stream is io.EOF. For
@@ -95,6 +73,13 @@ type Conn interface {
 	// than it offers. Calls must not overlap.
 	Write(parts [3][]byte) (n int, err error)
 
+	// WatchOut arranges for Writable to be called when more can be sent. It is called
+	// after each Write that could not take everything. returning tells that the caller
+	// is the serving goroutine and about to return from Ready: where a write has to
+	// wait, that goroutine carries it out then, which saves another one. Otherwise the
+	// write is carried out at once, also while Ready runs and waits for it.
+	WatchOut(returning bool) error
+
 	// CloseWrite sends a FIN after what was written. It returns errors.ErrUnsupported
 	// where the other direction cannot stay open. For the serving goroutine.
 	CloseWrite() error
@@ -108,16 +93,41 @@ type Conn interface {
 	// written, and the FIN, or never will. It is true where that cannot be told.
 	Acknowledged() bool
 
+	// SetLinger sets SO_LINGER: seconds, 0 for a RST, -1 for off. It does nothing
+	// where there is no such option.
+	SetLinger(seconds int)
+
+	// Close removes the connection from its poller and closes it. For the serving
+	// goroutine.
+	Close()
+}
+
+// Conn is a connection on a poller. A Socket is one on an event loop of Linux;
+// NewPortable makes one of any net.Conn.
+type Conn interface {
+	Transport
+
+	// Now is the poller's clock, in nanoseconds. It never jumps.
+	Now() int64
+
+	// Start gives up serving after the Conn was added to its poller: Ready may be
+	// called from now on.
+	Start()
+
+	// Wake arranges for Ready to be called with Woken. It does nothing after Close or
+	// Remove.
+	Wake()
+
+	// SetTimer arranges for Expired to be called once, at due or up to 20 ms later,
+	// by the clock of Now. A further call replaces it; zero stops it.
+	SetTimer(due int64)
+
 	// Err returns what has broken the connection, or nil, and clears it.
 	Err() error
 
 	// LocalAddr is the local address. For a socket that was accepted, known is what
 	// its listener says; the system is asked only if that names no host.
 	LocalAddr(known net.Addr) net.Addr
-
-	// SetLinger sets SO_LINGER: seconds, 0 for a RST, -1 for off. It does nothing
-	// where there is no such option.
-	SetLinger(seconds int)
 
 	// Reset sends a RST now, although other goroutines may be reading or writing:
 	// their calls fail. The serving goroutine still has to call Close.
@@ -127,7 +137,4 @@ type Conn interface {
 	// caller's from now on, with no deadlines set. rest is what was read from it and
 	// not returned by Read. For the serving goroutine.
 	Remove() (rest []byte)
-
-	// Close removes the Conn and closes the connection. For the serving goroutine.
-	Close()
 }

@@ -50,6 +50,18 @@ func (q *Queue) Head() []byte {
 	return q.sending[q.done:]
 }
 
+// HeadToMark is Head, but for what was added after the last call of Mark.
+func (q *Queue) HeadToMark() []byte {
+	head := q.Head()
+	return head[:min(int64(len(head)), max(q.mark-q.sent, 0))]
+}
+
+// Drop throws away what waits to be sent.
+func (q *Queue) Drop() {
+	q.pending, q.sending, q.done = q.pending[:0], q.sending[:0], 0
+	q.sent = q.added
+}
+
 // Take records that n bytes were sent. They are more than Head holds if the connection had
 // copied what follows Head as well, when Through was called.
 func (q *Queue) Take(n int) {

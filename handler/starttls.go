@@ -1,0 +1,313 @@
+package handler
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"wireline/internal/eventloop"
+	"wireline/internal/transport"
+)
+
+var (
+	// ErrTLSActive is returned by StartTLS if the client speaks TLS already.
+	ErrTLSActive = errors.New("handler: TLS is active")
+
+	// ErrPlaintext is passed to OnError, with how much it was, when StartTLS discards input
+	// that had arrived before the handshake.
+	ErrPlaintext = errors.New("handler: plain text before the TLS handshake")
+)
+
+// defaultHandshakeTimeout is used when Frames.HandshakeTimeout is zero.
+const defaultHandshakeTimeout = 10 * time.Second
+
+// maxHandshakeInput is how much is read ahead of a handshake.
+const maxHandshakeInput = 64 << 10
+
+// StartTLS begins TLS in the middle of a protocol, as STARTTLS of SMTP does. It takes effect when
+// OnFrame has returned and everything that was written until then is sent: then the server's end of
+// the handshake runs, and the same client goes on. What other goroutines write meanwhile is sent
+// after the handshake, encrypted.
+//
+// Input that has arrived behind the frame is discarded. Otherwise anybody on the way could put
+// commands in front of the client's own (CVE-2011-0411). OnError is told of it, with an error
+// that matches ErrPlaintext; it may end the client.
+//
+// The handshake has Frames.HandshakeTimeout, and no other timeout runs meanwhile. If it fails, the
+// client ends with ReasonTLS. During the handshake, c.TLS returns nil. A drain ends it.
+//
+// StartTLS may be called only in OnFrame and OnOpen. The error is ErrTLSActive, ErrClosed, or says
+// that config is nil. config is not changed, and may be used for many clients.
+func (c *Client) StartTLS(config *tls.Config) error {
+	switch {
+	case config == nil:
+		return errors.New("handler: StartTLS needs a tls.Config")
+	case c.tls() != nil, c.upgrade() != nil, c.accepted.TLS() != nil:
+		return ErrTLSActive
+	case c.ended():
+		return ErrClosed
+	}
+	u := &upgrade{client: c, config: config}
+	u.writable.L = &c.mu
+	u.readable.L = &u.mu
+	c.setSpecial(func(s *special) { s.upgrade = u })
+	c.flags.set(upgrading)
+	return nil
+}
+
+// TLS returns the state of the TLS connection after its handshake, or nil without TLS.
+// The caller owns the result, but must not change the certificates.
+func (c *Client) TLS() *tls.ConnectionState {
+	c.mu.Lock()
+	t := c.tls()
+	c.mu.Unlock()
+	if t == nil {
+		return c.life.TLS()
+	}
+	state := t.Conn().ConnectionState()
+	return &state
+}
+
+// upgrade is a change to TLS that is under way. Its handshake runs in a goroutine, as crypto/tls
+// waits in it. It is the net.Conn beneath: the client's serving goroutine reads for it.
+type upgrade struct {
+	client   *Client
+	config   *tls.Config
+	tls      *transport.TLS // nil before the handshake begins
+	due      int64          // when the handshake must be over
+	writable sync.Cond      // on the client's mu
+
+	mu       sync.Mutex
+	readable sync.Cond // on mu
+	input    []byte    // read from the connection, and not by the handshake yet
+	inputErr error     // io.EOF, or what has broken the connection, behind input
+	cancel   error     // not nil when the handshake is to end
+	over     bool      // the handshake is over
+	err      error     // of the handshake
+}
+
+// beginHandshake discards input and starts the handshake.
+func (c *Client) beginHandshake(w *eventloop.Worker) {
+	u := c.upgrade()
+	discarded := 0
+	if c.in != nil {
+		discarded = c.in.Len()
+	}
+	c.dropBuffer(w)
+	c.input.clear(buffered)
+	c.frameBegan = 0
+	if discarded > 0 && c.frames.OnError != nil {
+		c.frames.OnError(c, fmt.Errorf("%w: %d bytes", ErrPlaintext, discarded))
+	}
+	c.phase = phaseHandshaking
+	u.tls = transport.Server(u, u.config)
+	u.due = c.conn.Now() + int64(c.frames.handshakeTimeout())
+	c.frames.background.Add(1)
+	go u.run()
+}
+
+// run makes the handshake.
+func (u *upgrade) run() {
+	defer u.client.frames.background.Done()
+	returned := false
+	defer func() {
+		if !returned { // a function of the user's in config has panicked
+			u.client.accepted.Panicked(recover())
+			u.client.end(ByServer, ReasonPanic, nil)
+			u.finish(net.ErrClosed)
+		}
+	}()
+	err := u.tls.Conn().Handshake()
+	returned = true
+	u.finish(err)
+}
+
+func (u *upgrade) finish(err error) {
+	u.mu.Lock()
+	u.over, u.err = true, err
+	u.mu.Unlock()
+	u.client.conn.Wake()
+}
+
+// continueHandshake does for a handshake what the serving goroutine has to do. It reports whether
+// the handshake is over, and phase the one after it.
+func (c *Client) continueHandshake(w *eventloop.Worker) (over bool) {
+	u := c.upgrade()
+	u.mu.Lock()
+	over, err := u.over, u.err
+	u.mu.Unlock()
+	if over {
+		c.endHandshake(u, err)
+		return true
+	}
+	switch {
+	case c.flags.has(draining):
+		c.end(ByServer, ReasonDrain, nil)
+	case c.conn.Now() >= u.due:
+		c.end(ByClient, ReasonTLS, fmt.Errorf("handshake: %w", os.ErrDeadlineExceeded))
+	}
+	if c.ended() {
+		u.stop(net.ErrClosed)
+		return false
+	}
+	c.readAhead(w, u)
+	c.arm(u.due)
+	return false
+}
+
+// readAhead reads for the handshake.
+func (c *Client) readAhead(w *eventloop.Worker, u *upgrade) {
+	defer c.dropBuffer(w)
+	for c.input.has(unread) && u.takes() {
+		c.takeBuffer(w)
+		c.in.Reset()
+		n, drained, err := c.conn.Read(c.in.Space())
+		if drained && (n == 0 || !c.input.has(hangup)) || err != nil {
+			c.input.clear(unread)
+		}
+		c.bytesIn += int64(n)
+		u.add(c.in.Space()[:n], err)
+	}
+}
+
+// endHandshake goes on with TLS, or ends the client.
+func (c *Client) endHandshake(u *upgrade, err error) {
+	c.flags.clear(upgrading)
+	if err == nil && c.flags.has(draining) {
+		c.end(ByServer, ReasonDrain, nil)
+	} else if err != nil && !c.ended() {
+		c.endIO(u.explain(err))
+	}
+	c.setSpecial(func(s *special) {
+		s.upgrade = nil
+		if err == nil {
+			s.tls = u.tls
+		}
+	})
+	c.phase = phaseServing
+	if err == nil {
+		u.tls.Use(c.conn, u.input)
+		c.input.set(unread)
+	}
+	c.restartTimeouts()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count.bytesIn += c.bytesIn
+	c.bytesIn = 0
+	c.sending.clear(held)
+	if err != nil && c.out != nil {
+		c.out.Drop() // it was to be encrypted
+	}
+	c.flushLocked(false)
+}
+
+// explain returns the error of a handshake that has failed with err.
+func (u *upgrade) explain(err error) error {
+	if u.inputErr != nil && u.inputErr != io.EOF {
+		return u.inputErr
+	}
+	return fmt.Errorf("%w: handshake: %w", transport.ErrProtocol, err)
+}
+
+// takes reports whether input may be added.
+func (u *upgrade) takes() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.inputErr == nil && len(u.input) < maxHandshakeInput
+}
+
+// add hands over what was read.
+func (u *upgrade) add(p []byte, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.input, u.inputErr = append(u.input, p...), err
+	u.readable.Signal()
+}
+
+// stop has the handshake end with err.
+func (u *upgrade) stop(err error) {
+	u.mu.Lock()
+	u.cancel = err
+	u.readable.Signal()
+	u.mu.Unlock()
+	u.client.mu.Lock()
+	u.writable.Signal()
+	u.client.mu.Unlock()
+}
+
+// cancelled returns the error of stop.
+func (u *upgrade) cancelled() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.cancel
+}
+
+// Read implements net.Conn.
+func (u *upgrade) Read(p []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for len(u.input) == 0 && u.inputErr == nil && u.cancel == nil {
+		u.readable.Wait()
+	}
+	switch {
+	case u.cancel != nil:
+		return 0, u.cancel
+	case len(u.input) == 0:
+		return 0, u.inputErr
+	}
+	full := len(u.input) >= maxHandshakeInput
+	n := copy(p, u.input)
+	u.input = u.input[n:]
+	if full {
+		u.client.conn.Wake() // it had stopped reading
+	}
+	return n, nil
+}
+
+// Write implements net.Conn.
+func (u *upgrade) Write(p []byte) (n int, err error) {
+	c := u.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for n < len(p) {
+		if err := u.cancelled(); err != nil || c.sending.has(gone|failed) {
+			return n, net.ErrClosed
+		}
+		m, err := c.conn.Write([3][]byte{p[n:]})
+		n += m
+		c.count.bytesOut += int64(m)
+		if err == nil && n < len(p) {
+			err = c.conn.WatchOut(false)
+		}
+		if err != nil {
+			return n, err
+		}
+		if n < len(p) {
+			u.writable.Wait()
+		}
+	}
+	return n, nil
+}
+
+// Close implements net.Conn. The client closes the connection.
+func (u *upgrade) Close() error { return nil }
+
+// LocalAddr implements net.Conn.
+func (u *upgrade) LocalAddr() net.Addr { return u.client.LocalAddr() }
+
+// RemoteAddr implements net.Conn.
+func (u *upgrade) RemoteAddr() net.Addr { return u.client.RemoteAddr() }
+
+// SetDeadline implements net.Conn. The client's timeout is the only one.
+func (u *upgrade) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.Conn.
+func (u *upgrade) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.Conn.
+func (u *upgrade) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,374 @@
+package transport
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+
+	"wireline/internal/eventloop"
+	"wireline/internal/outq"
+)
+
+const (
+	// maxRecord is the most plaintext that a record carries (RFC 8446, 5.1).
+	maxRecord = 16 << 10
+
+	// maxAhead is how much plaintext is encrypted before the connection accepts it.
+	maxAhead = 4 * maxRecord
+
+	// maxQueued bounds the ciphertext in the queue while more is read: a peer that asks for
+	// new keys again and again, and reads none of the answers, would make it grow.
+	maxQueued = 4 * maxAhead
+)
+
+// ErrProtocol is joined with the errors of Read that the peer's records cause. The peer gets an
+// alert.
+var ErrProtocol = errors.New("TLS")
+
+// ErrTruncated is returned by Read when the peer has closed the connection without a
+// close_notify: bytes may be missing at the end (RFC 8446, 6.1). It matches
+// io.ErrUnexpectedEOF.
+var ErrTruncated = fmt.Errorf("TLS: closed without close_notify: %w", io.ErrUnexpectedEOF)
+
+// TLS is the server's or the client's end of a TLS connection. Server and Client make one over
+// a net.Conn, for the handshake. After that Use puts it on a poller: then it is a Transport, and
+// nothing of it waits. It has no goroutine, and only what crypto/tls keeps as memory.
+//
+// crypto/tls lets a Read be repeated after a timeout, and keeps what it has of a record. That
+// is all that this needs: see link.
+//
+// The methods are called as those of an eventloop.Conn.
+type TLS struct {
+	conn *tls.Conn
+	base net.Conn       // beneath conn, for the handshake and after Release
+	poll eventloop.Conn // nil while conn is not on a poller
+
+	socket func() (fd int, ok bool) // see Socket
+
+	// The serving goroutine's.
+	records records
+	drained bool   // this Read has taken everything from poll
+	looking bool   // this Read is a Look
+	arrived bool   // the last Read has found ciphertext
+	eof     bool   // the end of poll's stream was read
+	broken  error  // of poll.Read
+	failed  bool   // conn.Read has failed for good
+	readErr error  // of conn.Read, after the bytes that came with it
+	reset   bool   // Close sends a RST
+	rest    []byte // read from poll, and not from the link yet; after Release
+
+	// mu is taken last: conn calls the link with locks of its own.
+	mu       sync.Mutex
+	queue    outq.Queue // ciphertext
+	owed     int        // plaintext in the queue that no Write has reported yet
+	writeErr error      // of poll
+	writing  bool       // Write is under way
+	corked   bool       // records are gathered in the queue
+	finDue   bool       // CloseWrite was called; the FIN goes behind the queue
+	full     bool       // Read stopped because the queue is too long
+	input    bool       // and has to be called again
+}
+
+// Server returns the server's end of a connection, before its handshake.
+func Server(conn net.Conn, config *tls.Config) *TLS {
+	t := &TLS{base: conn}
+	t.conn = tls.Server((*link)(t), config)
+	return t
+}
+
+// Client returns the client's end of a connection, before its handshake.
+func Client(conn net.Conn, config *tls.Config) *TLS {
+	t := &TLS{base: conn}
+	t.conn = tls.Client((*link)(t), config)
+	return t
+}
+
+// Of returns the TLS that conn belongs to, or nil if Server or Client have not made it. conn
+// may be nil.
+func Of(conn *tls.Conn) *TLS {
+	if conn == nil {
+		return nil
+	}
+	l, _ := conn.NetConn().(*link)
+	return (*TLS)(l)
+}
+
+// Conn returns the connection for use by crypto/tls's rules.
+func (t *TLS) Conn() *tls.Conn { return t.conn }
+
+// Base returns the connection beneath.
+func (t *TLS) Base() net.Conn { return t.base }
+
+// SetBase sets the connection beneath, for after Release. nil is allowed while TLS is on a
+// poller.
+func (t *TLS) SetBase(conn net.Conn) { t.base = conn }
+
+// SetSocket sets where Socket gets the connection beneath.
+func (t *TLS) SetSocket(take func() (fd int, ok bool)) { t.socket = take }
+
+// Socket returns the socket beneath if there is no net.Conn around it, as Accepted.Socket of
+// package handler.
+func (t *TLS) Socket() (fd int, ok bool) {
+	take := t.socket
+	if take == nil {
+		return -1, false
+	}
+	t.socket = nil
+	return take()
+}
+
+// Use puts the connection on a poller: poll serves what was the connection beneath, and is not
+// started yet, or the caller serves it. rest was read from it, and not by the handshake. The
+// handshake is complete. What it has read beyond its end brings no event, so Use wakes the
+// handler.
+func (t *TLS) Use(poll eventloop.Conn, rest []byte) {
+	t.poll, t.rest, t.input = poll, rest, true
+	poll.Wake()
+}
+
+// Release takes the connection off its poller, which must have given it up. rest is what
+// Remove of the poller has returned. Conn can be used by its new owner then.
+func (t *TLS) Release(rest []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rest = append(t.rest, rest...)
+	t.poll = nil
+}
+
+// Arrived reports whether the last Read or Look has found ciphertext.
+func (t *TLS) Arrived() bool { return t.arrived }
+
+// Partial reports whether the last Read has left a part of a record.
+func (t *TLS) Partial() bool { return t.records.within() }
+
+// Read implements eventloop.Transport.
+func (t *TLS) Read(p []byte) (n int, drained bool, err error) {
+	t.arrived = false
+	if t.failed {
+		return t.poll.Read(p) // ciphertext, for a caller that throws it away
+	}
+	if t.readErr != nil {
+		t.failed = true
+		return 0, false, t.readErr
+	}
+	if t.queueIsFull() {
+		return 0, true, nil
+	}
+	t.drained = false
+	for n < len(p) {
+		m, err := t.conn.Read(p[n:])
+		n += m
+		switch {
+		case err == nil:
+		case err == errWouldBlock:
+			return n, true, nil
+		default:
+			t.readErr = t.explain(err)
+			if n > 0 {
+				return n, false, nil
+			}
+			t.failed = true
+			return 0, false, t.readErr
+		}
+	}
+	return n, false, nil
+}
+
+// explain tells the end of the stream from an end that anybody on the way could have made up,
+// and from a reset of which a write has been told: the system tells only one call.
+func (t *TLS) explain(err error) error {
+	switch {
+	case t.broken != nil:
+		return t.broken
+	case !t.eof && err == io.EOF:
+		return io.EOF
+	case err != io.EOF && err != io.ErrUnexpectedEOF:
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.writeErr != nil {
+		return t.writeErr
+	}
+	return ErrTruncated
+}
+
+// queueIsFull reports whether so much is queued that nothing may be read: reading could make
+// it more. Ready reports input again when there is room.
+func (t *TLS) queueIsFull() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.full = t.queue.Size() > maxQueued
+	return t.full
+}
+
+// Look implements eventloop.Transport.
+func (t *TLS) Look(p []byte) (n int, drained bool, err error) {
+	t.looking = true
+	defer func() { t.looking = false }()
+	return t.Read(p)
+}
+
+// Discard implements eventloop.Transport. It counts ciphertext, and decrypts nothing.
+func (t *TLS) Discard(limit int) (n int) { return t.poll.Discard(limit) }
+
+// Write implements eventloop.Transport. It encrypts up to maxAhead of the parts before the
+// connection accepts them. They count as written when it has accepted all of that.
+func (t *TLS) Write(parts [3][]byte) (n int, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for {
+		if t.sendLocked(); t.writeErr != nil || t.queue.Size() > 0 {
+			return n, t.writeErr
+		}
+		n += t.owed
+		t.owed = 0
+		b, buffer := chunk(parts, n)
+		if len(b) == 0 {
+			return n, nil
+		}
+		if err := t.encryptLocked(b); err != nil {
+			return n, err
+		}
+		t.owed = len(b)
+		if buffer != nil {
+			joined.Put(buffer)
+		}
+	}
+}
+
+// encryptLocked has crypto/tls write b to the link, without mu.
+func (t *TLS) encryptLocked(b []byte) error {
+	t.writing, t.corked = true, len(b) > maxRecord
+	t.mu.Unlock()
+	_, err := t.conn.Write(b)
+	t.mu.Lock()
+	t.writing, t.corked = false, false
+	return err
+}
+
+// sendLocked sends what the connection accepts of the queue.
+func (t *TLS) sendLocked() {
+	for t.writeErr == nil && t.queue.Size() > 0 {
+		head := t.queue.Head()
+		n, err := t.poll.Write([3][]byte{head})
+		t.queue.Take(n)
+		t.writeErr = err
+		if n < len(head) {
+			return
+		}
+		if t.queue.Size() == 0 {
+			t.queue = outq.Queue{} // an idle connection keeps no buffer
+		}
+	}
+}
+
+// chunk returns what to encrypt next of parts, without the first skip bytes: up to maxAhead. If
+// it needs a buffer for that, buffer is to be put back into joined.
+func chunk(parts [3][]byte, skip int) (b []byte, buffer *[maxAhead]byte) {
+	for _, part := range parts {
+		skipped := min(skip, len(part))
+		skip -= skipped
+		part = part[skipped:]
+		switch {
+		case len(part) == 0:
+		case len(b) == 0:
+			b = part[:min(len(part), maxAhead)]
+		case len(b) < maxAhead:
+			if buffer == nil {
+				buffer = joined.Get().(*[maxAhead]byte)
+				b = append(buffer[:0], b...)
+			}
+			b = append(b, part[:min(len(part), maxAhead-len(b))]...)
+		}
+	}
+	return b, buffer
+}
+
+// joined has the buffers of chunk.
+var joined = sync.Pool{New: func() any { return new([maxAhead]byte) }}
+
+// WatchOut implements eventloop.Transport.
+func (t *TLS) WatchOut(returning bool) error { return t.poll.WatchOut(returning) }
+
+// Writable is called when the connection accepts output, before the handler writes. It sends
+// what crypto/tls has written by itself, and the FIN behind that.
+func (t *TLS) Writable() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sendLocked()
+	if t.full && t.queue.Size() <= maxQueued {
+		t.full, t.input = false, true
+		t.poll.Wake()
+	}
+	switch {
+	case t.writeErr != nil: // the next Write, and the next Read, report it
+	case t.queue.Size() > 0:
+		t.writeErr = t.poll.WatchOut(false)
+	case t.finDue:
+		t.finDue = false
+		t.poll.CloseWrite()
+	}
+}
+
+// Ready is called with the events of the poller. It adds those that this TLS has kept back.
+func (t *TLS) Ready(ev eventloop.Event) eventloop.Event {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.input {
+		t.input = false
+		ev |= eventloop.In
+	}
+	return ev
+}
+
+// CloseWrite implements eventloop.Transport: it sends a close_notify, then a FIN. After an error
+// of the protocol crypto/tls has sent an alert, behind which nothing may come.
+func (t *TLS) CloseWrite() error {
+	t.closeNotify()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.queue.Size() == 0 || t.writeErr != nil {
+		return t.poll.CloseWrite()
+	}
+	t.finDue = true
+	return t.poll.WatchOut(false)
+}
+
+func (t *TLS) closeNotify() {
+	if t.readErr == nil || t.readErr == io.EOF || t.readErr == ErrTruncated {
+		t.conn.CloseWrite() // its error is the connection's, and known
+	}
+}
+
+// Unsent implements eventloop.Transport.
+func (t *TLS) Unsent() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.queue.Size() + t.poll.Unsent()
+}
+
+// Acknowledged implements eventloop.Transport.
+func (t *TLS) Acknowledged() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return (t.queue.Size() == 0 || t.writeErr != nil) && t.poll.Acknowledged()
+}
+
+// SetLinger implements eventloop.Transport.
+func (t *TLS) SetLinger(seconds int) {
+	t.reset = seconds == 0
+	t.poll.SetLinger(seconds)
+}
+
+// Close implements eventloop.Transport. It sends a close_notify, as far as that is possible
+// without waiting, unless the connection is reset.
+func (t *TLS) Close() {
+	if !t.reset {
+		t.closeNotify()
+	}
+	t.poll.Close()
+}
