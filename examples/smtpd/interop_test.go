@@ -100,6 +100,35 @@ func TestGoClient(t *testing.T) {
 	}
 }
 
+// net/smtp's SendMail uses STARTTLS and AUTH where the server has them.
+func TestGoStartTLS(t *testing.T) {
+	p := startMailProgram(t, "-require-tls", "-require-auth")
+	c, err := smtp.Dial(p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if ok, _ := c.Extension("AUTH"); ok {
+		t.Error("AUTH is offered without TLS")
+	}
+	if err := c.Mail("a@example.org"); err == nil || !strings.HasPrefix(err.Error(), "530 ") {
+		t.Errorf("MAIL without TLS: %v", err)
+	}
+	if err := c.StartTLS(clientTLS()); err != nil {
+		t.Fatal(err)
+	}
+	if ok, _ := c.Extension("STARTTLS"); ok {
+		t.Error("STARTTLS is offered under TLS")
+	}
+	if err := c.Auth(smtp.PlainAuth("", "alice", "secret", "127.0.0.1")); err != nil {
+		t.Fatal(err)
+	}
+	sendByGo(t, c)
+	if all := stored(t, p.dir); len(all) != 1 || !strings.HasSuffix(all[0], "\r\n"+message) || !strings.Contains(all[0], "with ESMTPSA id") {
+		t.Errorf("stored %q", all)
+	}
+}
+
 // sendByGo sends the message and ends the session.
 func sendByGo(t *testing.T, c *smtp.Client) {
 	t.Helper()
@@ -157,25 +186,38 @@ func TestSwaks(t *testing.T) {
 	}
 }
 
-// swaks over TLS from the first byte.
+// swaks over TLS, with AUTH.
 func TestSwaksTLS(t *testing.T) {
 	swaks := needSwaks(t)
-	p := startMailProgram(t, "-tls-implicit", "-require-auth")
-	for _, test := range []struct{ password, want string }{{"secret", "250 2.0.0 stored as"}, {"wrong", "535 5.7.8 invalid credentials"}} {
-		out := runTool(t, test.password == "wrong", "", swaks, "--server", p.addr, "--tls-on-connect", "--from", "a@example.org", "--to", "b@example.com",
-			"--auth", "PLAIN", "--auth-user", "alice", "--auth-password", test.password)
-		if !strings.Contains(out, test.want) {
-			t.Errorf("%s: swaks prints\n%s", test.password, out)
+	for way, flags := range map[string][]string{"--tls": {"-require-tls"}, "--tls-on-connect": {"-tls-implicit"}} {
+		p := startMailProgram(t, append(flags, "-require-auth")...)
+		for password, want := range map[string]string{"secret": "250 2.0.0 stored as", "wrong": "535 5.7.8 invalid credentials"} {
+			out := runTool(t, password == "wrong", "", swaks, "--server", p.addr, way, "--from", "a@example.org", "--to", "b@example.com",
+				"--auth", "PLAIN", "--auth-user", "alice", "--auth-password", password)
+			if !strings.Contains(out, want) {
+				t.Errorf("%s, %s: swaks prints\n%s", way, password, out)
+			}
+		}
+		if all := stored(t, p.dir); len(all) != 1 || !strings.Contains(all[0], "with ESMTPSA id") {
+			t.Errorf("%s: stored %q", way, all)
 		}
 	}
 }
 
 func TestOpenSSL(t *testing.T) {
 	openssl := need(t, "openssl", "openssl")
-	p := startMailProgram(t, "-tls-implicit")
-	out := runTool(t, false, "EHLO x\r\nQUIT\r\n", openssl, "s_client", "-connect", p.addr, "-quiet", "-verify_quiet", "-no_ign_eof", "-ign_eof")
-	if !strings.Contains(out, "250 AUTH PLAIN\r\n221 2.0.0 bye\r\n") {
-		t.Errorf("openssl prints\n%s", out)
+	for way, flags := range map[string][]string{"-starttls smtp": nil, "": {"-tls-implicit"}} {
+		p := startMailProgram(t, flags...)
+		for _, version := range []string{"-tls1_2", "-tls1_3"} {
+			args := append([]string{"s_client", "-connect", p.addr, "-ign_eof", "-crlf", version}, strings.Fields(way)...)
+			out := runTool(t, false, "EHLO x\nMAIL FROM:<a@b>\nRCPT TO:<c@d>\nDATA\nhello\n.\nQUIT\n", openssl, args...)
+			if !strings.Contains(out, "250 AUTH PLAIN\r\n250 2.1.0 ok\r\n250 2.1.5 ok\r\n354") || !strings.Contains(out, "221 2.0.0 bye\r\n") {
+				t.Errorf("%v: openssl prints\n%s", args, out)
+			}
+		}
+		if all := stored(t, p.dir); len(all) != 2 || !strings.Contains(all[0], "with ESMTPS id") || !strings.HasSuffix(all[0], "\r\nhello\r\n") {
+			t.Errorf("%s: stored %q", way, all)
+		}
 	}
 }
 

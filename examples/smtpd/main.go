@@ -97,6 +97,7 @@ func (o *options) flags(stderr io.Writer) *flag.FlagSet {
 	f.DurationVar(&o.idleTimeout, "idle-timeout", 5*time.Minute, "close a client after this time without a byte in either direction, 0 = never")
 	f.DurationVar(&o.frameTimeout, "message-timeout", 30*time.Minute, "close a client whose message or command is not complete after this time, 0 = never")
 	f.DurationVar(&o.writeTimeout, "write-timeout", time.Minute, "reset a client that takes no byte of a reply for this time, 0 = never")
+	f.DurationVar(&o.tcp.HandshakeTimeout, "handshake-timeout", 10*time.Second, "close a client whose TLS handshake is not complete after this time")
 	f.BoolVar(&o.connections, "log-connections", false, "log a line for each connection when it ends")
 	return f
 }
@@ -175,6 +176,7 @@ func listenAndServe(o options) error {
 	s.frames.IdleTimeout = o.idleTimeout
 	s.frames.FrameTimeout = o.frameTimeout
 	s.frames.WriteTimeout = o.writeTimeout
+	s.frames.HandshakeTimeout = o.tcp.HandshakeTimeout
 	s.frames.OnRecord = handler.LogFailures(o.tcp.Log)
 	if o.connections {
 		s.frames.OnRecord = handler.LogRecords(o.tcp.Log)

@@ -105,7 +105,8 @@ func (s *server) open(c *handler.Client) error {
 func serve(c *handler.Client, frame []byte) error { return c.Value.(*session).serve(frame) }
 
 // fail replies to input that is not a command or a message. After all but frames that are too
-// long, the connection ends.
+// long, the connection ends. handler.ErrPlaintext is for input that StartTLS has discarded: that
+// gets no reply.
 func fail(c *handler.Client, err error) {
 	x := c.Value.(*session)
 	switch {

@@ -34,6 +34,12 @@ func TestSmuggling(t *testing.T) {
 			m := startMemory(t, Config{}, implicitTLS)
 			return m, m.connectTLS()
 		},
+		"STARTTLS": func() (*memory, net.Conn) {
+			m := startMemory(t, Config{TLS: serverTLS()})
+			conn := m.connect()
+			exchange(t, conn, "", strings.TrimSuffix(greeting, "\r\n"), "STARTTLS", readyForTLS)
+			return m, upgrade(t, conn)
+		},
 	}
 	for name, start := range servers {
 		for _, sequence := range smuggling {
@@ -41,6 +47,9 @@ func TestSmuggling(t *testing.T) {
 			for _, size := range []int{0, 1, 5} {
 				m, conn := start()
 				got := converse(t, conn, envelope+text+end+"QUIT\r\n", size)
+				if name == "STARTTLS" { // it has no greeting
+					got = greeting + got
+				}
 				want := envelopeReplies + "250 2.0.0 stored\r\n221 2.0.0 bye\r\n"
 				messages := []string{"a@example.org -> b@example.com: " + strings.ReplaceAll(text, "\r\n.", "\r\n") + "\r\n"}
 				if hasBare(text) {
@@ -101,4 +110,33 @@ func TestSmugglingInCommands(t *testing.T) {
 			t.Errorf("%q: got %q", sequence, got)
 		}
 	}
+}
+
+// The pieces in which input arrives change neither the replies nor the messages, and a message
+// ends with "\r\n.\r\n" only.
+func FuzzSession(f *testing.F) {
+	for _, sequence := range smuggling {
+		f.Add("EHLO x\r\nMAIL FROM:<a@b> SIZE=9\r\nRCPT TO:<c@d>\r\nDATA\r\nhello"+sequence+"QUIT\r\n.\r\nNOOP\r\n", uint8(3))
+	}
+	f.Add("HELO x\r\nMAIL FROM:<>\r\nRCPT TO:<c@d>\r\nDATA\r\n"+strings.Repeat("x\r\n", 99)+".\r\nRSET\r\nVRFY x\r\nAUTH PLAIN\r\nSTARTTLS\r\nQUIT\r\n", uint8(0))
+	f.Fuzz(func(t *testing.T, input string, size uint8) {
+		m := startMemory(t, Config{MaxSize: 200, MaxErrors: 3})
+		whole := m.converse(input, 0)
+		messages := m.delivered()
+		if got := m.converse(input, 1+int(size)); got != whole {
+			t.Errorf("%q: at once %q, in pieces of %d bytes %q", input, whole, 1+size, got)
+		}
+		if got := m.delivered(); !slices.Equal(got, messages) {
+			t.Errorf("%q: delivered at once %q, in pieces of %d bytes %q", input, messages, 1+size, got)
+		}
+		if n := strings.Count(input, "\n.\r\n"); len(messages) > n {
+			t.Errorf("%q: %d messages with %d ends", input, len(messages), n)
+		}
+		for line := range strings.Lines(whole) {
+			text, ok := strings.CutSuffix(line, "\r\n")
+			if !ok || len(text) < 4 || strings.ContainsAny(text, "\r\n") || strings.Trim(text[:3], digits) != "" {
+				t.Errorf("%q: the reply has the line %q", input, line)
+			}
+		}
+	})
 }
