@@ -35,7 +35,7 @@ func TestRenameThisTree(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	after := readTree(t, folder)
-	for _, name := range []string{"go.mod", "README.md", "main.go", "bench/go.mod", "examples/kv/go.mod", "examples/kv/main.go"} {
+	for _, name := range []string{"go.mod", "README.md", "main.go", "bench/go.mod", "examples/kv/go.mod", "examples/kv/main.go", "examples/smtpd/go.mod"} {
 		if after[name] == before[name] {
 			t.Errorf("%s did not change", name)
 		}
@@ -49,7 +49,7 @@ func TestRenameThisTree(t *testing.T) {
 	if out, err := exec.Command("gofmt", "-l", folder).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("gofmt: %v\n%s", err, out)
 	}
-	for _, module := range []string{".", "examples/kv", "bench"} {
+	for _, module := range []string{".", "examples/kv", "examples/smtpd", "bench"} {
 		if out, err := runGo(filepath.Join("../..", module), "list", "-test", "-deps", "./..."); err != nil {
 			t.Logf("%s is skipped, because the module cache lacks a dependency: %v\n%s", module, err, out)
 			if module == "." || os.Getenv("WIRELINE_TEST_INTEROP") == "required" {

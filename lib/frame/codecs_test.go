@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,6 +24,8 @@ var codecs = []struct {
 	{frame.Line{CRLF: true}, "a line"},
 	{frame.Line{KeepEnd: true}, "a line\r\n"},
 	{frame.Line{KeepEnd: true}, "a line"},
+	{frame.Line{Strict: true}, "a line"},
+	{frame.Line{Strict: true, KeepEnd: true}, "a line\r\n"},
 	{frame.Delimiter{Delim: []byte("--")}, "a frame"},
 	{frame.Delimiter{Delim: []byte("\r\n"), Or: bytesOf("\n", "\r")}, "a frame"},
 	{frame.Delimiter{Delim: []byte("\r\n"), Or: bytesOf("\n"), KeepEnd: true}, "a frame\n"},
@@ -37,6 +40,7 @@ var codecs = []struct {
 	{frame.Length{Width: frame.Varint, Offset: 1, Adjust: 3}, "a frame"},
 	{frame.Netstring{}, "a frame"},
 	{frame.JSONLines{}, `{"a":"frame"}`},
+	{frame.DotBlock{}, "a\r\n\r\nframe\r\n"},
 	{resp{}, "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"},
 	{memcached{}, "set k 0 0 5\r\nhello\r\n"},
 }
@@ -120,6 +124,7 @@ func TestWrapIsAppend(t *testing.T) {
 	}
 }
 
+// DotBlock is no Wrapper: dots are added within the payload.
 func TestEveryCodecIsAWrapper(t *testing.T) {
 	for _, c := range []frame.Codec{frame.Line{}, frame.Delimiter{}, frame.Fixed{}, frame.Length{}, frame.Netstring{}, frame.JSONLines{}} {
 		if _, ok := c.(frame.Wrapper); !ok {
@@ -246,6 +251,28 @@ func FuzzDelimiters(f *testing.F) {
 		}
 		checkRoundTrip(t, d, data, keep)
 		checkRecovery(t, d, data, cuts, delimited(data, [][]byte{a, b, c}, int(max), keep))
+	})
+}
+
+func FuzzDotBlock(f *testing.F) {
+	for _, test := range splitTests {
+		f.Add([]byte(test.in), uint64(3), uint16(3))
+		f.Add([]byte(test.in), uint64(4), uint16(0))
+	}
+	for _, s := range []string{"\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r\n.\r", "\r.\r\n", "\r\n.\r\n", "..\r\n", ".x\r\n"} {
+		f.Add([]byte("ab"+s+s+"QUIT\r\n.\r\n"), uint64(1), uint16(6))
+		f.Add([]byte(s+"\r\n.\r\n"+s), uint64(2), uint16(100))
+		f.Add([]byte(strings.Repeat("..\r\n", 100)+s), uint64(5), uint16(299))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, cuts uint64, max uint16) {
+		c := frame.DotBlock{Max: int(max)}
+		before := bytes.Clone(data)
+		checkChunking(t, c, data, cuts)
+		checkRoundTrip(t, c, data, true)
+		checkRecovery(t, c, data, cuts, dotBlocks(data, int(max)))
+		if !bytes.Equal(before, data) {
+			t.Errorf("Split or Append changed %q to %q", before, data)
+		}
 	})
 }
 

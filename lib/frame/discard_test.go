@@ -115,6 +115,74 @@ func delimited(data []byte, delims [][]byte, max int, keep bool) (want []string)
 	return want
 }
 
+// strictLines is the model of Line with Strict.
+func strictLines(data []byte, max int, keep bool) (want []string) {
+	for len(data) > 0 {
+		i := bytes.IndexAny(data, "\r\n")
+		switch {
+		case i < 0 && len(data) > bound(max), i > bound(max):
+			want = append(want, tooLong)
+			if i = bytes.Index(data, []byte("\r\n")); i < 0 {
+				return want
+			}
+		case i < 0, !bytes.HasPrefix(data[i:], []byte("\r\n")):
+			return append(want, broken)
+		case keep:
+			want = append(want, "="+string(data[:i+2]))
+		default:
+			want = append(want, "="+string(data[:i]))
+		}
+		data = data[i+2:]
+	}
+	return want
+}
+
+// dotBlocks is the model of DotBlock.
+func dotBlocks(data []byte, max int) (want []string) {
+	for len(data) > 0 {
+		message, rest, err := dotBlock(string(data))
+		switch {
+		case len(message) > bound(max):
+			want = append(want, tooLong)
+			if err != nil {
+				return want
+			}
+		case err != nil:
+			return append(want, broken)
+		default:
+			want = append(want, "="+message)
+		}
+		data = []byte(rest)
+	}
+	return want
+}
+
+// dotBlock reads a block line by line. It returns an error if the block has no end or a line
+// does not end in "\r\n", and also what it has of the message then.
+func dotBlock(data string) (message, rest string, err error) {
+	for data != "" {
+		line, after, ok := strings.Cut(data, "\n")
+		if ok && line == ".\r" {
+			return message, after, nil
+		}
+		text, end, crlf := line, "", false
+		if ok {
+			text, crlf = strings.CutSuffix(line, "\r")
+			end = "\r\n"
+		}
+		text = strings.TrimPrefix(text, ".")
+		if i := strings.Index(text, "\r"); i >= 0 && (ok || i < len(text)-1) {
+			return message + text[:i], "", frame.ErrLineEnd
+		}
+		if ok && !crlf {
+			return message + text, "", frame.ErrLineEnd
+		}
+		message += text + end
+		data = after
+	}
+	return message, "", io.ErrUnexpectedEOF
+}
+
 // prefixed is the model of Length, for valid settings.
 func prefixed(data []byte, c frame.Length) (want []string) {
 	for len(data) > 0 {
@@ -228,6 +296,14 @@ func TestDiscard(t *testing.T) {
 		"empty lines after it":      {frame.Line{Max: 4}, "abcde\n\n\n", []string{tooLong, "=", "="}},
 		"a lone carriage return":    {frame.Line{Max: 4}, "abcd\rx\nab\n", []string{tooLong, "=ab"}},
 		"last byte is half an end":  {frame.Line{Max: 4}, "abcd\r", []string{tooLong}},
+		"strict line":               {frame.Line{Strict: true, Max: 4}, x + "\n" + x + "\r" + x + "\r\nabcd\r\n" + x + "\r\nab\n", []string{tooLong, "=abcd", tooLong, broken}},
+		"strict line without end":   {frame.Line{Strict: true, Max: 4}, x + "\n" + x + "\r", []string{tooLong}},
+		"dot block":                 {frame.DotBlock{Max: 4}, x + "\r\n.\r\nab\r\n.\r\n" + x + "\r\n.x\r\n..\r\n.\r\n.\r\n", []string{tooLong, "=ab\r\n", tooLong, "="}},
+		"dot block, bare LF":        {frame.DotBlock{Max: 4}, x + "\n\r\n.\r\nab\r\n.\r\n", []string{tooLong}},
+		"dot block, bare CR":        {frame.DotBlock{Max: 4}, x + "\r\n" + x + "\r\r\n.\r\nab\r\n.\r\n", []string{tooLong}},
+		"dot block, no dot line":    {frame.DotBlock{Max: 4}, x + ".\r\n" + x + "\r\n..\r\n. \r\n.\r\nab\r\n.\r\n", []string{tooLong, "=ab\r\n"}},
+		"dot block, only its end":   {frame.DotBlock{Max: 1}, "\r\n.\r\n.\r\n\r\n.\r", []string{tooLong, "=", tooLong}},
+		"dot block without end":     {frame.DotBlock{Max: 4}, x + "\n.\n\r\n.\r", []string{tooLong}},
 		"delimiter":                 {frame.Delimiter{Delim: []byte("--"), Max: 4}, x + "-" + x + "---abc--", []string{tooLong, "=-abc"}},
 		"delimiters":                {crlfThenAny, x + "\r\n\nab\r\n.\r\n" + x + "\r\n.abc\ncd", []string{tooLong, "=", "=ab", tooLong, "=abc", "=cd"}},
 		"an end that is undecided":  {frame.Delimiter{Delim: []byte("abcd"), Or: bytesOf("b"), Max: 2}, "xxxxabc", []string{tooLong, "=c"}},
@@ -260,7 +336,9 @@ func TestDiscardKeepsNothing(t *testing.T) {
 		head, tail string
 	}{
 		{frame.Line{Max: 1000}, "", "\n"},
+		{frame.Line{Strict: true, Max: 1000}, "", "\n\r\n"},
 		{frame.Delimiter{Delim: []byte("\r\n.\r\n"), Or: bytesOf("x\n"), Max: 1000}, "", "\r\n.\r\n"},
+		{frame.DotBlock{Max: 1000}, "", "\r\n.\r\n"},
 		{frame.Length{Max: 1000}, string(binary.BigEndian.AppendUint32(nil, size+1)), "x"},
 		{frame.Netstring{Max: 1000}, "10485760:", ","},
 		{resp{Max: 1000}, "*2\r\n$10485760\r\n", "\r\n$1\r\nx\r\n"},

@@ -26,6 +26,7 @@
 //	Length     "\x00\x05hello", and most other headers with a length in them
 //	Netstring  "5:hello,"
 //	JSONLines  a JSON value on each line
+//	DotBlock   lines up to one of a single dot, as a message in SMTP
 //
 // A codec is a value. Its fields are set once, and it serves all connections at the
 // same time. A codec of your own needs two methods; see Codec. A protocol that changes
@@ -36,7 +37,7 @@
 // Every codec has a maximum frame size. A longer frame is reported as ErrTooLong, after
 // the frames before it and without buffering the rest of it. A frame that begins with
 // its length is refused as soon as the length is known. An invalid length is reported
-// as ErrLength.
+// as ErrLength, and a line end other than "\r\n", where only that is allowed, as ErrLineEnd.
 //
 // An error ends the stream. The exception is ErrTooLong: Buffer.Discard discards the
 // rest of that frame as it arrives, and then the next frames follow.

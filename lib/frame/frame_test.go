@@ -81,6 +81,22 @@ var splitTests = []struct {
 	{"default maximum", frame.Line{}, strings.Repeat("x", 65536) + "\n" + strings.Repeat("x", 65537), outcome{Frames: []string{strings.Repeat("x", 65536)}, Err: "frame too long (max 65536 bytes)"}},
 	{"binary junk", frame.Line{}, "\x00\xff\n\xc3\x28\n", outcome{Frames: []string{"\x00\xff", "\xc3\x28"}}},
 
+	{"strict lines", frame.Line{Strict: true}, "a\r\n\r\nbc\r\n", outcome{Frames: []string{"a", "", "bc"}}},
+	{"strict lines, ends kept", frame.Line{Strict: true, KeepEnd: true}, "a\r\n\r\n", outcome{Frames: []string{"a\r\n", "\r\n"}}},
+	{"strict line, bare LF", frame.Line{Strict: true}, "a\r\nb\nc\r\n", outcome{Frames: []string{"a"}, Err: "line does not end in CRLF: bare LF"}},
+	{"strict line, bare LF first", frame.Line{Strict: true}, "\n", outcome{Err: "line does not end in CRLF: bare LF"}},
+	{"strict line, bare CR", frame.Line{Strict: true}, "a\r\nb\rc\r\n", outcome{Frames: []string{"a"}, Err: "line does not end in CRLF: bare CR"}},
+	{"strict line, two CR", frame.Line{Strict: true}, "a\r\r\n", outcome{Err: "line does not end in CRLF: bare CR"}},
+	{"strict line, LF CR", frame.Line{Strict: true}, "a\n\r\n", outcome{Err: "line does not end in CRLF: bare LF"}},
+	{"strict line without an end", frame.Line{Strict: true}, "a\r\nb", outcome{Frames: []string{"a"}, Err: "unexpected EOF"}},
+	{"strict line with half an end", frame.Line{Strict: true}, "b\r", outcome{Err: "unexpected EOF"}},
+	{"strict line, maximum length", frame.Line{Strict: true, Max: 3}, "abc\r\nabc\r\n", outcome{Frames: []string{"abc", "abc"}}},
+	{"strict line, too long", frame.Line{Strict: true, Max: 3}, "abc\r\nabcd\r\n", outcome{Frames: []string{"abc"}, Err: "frame too long (max 3 bytes)"}},
+	{"strict line, too long before a bare LF", frame.Line{Strict: true, Max: 3}, "abcd\n", outcome{Err: "frame too long (max 3 bytes)"}},
+	{"strict line, bare LF at the maximum", frame.Line{Strict: true, Max: 3}, "abc\n", outcome{Err: "line does not end in CRLF: bare LF"}},
+	{"strict line, bare CR at the maximum", frame.Line{Strict: true, Max: 3}, "abc\rx", outcome{Err: "line does not end in CRLF: bare CR"}},
+	{"strict line, NUL", frame.Line{Strict: true}, "a\x00\r\n", outcome{Frames: []string{"a\x00"}}},
+
 	{"delimiter", frame.Delimiter{Delim: []byte("--")}, "a--b----c", outcome{Frames: []string{"a", "b", "", "c"}}},
 	{"delimiter kept", frame.Delimiter{Delim: []byte("--"), KeepEnd: true}, "a--b", outcome{Frames: []string{"a--", "b"}}},
 	{"delimiter with a false start", frame.Delimiter{Delim: []byte("aab")}, "aaab", outcome{Frames: []string{"a"}}},
@@ -92,6 +108,20 @@ var splitTests = []struct {
 	{"delimiters, one in the other", delims("b", "abc"), "xabcyabzab", outcome{Frames: []string{"x", "ya", "za"}}},
 	{"delimiters, kept", frame.Delimiter{Delim: []byte("\n"), Or: bytesOf("\r\n"), KeepEnd: true}, "a\r\nb\n\rc", outcome{Frames: []string{"a\r\n", "b\n", "\rc"}}},
 	{"nul", frame.Delimiter{Delim: []byte{0}}, "a\x00\x00", outcome{Frames: []string{"a", ""}}},
+	{"dot block", frame.DotBlock{}, "a\r\nbc\r\n.\r\nd\r\n.\r\n", outcome{Frames: []string{"a\r\nbc\r\n", "d\r\n"}}},
+	{"dot blocks without lines", frame.DotBlock{}, ".\r\n.\r\n", outcome{Frames: []string{"", ""}}},
+	{"dot block, empty line", frame.DotBlock{}, "\r\n.\r\n", outcome{Frames: []string{"\r\n"}}},
+	{"dot block, dots", frame.DotBlock{}, "..\r\n...\r\n.a\r\na.\r\n..b\r\n.\r\n", outcome{Frames: []string{".\r\n..\r\na\r\na.\r\n.b\r\n"}}},
+	{"dot block, cut off", frame.DotBlock{}, ".\r\na\r\n.\r", outcome{Frames: []string{""}, Err: "unexpected EOF"}},
+	{"dot block, maximum length", frame.DotBlock{Max: 5}, "abc\r\n.\r\n..b\r\n.\r\n..\r\n..\r\n.\r\n", outcome{Frames: []string{"abc\r\n", ".b\r\n"}, Err: "frame too long (max 5 bytes)"}},
+	{"dot block, maximum length with dots", frame.DotBlock{Max: 6}, "..\r\n..\r\n.\r\n", outcome{Frames: []string{".\r\n.\r\n"}}},
+	{"dot block, too long", frame.DotBlock{Max: 5}, "abcd\r\n.\r\n", outcome{Err: "frame too long (max 5 bytes)"}},
+	{"dot block, too long before its end", frame.DotBlock{Max: 5}, strings.Repeat("x", 200), outcome{Err: "frame too long (max 5 bytes)"}},
+	{"dot block, too long before a bare LF", frame.DotBlock{Max: 5}, "abcdef\n", outcome{Err: "frame too long (max 5 bytes)"}},
+	{"dot block, too long and cut off", frame.DotBlock{Max: 5}, "abcd\r\n", outcome{Err: "frame too long (max 5 bytes)"}},
+	{"dot block, bare LF at the maximum", frame.DotBlock{Max: 5}, "abcde\n", outcome{Err: "line does not end in CRLF: bare LF"}},
+	{"dot block, NUL", frame.DotBlock{}, "\r\n.\x00\r\n\x00.\r\n.\r\n", outcome{Frames: []string{"\r\n\x00\r\n\x00.\r\n"}}},
+
 	{"no delimiter", frame.Delimiter{}, "a", outcome{Err: "invalid codec settings: empty delimiter"}},
 }
 
@@ -190,10 +220,16 @@ func TestBufferIsBoundedByTheMaximum(t *testing.T) {
 }
 
 func TestLongFrameIsSearchedOnce(t *testing.T) {
-	c := &counting{Codec: frame.Line{Max: 1 << 20}}
-	split(c, bytewise(strings.Repeat("x", 1<<16)+"\n")...)
-	if c.searched > 1<<18 {
-		t.Errorf("searched %d bytes to find a line of %d bytes", c.searched, 1<<16)
+	for _, codec := range []frame.Codec{
+		frame.Line{Max: 1 << 20},
+		frame.Line{Max: 1 << 20, Strict: true},
+		frame.DotBlock{Max: 1 << 20},
+	} {
+		c := &counting{Codec: codec}
+		split(c, bytewise(strings.Repeat("x", 1<<16)+"\r\n")...)
+		if c.searched > 1<<18 {
+			t.Errorf("%+v: searched %d bytes to find a line of %d bytes", codec, c.searched, 1<<16)
+		}
 	}
 }
 
@@ -226,11 +262,36 @@ func TestAppend(t *testing.T) {
 		{frame.Line{KeepEnd: true}, "a\r\n", "a\r\n", nil},
 		{frame.Line{KeepEnd: true}, "a", "a\n", nil},
 		{frame.Line{KeepEnd: true}, "a\n\n", "", frame.ErrDelimiter},
+		{frame.Line{Strict: true}, "a", "a\r\n", nil},
+		{frame.Line{Strict: true}, "", "\r\n", nil},
+		{frame.Line{Strict: true}, "a\r\nQUIT", "", frame.ErrDelimiter},
+		{frame.Line{Strict: true}, "a\r\n", "", frame.ErrDelimiter},
+		{frame.Line{Strict: true}, "a\nQUIT", "", frame.ErrLineEnd},
+		{frame.Line{Strict: true}, "a\rQUIT", "", frame.ErrLineEnd},
+		{frame.Line{Strict: true}, "a\r", "", frame.ErrLineEnd},
+		{frame.Line{Strict: true, Max: 3}, "abcd", "", frame.ErrTooLong},
+		{frame.Line{Strict: true, KeepEnd: true}, "a\r\n", "a\r\n", nil},
+		{frame.Line{Strict: true, KeepEnd: true}, "a", "a\r\n", nil},
+		{frame.Line{Strict: true, KeepEnd: true}, "a\n", "", frame.ErrLineEnd},
+		{frame.Line{Strict: true, KeepEnd: true}, "a\r\n\r\n", "", frame.ErrDelimiter},
 		{frame.Delimiter{Delim: dash}, "a", "a--", nil},
 		{frame.Delimiter{Delim: dash}, "a-", "", frame.ErrDelimiter},
 		{frame.Delimiter{Delim: dash}, "a--b", "", frame.ErrDelimiter},
 		{frame.Delimiter{Delim: dash, KeepEnd: true}, "a--", "a--", nil},
 		{frame.Delimiter{}, "a", "", frame.ErrNoDelimiter},
+		{frame.DotBlock{}, "", ".\r\n", nil},
+		{frame.DotBlock{}, "\r\n", "\r\n.\r\n", nil},
+		{frame.DotBlock{}, "a\r\n", "a\r\n.\r\n", nil},
+		{frame.DotBlock{}, "a", "a\r\n.\r\n", nil},
+		{frame.DotBlock{}, ".\r\n..a\r\nb.", "..\r\n...a\r\nb.\r\n.\r\n", nil},
+		{frame.DotBlock{}, ".", "..\r\n.\r\n", nil},
+		{frame.DotBlock{}, "a\r\n.\r\nQUIT", "a\r\n..\r\nQUIT\r\n.\r\n", nil},
+		{frame.DotBlock{}, "a\n.\nQUIT", "", frame.ErrLineEnd},
+		{frame.DotBlock{}, "a\r.\r", "", frame.ErrLineEnd},
+		{frame.DotBlock{}, "a\r", "", frame.ErrLineEnd},
+		{frame.DotBlock{Max: 3}, "a\r\n", "a\r\n.\r\n", nil},
+		{frame.DotBlock{Max: 3}, ".", "..\r\n.\r\n", nil},
+		{frame.DotBlock{Max: 3}, "ab", "", frame.ErrTooLong},
 		{delims("\n", "\r\n"), "a", "a\n", nil},
 		{delims("\n", "\r\n"), "a\r", "", frame.ErrDelimiter},
 		{delims("b", "abc"), "xa", "", frame.ErrDelimiter},
@@ -299,6 +360,20 @@ func FuzzLine(f *testing.F) {
 		checkWrap(t, c, data)
 		checkRoundTrip(t, c, data, keep)
 		checkRecovery(t, c, data, cuts, delimited(data, bytesOf("\n", "\r\n"), int(max), keep))
+	})
+}
+
+func FuzzStrictLine(f *testing.F) {
+	for _, test := range splitTests {
+		f.Add([]byte(test.in), uint64(3), uint16(3), false)
+		f.Add([]byte(test.in), uint64(4), uint16(0), true)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, cuts uint64, max uint16, keep bool) {
+		c := frame.Line{Strict: true, Max: int(max), KeepEnd: keep}
+		checkChunking(t, c, data, cuts)
+		checkWrap(t, c, data)
+		checkRoundTrip(t, c, data, keep)
+		checkRecovery(t, c, data, cuts, strictLines(data, int(max), keep))
 	})
 }
 

@@ -42,9 +42,9 @@ func switching(t *testing.T, next func(f []byte) frame.Codec, pieces ...[]byte) 
 func smtp() func(f []byte) frame.Codec {
 	return func(f []byte) frame.Codec {
 		if string(f) == "DATA" {
-			return frame.Delimiter{Delim: []byte("\r\n.\r\n")}
+			return frame.DotBlock{}
 		}
-		return frame.Line{}
+		return frame.Line{Strict: true}
 	}
 }
 
@@ -88,14 +88,14 @@ func flipping() func(f []byte) frame.Codec {
 }
 
 func TestSwitchingCodecs(t *testing.T) {
-	text := "Subject: x\r\n\r\n..\r\nDATA\r\n"
+	text := "Subject: x\r\n\r\nDATA\r\n"
 	for name, test := range map[string]struct {
 		next func() func(f []byte) frame.Codec
 		in   string
 		want []string
 	}{
-		"SMTP": {smtp, "MAIL FROM:<>\r\nDATA\r\n" + text + "\r\n.\r\nQUIT\r\nDATA\r\n\r\n.\r\nNOOP\r\n",
-			[]string{"MAIL FROM:<>", "DATA", text, "QUIT", "DATA", "", "NOOP"}},
+		"SMTP": {smtp, "MAIL FROM:<>\r\nDATA\r\n" + text + "..\r\n.\r\nQUIT\r\nDATA\r\n.\r\nDATA\r\n\r\n.\r\nNOOP\r\n",
+			[]string{"MAIL FROM:<>", "DATA", text + ".\r\n", "QUIT", "DATA", "", "DATA", "\r\n", "NOOP"}},
 		"memcached": {memcachedModes, "set k 0 0 5\r\nhello\r\nget k\r\nset k 0 0 4\r\n\r\n\r\n\r\nquit\r\n",
 			[]string{"set k 0 0 5", "hello\r\n", "get k", "set k 0 0 4", "\r\n\r\n\r\n", "quit"}},
 		"Twisted": {twistedModes, "len 10\n\n0123456789len 5\n\n1234\nlen 20\nfoo 123\n\n0123456789\n012345678len 0\nfoo 5\n\nlen 1\n\na",
