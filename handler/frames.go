@@ -76,9 +76,9 @@ type Frames struct {
 
 	// WriteTimeout resets a client that accepts no byte of the pending output for this
 	// time. A slow client that accepts some bytes stays. The timeout is accurate to a
-	// sixteenth of it, between 10 milliseconds and a second. Under TLS, progress is
-	// only seen in steps of 64 KiB. Zero means no timeout, but 10 seconds for a client
-	// that has ended.
+	// sixteenth of it, between 10 milliseconds and a second. If a listener speaks TLS
+	// itself, progress is only seen in steps of 64 KiB. Zero means no timeout, but 10
+	// seconds for a client that has ended.
 	WriteTimeout time.Duration
 
 	// MaxPending limits the output pending for one client, in bytes. When that much is

@@ -35,6 +35,7 @@ func clientDiagram() diagram {
 	for i := range nodes {
 		nodes[i].x, nodes[i].w = left, wide
 	}
+	handshaking := node{250, 40, 140, "handshaking", []string{"of StartTLS"}, open}
 	// down is the way from one state to the next.
 	down := func(i int, text ...string) way {
 		from, to := nodes[i], nodes[i+1]
@@ -56,8 +57,10 @@ func clientDiagram() diagram {
 		title:  "A client's phases, and those of its close",
 		height: 930,
 		frames: []frame{{margin, 270, width - 2*margin, 554, "closing: the steps of internal/closing", 82}},
-		nodes:  nodes,
+		nodes:  append(nodes, handshaking),
 		ways: []way{
+			{[]point{{right, 146}, {266, 146}, {266, 85}}, point{272, 106}, []string{"StartTLS"}},
+			{[]point{{340, 85}, {340, 160}, {right, 160}}, point{346, 122}, []string{"over"}},
 			down(0, "the first Ready"),
 			down(1, "end: the client's FIN or RST,", "an error, a timeout, ErrQuit,", "Close, a drain, a cut, a panic"),
 			down(2, "Flushed: Quiet, Linger"),
@@ -66,7 +69,7 @@ func clientDiagram() diagram {
 			down(5, "FINSent"),
 			down(6, "Acknowledged: all,", "or the time is over"),
 			down(7, "conn.Close, leave"),
-			past(1, 14, edge, 8, 28, "Hijack"),
+			past(1, 38, edge, 8, 28, "Hijack"),
 			past(2, 14, far, 7, 8, "RST, failed, or FIN"),
 			past(2, 36, near, 5, 14, "FIN, waits"),
 			past(3, 28, near-22, 7, 22, "no FIN"),
