@@ -248,10 +248,22 @@ func (c *Client) abortLocked() {
 	}
 }
 
+// Record returns the current record of the client. Until the client has ended, By and Reason
+// are empty.
+func (c *Client) Record() Record {
+	r := c.life.Record()
+	if r.TLS == nil {
+		r.TLS = NewTLSInfo(c.TLS()) // of StartTLS
+	}
+	return r
+}
+
 // clientMember is a Client as a member of its set.
 type clientMember Client
 
 func (m *clientMember) shared() *life { return &m.life }
+
+func (m *clientMember) Record() Record { return (*Client)(m).Record() }
 
 // Drain implements drain.Member. An idle client sends its FIN when it is woken.
 func (m *clientMember) Drain() (busy bool) {

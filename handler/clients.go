@@ -61,6 +61,7 @@ type set[M member] struct {
 type member interface {
 	drain.Member
 	shared() *life
+	Record() Record
 }
 
 // add adds m and reports whether it did. It does not once the set is shutting down.
@@ -72,13 +73,12 @@ func (s *set[M]) add(m M) bool {
 // remove removes m and writes its record. A second call for the same m does nothing.
 func (s *set[M]) remove(m M) {
 	s.members.Remove(m, func() {
-		l := m.shared()
-		l.seal()
+		m.shared().seal()
 		record := s.OnRecord
 		if record == nil {
 			record = LogFailures(slog.Default())
 		}
-		record(l.Record())
+		record(m.Record())
 	})
 }
 

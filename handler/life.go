@@ -163,6 +163,7 @@ func (l *life) Record() Record {
 	return Record{
 		ID:        l.id,
 		Peer:      l.RemoteAddr(),
+		TLS:       NewTLSInfo(l.TLS()),
 		Begin:     l.begin.time(),
 		Duration:  took,
 		BytesIn:   count.bytesIn,

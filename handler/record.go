@@ -55,6 +55,9 @@ type Record struct {
 	// tried last. It is empty for other handlers.
 	Upstream string
 
+	// TLS describes the TLS of the client's connection; nil without TLS.
+	TLS *TLSInfo
+
 	Begin    time.Time
 	Duration time.Duration // from Begin until the connection was closed
 
@@ -88,6 +91,9 @@ func LogRecords(log *slog.Logger) func(Record) {
 			attrs = append(attrs, slog.Int64("frames_in", r.FramesIn), slog.Int64("frames_out", r.FramesOut))
 		} else {
 			attrs = append(attrs, slog.String("upstream", r.Upstream))
+		}
+		if r.TLS != nil {
+			attrs = append(attrs, slog.Attr{Key: "tls", Value: r.TLS.LogValue()})
 		}
 		attrs = append(attrs, slog.String("by", string(r.By)), slog.String("reason", string(r.Reason)))
 		if r.Err != nil {

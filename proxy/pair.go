@@ -207,6 +207,7 @@ func (p *pair) record() handler.Record {
 	r := handler.Record{
 		ID:       p.id,
 		Peer:     p.accepted.RemoteAddr(),
+		TLS:      clientTLS(p.accepted),
 		Begin:    p.begin,
 		Duration: time.Since(p.begin),
 		BytesIn:  p.client.flow.read,
@@ -219,6 +220,16 @@ func (p *pair) record() handler.Record {
 		r.Upstream = u.name
 	}
 	return r
+}
+
+// clientTLS describes the TLS of the client's connection; nil without TLS.
+func clientTLS(a handler.Accepted) *handler.TLSInfo {
+	conn := a.TLS()
+	if conn == nil {
+		return nil
+	}
+	state := conn.ConnectionState()
+	return handler.NewTLSInfo(&state)
 }
 
 // arm has Expired called when wire is to be asked again. A timer that expires before is

@@ -1,0 +1,46 @@
+package handler
+
+import (
+	"crypto/tls"
+	"log/slog"
+)
+
+// TLSInfo is what a Record says about the TLS of a connection.
+type TLSInfo struct {
+	Version    string // as "TLS 1.3"
+	Cipher     string // the name of the cipher suite
+	ServerName string // that the client asked for; empty if it named none
+	Protocol   string // of ALPN; empty if none was agreed on
+	Subject    string // of the client's certificate; empty if it showed none
+}
+
+// NewTLSInfo returns the information about a connection with the given state; nil if state
+// is nil.
+func NewTLSInfo(state *tls.ConnectionState) *TLSInfo {
+	if state == nil {
+		return nil
+	}
+	info := &TLSInfo{
+		Version:    tls.VersionName(state.Version),
+		Cipher:     tls.CipherSuiteName(state.CipherSuite),
+		ServerName: state.ServerName,
+		Protocol:   state.NegotiatedProtocol,
+	}
+	if len(state.PeerCertificates) > 0 {
+		info.Subject = state.PeerCertificates[0].Subject.String()
+	}
+	return info
+}
+
+// LogValue implements slog.LogValuer. It leaves out what is empty.
+func (i *TLSInfo) LogValue() slog.Value {
+	var attrs []slog.Attr
+	for _, a := range []struct{ key, value string }{
+		{"version", i.Version}, {"cipher", i.Cipher}, {"sni", i.ServerName}, {"alpn", i.Protocol}, {"subject", i.Subject},
+	} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.key, a.value))
+		}
+	}
+	return slog.GroupValue(attrs...)
+}
