@@ -165,6 +165,7 @@ func (p *pair) refuse() {
 // leave takes the pair out of the proxy's set, and writes its record.
 func (p *pair) leave() {
 	p.proxy.pairs.Remove(p, func() {
+		defer p.accepted.Done()
 		p.mu.Lock()
 		record := p.record()
 		if p.target != nil {
@@ -172,7 +173,6 @@ func (p *pair) leave() {
 		}
 		p.mu.Unlock()
 		p.proxy.record(record)
-		p.accepted.Done()
 	})
 }
 
@@ -233,7 +233,7 @@ func (p *pair) Wake() {
 func (p *pair) Cut() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.wire.cut() {
+	if !p.wire.abort(handler.ReasonCut) {
 		return false
 	}
 	if p.open == 0 { // it is still connecting

@@ -289,13 +289,13 @@ func (x *wire) drain(now int64) (busy bool) {
 	return x.phase == connecting || x.anyPending() || now-x.activity < int64(x.cfg.drainQuiet())
 }
 
-// cut resets both sides. It reports false if they are closed.
-func (x *wire) cut() bool {
+// abort resets both sides, and why is the reason. It reports false if they are closed.
+func (x *wire) abort(why handler.Reason) bool {
 	if x.phase == closed {
 		return false
 	}
 	x.by = "" // a drain may have ended it, in vain
-	x.noteEnd(handler.ByServer, handler.ReasonCut, nil)
+	x.noteEnd(handler.ByServer, why, nil)
 	x.reset, x.reuse, x.phase = true, false, closing
 	return true
 }

@@ -342,20 +342,20 @@ func (p *Portable) SetLinger(seconds int) {
 // Reset implements Conn. It closes the net.Conn, which ends every call under way.
 func (p *Portable) Reset() {
 	p.SetLinger(0) // also where only bare knows the socket
+	defer p.Wake() // also if conn panics
 	netconn.Reset(p.conn)
-	p.Wake()
 }
 
 // Close implements Conn. It may wait where conn.Close does, as under TLS.
 func (p *Portable) Close() {
 	if p.depart() {
+		defer p.conclude() // also if conn panics
+		defer p.io.leave()
 		if p.reset.Load() {
 			netconn.Reset(p.conn)
 		} else {
 			p.conn.Close()
 		}
-		p.io.leave()
-		p.conclude()
 	}
 }
 
