@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"cmp"
 	"net"
 	"sync"
 	"time"
@@ -27,12 +26,11 @@ type pair struct {
 	client   side
 	upstream side
 
-	target  *upstream // nil until there is one
-	tried   *upstream // the last that was tried, where there is none
-	conn    net.Conn  // the upstream's; nil if it is on an event loop
+	target  *upstream // that was reached, or the last that was tried; nil until then
 	dialing *dialing  // not nil while an event loop waits for the upstream
-	open    int       // sides that relay and are not closed
 	armed   int64     // when Expired is called; zero for never
+	reached bool      // the target, which counts the pair
+	open    uint8     // sides that relay and are not closed
 }
 
 // side is one connection of a pair. It implements eventloop.Handler.
@@ -116,11 +114,10 @@ func (p *pair) attach(to dialResult, err error) {
 	p.mu.Lock()
 	switch {
 	case err != nil:
-		p.tried = to.upstream
+		p.target = to.upstream
 		p.wire.noteEnd(handler.ByServer, handler.ReasonNoUpstream, err)
 	case p.reach(to.upstream):
 		if !p.useLoop(to.conn) {
-			p.conn = to.conn
 			p.upstream.usePortable(to.conn)
 		}
 		p.start()
@@ -136,7 +133,7 @@ func (p *pair) attach(to dialResult, err error) {
 
 // reach notes the upstream that was found. It reports false if the pair was cut meanwhile.
 func (p *pair) reach(u *upstream) bool {
-	p.target = u
+	p.target, p.reached = u, true
 	u.connections.Add(1)
 	return p.wire.phase == connecting
 }
@@ -168,7 +165,7 @@ func (p *pair) leave() {
 		defer p.accepted.Done()
 		p.mu.Lock()
 		record := p.record()
-		if p.target != nil {
+		if p.reached {
 			p.target.active.Add(-1)
 		}
 		p.mu.Unlock()
@@ -178,9 +175,10 @@ func (p *pair) leave() {
 
 // record counts bytes as the client sees them.
 func (p *pair) record() handler.Record {
-	if p.wire.by == "" {
+	if p.wire.end == nil {
 		p.wire.noteEnd(handler.ByServer, handler.ReasonClosed, nil)
 	}
+	end := p.wire.end
 	r := handler.Record{
 		ID:       p.id,
 		Peer:     p.accepted.RemoteAddr(),
@@ -188,12 +186,12 @@ func (p *pair) record() handler.Record {
 		Duration: time.Since(p.begin),
 		BytesIn:  p.client.flow.read,
 		BytesOut: p.upstream.flow.written,
-		By:       p.wire.by,
-		Reason:   p.wire.reason,
-		Err:      p.wire.err,
+		By:       end.by,
+		Reason:   end.reason,
+		Err:      end.err,
 	}
-	if u := cmp.Or(p.target, p.tried); u != nil {
-		r.Upstream = u.name
+	if p.target != nil {
+		r.Upstream = p.target.name
 	}
 	return r
 }

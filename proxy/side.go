@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"net"
+
 	"wireline/handler"
 	"wireline/internal/eventloop"
 )
@@ -235,18 +237,23 @@ func (s *side) close(a action) {
 // it that nobody has taken.
 func (p *pair) release() {
 	rest := p.upstream.conn.Remove()
-	conn := p.conn
-	if conn == nil {
-		var err error
-		if conn, err = p.takeConn(); err != nil {
-			return
-		}
+	conn, err := p.upstreamConn()
+	if err != nil {
+		return
 	}
 	if len(rest) > 0 {
 		conn.Close()
 		return
 	}
 	p.target.pool.put(conn, true)
+}
+
+// upstreamConn returns the net.Conn of the upstream, which was removed from its poller.
+func (p *pair) upstreamConn() (net.Conn, error) {
+	if portable, ok := p.upstream.conn.(interface{ NetConn() net.Conn }); ok {
+		return portable.NetConn(), nil
+	}
+	return p.takeConn()
 }
 
 // dropUnwanted gives back the buffers of what nobody takes.

@@ -287,6 +287,9 @@ func (p *Portable) release() {
 	}
 }
 
+// NetConn returns the connection that was given to NewPortable.
+func (p *Portable) NetConn() net.Conn { return p.conn }
+
 // Read implements Conn.
 func (p *Portable) Read(b []byte) (n int, drained bool, err error) {
 	n, drained, err = p.io.read(b)
