@@ -161,10 +161,13 @@ func TestFunctionMayBlock(t *testing.T) {
 			b := newBlocker()
 			var released atomic.Bool
 			b.block = func(*handler.Client) {
-				// Do not read the clock: the scheduler cannot preempt code in
-				// the vDSO (asyncPreempt), so a garbage collection, and with
-				// it everything else, would have to wait.
-				for i := int64(0); !released.Load() && i < 1<<36; i++ {
+				// The loop inside is without calls, so the scheduler can preempt it
+				// anywhere. It cannot preempt code in the vDSO, which reads the clock,
+				// nor that of the race detector behind each Load (asyncPreempt): a
+				// garbage collection, and with it everything else, would have to wait.
+				for i := 0; !released.Load() && i < 1<<16; i++ {
+					for range 1 << 20 {
+					}
 				}
 			}
 			b.release = func() { released.Store(true) }

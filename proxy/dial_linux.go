@@ -77,7 +77,7 @@ func (d *dialing) Ready(*eventloop.Worker, eventloop.Event) (more bool) {
 	}
 	p.dialing = nil
 	if cut {
-		p.tried = d.to
+		p.target = d.to
 	}
 	p.mu.Unlock()
 	switch {

@@ -23,3 +23,13 @@ func FirstChoices(cfg Config, clients int) []int {
 	}
 	return count
 }
+
+// Corrupt makes the pairs of x panic, under their locks, when something happens to them.
+func Corrupt(x *Proxy) {
+	x.pairs.Range(func(p *pair) bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.wire.cfg = nil
+		return true
+	})
+}

@@ -30,8 +30,8 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 // flow is one direction. While nothing waits to be written it holds nothing.
 type flow struct {
 	buffer     *[bufferSize]byte // nil if nothing waits in one
-	begin, end int               // of what waits in it
 	pipe       *pipe             // nil if nothing waits in one
+	begin, end uint16            // of what waits in the buffer
 
 	splices bool
 	against uint8 // reads in a row that speak against what is done now
@@ -124,7 +124,7 @@ func (s *side) copy(b *[bufferSize]byte, n int, now int64) (kept bool) {
 		err = to.transport().WatchOut(false)
 	}
 	if left && err == nil {
-		f.buffer, f.begin, f.end = b, sent, n
+		f.buffer, f.begin, f.end = b, uint16(sent), uint16(n)
 	}
 	f.written += int64(sent)
 	s.pair.wire.wrote(s.id, sent, left, err, now)
@@ -142,7 +142,7 @@ func (s *side) flush(now int64) {
 		left = err == nil && f.pipe.size > 0
 	} else {
 		n, err = to.transport().Write([3][]byte{f.buffer[f.begin:f.end]})
-		f.begin += n
+		f.begin += uint16(n)
 		left = err == nil && f.begin < f.end
 	}
 	if left {

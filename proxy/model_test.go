@@ -87,7 +87,6 @@ func newModel(cfg Config, kinds [2]kind) *model {
 	m.proxy.pairs.Add(m.pair)
 	m.pair.mu.Lock()
 	m.pair.reach(m.proxy.upstreams[0])
-	m.pair.conn = discarded{}
 	m.pair.start()
 	m.pair.mu.Unlock()
 	m.run()
@@ -313,7 +312,7 @@ func (c *modelConn) takesFIN() {
 	if n := c.got + c.buffered; n != from.read && !c.rst {
 		c.m.errorf("a FIN after %d bytes, of %d that were read", n, from.read)
 	}
-	if x := &c.m.pair.wire; x.by != handler.ByServer && !x.reuse && !from.fin && !c.oneWay && !from.oneWay {
+	if x := &c.m.pair.wire; (x.end == nil || x.end.by != handler.ByServer) && !x.reuse && !from.fin && !c.oneWay && !from.oneWay {
 		c.m.errorf("a FIN that nobody has sent")
 	}
 }
@@ -343,6 +342,9 @@ func (c *modelConn) Remove() (rest []byte) {
 	c.leave()
 	return nil
 }
+
+// NetConn is for the pool of the upstream.
+func (c *modelConn) NetConn() net.Conn { return discarded{} }
 
 func (c *modelConn) Close() {
 	c.leave()

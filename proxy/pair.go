@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"cmp"
 	"net"
 	"sync"
 	"time"
@@ -28,12 +27,11 @@ type pair struct {
 	client   side
 	upstream side
 
-	target  *upstream // nil until there is one
-	tried   *upstream // the last that was tried, where there is none
-	conn    net.Conn  // the upstream's; nil if it is on an event loop
+	target  *upstream // that was reached, or the last that was tried; nil until then
 	dialing *dialing  // not nil while an event loop waits for the upstream
-	open    int       // sides that relay and are not closed
 	armed   int64     // when Expired is called; zero for never
+	reached bool      // the target, which counts the pair
+	open    uint8     // sides that relay and are not closed
 }
 
 // side is one connection of a pair. It implements eventloop.Handler.
@@ -139,11 +137,10 @@ func (p *pair) attach(to dialResult, err error) {
 	p.mu.Lock()
 	switch {
 	case err != nil:
-		p.tried = to.upstream
+		p.target = to.upstream
 		p.wire.noteEnd(handler.ByServer, handler.ReasonNoUpstream, err)
 	case p.reach(to.upstream):
 		if !p.useLoop(to.conn) {
-			p.conn = to.conn
 			p.upstream.usePortable(to.conn)
 		}
 		p.start()
@@ -159,7 +156,7 @@ func (p *pair) attach(to dialResult, err error) {
 
 // reach notes the upstream that was found. It reports false if the pair was cut meanwhile.
 func (p *pair) reach(u *upstream) bool {
-	p.target = u
+	p.target, p.reached = u, true
 	u.connections.Add(1)
 	return p.wire.phase == connecting
 }
@@ -188,22 +185,23 @@ func (p *pair) refuse() {
 // leave takes the pair out of the proxy's set, and writes its record.
 func (p *pair) leave() {
 	p.proxy.pairs.Remove(p, func() {
+		defer p.accepted.Done()
 		p.mu.Lock()
 		record := p.record()
-		if p.target != nil {
+		if p.reached {
 			p.target.active.Add(-1)
 		}
 		p.mu.Unlock()
 		p.proxy.record(record)
-		p.accepted.Done()
 	})
 }
 
 // record counts bytes as the client sees them.
 func (p *pair) record() handler.Record {
-	if p.wire.by == "" {
+	if p.wire.end == nil {
 		p.wire.noteEnd(handler.ByServer, handler.ReasonClosed, nil)
 	}
+	end := p.wire.end
 	r := handler.Record{
 		ID:       p.id,
 		Peer:     p.accepted.RemoteAddr(),
@@ -212,12 +210,12 @@ func (p *pair) record() handler.Record {
 		Duration: time.Since(p.begin),
 		BytesIn:  p.client.flow.read,
 		BytesOut: p.upstream.flow.written,
-		By:       p.wire.by,
-		Reason:   p.wire.reason,
-		Err:      p.wire.err,
+		By:       end.by,
+		Reason:   end.reason,
+		Err:      end.err,
 	}
-	if u := cmp.Or(p.target, p.tried); u != nil {
-		r.Upstream = u.name
+	if p.target != nil {
+		r.Upstream = p.target.name
 	}
 	return r
 }
@@ -267,7 +265,7 @@ func (p *pair) Wake() {
 func (p *pair) Cut() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.wire.cut() {
+	if !p.wire.abort(handler.ReasonCut) {
 		return false
 	}
 	if p.open == 0 { // it is still connecting

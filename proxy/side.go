@@ -1,6 +1,11 @@
 package proxy
 
-import "wireline/internal/eventloop"
+import (
+	"net"
+
+	"wireline/handler"
+	"wireline/internal/eventloop"
+)
 
 const (
 	// turnReads and turnBytes bound what is read from a side before others have their
@@ -9,10 +14,27 @@ const (
 	turnBytes = 256 << 10
 )
 
-// Ready implements eventloop.Handler.
+// Ready implements eventloop.Handler. A panic ends the pair.
 func (s *side) Ready(w *eventloop.Worker, ev eventloop.Event) (more bool) {
+	returned := false
+	defer func() {
+		if !returned { // a panic or runtime.Goexit
+			s.panicked(recover())
+		}
+	}()
+	more, last := s.serve(w, ev)
+	if last {
+		s.pair.leave()
+	}
+	returned = true
+	return more
+}
+
+// serve is Ready under the lock. last reports that both sides are closed.
+func (s *side) serve(w *eventloop.Worker, ev eventloop.Event) (more, last bool) {
 	p := s.pair
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	s.scheduled = false
 	if s.tls != nil {
 		ev = s.tls.Ready(ev)
@@ -25,12 +47,24 @@ func (s *side) Ready(w *eventloop.Worker, ev eventloop.Event) (more bool) {
 	}
 	s.scheduled = more
 	p.arm(now)
+	return more, p.open == 0
+}
+
+// panicked resets the pair after a panic with value v, or after runtime.Goexit. The deferred
+// function that recovers calls it.
+func (s *side) panicked(v any) {
+	p := s.pair
+	p.accepted.Panicked(v)
+	p.mu.Lock()
+	p.wire.abort(handler.ReasonPanic)
+	s.scheduled = false
+	s.wake() // its connection may have panicked: only Ready touches that again
+	s.other().help(p.client.conn.Now())
 	last := p.open == 0
 	p.mu.Unlock()
 	if last {
 		p.leave()
 	}
-	return more
 }
 
 // now is the time by the client's clock.
@@ -44,14 +78,12 @@ func (p *pair) now(w *eventloop.Worker) int64 {
 // Writable implements eventloop.Handler. What waits is written at once, which as a rule
 // saves a call of Ready.
 func (s *side) Writable() {
-	p := s.pair
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s.tls != nil {
-		s.tls.Writable()
-	}
-	p.wire.writable(s.id)
-	p.settle(p.client.conn.Now())
+	s.update(func(p *pair) {
+		if s.tls != nil {
+			s.tls.Writable()
+		}
+		p.wire.writable(s.id)
+	})
 }
 
 // Slow implements eventloop.Handler: the loop goes on in another goroutine, and nothing
@@ -59,12 +91,21 @@ func (s *side) Writable() {
 func (s *side) Slow() {}
 
 // Expired implements eventloop.Handler. The timer of one side is the pair's.
-func (s *side) Expired() {
-	p := s.pair
+func (s *side) Expired() { s.update(func(p *pair) { p.armed = 0 }) }
+
+// update calls note, under the lock, and does what follows from what it has noted.
+func (s *side) update(note func(p *pair)) {
+	p, returned := s.pair, false
+	defer func() {
+		if !returned {
+			s.panicked(recover())
+		}
+	}()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.armed = 0
+	note(p)
 	p.settle(p.client.conn.Now())
+	returned = true
 }
 
 // settle does for both sides what any goroutine may do, and sees to the timer.
@@ -156,13 +197,16 @@ func (s *side) resetNow() {
 	}
 }
 
-// unlocked calls f without the lock. It is for the serving goroutine.
+// unlocked calls f without the lock, which it has again also if f panics. It is for the
+// serving goroutine.
 func (s *side) unlocked(f func()) {
 	s.scheduled = true // Ready looks again after f
 	s.pair.mu.Unlock()
+	defer func() {
+		s.pair.mu.Lock()
+		s.scheduled = false
+	}()
 	f()
-	s.pair.mu.Lock()
-	s.scheduled = false
 }
 
 // sendFIN closes the direction to the peer. On an event loop that does not wait, and any
@@ -185,6 +229,7 @@ func (s *side) close(a action) {
 	p.wire.left(s.id)
 	p.armed = 0 // the timer may have been this connection's
 	s.flow.drop(&p.proxy.pipes)
+	defer func() { p.open-- }()
 	s.unlocked(func() {
 		switch a {
 		case actReset:
@@ -196,25 +241,29 @@ func (s *side) close(a action) {
 			s.transport().Close()
 		}
 	})
-	p.open--
 }
 
 // release gives the upstream's connection back to its pool, unless something was read from
 // it that nobody has taken.
 func (p *pair) release() {
 	rest := p.upstream.conn.Remove()
-	conn := p.conn
-	if conn == nil {
-		var err error
-		if conn, err = p.takeConn(); err != nil {
-			return
-		}
+	conn, err := p.upstreamConn()
+	if err != nil {
+		return
 	}
 	if len(rest) > 0 {
 		conn.Close()
 		return
 	}
 	p.target.pool.put(conn, true)
+}
+
+// upstreamConn returns the net.Conn of the upstream, which was removed from its poller.
+func (p *pair) upstreamConn() (net.Conn, error) {
+	if portable, ok := p.upstream.conn.(interface{ NetConn() net.Conn }); ok {
+		return portable.NetConn(), nil
+	}
+	return p.takeConn()
 }
 
 // dropUnwanted gives back the buffers of what nobody takes.

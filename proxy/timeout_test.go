@@ -67,8 +67,8 @@ func TestIdleTimeoutSparesSlowReaders(t *testing.T) {
 		}
 		const limit = 2 * time.Second
 		s := tr.serve(t, proxy.Config{IdleTimeout: limit})
+		text := pattern(3 << 20) // before the pair: it takes a while
 		client, upstream := s.pair()
-		text := pattern(3 << 20)
 		go io.WriteString(upstream, text)
 		b := make([]byte, 128<<10) // more than the kernel keeps to itself
 		ticker := time.NewTicker(limit / 5)

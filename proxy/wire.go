@@ -92,11 +92,11 @@ func (f flags) has(any flags) bool { return f&any != 0 }
 type wire struct {
 	cfg      *Config
 	phase    phase
-	sides    [2]flags
 	draining bool
 	lastUp   bool // the last bytes that were read are the upstream's
 	reset    bool // both sides are to be closed with a RST
 	reuse    bool // the upstream's connection goes back to its pool
+	sides    [2]flags
 
 	activity   int64    // the last byte either way
 	halfClosed int64    // when the first FIN was passed on, or would have been; or zero
@@ -110,7 +110,12 @@ type wire struct {
 	unsent  int
 	sampled int64
 
-	by     handler.Party // who ended the pair; empty while nobody has
+	end *ending // nil while nobody has ended the pair
+}
+
+// ending says who ended a pair, and why.
+type ending struct {
+	by     handler.Party
 	reason handler.Reason
 	err    error
 }
@@ -289,13 +294,13 @@ func (x *wire) drain(now int64) (busy bool) {
 	return x.phase == connecting || x.anyPending() || now-x.activity < int64(x.cfg.drainQuiet())
 }
 
-// cut resets both sides. It reports false if they are closed.
-func (x *wire) cut() bool {
+// abort resets both sides, and why is the reason. It reports false if they are closed.
+func (x *wire) abort(why handler.Reason) bool {
 	if x.phase == closed {
 		return false
 	}
-	x.by = "" // a drain may have ended it, in vain
-	x.noteEnd(handler.ByServer, handler.ReasonCut, nil)
+	x.end = nil // a drain may have ended it, in vain
+	x.noteEnd(handler.ByServer, why, nil)
 	x.reset, x.reuse, x.phase = true, false, closing
 	return true
 }
@@ -314,8 +319,8 @@ func (x *wire) breaks(s sideID, err error) {
 // noteEnd notes who ended the pair and why. The first end counts: what fails after it is a
 // consequence. But a FIN ends one direction only, and the other may come to a worse end.
 func (x *wire) noteEnd(by handler.Party, why handler.Reason, err error) {
-	if x.by == "" || x.reason == handler.ReasonFIN && why != handler.ReasonFIN {
-		x.by, x.reason, x.err = by, why, err
+	if x.end == nil || x.end.reason == handler.ReasonFIN && why != handler.ReasonFIN {
+		x.end = &ending{by, why, err}
 	}
 }
 

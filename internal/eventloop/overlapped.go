@@ -92,13 +92,25 @@ func (o *overlapped) await() (ev Event, late bool) {
 	if o.buffer == nil {
 		o.buffer = readBuffers.Get().(*[readSize]byte)
 	}
-	n, err := o.conn.Read(o.buffer[:])
+	n, err := o.readConn(o.buffer[:])
 	o.unread = o.buffer[:n]
 	if late = errors.Is(err, os.ErrDeadlineExceeded); !late {
 		o.err = err
 	}
 	o.waited = late && n == 0
 	return o.arrived(), late
+}
+
+// readConn is conn.Read. A panic is an error.
+func (o *overlapped) readConn(p []byte) (n int, err error) {
+	defer catch(&err)
+	return o.conn.Read(p)
+}
+
+// writeConn is conn.Write. A panic is an error.
+func (o *overlapped) writeConn(p []byte) (n int, err error) {
+	defer catch(&err)
+	return o.conn.Write(p)
 }
 
 // arrived returns the event of what was read.
@@ -114,6 +126,10 @@ func (o *overlapped) arrived() (ev Event) {
 
 func (o *overlapped) read(p []byte) (n int, drained bool, err error) {
 	if len(o.unread) == 0 {
+		if v, ok := o.err.(*panicError); ok {
+			o.err = errors.New(v.Error())
+			v.raise() // once, in Ready, where the handler recovers
+		}
 		return 0, o.err == nil, o.err
 	}
 	n = copy(p, o.unread)
@@ -139,7 +155,7 @@ func (o *overlapped) look(p []byte) (n int, drained bool, err error) {
 	o.conn.SetReadDeadline(time.Now().Add(lookTime))
 	o.mu.Unlock()
 	o.late = true
-	n, err = o.conn.Read(p)
+	n, err = o.conn.Read(p) // may panic: this is in Ready
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		o.err = err
 		if n == 0 {
@@ -320,7 +336,7 @@ func (o *overlapped) writeOut() {
 	left := o.out[o.written:]
 	o.inWrite = true
 	o.mu.Unlock()
-	n, err := o.conn.Write(left)
+	n, err := o.writeConn(left)
 	o.mu.Lock()
 	o.leaveWrite()
 	o.written += n

@@ -287,6 +287,9 @@ func (p *Portable) release() {
 	}
 }
 
+// NetConn returns the connection that was given to NewPortable.
+func (p *Portable) NetConn() net.Conn { return p.conn }
+
 // Read implements Conn.
 func (p *Portable) Read(b []byte) (n int, drained bool, err error) {
 	n, drained, err = p.io.read(b)
@@ -342,20 +345,20 @@ func (p *Portable) SetLinger(seconds int) {
 // Reset implements Conn. It closes the net.Conn, which ends every call under way.
 func (p *Portable) Reset() {
 	p.SetLinger(0) // also where only bare knows the socket
+	defer p.Wake() // also if conn panics
 	netconn.Reset(p.conn)
-	p.Wake()
 }
 
 // Close implements Conn. It may wait where conn.Close does, as under TLS.
 func (p *Portable) Close() {
 	if p.depart() {
+		defer p.conclude() // also if conn panics
+		defer p.io.leave()
 		if p.reset.Load() {
 			netconn.Reset(p.conn)
 		} else {
 			p.conn.Close()
 		}
-		p.io.leave()
-		p.conclude()
 	}
 }
 
