@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -99,6 +100,7 @@ type discarded struct{ net.Conn }
 func (discarded) Close() error { return nil }
 
 func (m *model) RemoteAddr() net.Addr { return nil }
+func (m *model) TLS() *tls.Conn       { return nil }
 func (m *model) Done()                { m.done++ }
 
 func (m *model) errorf(format string, args ...any) {
@@ -312,7 +314,7 @@ func (c *modelConn) takesFIN() {
 	if n := c.got + c.buffered; n != from.read && !c.rst {
 		c.m.errorf("a FIN after %d bytes, of %d that were read", n, from.read)
 	}
-	if x := &c.m.pair.wire; (x.end == nil || x.end.by != handler.ByServer) && !x.reuse && !from.fin && !c.oneWay && !from.oneWay {
+	if x := &c.m.pair.wire; (x.end == nil || x.end.by != handler.ByServer) && x.fate != fateReuse && !from.fin && !c.oneWay && !from.oneWay {
 		c.m.errorf("a FIN that nobody has sent")
 	}
 }

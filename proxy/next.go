@@ -72,9 +72,9 @@ func (x *wire) nextTimeout(s sideID, now int64) action {
 
 func (x *wire) howToClose(s sideID) action {
 	switch {
-	case x.reset:
+	case x.fate == fateReset:
 		return actReset
-	case x.reuse && s == upstreamSide:
+	case x.fate == fateReuse && s == upstreamSide:
 		return actRelease
 	}
 	return actClose
@@ -181,8 +181,8 @@ func (x *wire) tick(now int64) bool {
 			x.close(now)
 		}
 	case closing:
-		if !x.reset && now >= x.until {
-			x.reset = true // ends what a serving goroutine waits for
+		if x.fate != fateReset && now >= x.until {
+			x.fate = fateReset // ends what a serving goroutine waits for
 			return true
 		}
 	}
@@ -193,11 +193,11 @@ func (x *wire) tick(now int64) bool {
 func (x *wire) expire(why handler.Reason, now int64) {
 	switch why {
 	case handler.ReasonFIN:
-		x.reuse = true
+		x.fate = fateReuse
 		x.close(now)
 	case handler.ReasonHalfCloseTimeout:
 		x.noteEnd(handler.ByServer, why, nil)
-		x.reset, x.phase = true, closing
+		x.fate, x.phase = fateReset, closing
 	default:
 		x.noteEnd(handler.ByServer, why, nil)
 		x.part(now)
@@ -209,7 +209,7 @@ func (x *wire) expire(why handler.Reason, now int64) {
 // still to be delivered, no FIN may say that they were.
 func (x *wire) part(now int64) {
 	if x.anyPending() {
-		x.reset, x.phase = true, closing
+		x.fate, x.phase = fateReset, closing
 		return
 	}
 	x.phase, x.until = parting, now+int64(lingerTime)
@@ -234,7 +234,7 @@ func (x *wire) timer(now int64) (at int64) {
 	case parting:
 		return max(x.until, now+1)
 	case closing:
-		if !x.reset && (x.sides[clientSide] | x.sides[upstreamSide]).has(polled) {
+		if x.fate != fateReset && (x.sides[clientSide] | x.sides[upstreamSide]).has(polled) {
 			at = max(x.until, now+1)
 		}
 		return at

@@ -94,8 +94,7 @@ type wire struct {
 	phase    phase
 	draining bool
 	lastUp   bool // the last bytes that were read are the upstream's
-	reset    bool // both sides are to be closed with a RST
-	reuse    bool // the upstream's connection goes back to its pool
+	fate     fate
 	sides    [2]flags
 
 	activity   int64    // the last byte either way
@@ -112,6 +111,15 @@ type wire struct {
 
 	end *ending // nil while nobody has ended the pair
 }
+
+// fate says what becomes of the connections when the pair is over.
+type fate uint8
+
+const (
+	fateClose fate = iota // both are closed
+	fateReset             // both are closed with a RST
+	fateReuse             // the upstream's goes back to its pool, the client's is closed
+)
 
 // ending says who ended a pair, and why.
 type ending struct {
@@ -301,7 +309,7 @@ func (x *wire) abort(why handler.Reason) bool {
 	}
 	x.end = nil // a drain may have ended it, in vain
 	x.noteEnd(handler.ByServer, why, nil)
-	x.reset, x.reuse, x.phase = true, false, closing
+	x.fate, x.phase = fateReset, closing
 	return true
 }
 
@@ -331,10 +339,10 @@ func (x *wire) conclude(now int64) {
 	case x.phase > resetting:
 		return
 	case c&u&broken != 0: // nobody is there to take anything
-		x.reset, x.phase = true, closing
+		x.fate, x.phase = fateReset, closing
 		return
 	case x.phase == relaying && (c | u).has(broken):
-		x.reset, x.phase = true, resetting
+		x.fate, x.phase = fateReset, resetting
 		x.unsent, x.until = -1, now+int64(sentTime)
 	case x.phase == relaying:
 		x.concludeFINs(now)
