@@ -358,4 +358,3 @@ func TestManyCertificates(t *testing.T) {
 		wantServed(t, s, map[string]string{"new.test": "new.test", "h8.test": "h8.test", "h7.test": "h0.test"})
 	})
 }
-

@@ -181,6 +181,9 @@ func TestMaxHandshakesWhileWriting(t *testing.T) {
 		t.Cleanup(func() { theirs.Close() })
 		ln.conns <- ours
 		send(t, theirs, string(whole))
+		if _, err := theirs.Read(make([]byte, 1)); err != nil { // the rest of the flight waits
+			t.Fatal(err)
+		}
 	}
 	s.awaitPlaces(t)
 	exchange(t, mustDialTLS(t, s.Addr, s.client), "hello\n")
