@@ -214,12 +214,16 @@ func (c *Client) endOfInput() {
 }
 
 // noteRecord notes that a part of a TLS record has arrived, if one has: a frame has begun, or
-// goes on.
+// goes on. The part may also have arrived with the end of the handshake.
 func (c *Client) noteRecord() {
-	if t := c.tls(); t != nil && t.Arrived() {
-		c.touch()
-		c.noteFrameBegan(c.frameBegan)
+	t := c.tls()
+	if t == nil {
+		return
 	}
+	if t.Arrived() {
+		c.touch()
+	}
+	c.noteFrameBegan(c.frameBegan)
 }
 
 // drainRead is the last step of reading in a drain: it ends an idle client, unless a

@@ -45,7 +45,7 @@ func (l *link) Read(p []byte) (n int, err error) {
 }
 
 func (l *link) readPolled(p []byte) (n int, err error) {
-	if l.drained {
+	if l.drained && !l.hangup || (*TLS)(l).queueIsFull() {
 		return 0, errWouldBlock
 	}
 	read := l.poll.Read

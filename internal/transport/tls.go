@@ -51,6 +51,7 @@ type TLS struct {
 	// The serving goroutine's.
 	records records
 	drained bool   // this Read has taken everything from poll
+	hangup  bool   // poll has told of the end: no further event comes
 	looking bool   // this Read is a Look
 	arrived bool   // the last Read has found ciphertext
 	eof     bool   // the end of poll's stream was read
@@ -154,9 +155,6 @@ func (t *TLS) Read(p []byte) (n int, drained bool, err error) {
 		t.failed = true
 		return 0, false, t.readErr
 	}
-	if t.queueIsFull() {
-		return 0, true, nil
-	}
 	t.drained = false
 	for n < len(p) {
 		m, err := t.conn.Read(p[n:])
@@ -197,11 +195,11 @@ func (t *TLS) explain(err error) error {
 }
 
 // queueIsFull reports whether so much is queued that nothing may be read: reading could make
-// it more. Ready reports input again when there is room.
+// it more. Ready reports input again when there is room, or when writing has failed.
 func (t *TLS) queueIsFull() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.full = t.queue.Size() > maxQueued
+	t.full = t.queue.Size() > maxQueued && t.writeErr == nil
 	return t.full
 }
 
@@ -300,7 +298,7 @@ func (t *TLS) Writable() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sendLocked()
-	if t.full && t.queue.Size() <= maxQueued {
+	if t.full && (t.queue.Size() <= maxQueued || t.writeErr != nil) {
 		t.full, t.input = false, true
 		t.poll.Wake()
 	}
@@ -316,6 +314,9 @@ func (t *TLS) Writable() {
 
 // Ready is called with the events of the poller. It adds those that this TLS has kept back.
 func (t *TLS) Ready(ev eventloop.Event) eventloop.Event {
+	if ev&eventloop.Hup != 0 {
+		t.hangup = true // a Read goes on until poll has nothing, or what poll has told of is lost
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.input {
