@@ -371,47 +371,73 @@ func TestCloseEndsAFunctionThatWaitsInWrite(t *testing.T) {
 
 // A client that accepts a little now and then is slow, and is not ended. Over TCP it
 // accepts so little within the limit that the socket does not become writable again; only
-// Conn.Unsent shows the progress. The limit is long because a busy machine may keep the
-// client from reading for a while.
+// Conn.Unsent shows the progress. On a busy machine the client itself may be kept from
+// reading for so long that it is ended with good reason: then the test starts again.
 func TestSlowReaderStays(t *testing.T) {
 	t.Parallel()
-	const (
-		limit  = 3 * limit
-		rounds = 10 // in a limit
-
-		// A socket shows progress only for a good part of its buffer: a unix socket for
-		// half of it (106 KB), and TCP opens a small window by a whole segment (64 KB).
-		// Two pieces are enough for either.
-		pieceSize = 64 << 10
-	)
+	const limit, tries = 2 * limit, 5
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		var conns []net.Conn
-		var clients []*handler.Client
-		for _, h := range []*handler.Frames{{WriteTimeout: limit}, {IdleTimeout: limit}} {
-			opened := opens(h)
-			conn := serve(h).connect()
-			// A small window opens again after each piece that is read.
-			conn.(interface{ SetReadBuffer(int) error }).SetReadBuffer(128 << 10)
-			c := <-opened
-			if _, err := c.Write(large); err != nil {
-				t.Fatal(err)
+		for try := 1; ; try++ {
+			var clients []*slowReader
+			for _, h := range []*handler.Frames{{WriteTimeout: limit}, {IdleTimeout: limit}} {
+				clients = append(clients, newSlowReader(t, h, serve))
 			}
-			conns, clients = append(conns, conn), append(clients, c)
-		}
-		piece := make([]byte, pieceSize)
-		for range 2*rounds + rounds/2 {
-			time.Sleep(limit / rounds) // the test needs this delay
-			for i, conn := range conns {
-				_, err := io.ReadFull(conn, piece)
-				if r := clients[i].Record(); r.Reason != "" || err != nil {
-					t.Fatalf("the client was ended: %+v, read: %v", r, err)
+			longest, err := readSlowly(clients, limit)
+			switch {
+			case err == nil:
+				if r := clients[0].client.Record(); r.BytesOut == int64(len(large)) {
+					t.Error("everything was sent, so nothing was pending")
 				}
+				return
+			case longest < limit/2 || try == tries:
+				t.Fatalf("%v; the longest pause between two reads was %v", err, longest)
 			}
-		}
-		if r := clients[0].Record(); r.BytesOut == int64(len(large)) {
-			t.Error("everything was sent, so nothing was pending")
+			t.Logf("try %d: nothing was read for %v", try, longest)
 		}
 	})
+}
+
+// slowReader is a client with pending output, which conn reads.
+type slowReader struct {
+	conn   net.Conn
+	client *handler.Client
+}
+
+func newSlowReader(t *testing.T, h *handler.Frames, serve func(*handler.Frames) *served) *slowReader {
+	t.Helper()
+	opened := opens(h)
+	conn := serve(h).connect()
+	// A small window opens again after each piece that is read.
+	conn.(interface{ SetReadBuffer(int) error }).SetReadBuffer(128 << 10)
+	c := <-opened
+	if _, err := c.Write(large); err != nil {
+		t.Fatal(err)
+	}
+	return &slowReader{conn, c}
+}
+
+// readSlowly reads a piece for each client ten times in a limit, for more than two limits.
+// It returns the longest time from one piece to the next, and an error if a client was ended.
+//
+// A socket shows progress only for a good part of its buffer: a unix socket for half of it
+// (106 KB), and TCP opens a small window by a whole segment (64 KB). Two pieces are enough
+// for either.
+func readSlowly(clients []*slowReader, limit time.Duration) (longest time.Duration, err error) {
+	const rounds = 10
+	piece := make([]byte, 64<<10)
+	last := time.Now()
+	for range 2*rounds + rounds/2 {
+		time.Sleep(limit / rounds) // the test needs this delay
+		for _, c := range clients {
+			_, err := io.ReadFull(c.conn, piece)
+			longest = max(longest, time.Since(last))
+			if r := c.client.Record(); r.Reason != "" || err != nil {
+				return longest, fmt.Errorf("the client was ended: %+v, read: %w", r, err)
+			}
+		}
+		last = time.Now()
+	}
+	return longest, nil
 }
 
 // The message of OnError arrives although the client never stops sending.
