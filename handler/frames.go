@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wireline/internal/eventloop"
+	"wireline/internal/handshakes"
 	"wireline/internal/netconn"
 	"wireline/internal/transport"
 	"wireline/lib/frame"
@@ -74,6 +75,11 @@ type Frames struct {
 	// HandshakeTimeout bounds the handshake of StartTLS. Zero means 10 seconds.
 	HandshakeTimeout time.Duration
 
+	// MaxHandshakes limits how many handshakes of StartTLS are computed at the same time;
+	// further ones queue, within their timeout. One that waits for its client does not count.
+	// Zero means half of the processors, and at least one.
+	MaxHandshakes int
+
 	// WriteTimeout resets a client that accepts no byte of the pending output for this
 	// time. A slow client that accepts some bytes stays. The timeout is accurate to a
 	// sixteenth of it, between 10 milliseconds and a second. If a listener speaks TLS
@@ -95,6 +101,7 @@ type Frames struct {
 	clients    Clients
 	delayed    delayedFlush
 	loops      eventloop.Lazy
+	handshakes handshakes.Limiter
 	background wait.Wait // counts portable pollers and handshakes
 }
 
@@ -203,6 +210,7 @@ func (h *Frames) Validate() error {
 
 func (h *Frames) init() {
 	h.ownCodec = newClientCodec(h.codec())
+	h.handshakes.Limit = h.MaxHandshakes
 	if h.OnRecord != nil {
 		h.clients.OnRecord = h.OnRecord
 	}

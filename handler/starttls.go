@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"wireline/internal/eventloop"
+	"wireline/internal/handshakes"
 	"wireline/internal/transport"
 )
 
@@ -78,9 +80,12 @@ func (c *Client) TLS() *tls.ConnectionState {
 type upgrade struct {
 	client   *Client
 	config   *tls.Config
-	tls      *transport.TLS // nil before the handshake begins
-	due      int64          // when the handshake must be over
-	writable sync.Cond      // on the client's mu
+	tls      *transport.TLS   // nil before the handshake begins
+	bounded  *handshakes.Conn // between tls and the upgrade
+	ctx      context.Context  // of the handshake
+	end      context.CancelFunc
+	due      int64     // when the handshake must be over
+	writable sync.Cond // on the client's mu
 
 	mu       sync.Mutex
 	readable sync.Cond // on mu
@@ -88,7 +93,7 @@ type upgrade struct {
 	inputErr error     // io.EOF, or what has broken the connection, behind input
 	cancel   error     // not nil when the handshake is to end
 	over     bool      // the handshake is over
-	err      error     // of the handshake
+	err      error     // of the handshake; read after over
 }
 
 // beginHandshake discards input and starts the handshake.
@@ -105,7 +110,9 @@ func (c *Client) beginHandshake(w *eventloop.Worker) {
 		c.frames.OnError(c, fmt.Errorf("%w: %d bytes", ErrPlaintext, discarded))
 	}
 	c.phase = phaseHandshaking
-	u.tls = transport.Server(u, u.config)
+	u.ctx, u.end = context.WithCancel(context.Background())
+	u.bounded = c.frames.handshakes.Conn(u.ctx, u)
+	u.tls = transport.Server(u.bounded, u.config)
 	u.due = c.conn.Now() + int64(c.frames.handshakeTimeout())
 	c.frames.background.Add(1)
 	go u.run()
@@ -115,21 +122,25 @@ func (c *Client) beginHandshake(w *eventloop.Worker) {
 func (u *upgrade) run() {
 	defer u.client.frames.background.Done()
 	returned := false
+	defer u.end()
 	defer func() {
+		u.bounded.Done()
 		if !returned { // a function of the user's in config has panicked
 			u.client.accepted.Panicked(recover())
 			u.client.end(ByServer, ReasonPanic, nil)
-			u.finish(net.ErrClosed)
+			u.err = net.ErrClosed
 		}
+		u.tls.SetBase(nil)
+		u.finish()
 	}()
-	err := u.tls.Conn().Handshake()
+	u.err = u.tls.Conn().Handshake()
 	returned = true
-	u.finish(err)
 }
 
-func (u *upgrade) finish(err error) {
+// finish tells the serving goroutine that the handshake is over.
+func (u *upgrade) finish() {
 	u.mu.Lock()
-	u.over, u.err = true, err
+	u.over = true
 	u.mu.Unlock()
 	u.client.conn.Wake()
 }
@@ -139,10 +150,10 @@ func (u *upgrade) finish(err error) {
 func (c *Client) continueHandshake(w *eventloop.Worker) (over bool) {
 	u := c.upgrade()
 	u.mu.Lock()
-	over, err := u.over, u.err
+	over = u.over
 	u.mu.Unlock()
 	if over {
-		c.endHandshake(u, err)
+		c.endHandshake(u, u.err)
 		return true
 	}
 	switch {
@@ -231,6 +242,7 @@ func (u *upgrade) add(p []byte, err error) {
 
 // stop has the handshake end with err.
 func (u *upgrade) stop(err error) {
+	u.end()
 	u.mu.Lock()
 	u.cancel = err
 	u.readable.Signal()

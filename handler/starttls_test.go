@@ -247,3 +247,26 @@ func TestStartTLSPanics(t *testing.T) {
 		receive(t, other, "a\n")
 	})
 }
+
+// With one place for handshakes, clients that have sent half a hello do not hold up another.
+func TestStartTLSMaxHandshakes(t *testing.T) {
+	build := func() *handler.Frames {
+		h := upgrading(t)
+		h.MaxHandshakes = 1
+		return h
+	}
+	overPlainTransports(t, build, func(t *testing.T, s *served) {
+		for range 3 {
+			conn := s.connect()
+			send(t, conn, "STARTTLS\n")
+			receive(t, conn, "go ahead\n")
+			send(t, conn, "\x16\x03\x01\x02\x00") // the header of a record
+		}
+		conn := s.connect()
+		send(t, conn, "STARTTLS\n")
+		receive(t, conn, "go ahead\n")
+		client := secure(t, conn)
+		send(t, client, "a\n")
+		receive(t, client, "a\n")
+	})
+}

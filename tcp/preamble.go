@@ -163,8 +163,8 @@ func (s *Server) handshake(a *accepted) error {
 	ctx, cancel := context.WithTimeout(a.Context(), s.handshakeTimeout())
 	defer cancel()
 	defer context.AfterFunc(s.preambleCtx, cancel)()
-	bounded := s.handshakes.conn(ctx, beneath)
-	defer bounded.done()
+	bounded := s.handshakes.Conn(ctx, beneath)
+	defer bounded.Done()
 	conn := s.tlsServer(bounded)
 	s.track(a)
 	if err := conn.HandshakeContext(ctx); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/handshakes"
 	"wireline/lib/sync/wait"
 )
 
@@ -57,7 +58,7 @@ type Server struct {
 	proxyproto headerPolicy
 	tls        *tls.Config // nil without TLS
 	tickets    tickets
-	handshakes handshakes
+	handshakes handshakes.Limiter
 	setupErr   error // what is wrong with the configuration
 
 	admission admission
@@ -108,7 +109,7 @@ type counters struct {
 
 // Stats returns the counts at this moment.
 func (s *Server) Stats() Stats {
-	computing, queued := s.handshakes.counts()
+	computing, queued := s.handshakes.Counts()
 	return Stats{
 		Accepted:     s.stats.accepted.Load(),
 		Active:       s.serving.Count(),
@@ -150,7 +151,7 @@ func (s *Server) init() {
 		s.discard = &handler.Frames{Codec: discard{}}
 		s.admission.init(&s.Config)
 		s.proxyproto = s.Config.headerPolicy()
-		s.handshakes.limit = s.Config.TLS.MaxHandshakes
+		s.handshakes.Limit = s.Config.TLS.MaxHandshakes
 		if s.setupErr = s.validate(); s.setupErr == nil {
 			s.tls, s.setupErr = s.tlsConfig()
 		}

@@ -1,4 +1,4 @@
-package tcp
+package handshakes
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 // turns are handshakes in a bubble.
 type turns struct {
 	t   *testing.T
-	all handshakes
+	all Limiter
 
 	mu    sync.Mutex
 	order []string // who got a place, in this order
@@ -43,13 +43,13 @@ func (b *turns) want(computing, waiting int, order ...string) {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c, w := b.all.counts(); c != computing || w != waiting || !slices.Equal(b.order, order) {
+	if c, w := b.all.Counts(); c != computing || w != waiting || !slices.Equal(b.order, order) {
 		b.t.Errorf("%d computing, %d waiting, %v; want %d, %d, %v", c, w, b.order, computing, waiting, order)
 	}
 }
 
 func inTurns(t *testing.T, limit int, test func(b *turns)) {
-	synctest.Test(t, func(t *testing.T) { test(&turns{t: t, all: handshakes{limit: limit}}) })
+	synctest.Test(t, func(t *testing.T) { test(&turns{t: t, all: Limiter{Limit: limit}}) })
 }
 
 // Handshakes get a place in the order in which they come, but those that have sent their
@@ -90,7 +90,7 @@ func TestHandshakesGiveUp(t *testing.T) {
 
 // A place that is given at the moment at which a context ends is not lost.
 func TestHandshakesLoseNoPlace(t *testing.T) {
-	all := handshakes{limit: 1}
+	all := Limiter{Limit: 1}
 	for range 2000 {
 		var one, two turn
 		if err := all.acquire(t.Context(), &one); err != nil {
@@ -104,7 +104,7 @@ func TestHandshakesLoseNoPlace(t *testing.T) {
 		if <-waiting == nil {
 			all.release(&two)
 		}
-		if c, w := all.counts(); c != 0 || w != 0 {
+		if c, w := all.Counts(); c != 0 || w != 0 {
 			t.Fatalf("%d computing, %d waiting in the end", c, w)
 		}
 	}
@@ -134,7 +134,7 @@ func TestHandshakesThatTakeLong(t *testing.T) {
 }
 
 func TestHandshakesDefault(t *testing.T) {
-	var h handshakes
+	var h Limiter
 	if h.max() < 1 {
 		t.Errorf("%d places", h.max())
 	}

@@ -1,4 +1,5 @@
-package tcp
+// Package handshakes bounds how many TLS handshakes are computed at the same time.
+package handshakes
 
 import (
 	"container/list"
@@ -15,11 +16,13 @@ import (
 // GetCertificate of the user's that asks another server.
 const maxTurn = 250 * time.Millisecond
 
-// handshakes bounds how many TLS handshakes are computed at the same time: each of them has
+// Limiter bounds how many TLS handshakes are computed at the same time: each of them has
 // a place. One that waits for its peer has none, so silent peers hold up nobody. The zero
-// value has half of the processors as its limit.
-type handshakes struct {
-	limit int
+// value is ready to use. All methods are safe for concurrent use.
+type Limiter struct {
+	// Limit is how many; zero means half of the processors, and at least one. Set it before
+	// the first handshake.
+	Limit int
 
 	mu        sync.Mutex
 	computing []*turn   // who has a place, the first to come first
@@ -38,15 +41,15 @@ type turn struct {
 	granted chan struct{}
 }
 
-func (h *handshakes) max() int {
-	if h.limit > 0 {
-		return h.limit
+func (h *Limiter) max() int {
+	if h.Limit > 0 {
+		return h.Limit
 	}
 	return max(1, runtime.GOMAXPROCS(0)/2)
 }
 
 // acquire waits for a place. If ctx ends before, it returns the cause.
-func (h *handshakes) acquire(ctx context.Context, t *turn) error {
+func (h *Limiter) acquire(ctx context.Context, t *turn) error {
 	h.mu.Lock()
 	if len(h.computing) < h.max() { // then nobody waits
 		h.admit(t)
@@ -74,7 +77,7 @@ func (h *handshakes) acquire(ctx context.Context, t *turn) error {
 }
 
 // release gives up the place of t, if it has one.
-func (h *handshakes) release(t *turn) {
+func (h *Limiter) release(t *turn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if i := slices.Index(h.computing, t); i >= 0 {
@@ -84,13 +87,13 @@ func (h *handshakes) release(t *turn) {
 }
 
 // admit gives t a place.
-func (h *handshakes) admit(t *turn) {
+func (h *Limiter) admit(t *turn) {
 	t.began = time.Now()
 	h.computing = append(h.computing, t)
 }
 
 // next gives free places to those who wait.
-func (h *handshakes) next() {
+func (h *Limiter) next() {
 	for len(h.computing) < h.max() && h.waiting() > 0 {
 		queue := &h.advanced
 		if queue.Len() == 0 {
@@ -102,10 +105,10 @@ func (h *handshakes) next() {
 	}
 }
 
-func (h *handshakes) waiting() int { return h.advanced.Len() + h.fresh.Len() }
+func (h *Limiter) waiting() int { return h.advanced.Len() + h.fresh.Len() }
 
 // watch arranges for expire to be called when the oldest turn is to end, if somebody waits.
-func (h *handshakes) watch() {
+func (h *Limiter) watch() {
 	if h.watching || h.waiting() == 0 || len(h.computing) == 0 {
 		return
 	}
@@ -114,7 +117,7 @@ func (h *handshakes) watch() {
 }
 
 // expire takes the places of those who have had them for too long. They go on without.
-func (h *handshakes) expire() {
+func (h *Limiter) expire() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.watching = false
@@ -125,30 +128,33 @@ func (h *handshakes) expire() {
 	}
 }
 
-// counts returns how many handshakes are computed, and how many wait for a place.
-func (h *handshakes) counts() (computing, waiting int) {
+// Counts returns how many handshakes are computed, and how many wait for a place.
+func (h *Limiter) Counts() (computing, waiting int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.computing), h.waiting()
 }
 
-// handshakeConn is the connection below a handshake. What comes between a Read and the next
-// Read or Write is computing, and has a place. After done it is only the net.Conn.
-type handshakeConn struct {
+// Conn is the connection below a handshake. What comes between a Read and the next
+// Read or Write is computing, and has a place. After Done it is only the net.Conn.
+type Conn struct {
 	net.Conn
-	all  *handshakes // nil after the handshake
+	all  *Limiter // nil after the handshake
 	ctx  context.Context
 	turn turn
 }
 
-func (h *handshakes) conn(ctx context.Context, conn net.Conn) *handshakeConn {
-	return &handshakeConn{Conn: conn, all: h, ctx: ctx}
+// Conn returns conn for a handshake. The handshake fails if it waits for a place when ctx
+// ends. Call Done after it.
+func (h *Limiter) Conn(ctx context.Context, conn net.Conn) *Conn {
+	return &Conn{Conn: conn, all: h, ctx: ctx}
 }
 
 // NetConn returns the connection itself; see [tls.Conn.NetConn].
-func (c *handshakeConn) NetConn() net.Conn { return c.Conn }
+func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-func (c *handshakeConn) Read(b []byte) (int, error) {
+// Read implements net.Conn.
+func (c *Conn) Read(b []byte) (int, error) {
 	if c.all == nil {
 		return c.Conn.Read(b)
 	}
@@ -160,9 +166,9 @@ func (c *handshakeConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write needs no place afterwards: crypto/tls writes the messages of a flight together, and
+// Write implements net.Conn. The handshake needs no place afterwards: crypto/tls writes the messages of a flight together, and
 // after a flight it waits for the peer's, or has finished.
-func (c *handshakeConn) Write(b []byte) (int, error) {
+func (c *Conn) Write(b []byte) (int, error) {
 	if c.all != nil {
 		c.all.release(&c.turn)
 		c.turn.advanced = true
@@ -170,8 +176,8 @@ func (c *handshakeConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// done is called after the handshake, by who has made it.
-func (c *handshakeConn) done() {
+// Done ends the turn of the handshake. It is called by the goroutine that has made the handshake.
+func (c *Conn) Done() {
 	c.all.release(&c.turn)
 	c.all, c.ctx, c.turn = nil, nil, turn{}
 }
