@@ -30,7 +30,7 @@ type pair struct {
 
 	target  *upstream // nil until there is one
 	tried   *upstream // the last that was tried, where there is none
-	conn    net.Conn  // the upstream's; nil if it is on an event loop
+	conn    net.Conn  // the upstream's, beneath TLS; nil if it is on an event loop
 	dialing *dialing  // not nil while an event loop waits for the upstream
 	open    int       // sides that relay and are not closed
 	armed   int64     // when Expired is called; zero for never
@@ -47,6 +47,7 @@ type side struct {
 	id        sideID
 	scheduled bool // Ready is called anyway
 	wasReset  bool // Reset was called
+	truncated bool // the stream has ended without the close_notify of TLS
 }
 
 func newPair(x *Proxy, a handler.Accepted) *pair {
@@ -142,10 +143,7 @@ func (p *pair) attach(to dialResult, err error) {
 		p.tried = to.upstream
 		p.wire.noteEnd(handler.ByServer, handler.ReasonNoUpstream, err)
 	case p.reach(to.upstream):
-		if !p.useLoop(to.conn) {
-			p.conn = to.conn
-			p.upstream.usePortable(to.conn)
-		}
+		p.useConn(to.conn)
 		p.start()
 	default:
 		netconn.Reset(to.conn)
@@ -154,6 +152,22 @@ func (p *pair) attach(to dialResult, err error) {
 	p.mu.Unlock()
 	if err != nil {
 		p.refuse()
+	}
+}
+
+// useConn puts the upstream's connection on a poller.
+func (p *pair) useConn(conn net.Conn) {
+	s, t := &p.upstream, tlsOf(conn)
+	if t != nil {
+		conn = t.Base()
+	}
+	if !p.useLoop(conn) {
+		p.conn = conn
+		s.usePortable(conn)
+	}
+	if s.tls = t; t != nil {
+		t.SetBase(p.conn)
+		t.Use(s.conn)
 	}
 }
 
