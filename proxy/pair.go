@@ -106,6 +106,9 @@ func (p *pair) accept() error {
 		s.usePortable(conn)
 	}
 	if s.tls = t; t != nil {
+		if s.onLoop() {
+			t.SetBase(nil) // it is closed
+		}
 		t.Use(s.conn)
 	}
 	if a.CloseMode().Limit() > 0 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wireline/internal/testutil"
+	tlstransport "wireline/internal/transport"
 )
 
 // authority signs the certificates of the upstreams that speak TLS.
@@ -90,7 +91,7 @@ func (h *handshakes) run() {
 			return
 		}
 		h.wg.Go(func() {
-			server := tls.Server(conn, h.config)
+			server := tlstransport.Server(conn, h.config).Conn()
 			conn.SetDeadline(time.Now().Add(testutil.Patience))
 			if server.Handshake() != nil {
 				conn.Close()
