@@ -19,6 +19,7 @@ import (
 	"wireline/handler"
 	"wireline/internal/testutil"
 	"wireline/proxy"
+	"wireline/tcp"
 )
 
 func TestValidateTLS(t *testing.T) {
@@ -434,6 +435,26 @@ func TestTLSWithoutFiles(t *testing.T) {
 	}
 	if r := records.Next(t); r.Err == nil || !strings.Contains(r.Err.Error(), "TLS.CA") {
 		t.Errorf("record %+v", r)
+	}
+}
+
+// A client whose upstream is silent in the handshake does not hold up a drain.
+func TestDrainDuringTheHandshake(t *testing.T) {
+	ln, name := newUpstream(t, "tcp")
+	go serveEach(ln, func(conn net.Conn) { io.Copy(io.Discard, conn) })
+	s := transports[0].serve(t, proxy.Config{Upstreams: []string{name}, TLS: trusted(t), ConnectTimeout: time.Minute})
+	client := s.connect()
+	eventually(t, "the client", func() bool { return s.proxy.Len() == 1 })
+	began := time.Now()
+	if err := s.shutdown(200 * time.Millisecond); !errors.Is(err, tcp.ErrCut) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if took := time.Since(began); took > slack {
+		t.Errorf("took %v", took)
+	}
+	receiveReset(t, client)
+	if r := s.records.Next(t); r.Reason != handler.ReasonCut || s.proxy.Upstreams()[0].Failures != 0 {
+		t.Errorf("reason %s, upstream %+v; want a cut", r.Reason, s.proxy.Upstreams()[0])
 	}
 }
 
