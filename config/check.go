@@ -2,6 +2,8 @@ package config
 
 import (
 	"errors"
+	"net"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -27,7 +29,40 @@ func (r *reading) check(c *Config) {
 	if c.Handler == "proxy" && c.TCP.Linger == handler.CloseLingering {
 		r.refuse("", &field.Error{Field: "TCP.Linger", Value: c.TCP.Linger, Reason: "is not for the handler proxy, which closes as the other side does"})
 	}
+	if own := c.TCP.Address; c.Handler == "proxy" {
+		for _, u := range c.Proxy.Upstreams {
+			if isItself(c.TCP.Network, own, u) {
+				r.refuse("", &field.Error{Field: "Proxy.Upstreams", Value: u, Reason: "must not name this server's own address, tcp.address " + own})
+				break
+			}
+		}
+	}
 	r.checkSections(reflect.ValueOf(c).Elem(), "")
+}
+
+// isItself reports whether an upstream is the address that the server listens on, so that each
+// client would be relayed for ever. It resolves no names.
+func isItself(network, own, upstream string) bool {
+	if path, ok := strings.CutPrefix(upstream, "unix:"); ok || network == "unix" {
+		return ok && network == "unix" && filepath.Clean(path) == filepath.Clean(own)
+	}
+	host, port, err := net.SplitHostPort(own)
+	upHost, upPort, upErr := net.SplitHostPort(upstream)
+	if err != nil || upErr != nil || port != upPort {
+		return false
+	}
+	ip, upIP := net.ParseIP(host), net.ParseIP(upHost)
+	switch {
+	case upHost == "localhost":
+		return host == "" || host == "localhost" || ip.IsUnspecified() || ip.IsLoopback()
+	case upIP == nil:
+		return host == upHost
+	case host == "" || ip.IsUnspecified():
+		return upIP.IsUnspecified() || upIP.IsLoopback()
+	case host == "localhost":
+		return upIP.IsUnspecified() || upIP.IsLoopback()
+	}
+	return upIP.Equal(ip) || upIP.IsUnspecified() && ip.IsLoopback()
 }
 
 // checkSections calls the method Validate of each section in v, the struct at path. If a

@@ -37,6 +37,7 @@ func defaults() config.Config {
 			Balance: proxy.BalanceRoundRobin, ConnectTimeout: 5 * time.Second, IdleTimeout: time.Hour, DrainQuiet: 100 * time.Millisecond,
 			Pool:      proxy.PoolConfig{MaxIdle: time.Minute, ReuseQuiet: 20 * time.Millisecond},
 			Health:    proxy.HealthConfig{Timeout: 2 * time.Second, Rise: 2, Fall: 3, Retry: 10 * time.Second},
+			TLS:       proxy.TLSConfig{MinVersion: "1.2"},
 			SendProxy: proxy.SendProxyOff,
 		},
 		Log: logger.Config{Level: "info", Format: "text", Connections: true},
@@ -507,6 +508,25 @@ func TestLoadErrors(t *testing.T) {
 		{
 			name: "a lingering proxy", args: "--handler proxy --proxy.upstreams 10.0.0.7:1 --tcp.linger lingering",
 			want: []string{`tcp.linger: flag --tcp.linger: "lingering" is not for the handler proxy, which closes as the other side does`},
+		},
+		{
+			name: "TLS to upstreams", args: "--handler proxy --proxy.upstreams unix:s --proxy.tls.enable=true --proxy.tls.cert a.pem --proxy.tls.ca missing.pem",
+			environ: []string{"WIRELINE_PROXY_TLS_MIN_VERSION=1.1"},
+			want: []string{
+				`proxy.tls.min_version: env WIRELINE_PROXY_TLS_MIN_VERSION: "1.1" must be 1.2 or 1.3`,
+				`proxy.tls.key: default: "" must be set, as cert is`,
+				`proxy.tls.server_name: default: "" must be set for the upstream unix:s, whose address has no host`,
+				`proxy.tls.ca: flag --proxy.tls.ca: "missing.pem" cannot be used: open missing.pem: no such file or directory`,
+				`proxy.tls.cert: flag --proxy.tls.cert: "a.pem" cannot be used: open a.pem: no such file or directory`,
+			},
+		},
+		{
+			name: "TLS that is not on", args: "--handler proxy --proxy.upstreams a:1 --proxy.tls.insecure=true",
+			want: []string{`proxy.tls.insecure: flag --proxy.tls.insecure: "true" has no effect without TLS: set enable`},
+		},
+		{
+			name: "a proxy to itself", args: "--handler proxy --tcp.address :8001 --proxy.upstreams a:8001,127.0.0.1:8001 --proxy.tls.enable=true",
+			want: []string{`proxy.upstreams: flag --proxy.upstreams: "a:8001,127.0.0.1:8001" must not name this server's own address, tcp.address :8001`},
 		},
 		{
 			name: "also with --check and --print-config", args: "--check --print-config --log.level=loud",

@@ -98,6 +98,14 @@ proxy:
     rise: 2 # default
     fall: 3 # default
     retry: 10s # default
+  tls:
+    enable: false # default
+    ca: "" # default
+    cert: "" # default
+    key: "" # default
+    server_name: "" # default
+    min_version: "1.2" # default
+    insecure: false # default
   send_proxy: off # default
 log:
   level: debug # env WIRELINE_LOG_LEVEL
@@ -155,8 +163,9 @@ func roundTrip(t testing.TB, loaded *config.Loaded) {
 	if got, want := strings.Count(text, " # "), len(config.Keys(config.Config{})); got < want {
 		t.Errorf("%d comments for %d keys:\n%s", got, want, text)
 	}
-	// tcp, tcp.tls, tcp.keepalive, echo, proxy, proxy.pool, proxy.health and log have a line each.
-	if got, want := strings.Count(text, "\n"), len(config.Keys(config.Config{}))+8; got != want {
+	// tcp, tcp.tls, tcp.keepalive, echo, proxy, proxy.pool, proxy.health, proxy.tls and log have a
+	// line each.
+	if got, want := strings.Count(text, "\n"), len(config.Keys(config.Config{}))+9; got != want {
 		t.Errorf("%d lines, want %d:\n%s", got, want, text)
 	}
 }

@@ -118,13 +118,18 @@ func startNginx(t *testing.T, modules, conf string) *process {
 // startNginxProxy starts nginx as a proxy to upstream, with these directives.
 func startNginxProxy(t *testing.T, upstream string, directives ...string) (p *process, addr string) {
 	t.Helper()
+	addr = "127.0.0.1:" + freePort(t)
+	return startNginxStream(t, fmt.Sprintf("listen %s; proxy_pass %s; %s", addr, upstream, strings.Join(directives, " "))), addr
+}
+
+// startNginxStream starts nginx's stream module with one server.
+func startNginxStream(t *testing.T, server string) *process {
+	t.Helper()
 	const module = "/usr/lib/nginx/modules/ngx_stream_module.so"
 	if _, err := os.Stat(module); err != nil {
 		tool{name: module, pkg: "libnginx-mod-stream"}.missing(t)
 	}
-	addr = "127.0.0.1:" + freePort(t)
-	server := fmt.Sprintf("listen %s; proxy_pass %s; %s", addr, upstream, strings.Join(directives, " "))
-	return startNginx(t, "load_module "+module+";", "stream { server { "+server+" } }"), addr
+	return startNginx(t, "load_module "+module+";", "stream { server { "+server+" } }")
 }
 
 // HAProxy as an upstream answers with the client's address that the proxy has sent.

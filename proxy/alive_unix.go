@@ -12,9 +12,14 @@ import (
 )
 
 // alive reports whether a connection that waits in a pool is of use: the upstream has not
-// closed it. It sends nothing and reads nothing. Unread bytes are a greeting on a fresh
-// connection; on a used one they are a reply that its client did not wait for.
+// closed it. It sends nothing. Unread bytes are a greeting on a fresh connection; on a used one
+// they are a reply that its client did not wait for. Under TLS it reads what is no plaintext,
+// such as session tickets.
 func alive(conn net.Conn, used bool) bool {
+	if t := tlsOf(conn); t != nil {
+		unread, err := t.Peek()
+		return err == nil && !(unread && used)
+	}
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
 		return !used

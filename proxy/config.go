@@ -77,6 +77,9 @@ type Config struct {
 	// Health says when an upstream counts as down.
 	Health HealthConfig `config:"health"`
 
+	// TLS makes the proxy speak TLS to its upstreams.
+	TLS TLSConfig `config:"tls"`
+
 	// SendProxy tells the upstream the client's address. Empty means SendProxyOff.
 	SendProxy SendProxy `config:"send_proxy" default:"off" help:"PROXY protocol to the upstream: off, v1 or v2"`
 }
@@ -174,6 +177,7 @@ func (c *Config) Validate() error {
 		e.Check(!c.sendsProxy(), "Pool.Reuse", true, "cannot go with send_proxy, whose header names one client for the whole connection")
 		e.Check(runtime.GOOS != "windows", "Pool.Reuse", true, "does not work on Windows: a connection cannot be looked at without reading from it")
 	}
+	c.checkTLS(&e)
 	return e.Err()
 }
 

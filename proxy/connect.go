@@ -38,12 +38,9 @@ func (c *choice) connect(ctx context.Context, first dialResult, h header) (dialR
 	if first.conn != nil {
 		return first, nil
 	}
-	conn, err := first.upstream.dial(ctx, c.proxy.Config.connectTimeout())
+	conn, err := first.upstream.dial(ctx, c.proxy.Config.connectTimeout(), h)
 	for isOutOfDescriptors(err) && c.proxy.makeRoom() {
-		conn, err = first.upstream.dial(ctx, c.proxy.Config.connectTimeout())
-	}
-	if err == nil {
-		err = h.send(conn)
+		conn, err = first.upstream.dial(ctx, c.proxy.Config.connectTimeout(), h)
 	}
 	if err == nil {
 		return dialResult{first.upstream, conn}, nil
@@ -64,7 +61,8 @@ func (c *choice) tryNext(ctx context.Context, failed dialResult, err error, h he
 	return r, nil
 }
 
-// header tells the upstream the client's address, before the client's first byte.
+// header tells the upstream the client's address, before the client's first byte. Without
+// addresses it says that there is no client. The zero value is no header.
 type header struct {
 	version       SendProxy
 	client, local net.Addr

@@ -15,7 +15,7 @@ import (
 
 // dialing is a connect for which an event loop waits. It needs no goroutine, and allocates
 // less than package net. It is used for the first upstream that is tried, if that is given by
-// its address, not by a name, and gets no PROXY header.
+// its address, not by a name, and gets neither a PROXY header nor TLS.
 type dialing struct {
 	eventloop.Socket
 	group  *eventloop.Group
@@ -29,7 +29,7 @@ type dialing struct {
 // that.
 func (p *pair) dial(c choice, to *upstream) bool {
 	g := p.proxy.loops.Group()
-	if g == nil || !to.literal.IsValid() || p.proxy.Config.sendsProxy() {
+	if g == nil || !to.literal.IsValid() || p.proxy.Config.sendsProxy() || p.proxy.Config.TLS.Enable {
 		return false
 	}
 	fd, err := beginConnect(to.literal)

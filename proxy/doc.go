@@ -11,9 +11,9 @@
 // A client and its upstream are a pair of two sides. On Linux both sockets are on the same
 // event loop (internal/eventloop): an idle pair has two file descriptors, and no goroutine
 // and no buffer. A small message costs one read and one write; a stream that keeps filling
-// the buffer is spliced (splice(2)), so that its bytes never reach the process. A side
-// under TLS, in memory or from a wrapped listener, and every side on other systems, has a
-// goroutine of its own. The contract is the same.
+// the buffer is spliced (splice(2)), so that its bytes never reach the process. A side in
+// memory or from a wrapped listener, and every side on other systems, has a goroutine of its
+// own. Either side may be under TLS (tls.go). The contract is the same.
 //
 // wire.go and next.go decide what a pair does; they do no I/O. pair.go, side.go and flow.go
 // carry it out.

@@ -96,7 +96,7 @@ func (s *side) read(w *eventloop.Worker, a action, now int64) {
 		n, drained, err = s.transport().Read(b[:])
 	}
 	if err == transport.ErrTruncated {
-		err = io.EOF // what is cut off is the peers' to notice, as it is without TLS
+		s.truncated, err = true, io.EOF // the end without a close_notify is passed on as such
 	}
 	x := &s.pair.wire
 	switch {
@@ -110,6 +110,8 @@ func (s *side) read(w *eventloop.Worker, a action, now int64) {
 		}
 	case err != nil:
 		s.pair.dropUnwanted()
+	case s.tls != nil && s.tls.Arrived() && s.tls.Partial():
+		x.moved(now) // a record is on its way
 	}
 	leaveBuffer(w, b)
 }

@@ -92,8 +92,12 @@ func (h *health) check(ctx context.Context) {
 	cfg := &h.upstream.proxy.Config.Health
 	ticker := time.NewTicker(cfg.Interval)
 	defer ticker.Stop()
+	header := header{}
+	if h.upstream.proxy.Config.TLS.Enable { // a handshake without the header would fail
+		header.version = h.upstream.proxy.Config.SendProxy
+	}
 	for {
-		if conn, err := h.upstream.dial(ctx, cfg.timeout()); err == nil {
+		if conn, err := h.upstream.dial(ctx, cfg.timeout(), header); err == nil {
 			conn.Close()
 			h.risen()
 		}

@@ -45,6 +45,7 @@ type side struct {
 	id        sideID
 	scheduled bool // Ready is called anyway
 	wasReset  bool // Reset was called
+	truncated bool // the stream has ended without the close_notify of TLS
 }
 
 func newPair(x *Proxy, a handler.Accepted) *pair {
@@ -103,6 +104,9 @@ func (p *pair) accept() error {
 		s.usePortable(conn)
 	}
 	if s.tls = t; t != nil {
+		if s.onLoop() {
+			t.SetBase(nil) // it is closed
+		}
 		t.Use(s.conn, nil)
 	}
 	if a.CloseMode().Limit() > 0 {
@@ -140,9 +144,7 @@ func (p *pair) attach(to dialResult, err error) {
 		p.target = to.upstream
 		p.wire.noteEnd(handler.ByServer, handler.ReasonNoUpstream, err)
 	case p.reach(to.upstream):
-		if !p.useLoop(to.conn) {
-			p.upstream.usePortable(to.conn)
-		}
+		p.useConn(to.conn)
 		p.start()
 	default:
 		netconn.Reset(to.conn)
@@ -151,6 +153,24 @@ func (p *pair) attach(to dialResult, err error) {
 	p.mu.Unlock()
 	if err != nil {
 		p.refuse()
+	}
+}
+
+// useConn puts the upstream's connection on a poller.
+func (p *pair) useConn(conn net.Conn) {
+	s, t := &p.upstream, tlsOf(conn)
+	if t != nil {
+		conn = t.Base()
+	}
+	onLoop := p.useLoop(conn)
+	if !onLoop {
+		s.usePortable(conn)
+	}
+	if s.tls = t; t != nil {
+		if onLoop {
+			t.SetBase(nil) // it is closed
+		}
+		t.Use(s.conn, nil)
 	}
 }
 

@@ -185,7 +185,7 @@ func (p *pool) top(ctx context.Context, failing bool) bool {
 		room = min(room, 1)
 	}
 	for range room {
-		conn, err := p.upstream.dial(ctx, p.upstream.proxy.Config.connectTimeout())
+		conn, err := p.upstream.dial(ctx, p.upstream.proxy.Config.connectTimeout(), header{})
 		if err != nil {
 			return false
 		}

@@ -224,7 +224,7 @@ func TestReuseOfClean(t *testing.T) {
 			send(t, upstream, "the rest")
 		},
 	}
-	for _, tr := range []transport{transports[0], transports[3]} {
+	for _, tr := range []transport{transports[0], transports[3], named("tcp to TLS"), named("tcp to TLS, by goroutine")} {
 		for name, leave := range leave {
 			t.Run(tr.name+", "+name, func(t *testing.T) {
 				t.Parallel()
@@ -253,7 +253,7 @@ func TestReuseOfClean(t *testing.T) {
 // Many clients, one after the other and side by side, each with replies of its own:
 // nobody gets what is another's.
 func TestReuseUnderLoad(t *testing.T) {
-	for _, tr := range []transport{transports[0], transports[3]} {
+	for _, tr := range []transport{transports[0], transports[3], named("tcp to TLS"), named("tcp to TLS, by goroutine")} {
 		t.Run(tr.name, func(t *testing.T) {
 			t.Parallel()
 			s := tr.serve(t, proxy.Config{IdleTimeout: time.Hour, Pool: proxy.PoolConfig{Size: 4, Reuse: true}})

@@ -43,6 +43,7 @@ type Proxy struct {
 	turn      atomic.Uint64
 	lastID    atomic.Uint64
 	pairs     drain.Set[*pair]
+	tlsFiles  tlsFiles
 	pipes     pipes
 	loops     eventloop.Lazy
 	portables wait.Wait // portable pollers that have not ended
@@ -69,6 +70,7 @@ var ErrNoUpstreams = errors.New("proxy: no upstreams")
 func (x *Proxy) init() {
 	x.made.Do(func() {
 		x.ctx, x.stop = context.WithCancel(context.Background())
+		x.tlsFiles.proxy = x
 		for i, name := range x.Config.Upstreams {
 			x.upstreams = append(x.upstreams, newUpstream(x, i, name))
 		}

@@ -124,7 +124,7 @@ func (s *side) help(now int64) (acted bool) {
 			return acted
 		case a < actRead:
 			s.actAnywhere(a, now)
-		case a == actSendFIN && s.onLoop():
+		case a == actSendFIN && s.isBare():
 			s.sendFIN(now)
 		case a == actReset && !s.onLoop():
 			s.resetNow()
@@ -209,11 +209,14 @@ func (s *side) unlocked(f func()) {
 	f()
 }
 
-// sendFIN closes the direction to the peer. On an event loop that does not wait, and any
-// goroutine may do it.
+// sendFIN closes the direction to the peer. For a plain socket on an event loop any goroutine
+// may do that, and it does not wait.
 func (s *side) sendFIN(now int64) {
 	var err error
 	s.pair.wire.sending(s.id)
+	if s.tls != nil && s.other().truncated {
+		s.tls.SkipCloseNotify()
+	}
 	if s.onLoop() {
 		err = s.transport().CloseWrite()
 	} else {
@@ -244,14 +247,18 @@ func (s *side) close(a action) {
 }
 
 // release gives the upstream's connection back to its pool, unless something was read from
-// it that nobody has taken.
+// it that nobody has taken. Under TLS the pool finds out whether that is of use to anybody.
 func (p *pair) release() {
 	rest := p.upstream.conn.Remove()
 	conn, err := p.upstreamConn()
 	if err != nil {
 		return
 	}
-	if len(rest) > 0 {
+	if t := p.upstream.tls; t != nil {
+		t.SetBase(conn)
+		t.Release(rest)
+		conn = t.Conn()
+	} else if len(rest) > 0 {
 		conn.Close()
 		return
 	}

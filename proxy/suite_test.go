@@ -10,6 +10,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 type transport struct {
 	name     string
 	listen   func(t *testing.T) (net.Listener, func() (net.Conn, error))
-	upstream string // network
+	upstream string // tcp, unix or tls
 	noLoops  bool   // the upstream's side is served by a goroutine too
 }
 
@@ -51,6 +52,15 @@ var transports = []transport{
 	{"TLS by goroutine", plainTLS, "tcp", true},
 	{"TLS of the listener, by goroutine", listenForeignTLS, "tcp", true},
 	{"memory by goroutine", listenMemory, "tcp", true},
+	{"tcp to TLS", listenTCP, "tls", false},
+	{"TLS to TLS", listenTLS, "tls", false},
+	{"tcp to TLS, by goroutine", plain(listenTCP), "tls", true},
+	{"TLS to TLS, by goroutine", plainTLS, "tls", true},
+}
+
+// named returns the transport of that name.
+func named(name string) transport {
+	return transports[slices.IndexFunc(transports, func(tr transport) bool { return tr.name == name })]
 }
 
 func listenTCP(t *testing.T) (net.Listener, func() (net.Conn, error)) {
@@ -152,6 +162,9 @@ func (tr transport) serve(t *testing.T, cfg proxy.Config) *served {
 		s.upstream, name = newUpstream(t, tr.upstream)
 		cfg.Upstreams = []string{name}
 	}
+	if tr.upstream == "tls" {
+		cfg.TLS = proxy.TLSConfig{Enable: true, CA: upstreamCA(t), ServerName: "upstream"}
+	}
 	ln, dial := tr.listen(t)
 	s.dial = dial
 	s.proxy = &proxy.Proxy{Config: cfg}
@@ -177,6 +190,10 @@ func (tr transport) serve(t *testing.T, cfg proxy.Config) *served {
 // newUpstream returns a listener and its name in a configuration.
 func newUpstream(t *testing.T, network string) (net.Listener, string) {
 	t.Helper()
+	if network == "tls" {
+		ln, name := newUpstream(t, "tcp")
+		return listenHandshakes(t, ln, upstreamConfig(t)), name
+	}
 	listen := listenTCP
 	if network == "unix" {
 		listen = listenUnix

@@ -73,19 +73,34 @@ func (u *upstream) stats() UpstreamStats {
 	}
 }
 
-// dial connects, and notes the result. The dialer resolves names, and tries IPv6 and IPv4
-// side by side (RFC 8305).
-func (u *upstream) dial(ctx context.Context, limit time.Duration) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: limit}
-	conn, err := dialer.DialContext(ctx, u.network, u.address)
-	if u.isFull(err) {
-		conn, err = u.awaitRoom(ctx, limit, err)
+// dial connects, sends the header, makes the TLS handshake if there is to be one, all within
+// limit, and notes the result. Under TLS the connection is the *tls.Conn of a transport.TLS.
+func (u *upstream) dial(ctx context.Context, limit time.Duration, h header) (net.Conn, error) {
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	conn, err := u.connect(bounded, limit)
+	if err == nil {
+		err = h.send(conn)
+	}
+	if err == nil && u.proxy.Config.TLS.Enable {
+		conn, err = u.handshake(bounded, conn)
 	}
 	switch {
 	case err == nil:
 		u.health.succeeded()
 	case ctx.Err() == nil: // otherwise the connect was cancelled
 		u.noteFailure(err)
+	}
+	return conn, err
+}
+
+// connect makes a connection. The dialer resolves names, and tries IPv6 and IPv4 side by side
+// (RFC 8305).
+func (u *upstream) connect(ctx context.Context, limit time.Duration) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: limit}
+	conn, err := dialer.DialContext(ctx, u.network, u.address)
+	if u.isFull(err) {
+		conn, err = u.awaitRoom(ctx, limit, err)
 	}
 	return conn, err
 }

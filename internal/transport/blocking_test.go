@@ -69,7 +69,7 @@ func blockingPair(t *testing.T, released bool) (client, server net.Conn) {
 	if released {
 		for _, end := range []*transport.TLS{a, b} {
 			p := eventloop.NewPortable(end.Base(), noHandler{}, func() {})
-			end.Use(p)
+			end.Use(p, nil)
 			if n, drained, err := end.Read(make([]byte, 100)); n > 0 || !drained || err != nil {
 				t.Fatalf("read %d bytes, drained %v, %v", n, drained, err)
 			}

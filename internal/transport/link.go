@@ -30,23 +30,40 @@ func (wouldBlock) Temporary() bool { return true }
 // Read implements net.Conn.
 func (l *link) Read(p []byte) (n int, err error) {
 	switch {
-	case len(l.rest) > 0:
-		n = copy(p, l.rest)
-		if l.rest = l.rest[n:]; len(l.rest) == 0 {
-			l.rest = nil
-		}
-	case l.poll == nil:
-		n, err = l.base.Read(p)
-	default:
+	case l.poll != nil:
 		n, err = l.readPolled(p)
+	case l.peeking:
+		n, err = l.readNow(p)
+	default:
+		n, err = l.readBlocking(p)
 	}
 	l.records.pass(p[:n])
 	return n, err
 }
 
+func (l *link) readBlocking(p []byte) (n int, err error) {
+	if n = l.takeRest(p); n > 0 {
+		return n, nil
+	}
+	return l.base.Read(p)
+}
+
+// takeRest returns what the last poller had read.
+func (l *link) takeRest(p []byte) (n int) {
+	n = copy(p, l.rest)
+	if l.rest = l.rest[n:]; len(l.rest) == 0 {
+		l.rest = nil
+	}
+	return n
+}
+
 func (l *link) readPolled(p []byte) (n int, err error) {
 	if l.drained && !l.hangup || (*TLS)(l).queueIsFull() {
 		return 0, errWouldBlock
+	}
+	if n = l.takeRest(p); n > 0 {
+		l.arrived = true
+		return n, nil
 	}
 	read := l.poll.Read
 	if l.looking {
@@ -72,7 +89,11 @@ func (l *link) readPolled(p []byte) (n int, err error) {
 func (l *link) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.poll == nil {
+	switch {
+	case l.peeking:
+		l.queue.Add(p)
+		return len(p), nil
+	case l.poll == nil:
 		return l.writeBlocking(p)
 	}
 	if l.writeErr != nil {
@@ -123,21 +144,25 @@ func (l *link) CloseWrite() error {
 	return nil
 }
 
-// LocalAddr implements net.Conn. On a poller it may be nil.
+// LocalAddr implements net.Conn.
 func (l *link) LocalAddr() net.Addr {
 	if l.base == nil {
-		return nil
+		return unknown
 	}
 	return l.base.LocalAddr()
 }
 
-// RemoteAddr implements net.Conn. On a poller it may be nil.
+// RemoteAddr implements net.Conn. crypto/tls asks for it when a client without a server name
+// receives a session ticket.
 func (l *link) RemoteAddr() net.Addr {
 	if l.base == nil {
-		return nil
+		return unknown
 	}
 	return l.base.RemoteAddr()
 }
+
+// unknown is the address of a link without a connection beneath.
+var unknown net.Addr = &net.UnixAddr{Name: "unknown", Net: "unix"}
 
 // SetDeadline implements net.Conn. On a poller there are no deadlines: crypto/tls sets one to
 // send a close_notify, and a past one after that.

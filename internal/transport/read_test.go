@@ -267,7 +267,7 @@ func TestReadAfterHangup(t *testing.T) {
 	e.poll.arrive(e.records([]byte("lost"))[:10])
 	e.near.Ready(eventloop.In | eventloop.Hup)
 	p := hastyEnd{e.poll}
-	e.near.Use(p)
+	e.near.Use(p, nil)
 	if got, err := e.readAll(100); len(got) > 0 || err != transport.ErrTruncated {
 		t.Errorf("read %q, %v; want the end", got, err)
 	}

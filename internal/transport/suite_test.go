@@ -307,7 +307,7 @@ var certificate = func() func(t testing.TB) tls.Certificate {
 // use puts the near end on p.
 func (e *ends) use(p *poll) {
 	e.poll, e.far.poll = p, p
-	e.near.Use(p)
+	e.near.Use(p, nil)
 }
 
 // keys are those of what arrives, and of what the near end, a server, sends.

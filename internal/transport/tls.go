@@ -59,7 +59,14 @@ type TLS struct {
 	failed  bool   // conn.Read has failed for good
 	readErr error  // of conn.Read, after the bytes that came with it
 	reset   bool   // Close sends a RST
+	bare    bool   // CloseWrite and Close send no close_notify
 	rest    []byte // read from poll, and not from the link yet; after Release
+
+	// Of Peek.
+	peeking  bool // it is under way
+	peekLeft int  // bytes that it may still read
+	ahead    byte // plaintext that it has found; valid if hasAhead
+	hasAhead bool
 
 	// mu is taken last: conn calls the link with locks of its own.
 	mu       sync.Mutex
@@ -155,6 +162,7 @@ func (t *TLS) Read(p []byte) (n int, drained bool, err error) {
 		t.failed = true
 		return 0, false, t.readErr
 	}
+	n = t.takeAhead(p)
 	t.drained = false
 	for n < len(p) {
 		m, err := t.conn.Read(p[n:])
@@ -339,7 +347,14 @@ func (t *TLS) CloseWrite() error {
 	return t.poll.WatchOut(false)
 }
 
+// SkipCloseNotify has CloseWrite and Close send no close_notify, for a stream that may have been
+// cut off: it must not look complete.
+func (t *TLS) SkipCloseNotify() { t.bare = true }
+
 func (t *TLS) closeNotify() {
+	if t.bare {
+		return
+	}
 	if t.readErr == nil || t.readErr == io.EOF || t.readErr == ErrTruncated {
 		t.conn.CloseWrite() // its error is the connection's, and known
 	}

@@ -1,0 +1,75 @@
+package transport
+
+import (
+	"errors"
+	"io"
+
+	"wireline/internal/netconn"
+)
+
+// maxPeek bounds the ciphertext that one Peek reads. Session tickets and new keys are much
+// less.
+const maxPeek = 64 << 10
+
+// errPeekedTooMuch is why a connection is not idle on which more arrives than maxPeek at once.
+var errPeekedTooMuch = errors.New("TLS: too much has arrived on an idle connection")
+
+// Peek looks at a connection that is on no poller, without waiting. It reads the messages of the
+// protocol that have arrived, such as session tickets: that bytes wait on the socket says
+// nothing about the plaintext. What it has to send is queued for later. unread tells that there
+// is plaintext, or a part of a record; Read returns it when the connection is on a poller. err is
+// the end of the stream, or what has broken the connection; errors.ErrUnsupported where the
+// connection beneath cannot be read without waiting.
+//
+// After a Peek that has found plaintext, Read of Conn does not return all of that.
+func (t *TLS) Peek() (unread bool, err error) {
+	switch {
+	case t.hasAhead:
+		return true, nil
+	case t.readErr != nil:
+		return false, t.readErr
+	case !netconn.CanReadNow(t.base):
+		return false, errors.ErrUnsupported
+	}
+	var p [1]byte
+	t.peeking, t.peekLeft = true, maxPeek
+	n, err := t.conn.Read(p[:])
+	t.peeking = false
+	switch {
+	case n > 0:
+		t.ahead, t.hasAhead = p[0], true
+		return true, nil
+	case err != nil && err != errWouldBlock:
+		t.readErr = t.explain(err)
+		return false, t.readErr
+	case t.peekLeft <= 0, t.queueIsFull():
+		return false, errPeekedTooMuch
+	}
+	return t.records.within(), nil
+}
+
+// takeAhead returns what Peek has found.
+func (t *TLS) takeAhead(p []byte) (n int) {
+	if t.hasAhead {
+		p[0], t.hasAhead = t.ahead, false
+		n = 1
+	}
+	return n
+}
+
+// readNow is Read of a link within a Peek.
+func (l *link) readNow(p []byte) (n int, err error) {
+	if l.peekLeft <= 0 {
+		return 0, errWouldBlock
+	}
+	n = l.takeRest(p)
+	if n == 0 {
+		var empty bool
+		if n, empty, err = netconn.ReadNow(l.base, p); empty {
+			return 0, errWouldBlock
+		}
+		l.eof = err == io.EOF
+	}
+	l.peekLeft -= n
+	return n, err
+}
