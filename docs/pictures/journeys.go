@@ -19,11 +19,11 @@ var frameJourney = journey{
 	title: "A frame, from the socket to the reply",
 	steps: []step{
 		{who: acceptor, file: "tcp/accept.go", calls: "acceptLoop",
-			text: "waits for a place (admission.wait), then accepts"},
+			text: "waits until one more client may come (admission.wait), then accepts"},
 		{who: acceptor, file: "tcp/rawlistener_linux.go", calls: "accept",
 			text: "gives a bare socket; elsewhere tcp/listener.go gives a net.Conn"},
 		{who: acceptor, file: "tcp/serve.go", calls: "start, admit, deliver",
-			text: "takes the place and counts the address. A PROXY header that has not come yet, or TLS, first get a goroutine (tcp/preamble.go)."},
+			text: "counts the client, then its address. If its PROXY header has not arrived, or if TLS is on, a goroutine waits first (tcp/preamble.go)."},
 		{who: acceptor, file: "handler/frames.go", calls: "Accept, attach",
 			text: "makes the Client, puts its socket on an event loop, and adds it to the set"},
 		{who: loop, file: "internal/eventloop/loop_linux.go", calls: "run, fetch, pick",
@@ -33,7 +33,7 @@ var frameJourney = journey{
 		{who: loop, file: "handler/batch.go", calls: "serveBatch, serveFrames",
 			text: "takes one frame after the other: Buffer.Next in lib/frame/buffer.go asks the codec"},
 		{who: user, file: "handler/frames.go", calls: "OnFrame",
-			text: "may block: then the watchdog gives the loop to another goroutine"},
+			text: "may block: then another goroutine takes over the loop"},
 		{who: user, file: "handler/write.go", calls: "Write, WriteFrame",
 			text: "encode the reply and add it to the queue (internal/outq)"},
 		{who: loop, file: "handler/output.go", calls: "endBatch, flushLocked",
@@ -81,7 +81,7 @@ var drainJourney = journey{
 	title: "A drain, from the signal to the exit code",
 	steps: []step{
 		{who: runner, file: "tcp/group.go", calls: "Run, stop",
-			text: "the first signal begins the grace time; a second one ends any wait below"},
+			text: "the first signal begins the grace time; a second one cuts the rest short"},
 		{who: runner, file: "tcp/drain.go", calls: "Shutdown",
 			text: "stops the accept loops and starts the drain, once"},
 		{who: acceptor, file: "tcp/accept.go", calls: "sweep",
@@ -105,7 +105,7 @@ var drainJourney = journey{
 		{who: drainer, file: "internal/drain/set.go", calls: "cut", aside: true,
 			text: "when the time is over: Member.Cut resets what is left"},
 		{who: runner, file: "tcp/drain.go", calls: "logDrained",
-			text: "writes the line \"drained\"; internal/app/app.go makes 0 or 1 of the error"},
+			text: "writes the line \"drained\"; internal/app/app.go returns 0 or 1"},
 	},
 }
 

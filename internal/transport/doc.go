@@ -1,3 +1,2 @@
-// Package transport has TLS as something that a connection on a poller is read and written
-// through, without waiting.
+// Package transport has TLS over a connection on a poller. It reads and writes without waiting.
 package transport
