@@ -29,6 +29,7 @@ func serveInMemory(t *testing.T, cfg tcp.Config) *tcptest.Server {
 	s.TCP.Config = cfg
 	s.Serve(tcptest.Listen())
 	t.Cleanup(s.Close)
+	eventually(t, "the files are read", func() bool { return len(s.TCP.Addrs()) > 0 })
 	return s
 }
 
@@ -357,4 +358,3 @@ func TestManyCertificates(t *testing.T) {
 		wantServed(t, s, map[string]string{"new.test": "new.test", "h8.test": "h8.test", "h7.test": "h0.test"})
 	})
 }
-
