@@ -40,7 +40,8 @@ type Server struct {
 	// Handler serves the connections. Nil discards what they send.
 	Handler handler.Handler
 
-	// TLSConfig, if set, makes the server speak TLS, in the place of Config.TLS.
+	// TLSConfig, if set, makes the server speak TLS, in the place of Config.TLS, of which
+	// only MaxHandshakes applies. It is used as it is, with its ticket keys.
 	TLSConfig *tls.Config
 
 	// OnDrain, if set, is called once, when the server begins to stop: at the first

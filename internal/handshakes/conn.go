@@ -1,0 +1,53 @@
+package handshakes
+
+import (
+	"context"
+	"net"
+)
+
+// Conn is the connection below a handshake. What comes between a Read and the next
+// Read or Write is computing, and has a place. After Done it is only the net.Conn.
+type Conn struct {
+	net.Conn
+	all  *Limiter // nil after the handshake
+	ctx  context.Context
+	turn turn
+}
+
+// Conn returns conn for a handshake. The handshake fails if it waits for a place when ctx
+// ends. Call Done after it.
+func (h *Limiter) Conn(ctx context.Context, conn net.Conn) *Conn {
+	return &Conn{Conn: conn, all: h, ctx: ctx}
+}
+
+// NetConn returns the connection itself; see [tls.Conn.NetConn].
+func (c *Conn) NetConn() net.Conn { return c.Conn }
+
+// Read implements net.Conn.
+func (c *Conn) Read(b []byte) (int, error) {
+	if c.all == nil {
+		return c.Conn.Read(b)
+	}
+	c.all.release(&c.turn)
+	n, err := c.Conn.Read(b)
+	if err == nil {
+		err = c.all.acquire(c.ctx, &c.turn)
+	}
+	return n, err
+}
+
+// Write implements net.Conn. The handshake needs no place afterwards: crypto/tls writes the
+// messages of a flight together, and after a flight it waits for the peer's, or has finished.
+func (c *Conn) Write(b []byte) (int, error) {
+	if c.all != nil {
+		c.all.release(&c.turn)
+		c.turn.advanced = true
+	}
+	return c.Conn.Write(b)
+}
+
+// Done ends the turn of the handshake. It is called by the goroutine that has made the handshake.
+func (c *Conn) Done() {
+	c.all.release(&c.turn)
+	c.all, c.ctx, c.turn = nil, nil, turn{}
+}
