@@ -37,7 +37,7 @@ func defaults() config.Config {
 			Balance: proxy.BalanceRoundRobin, ConnectTimeout: 5 * time.Second, IdleTimeout: time.Hour, DrainQuiet: 100 * time.Millisecond,
 			Pool:      proxy.PoolConfig{MaxIdle: time.Minute, ReuseQuiet: 20 * time.Millisecond},
 			Health:    proxy.HealthConfig{Timeout: 2 * time.Second, Rise: 2, Fall: 3, Retry: 10 * time.Second},
-			TLS:       proxy.TLSConfig{MinVersion: "1.2"},
+			TLS:       proxy.TLS{MinVersion: "1.2"},
 			SendProxy: proxy.SendProxyOff,
 		},
 		Log: logger.Config{Level: "info", Format: "text", Connections: true},

@@ -270,6 +270,12 @@ func TestProxyTLSOpenSSLServer(t *testing.T) {
 				server.awaitOutput(fmt.Sprintf("hello %d\n", i))
 				server.send("world\n")
 				receive(t, conn, "world\n")
+				if version == "-tls1_3" { // it asks for new keys, and uses new ones itself
+					server.send("K\n")
+					server.awaitIn(&server.stdout, "SSL_do_handshake -> 1", i+1)
+					send(t, conn, fmt.Sprintf("again %d\n", i))
+					server.awaitOutput(fmt.Sprintf("again %d\n", i))
+				}
 				conn.Close()
 				server.awaitIn(&server.stdout, "DONE\n", i+1)
 			}
@@ -279,6 +285,30 @@ func TestProxyTLSOpenSSLServer(t *testing.T) {
 			p.stopQuiet()
 		})
 	}
+}
+
+// An upstream that asks for new keys, while its connection waits in a pool, gets them before the
+// first byte of a client.
+func TestProxyTLSKeyUpdateInAPool(t *testing.T) {
+	t.Parallel()
+	path := need(t, openssl)
+	a := newAuthority(t)
+	a.issue("localhost")
+	port := freePort(t)
+	server := launchTool(t, path, "s_server", "-accept", "127.0.0.1:"+port, "-tls1_3", "-cert", a.file("localhost.pem"), "-key", a.file("localhost.key"))
+	server.awaitOutput("ACCEPT")
+	p := a.startTLSProxy(t, "localhost:"+port, "--proxy.pool.size=1")
+	server.awaitOutput("Secure Renegotiation")
+	server.send("K\n")
+	time.Sleep(1500 * time.Millisecond) // the pool has looked at it
+	conn := p.dial()
+	send(t, conn, "hello\n")
+	server.awaitOutput("SSL_do_handshake -> 1") // which it prints late
+	server.awaitOutput("hello\n")
+	server.send("world\n")
+	receive(t, conn, "world\n")
+	conn.Close()
+	p.stopQuiet()
 }
 
 func TestProxyTLSHAProxyResumes(t *testing.T) {

@@ -78,7 +78,7 @@ type Config struct {
 	Health HealthConfig `config:"health"`
 
 	// TLS makes the proxy speak TLS to its upstreams.
-	TLS TLSConfig `config:"tls"`
+	TLS TLS `config:"tls"`
 
 	// SendProxy tells the upstream the client's address. Empty means SendProxyOff.
 	SendProxy SendProxy `config:"send_proxy" default:"off" help:"PROXY protocol to the upstream: off, v1 or v2"`

@@ -29,7 +29,7 @@ type dialing struct {
 // that.
 func (p *pair) dial(c choice, to *upstream) bool {
 	g := p.proxy.loops.Group()
-	if g == nil || !to.literal.IsValid() || p.proxy.Config.sendsProxy() || p.proxy.Config.TLS.Enable {
+	if g == nil || !to.literal.IsValid() || p.proxy.Config.sendsProxy() || p.proxy.speaksTLS() {
 		return false
 	}
 	fd, err := beginConnect(to.literal)

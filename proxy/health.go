@@ -93,7 +93,7 @@ func (h *health) check(ctx context.Context) {
 	ticker := time.NewTicker(cfg.Interval)
 	defer ticker.Stop()
 	header := header{}
-	if h.upstream.proxy.Config.TLS.Enable { // a handshake without the header would fail
+	if h.upstream.proxy.speaksTLS() { // a handshake without the header would fail
 		header.version = h.upstream.proxy.Config.SendProxy
 	}
 	for {

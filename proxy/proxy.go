@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"wireline/handler"
 	"wireline/internal/drain"
 	"wireline/internal/eventloop"
+	"wireline/lib/field"
 	"wireline/lib/sync/wait"
 )
 
@@ -30,6 +32,12 @@ const (
 type Proxy struct {
 	// Config says where clients are relayed to, and how. It must name an upstream.
 	Config Config
+
+	// TLSConfig, if set, makes the proxy speak TLS to its upstreams, as a client with this
+	// configuration, in the place of Config.TLS. Each upstream gets a copy. If it has no
+	// ServerName, that is the host in the upstream's address; if it has no
+	// ClientSessionCache, each upstream gets one.
+	TLSConfig *tls.Config
 
 	// OnRecord is called once for each client, when it has ended, and from any
 	// goroutine; it must not panic. Nil is handler.LogFailures on Log.
@@ -83,8 +91,17 @@ func (x *Proxy) Validate() error {
 	if len(x.Config.Upstreams) == 0 {
 		return ErrNoUpstreams
 	}
-	return x.Config.Validate()
+	err := x.Config.Validate()
+	if x.TLSConfig != nil && !x.Config.TLS.Enable {
+		var e field.Errors
+		x.Config.checkPoolTLS(&e)
+		err = errors.Join(err, e.Err())
+	}
+	return err
 }
+
+// speaksTLS reports whether the proxy speaks TLS to its upstreams.
+func (x *Proxy) speaksTLS() bool { return x.TLSConfig != nil || x.Config.TLS.Enable }
 
 // Start implements handler.Starter: it begins to fill the pools and to check the
 // upstreams, where that is configured. The first client does the same.

@@ -163,7 +163,7 @@ func (tr transport) serve(t *testing.T, cfg proxy.Config) *served {
 		cfg.Upstreams = []string{name}
 	}
 	if tr.upstream == "tls" {
-		cfg.TLS = proxy.TLSConfig{Enable: true, CA: upstreamCA(t), ServerName: "upstream"}
+		cfg.TLS = proxy.TLS{Enable: true, CA: upstreamCA(t), ServerName: "upstream"}
 	}
 	ln, dial := tr.listen(t)
 	s.dial = dial

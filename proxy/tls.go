@@ -18,8 +18,8 @@ import (
 	"wireline/lib/field"
 )
 
-// TLSConfig makes the proxy speak TLS to its upstreams. The zero value means no TLS.
-type TLSConfig struct {
+// TLS makes the proxy speak TLS to its upstreams. The zero value means no TLS.
+type TLS struct {
 	// Enable turns TLS on, for all upstreams.
 	Enable bool `config:"enable" default:"false" help:"speak TLS to the upstreams"`
 
@@ -70,8 +70,13 @@ func (c *Config) checkTLS(e *field.Errors) {
 			e.Check(network != "unix", "TLS.ServerName", "", "must be set for the upstream "+u+", whose address has no host")
 		}
 	}
-	e.Check(c.Pool.Size == 0 || !c.sendsProxy(), "Pool.Size", c.Pool.Size, "cannot go with send_proxy under TLS: the header of the client comes before the handshake")
+	c.checkPoolTLS(e)
 	t.parse(t.read(e), e)
+}
+
+// checkPoolTLS adds to e what a pool cannot do under TLS.
+func (c *Config) checkPoolTLS(e *field.Errors) {
+	e.Check(c.Pool.Size == 0 || !c.sendsProxy(), "Pool.Size", c.Pool.Size, "cannot go with send_proxy under TLS: the header of the client comes before the handshake")
 }
 
 // isHost reports whether text can be a host name or an IP address.
@@ -97,7 +102,7 @@ func (t *texts) equal(o *texts) bool {
 }
 
 // read reads the files, and adds the errors to e.
-func (t *TLSConfig) read(e *field.Errors) texts {
+func (t *TLS) read(e *field.Errors) texts {
 	read := func(name, file string) []byte {
 		if file == "" {
 			return nil
@@ -111,7 +116,7 @@ func (t *TLSConfig) read(e *field.Errors) texts {
 
 // parse makes a configuration of the texts, without what depends on the upstream. It adds the
 // errors to e.
-func (t *TLSConfig) parse(from texts, e *field.Errors) *tls.Config {
+func (t *TLS) parse(from texts, e *field.Errors) *tls.Config {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.Insecure}
 	if t.MinVersion == "1.3" {
 		c.MinVersion = tls.VersionTLS13
@@ -173,7 +178,7 @@ func certificatesIn(text []byte) (certs []*x509.Certificate, err error) {
 // changed.
 const reloadEvery = time.Second
 
-// tlsFiles keeps the configurations of the upstreams up to date with the files of TLSConfig.
+// tlsFiles keeps the configurations of the upstreams up to date with the files of TLS.
 type tlsFiles struct {
 	proxy *Proxy
 
@@ -208,10 +213,17 @@ func (f *tlsFiles) config(u *upstream) (*tls.Config, error) {
 	return f.loaded[u.index], nil
 }
 
-// loadLocked reads the files, and takes over their contents if they have changed.
+// loadLocked reads the files, and takes over their contents if they have changed. Instead of
+// files there may be Proxy.TLSConfig, which does not change.
 func (f *tlsFiles) loadLocked() (changed bool, err error) {
 	cfg, e := &f.proxy.Config.TLS, field.Errors{}
 	f.looked = time.Now()
+	if own := f.proxy.TLSConfig; own != nil {
+		if f.loaded == nil {
+			f.loaded = f.each(own)
+		}
+		return false, nil
+	}
 	next := cfg.read(&e)
 	if e.Err() == nil && f.loaded != nil && next.equal(&f.texts) {
 		return false, nil
@@ -220,24 +232,26 @@ func (f *tlsFiles) loadLocked() (changed bool, err error) {
 	if err := e.Err(); err != nil {
 		return false, err
 	}
-	list := make([]*tls.Config, len(f.proxy.upstreams))
-	for i, u := range f.proxy.upstreams {
-		list[i] = base.Clone()
-		list[i].ServerName = cfg.serverName(u)
-		// What a certificate of before has proved is not valid for the next.
-		list[i].ClientSessionCache = &lastSession{}
-	}
-	f.texts, f.loaded = next, list
+	base.ServerName = cfg.ServerName
+	f.texts, f.loaded = next, f.each(base)
 	return true, nil
 }
 
-// serverName is the name that the certificate of an upstream must have.
-func (t *TLSConfig) serverName(u *upstream) string {
-	if t.ServerName != "" || u.network == "unix" {
-		return t.ServerName
+// each returns the configuration of each upstream. Sessions are not taken over from those of
+// before: what a certificate has proved then may not hold any more.
+func (f *tlsFiles) each(base *tls.Config) []*tls.Config {
+	list := make([]*tls.Config, len(f.proxy.upstreams))
+	for i, u := range f.proxy.upstreams {
+		c := base.Clone()
+		if c.ServerName == "" && u.network != "unix" {
+			c.ServerName, _, _ = net.SplitHostPort(u.address) // it was checked
+		}
+		if c.ClientSessionCache == nil {
+			c.ClientSessionCache = &lastSession{}
+		}
+		list[i] = c
 	}
-	host, _, _ := net.SplitHostPort(u.address) // it was checked
-	return host
+	return list
 }
 
 // lastSession is the tls.ClientSessionCache of one upstream, which has no use for the key.

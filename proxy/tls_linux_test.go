@@ -26,7 +26,7 @@ func relayedTLS(t *testing.T, onClient, onUpstream bool) (x *Proxy, dial func() 
 		s.TCP.TLSConfig = config
 	}
 	if onUpstream {
-		x.Config.TLS = TLSConfig{Enable: true, Insecure: true}
+		x.Config.TLS = TLS{Enable: true, Insecure: true}
 	}
 	s.Start()
 	t.Cleanup(s.Close)

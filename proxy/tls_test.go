@@ -18,8 +18,10 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/testutil"
+	tlstransport "wireline/internal/transport"
 	"wireline/proxy"
 	"wireline/tcp"
+	"wireline/tcptest"
 )
 
 func TestValidateTLS(t *testing.T) {
@@ -31,32 +33,32 @@ func TestValidateTLS(t *testing.T) {
 	const host, unix = "a.example:1", "unix:/run/s"
 	for _, test := range []struct {
 		name     string
-		tls      proxy.TLSConfig
+		tls      proxy.TLS
 		upstream string
 		want     string // empty if all is well
 	}{
-		{"off", proxy.TLSConfig{MinVersion: "1.2"}, unix, ""},
-		{"on", proxy.TLSConfig{Enable: true}, host, ""},
-		{"all", proxy.TLSConfig{Enable: true, CA: ca, Cert: cert, Key: key, ServerName: "b.example", MinVersion: "1.3"}, unix, ""},
-		{"an address", proxy.TLSConfig{Enable: true, ServerName: "::1"}, host, ""},
-		{"of the upstream", proxy.TLSConfig{Enable: true}, "127.0.0.1:1", ""},
-		{"insecure unix", proxy.TLSConfig{Enable: true, Insecure: true}, unix, ""},
+		{"off", proxy.TLS{MinVersion: "1.2"}, unix, ""},
+		{"on", proxy.TLS{Enable: true}, host, ""},
+		{"all", proxy.TLS{Enable: true, CA: ca, Cert: cert, Key: key, ServerName: "b.example", MinVersion: "1.3"}, unix, ""},
+		{"an address", proxy.TLS{Enable: true, ServerName: "::1"}, host, ""},
+		{"of the upstream", proxy.TLS{Enable: true}, "127.0.0.1:1", ""},
+		{"insecure unix", proxy.TLS{Enable: true, Insecure: true}, unix, ""},
 
-		{"not on", proxy.TLSConfig{CA: ca}, host, "TLS.CA " + ca + ": has no effect without TLS: set enable"},
-		{"not on", proxy.TLSConfig{Insecure: true}, host, "TLS.Insecure true: has no effect"},
-		{"not on", proxy.TLSConfig{ServerName: "x"}, host, "TLS.ServerName x: has no effect"},
-		{"not on", proxy.TLSConfig{MinVersion: "1.3"}, host, "TLS.MinVersion 1.3: has no effect"},
-		{"version", proxy.TLSConfig{Enable: true, MinVersion: "1.1"}, host, "TLS.MinVersion 1.1: must be 1.2 or 1.3"},
-		{"no key", proxy.TLSConfig{Enable: true, Cert: cert}, host, "TLS.Key : must be set, as cert is"},
-		{"no cert", proxy.TLSConfig{Enable: true, Key: key}, host, "TLS.Cert : must be set, as key is"},
-		{"no file", proxy.TLSConfig{Enable: true, CA: missing}, host, "TLS.CA " + missing + ": cannot be used: open"},
-		{"no certificate", proxy.TLSConfig{Enable: true, CA: key}, host, "TLS.CA " + key + ": cannot be used: contains no certificate"},
-		{"cut off", proxy.TLSConfig{Enable: true, CA: cut}, host, "TLS.CA " + cut + ": cannot be used: cut off"},
-		{"cut off", proxy.TLSConfig{Enable: true, Cert: cut, Key: key}, host, "TLS.Cert " + cut + ": cannot be used: cut off"},
-		{"other key", proxy.TLSConfig{Enable: true, Cert: ca, Key: key}, host, "TLS.Key " + key + ": cannot be used: tls: private key does not match"},
-		{"ca, insecure", proxy.TLSConfig{Enable: true, CA: ca, Insecure: true}, host, "TLS.CA " + ca + ": has no effect with insecure"},
-		{"port", proxy.TLSConfig{Enable: true, ServerName: "a:443"}, host, "TLS.ServerName a:443: must be a host name"},
-		{"unix", proxy.TLSConfig{Enable: true}, unix, "TLS.ServerName : must be set for the upstream unix:/run/s"},
+		{"not on", proxy.TLS{CA: ca}, host, "TLS.CA " + ca + ": has no effect without TLS: set enable"},
+		{"not on", proxy.TLS{Insecure: true}, host, "TLS.Insecure true: has no effect"},
+		{"not on", proxy.TLS{ServerName: "x"}, host, "TLS.ServerName x: has no effect"},
+		{"not on", proxy.TLS{MinVersion: "1.3"}, host, "TLS.MinVersion 1.3: has no effect"},
+		{"version", proxy.TLS{Enable: true, MinVersion: "1.1"}, host, "TLS.MinVersion 1.1: must be 1.2 or 1.3"},
+		{"no key", proxy.TLS{Enable: true, Cert: cert}, host, "TLS.Key : must be set, as cert is"},
+		{"no cert", proxy.TLS{Enable: true, Key: key}, host, "TLS.Cert : must be set, as key is"},
+		{"no file", proxy.TLS{Enable: true, CA: missing}, host, "TLS.CA " + missing + ": cannot be used: open"},
+		{"no certificate", proxy.TLS{Enable: true, CA: key}, host, "TLS.CA " + key + ": cannot be used: contains no certificate"},
+		{"cut off", proxy.TLS{Enable: true, CA: cut}, host, "TLS.CA " + cut + ": cannot be used: cut off"},
+		{"cut off", proxy.TLS{Enable: true, Cert: cut, Key: key}, host, "TLS.Cert " + cut + ": cannot be used: cut off"},
+		{"other key", proxy.TLS{Enable: true, Cert: ca, Key: key}, host, "TLS.Key " + key + ": cannot be used: tls: private key does not match"},
+		{"ca, insecure", proxy.TLS{Enable: true, CA: ca, Insecure: true}, host, "TLS.CA " + ca + ": has no effect with insecure"},
+		{"port", proxy.TLS{Enable: true, ServerName: "a:443"}, host, "TLS.ServerName a:443: must be a host name"},
+		{"unix", proxy.TLS{Enable: true}, unix, "TLS.ServerName : must be set for the upstream unix:/run/s"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := (&proxy.Proxy{Config: proxy.Config{Upstreams: []string{test.upstream}, TLS: test.tls}}).Validate()
@@ -65,15 +67,15 @@ func TestValidateTLS(t *testing.T) {
 			}
 		})
 	}
-	cfg := proxy.Config{Upstreams: []string{host}, TLS: proxy.TLSConfig{Enable: true}, SendProxy: "v2", Pool: proxy.PoolConfig{Size: 1}}
+	cfg := proxy.Config{Upstreams: []string{host}, TLS: proxy.TLS{Enable: true}, SendProxy: "v2", Pool: proxy.PoolConfig{Size: 1}}
 	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "Pool.Size 1: cannot go with send_proxy under TLS") {
 		t.Errorf("a pool with headers: %v", err)
 	}
 }
 
 // trusted is a configuration for upstreams called "upstream".
-func trusted(t *testing.T) proxy.TLSConfig {
-	return proxy.TLSConfig{Enable: true, CA: upstreamCA(t), ServerName: "upstream"}
+func trusted(t *testing.T) proxy.TLS {
+	return proxy.TLS{Enable: true, CA: upstreamCA(t), ServerName: "upstream"}
 }
 
 // secure starts a proxy to one upstream, which speaks TLS as server says.
@@ -115,16 +117,16 @@ func TestTLSVerifies(t *testing.T) {
 	stranger := testutil.NewAuthority(t)
 	for _, test := range []struct {
 		name   string
-		change func(*proxy.TLSConfig)
+		change func(*proxy.TLS)
 		cert   tls.Certificate
 		want   string
 	}{
-		{"as it should be", func(*proxy.TLSConfig) {}, issue(t, upstreamAuthority(t), "upstream"), ""},
-		{"of another name", func(*proxy.TLSConfig) {}, issue(t, upstreamAuthority(t), "other"), "certificate is valid for other, not upstream"},
-		{"of a stranger", func(*proxy.TLSConfig) {}, issue(t, stranger, "upstream"), "signed by unknown authority"},
-		{"the system's", func(c *proxy.TLSConfig) { c.CA = "" }, issue(t, upstreamAuthority(t), "upstream"), "signed by unknown authority"},
-		{"the address", func(c *proxy.TLSConfig) { c.ServerName = "" }, issue(t, upstreamAuthority(t), "upstream"), "127.0.0.1"},
-		{"insecure", func(c *proxy.TLSConfig) { *c = proxy.TLSConfig{Enable: true, Insecure: true} }, issue(t, stranger, "other"), ""},
+		{"as it should be", func(*proxy.TLS) {}, issue(t, upstreamAuthority(t), "upstream"), ""},
+		{"of another name", func(*proxy.TLS) {}, issue(t, upstreamAuthority(t), "other"), "certificate is valid for other, not upstream"},
+		{"of a stranger", func(*proxy.TLS) {}, issue(t, stranger, "upstream"), "signed by unknown authority"},
+		{"the system's", func(c *proxy.TLS) { c.CA = "" }, issue(t, upstreamAuthority(t), "upstream"), "signed by unknown authority"},
+		{"the address", func(c *proxy.TLS) { c.ServerName = "" }, issue(t, upstreamAuthority(t), "upstream"), "127.0.0.1"},
+		{"insecure", func(c *proxy.TLS) { *c = proxy.TLS{Enable: true, Insecure: true} }, issue(t, stranger, "other"), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -322,7 +324,7 @@ func TestTLSResumes(t *testing.T) {
 				ln, name := newUpstream(t, network)
 				cfg := proxy.Config{Upstreams: []string{name}, TLS: trusted(t)}
 				if mode == "unix, insecure" { // without a name
-					cfg.TLS = proxy.TLSConfig{Enable: true, Insecure: true}
+					cfg.TLS = proxy.TLS{Enable: true, Insecure: true}
 				}
 				s := transports[0].serve(t, cfg)
 				s.upstream = listenHandshakes(t, ln, server)
@@ -363,7 +365,7 @@ func TestTLSReload(t *testing.T) {
 	ln, name := newUpstream(t, "tcp")
 	s := transports[0].serve(t, proxy.Config{
 		Upstreams: []string{name}, Health: proxy.HealthConfig{Fall: 1 << 20},
-		TLS: proxy.TLSConfig{Enable: true, CA: ca, Cert: cert, Key: key, ServerName: "upstream"},
+		TLS: proxy.TLS{Enable: true, CA: ca, Cert: cert, Key: key, ServerName: "upstream"},
 	})
 	s.proxy.Log = slog.New(slog.NewTextHandler(log, nil))
 	s.upstream = listenHandshakes(t, ln, server)
@@ -419,7 +421,7 @@ func (l *logBuffer) count(text string) int { return strings.Count(l.String(), te
 // A program that does not validate its configuration, and has no files, is told so by records.
 func TestTLSWithoutFiles(t *testing.T) {
 	x := &proxy.Proxy{Config: proxy.Config{
-		Upstreams: []string{refusedPort(t)}, TLS: proxy.TLSConfig{Enable: true, CA: filepath.Join(t.TempDir(), "missing")},
+		Upstreams: []string{refusedPort(t)}, TLS: proxy.TLS{Enable: true, CA: filepath.Join(t.TempDir(), "missing")},
 	}}
 	ln, name := newUpstream(t, "tcp")
 	defer ln.Close()
@@ -437,6 +439,99 @@ func TestTLSWithoutFiles(t *testing.T) {
 		t.Errorf("record %+v", r)
 	}
 }
+
+// A program has a configuration of its own.
+func TestTLSConfig(t *testing.T) {
+	ln, name := newUpstream(t, "tcp")
+	var verified []tls.ConnectionState
+	config := upstreamAuthority(t).Client("upstream")
+	config.NextProtos = []string{"b"}
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		verified = append(verified, state)
+		return nil
+	}
+	x := &proxy.Proxy{TLSConfig: config, Config: proxy.Config{Upstreams: []string{name}}, Log: slog.New(slog.DiscardHandler)}
+	records := newRecords()
+	x.OnRecord = records.Add
+	server := upstreamConfig(t)
+	server.NextProtos = []string{"a", "b"}
+	upstreams := listenHandshakes(t, ln, server)
+	s := tcptest.NewServer(x)
+	for i := range 2 {
+		client := s.Dial()
+		upstream := acceptFrom(t, upstreams)
+		upstream.SetDeadline(time.Now().Add(patience))
+		send(t, client, ">")
+		receive(t, upstream, ">")
+		if state := upstream.(*tls.Conn).ConnectionState(); state.NegotiatedProtocol != "b" || state.DidResume != (i > 0) {
+			t.Errorf("protocol %q, resumed %v", state.NegotiatedProtocol, state.DidResume)
+		}
+		send(t, upstream, "<") // behind the ticket
+		receive(t, client, "<")
+		client.Close()
+		receiveAll(t, upstream, "")
+		upstream.Close()
+		records.Next(t)
+	}
+	s.Close()
+	if len(verified) != 2 || config.ClientSessionCache != nil {
+		t.Errorf("verified %d times, want twice; the configuration is not ours to change", len(verified))
+	}
+	x = &proxy.Proxy{TLSConfig: config, Config: proxy.Config{Upstreams: []string{name}, SendProxy: "v2", Pool: proxy.PoolConfig{Size: 1}}}
+	if err := x.Validate(); err == nil || !strings.Contains(err.Error(), "Pool.Size") {
+		t.Errorf("a pool with headers: %v", err)
+	}
+}
+
+// An upstream is not silent while a record is on its way, though that has no plaintext yet.
+func TestReuseWaitsForARecord(t *testing.T) {
+	ln, name := newUpstream(t, "tcp")
+	cfg := proxy.Config{
+		Upstreams: []string{name}, TLS: trusted(t), IdleTimeout: time.Hour,
+		Pool: proxy.PoolConfig{Size: 1, Reuse: true, ReuseQuiet: 400 * time.Millisecond},
+	}
+	s := transports[0].serve(t, cfg)
+	s.upstream = listenHandshakes(t, ln, upstreamConfig(t))
+	upstream := s.accept().(*tls.Conn)
+	s.awaitPool(1)
+	client := s.connect()
+	send(t, client, "get")
+	receive(t, upstream, "get")
+	send(t, upstream, "value ")
+	receive(t, client, "value ")
+	closeWrite(t, client)
+
+	// The record is made in memory, and sent bit by bit.
+	record := recordOf(t, upstream, strings.Repeat("x", 400))
+	for len(record) > 0 {
+		n := min(len(record), 50)
+		upstream.NetConn().Write(record[:n])
+		record = record[n:]
+		time.Sleep(100 * time.Millisecond)
+	}
+	receiveAll(t, client, strings.Repeat("x", 400))
+}
+
+// recordOf returns what a server would send.
+func recordOf(t *testing.T, server *tls.Conn, text string) []byte {
+	t.Helper()
+	base := tlstransport.Of(server).Base()
+	kept := &keeper{Conn: base}
+	tlstransport.Of(server).SetBase(kept)
+	defer tlstransport.Of(server).SetBase(base)
+	if _, err := io.WriteString(server, text); err != nil {
+		t.Fatal(err)
+	}
+	return kept.text.Bytes()
+}
+
+// keeper is a connection that keeps what is written.
+type keeper struct {
+	net.Conn
+	text bytes.Buffer
+}
+
+func (k *keeper) Write(p []byte) (int, error) { return k.text.Write(p) }
 
 // A client whose upstream is silent in the handshake does not hold up a drain.
 func TestDrainDuringTheHandshake(t *testing.T) {

@@ -82,7 +82,7 @@ func (u *upstream) dial(ctx context.Context, limit time.Duration, h header) (net
 	if err == nil {
 		err = h.send(conn)
 	}
-	if err == nil && u.proxy.Config.TLS.Enable {
+	if err == nil && u.proxy.speaksTLS() {
 		conn, err = u.handshake(bounded, conn)
 	}
 	switch {
