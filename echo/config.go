@@ -16,15 +16,15 @@ type Config struct {
 
 	// IdleTimeout closes a client after this time without a byte in either direction.
 	// Zero means no timeout.
-	IdleTimeout time.Duration `config:"idle_timeout" default:"0s" help:"close after so long without a byte either way, 0s = never"`
+	IdleTimeout time.Duration `config:"idle_timeout" default:"0s" help:"close after this time without a byte either way, 0s = never"`
 
 	// FrameTimeout closes a client that does not complete a line within this time after
 	// its first byte. Zero means no timeout.
-	FrameTimeout time.Duration `config:"frame_timeout" default:"0s" help:"a begun line must end within it, 0s = never"`
+	FrameTimeout time.Duration `config:"frame_timeout" default:"0s" help:"a line must end within this time of its first byte, 0s = never"`
 
 	// WriteTimeout resets a client that accepts no byte of pending output for this
 	// time. Zero means no timeout.
-	WriteTimeout time.Duration `config:"write_timeout" default:"30s" help:"reset after so long without a byte of the reply taken, 0s = never"`
+	WriteTimeout time.Duration `config:"write_timeout" default:"30s" help:"reset after this time without a byte of the reply taken, 0s = never"`
 }
 
 // Validate returns an error for every field that is out of range, each a *field.Error,

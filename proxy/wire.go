@@ -34,10 +34,16 @@ const (
 
 // phase is how far a pair has come.
 //
-//	connecting --> relaying --+--> resetting --+--> closing --> closed
-//	     |                    +--> parting ----+       ^
-//	     |                    +------------------------+
-//	     +----------------------- Cut -----------------+
+//	connecting -> relaying   an upstream was reached
+//	           -> closing    abort
+//	           -> closed     no upstream was reached
+//	relaying   -> resetting  one side is broken
+//	           -> parting    a timeout has expired
+//	           -> closing    both FINs were passed on, or abort, or both sides are broken
+//	resetting  -> closing    everything is delivered, or nothing is taken, or abort
+//	parting    -> closing    lingerTime has passed, or abort
+//	           -> closed     both sides have ended, and are closed
+//	closing    -> closed     both sides are closed
 type phase uint8
 
 const (

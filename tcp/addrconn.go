@@ -22,7 +22,8 @@ func (c addrConn) NetConn() net.Conn    { return c.Conn }
 func (c addrConn) CloseWrite() error    { return netconn.CloseWrite(c.Conn) }
 
 // addrTCPConn and addrUnixConn have a method Socket beside: their bytes are those of the
-// socket in them, so a handler may use it for splice(2), or to read without waiting.
+// socket in them, so a handler may use it for splice(2), or to read without waiting. That of
+// an unreadTCPConn returns nil.
 type addrTCPConn struct {
 	*net.TCPConn
 	addrs addrs
@@ -48,6 +49,8 @@ func withAddrs(conn net.Conn, a addrs) net.Conn {
 	switch conn := conn.(type) {
 	case *net.TCPConn:
 		return addrTCPConn{conn, a}
+	case *unreadTCPConn:
+		return &unreadTCPConn{addrTCPConn{conn.TCPConn, a}, conn.first}
 	case *net.UnixConn:
 		return addrUnixConn{conn, a}
 	}

@@ -27,27 +27,70 @@ func (a *accepted) readAhead() (header, error) {
 			err = atEnd(parseErr)
 		}
 		if rest := b[h.size:]; len(rest) > 0 {
-			a.setConn(&unread{Conn: conn, rest: rest})
+			a.setConn(withRest(conn, rest))
 		}
 		h.size = 0 // it was read
 		return h, err
 	}
 }
 
-// unread is a connection whose first bytes, rest, were read too early.
-type unread struct {
-	net.Conn
-	rest []byte
+// withRest returns conn with its first bytes, which were read too early.
+func withRest(conn net.Conn, first []byte) net.Conn {
+	if conn, ok := conn.(*net.TCPConn); ok {
+		return &unreadTCPConn{addrTCPConn{conn, addrs{conn.LocalAddr(), conn.RemoteAddr()}}, first}
+	}
+	return &unread{conn, first}
 }
 
-func (u *unread) Read(p []byte) (int, error) {
-	if len(u.rest) == 0 {
-		return u.Conn.Read(p)
+// firstBytes are bytes that were read too early.
+type firstBytes []byte
+
+// read reads the first bytes, and after them from conn.
+func (f *firstBytes) read(conn io.Reader, p []byte) (int, error) {
+	if len(*f) == 0 {
+		return conn.Read(p)
 	}
-	n := copy(p, u.rest)
-	u.rest = u.rest[n:]
+	n := copy(p, *f)
+	*f = (*f)[n:]
 	return n, nil
 }
+
+// unreadTCPConn is a TCP connection whose first bytes were read too early. It has the other
+// methods of the connection underneath.
+type unreadTCPConn struct {
+	addrTCPConn
+	first firstBytes
+}
+
+// Read reads the first bytes, and after them from the connection.
+func (u *unreadTCPConn) Read(p []byte) (int, error) { return u.first.read(u.TCPConn, p) }
+
+// WriteTo implements io.WriterTo.
+func (u *unreadTCPConn) WriteTo(w io.Writer) (int64, error) {
+	n := 0
+	if len(u.first) > 0 {
+		var err error
+		n, err = w.Write(u.first)
+		u.first = u.first[n:]
+		if err != nil {
+			return int64(n), err
+		}
+	}
+	more, err := u.TCPConn.WriteTo(w)
+	return int64(n) + more, err
+}
+
+// Socket returns nil: the bytes of the socket are not those of the connection.
+func (u *unreadTCPConn) Socket() net.Conn { return nil }
+
+// unread is another connection whose first bytes were read too early.
+type unread struct {
+	net.Conn
+	first firstBytes
+}
+
+// Read reads the first bytes, and after them from the connection.
+func (u *unread) Read(p []byte) (int, error) { return u.first.read(u.Conn, p) }
 
 // CloseWrite sends a FIN, if the connection underneath can.
 func (u *unread) CloseWrite() error { return netconn.CloseWrite(u.Conn) }
