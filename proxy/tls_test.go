@@ -533,6 +533,16 @@ type keeper struct {
 
 func (k *keeper) Write(p []byte) (int, error) { return k.text.Write(p) }
 
+// Files that are gone when the first client comes were read before.
+func TestTLSFilesAreReadAtTheStart(t *testing.T) {
+	cfg := proxy.Config{TLS: trusted(t)}
+	s := secure(t, upstreamConfig(t), cfg)
+	s.proxy.Start() // as the server does
+	testutil.ReplaceFile(t, cfg.TLS.CA, nil)
+	time.Sleep(1100 * time.Millisecond)
+	s.relays()
+}
+
 // A client whose upstream is silent in the handshake does not hold up a drain.
 func TestDrainDuringTheHandshake(t *testing.T) {
 	ln, name := newUpstream(t, "tcp")
