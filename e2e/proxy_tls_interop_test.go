@@ -204,7 +204,9 @@ func TestProxyTLSBothSides(t *testing.T) {
 				"proxy_ssl_trusted_certificate "+a.file("ca.pem")+";", "proxy_ssl_name localhost;", "proxy_ssl_server_name on;")
 			return front
 		}},
-		{"wireline", func(t *testing.T, a *authority, addr string) string { return a.startTLSProxy(t, asLocalhost(addr)).addr }},
+		{"wireline", func(t *testing.T, a *authority, addr string) string {
+			return a.startTLSProxy(t, asLocalhost(addr)).addr
+		}},
 	} {
 		for _, upstream := range tlsUpstreams {
 			t.Run(front.name+" to "+upstream.name, func(t *testing.T) {

@@ -103,11 +103,14 @@ func (x *Proxy) Validate() error {
 // speaksTLS reports whether the proxy speaks TLS to its upstreams.
 func (x *Proxy) speaksTLS() bool { return x.TLSConfig != nil || x.Config.TLS.Enable }
 
-// Start implements handler.Starter: it begins to fill the pools and to check the
-// upstreams, where that is configured. The first client does the same.
+// Start implements handler.Starter: it reads the files of TLS, and begins to fill the pools and
+// to check the upstreams, where that is configured. The first client does the same.
 func (x *Proxy) Start() {
 	x.init()
 	x.started.Do(func() {
+		if x.speaksTLS() {
+			x.tlsFiles.load()
+		}
 		for _, u := range x.upstreams {
 			if x.Config.Pool.Size > 0 {
 				x.run(u.pool.fill)

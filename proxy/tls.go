@@ -189,6 +189,14 @@ type tlsFiles struct {
 	failing bool          // the last reload has failed, and the log has it
 }
 
+// load reads the files for the first time. If that fails, each handshake tries it again, and
+// tells why.
+func (f *tlsFiles) load() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.loadLocked()
+}
+
 // config returns the configuration of handshakes with an upstream. If the files cannot be used,
 // for example while they are being written, it returns the previous one.
 func (f *tlsFiles) config(u *upstream) (*tls.Config, error) {

@@ -97,13 +97,22 @@ func (s *served) relays() tls.ConnectionState {
 	return upstream.(*tls.Conn).ConnectionState()
 }
 
+// isReset checks that a client is reset.
+func (s *served) isReset() {
+	s.t.Helper()
+	client, err := s.dial() // it may be reset already
+	if err == nil {
+		_, err = s.watch(client).Read(make([]byte, 1))
+	}
+	if ended(err) != "reset" {
+		s.t.Errorf("the client sees %v, want a reset", err)
+	}
+}
+
 // refused checks that a client is reset, and returns the error in its record.
 func (s *served) refused() error {
 	s.t.Helper()
-	client := s.connect()
-	if _, err := client.Read(make([]byte, 1)); ended(err) != "reset" {
-		s.t.Errorf("the client sees %v, want a reset", err)
-	}
+	s.isReset()
 	r := s.records.Next(s.t)
 	if r.Reason != handler.ReasonNoUpstream || r.By != handler.ByServer || r.Err == nil {
 		s.t.Fatalf("record %+v", r)
@@ -187,10 +196,7 @@ func TestTLSClientCertificate(t *testing.T) {
 	server.ClientCAs.AppendCertsFromPEM(upstreamAuthority(t).PEM)
 	cfg := proxy.Config{TLS: trusted(t)}
 	s := secure(t, server, cfg)
-	client := s.connect()
-	if _, err := client.Read(make([]byte, 1)); ended(err) != "reset" {
-		t.Errorf("without a certificate the client sees %v, want a reset", err)
-	}
+	s.isReset()
 	if r := s.records.Next(t); r.By != handler.ByUpstream || r.Reason != handler.ReasonIOError || !strings.Contains(r.Err.Error(), "certificate required") {
 		t.Errorf("by %s, %s, %v", r.By, r.Reason, r.Err)
 	}
@@ -532,6 +538,30 @@ type keeper struct {
 }
 
 func (k *keeper) Write(p []byte) (int, error) { return k.text.Write(p) }
+
+// Files that are gone when the first client comes were read before.
+func TestTLSFilesAreReadAtTheStart(t *testing.T) {
+	ln, name := newUpstream(t, "tcp")
+	x := &proxy.Proxy{Config: proxy.Config{Upstreams: []string{name}, TLS: trusted(t)}, Log: slog.New(slog.DiscardHandler)}
+	defer x.Close()
+	x.Start()
+	testutil.ReplaceFile(t, x.Config.TLS.CA, nil)
+	time.Sleep(1100 * time.Millisecond)
+	client, server := testutil.Pair(t)
+	handled := make(chan struct{})
+	go func() {
+		defer close(handled)
+		x.Handle(t.Context(), server)
+	}()
+	upstream := acceptFrom(t, listenHandshakes(t, ln, upstreamConfig(t)))
+	defer upstream.Close()
+	send(t, upstream, "hello")
+	receive(t, client, "hello")
+	client.Close()
+	receiveAll(t, upstream, "")
+	upstream.Close()
+	<-handled
+}
 
 // A client whose upstream is silent in the handshake does not hold up a drain.
 func TestDrainDuringTheHandshake(t *testing.T) {
