@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"wireline/internal/eventloop"
-	"wireline/internal/netconn"
+	"wireline/internal/rawfd"
 	"wireline/lib/frame"
 	"wireline/lib/sync/wait"
 )
@@ -148,7 +148,7 @@ func (c *Client) attach() error {
 			c.conn = &c.socket
 			return nil
 		}
-		defer netconn.RawClose(fd) // Conn duplicates the descriptor
+		defer rawfd.Close(fd) // Conn duplicates the descriptor
 	}
 	conn, err := a.Conn()
 	if err != nil {
