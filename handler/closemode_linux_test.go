@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/handler"
-	"wireline/internal/netconn"
+	"wireline/internal/rawfd"
 	"wireline/internal/testutil"
 	"wireline/tcp"
 	"wireline/tcptest"
@@ -79,7 +79,7 @@ func expectTaken(t *testing.T, conn net.Conn) {
 	}
 	left := 0
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		raw.Control(func(fd uintptr) { left = netconn.Unsent(int(fd)) })
+		raw.Control(func(fd uintptr) { left = rawfd.Unsent(int(fd)) })
 		if left == 0 {
 			return
 		}

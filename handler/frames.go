@@ -9,7 +9,7 @@ import (
 
 	"wireline/internal/eventloop"
 	"wireline/internal/handshakes"
-	"wireline/internal/netconn"
+	"wireline/internal/rawfd"
 	"wireline/internal/transport"
 	"wireline/lib/frame"
 	"wireline/lib/sync/wait"
@@ -176,7 +176,7 @@ func (c *Client) attachTo(t *transport.TLS) error {
 			c.conn = &c.socket
 			return nil
 		}
-		defer netconn.RawClose(fd) // Conn duplicates the descriptor
+		defer rawfd.Close(fd) // Conn duplicates the descriptor
 	}
 	conn, err := c.accepted.Conn()
 	if err != nil {

@@ -378,11 +378,12 @@ func TestSlowReaderStays(t *testing.T) {
 	const limit, tries = 2 * limit, 10
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		for try := 1; ; try++ {
+			begin := time.Now()
 			var clients []*slowReader
 			for _, h := range []*handler.Frames{{WriteTimeout: limit}, {IdleTimeout: limit}} {
 				clients = append(clients, newSlowReader(t, h, serve))
 			}
-			longest, err := readSlowly(clients, limit)
+			longest, err := readSlowly(clients, limit, begin)
 			switch {
 			case err == nil:
 				if r := clients[0].client.Record(); r.BytesOut == int64(len(large)) {
@@ -417,15 +418,16 @@ func newSlowReader(t *testing.T, h *handler.Frames, serve func(*handler.Frames) 
 }
 
 // readSlowly reads a piece for each client ten times in a limit, for more than two limits.
-// It returns the longest time from one piece to the next, and an error if a client was ended.
+// It returns the longest time from one piece to the next, or from begin to the first, and an
+// error if a client was ended.
 //
 // A socket shows progress only for a good part of its buffer: a unix socket for half of it
 // (106 KB), and TCP opens a small window by a whole segment (64 KB). Two pieces are enough
 // for either.
-func readSlowly(clients []*slowReader, limit time.Duration) (longest time.Duration, err error) {
+func readSlowly(clients []*slowReader, limit time.Duration, begin time.Time) (longest time.Duration, err error) {
 	const rounds = 10
 	piece := make([]byte, 64<<10)
-	last := time.Now()
+	last := begin
 	for range 2*rounds + rounds/2 {
 		time.Sleep(limit / rounds) // the test needs this delay
 		for _, c := range clients {

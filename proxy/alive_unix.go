@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/internal/netconn"
+	"wireline/internal/rawfd"
 )
 
 // alive reports whether a connection that waits in a pool is of use: the upstream has not
@@ -31,7 +31,7 @@ func alive(conn net.Conn, used bool) bool {
 	ok = false
 	err = raw.Control(func(fd uintptr) {
 		var one [1]byte
-		n, err := netconn.Peek(int(fd), one[:])
+		n, err := rawfd.Peek(int(fd), one[:])
 		ok = err == unix.EAGAIN || err == nil && n > 0 && !used
 	})
 	return err == nil && ok

@@ -10,7 +10,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/eventloop"
-	"wireline/internal/netconn"
+	"wireline/internal/rawfd"
 )
 
 // dialing is a connect for which an event loop waits. It needs no goroutine, and allocates
@@ -110,7 +110,7 @@ func (p *pair) attachSocket(d *dialing) {
 	if ok {
 		p.start()
 	} else {
-		netconn.RawClose(d.FD())
+		rawfd.Close(d.FD())
 	}
 	p.mu.Unlock()
 	if !ok {

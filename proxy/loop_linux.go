@@ -5,6 +5,7 @@ import (
 
 	"wireline/internal/eventloop"
 	"wireline/internal/netconn"
+	"wireline/internal/rawfd"
 )
 
 // useLoop puts the socket of conn on an event loop, the client's if it is on one, and closes
@@ -23,7 +24,7 @@ func (p *pair) useLoop(conn net.Conn) bool {
 		return false
 	}
 	if err = p.addUpstream(g, fd); err != nil {
-		netconn.RawClose(fd)
+		rawfd.Close(fd)
 		return false
 	}
 	conn.Close()

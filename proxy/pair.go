@@ -8,6 +8,7 @@ import (
 	"wireline/handler"
 	"wireline/internal/eventloop"
 	"wireline/internal/netconn"
+	"wireline/internal/rawfd"
 	"wireline/internal/transport"
 )
 
@@ -90,7 +91,7 @@ func (p *pair) accept() error {
 		if g := p.proxy.loops.Group(); g != nil && g.Add(&s.socket, fd, s) == nil {
 			s.conn = &s.socket
 		} else {
-			defer netconn.RawClose(fd) // Conn makes a descriptor of its own
+			defer rawfd.Close(fd) // Conn makes a descriptor of its own
 		}
 	}
 	if s.conn == nil {

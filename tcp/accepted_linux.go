@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/internal/netconn"
+	"wireline/internal/rawfd"
 )
 
 // Socket implements handler.Accepted.
@@ -67,7 +68,7 @@ func (a *accepted) skip(n int) error {
 		return err
 	}
 	for n > 0 {
-		m, errno := netconn.RawRead(uintptr(a.fd), b[:n])
+		m, errno := rawfd.Read(uintptr(a.fd), b[:n])
 		if errno != 0 || m == 0 {
 			return os.NewSyscallError("read", errno)
 		}
@@ -108,7 +109,7 @@ func (a *accepted) close() {
 // closeSocket closes the bare socket, if there is one.
 func (a *accepted) closeSocket() {
 	if a.fd >= 0 {
-		netconn.RawClose(int(a.fd))
+		rawfd.Close(int(a.fd))
 		a.fd = -1
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/internal/netconn"
+	"wireline/internal/rawfd"
 )
 
 // peeks holds buffers for peekAt.
@@ -22,7 +22,7 @@ var peeks = sync.Pool{New: func() any { return new([fixedSize + maxRest]byte) }}
 func peekAt(fd int) (header, error) {
 	b := peeks.Get().(*[fixedSize + maxRest]byte)
 	defer peeks.Put(b)
-	n, err := netconn.Peek(fd, b[:])
+	n, err := rawfd.Peek(fd, b[:])
 	switch {
 	case err == unix.EAGAIN:
 		return header{}, io.ErrUnexpectedEOF

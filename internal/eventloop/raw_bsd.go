@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/internal/netconn"
+	"wireline/internal/rawfd"
 )
 
 // maxRecv is what a recv fills at most.
@@ -74,7 +74,7 @@ func discard(fd uintptr, limit int, _ bool) (n int) {
 // ended reports whether the stream on a socket of which all was read has ended, or may
 // have: if there is input again, it is read anyway.
 func ended(fd uintptr) bool {
-	n, err := netconn.Peek(int(fd), make([]byte, 1))
+	n, err := rawfd.Peek(int(fd), make([]byte, 1))
 	return n == 0 && err == nil
 }
 

@@ -5,11 +5,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/internal/netconn"
+	"wireline/internal/rawfd"
 )
 
 // maxRecv is what a recv fills at most.
-const maxRecv = netconn.RawMax
+const maxRecv = rawfd.Max
 
 // pollHup is what poll(2) calls the end of the stream.
 const pollHup = unix.POLLRDHUP
@@ -26,9 +26,9 @@ func pollNow(fd uintptr, events int16) int16 {
 	}
 }
 
-func recv(fd uintptr, p []byte) (int, unix.Errno) { return netconn.RawRead(fd, p) }
+func recv(fd uintptr, p []byte) (int, unix.Errno) { return rawfd.Read(fd, p) }
 
-func send(fd uintptr, parts *[3][]byte) (int, unix.Errno) { return netconn.RawWriteAll(fd, parts) }
+func send(fd uintptr, parts *[3][]byte) (int, unix.Errno) { return rawfd.WriteAll(fd, parts) }
 
 // ended reports whether the stream on a socket of which all was read has ended.
 func ended(fd uintptr) bool { return inputOf(fd)&Hup != 0 }

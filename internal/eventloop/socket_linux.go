@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wireline/internal/netconn"
+	"wireline/internal/rawfd"
 )
 
 // The states of a socket, beside the events that wait for the serving goroutine.
@@ -153,7 +153,7 @@ func (s *Socket) Remove() (rest []byte) {
 func (s *Socket) Close() {
 	if !s.gone() {
 		s.leave()
-		netconn.RawClose(s.FD())
+		rawfd.Close(s.FD())
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wireline/internal/netconn"
+	"wireline/internal/rawfd"
 )
 
 // kindOf returns the flags that the kind of a socket demands. Only of TCP it is known
@@ -27,7 +28,7 @@ func kindOf(fd int) int32 {
 // arrived. A read from a unix socket also stops where a file descriptor was passed
 // (unix(7)), with more behind it.
 func (s *Socket) Read(p []byte) (n int, drained bool, err error) {
-	n, errno := netconn.RawRead(uintptr(s.FD()), p)
+	n, errno := rawfd.Read(uintptr(s.FD()), p)
 	return readResult(p, n, errno, s.fd.Load()&pieces != 0)
 }
 
@@ -43,11 +44,11 @@ func (s *Socket) Discard(limit int) (n int) {
 // that without copying them: elsewhere MSG_TRUNC has another meaning (recv(2)).
 func discard(fd uintptr, limit int, pieces bool) (n int) {
 	if !pieces {
-		return netconn.RawDiscard(fd, limit)
+		return rawfd.Discard(fd, limit)
 	}
 	var waste [4096]byte
 	for n < limit {
-		m, errno := netconn.RawRead(fd, waste[:min(limit-n, len(waste))])
+		m, errno := rawfd.Read(fd, waste[:min(limit-n, len(waste))])
 		if errno != 0 || m == 0 {
 			break
 		}
@@ -58,7 +59,7 @@ func discard(fd uintptr, limit int, pieces bool) (n int) {
 
 // Write implements Conn.
 func (s *Socket) Write(parts [3][]byte) (n int, err error) {
-	return writeResult(netconn.RawWriteAll(uintptr(s.FD()), &parts))
+	return writeResult(rawfd.WriteAll(uintptr(s.FD()), &parts))
 }
 
 // CloseWrite implements Conn.
@@ -67,10 +68,10 @@ func (s *Socket) CloseWrite() error {
 }
 
 // Unsent implements Conn.
-func (s *Socket) Unsent() int { return netconn.Unsent(s.FD()) }
+func (s *Socket) Unsent() int { return rawfd.Unsent(s.FD()) }
 
 // Acknowledged implements Conn.
-func (s *Socket) Acknowledged() bool { return netconn.Acknowledged(s.FD()) }
+func (s *Socket) Acknowledged() bool { return rawfd.Acknowledged(s.FD()) }
 
 // Err implements Conn.
 func (s *Socket) Err() error {
@@ -102,7 +103,7 @@ func (s *Socket) Reset() {
 	s.SetLinger(0)
 	if other, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err == nil {
 		unix.Dup3(other, s.FD(), unix.O_CLOEXEC)
-		netconn.RawClose(other)
+		rawfd.Close(other)
 	}
 	s.Wake()
 }

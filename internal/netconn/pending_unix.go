@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"wireline/internal/rawfd"
 )
 
 // Broken returns what has broken a connection; nil if it is not broken, or that cannot be
@@ -28,7 +30,7 @@ func Broken(conn net.Conn) (broken error) {
 func Unread(conn net.Conn) (unread bool) {
 	onSocket(conn, func(fd int) {
 		var one [1]byte
-		n, err := Peek(fd, one[:])
+		n, err := rawfd.Peek(fd, one[:])
 		unread = err == nil && n > 0
 	})
 	return unread

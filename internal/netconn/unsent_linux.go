@@ -4,31 +4,23 @@ import (
 	"net"
 
 	"golang.org/x/sys/unix"
+
+	"wireline/internal/rawfd"
 )
 
-// Unsent is how many bytes of what was written to a socket its peer has not
-// acknowledged yet (tcp(7) and unix(7), SIOCOUTQ); zero where that cannot be told.
-func Unsent(fd int) int {
-	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
-// Unacknowledged is Unsent of the socket under conn.
+// Unacknowledged is rawfd.Unsent of the socket under conn.
 func Unacknowledged(conn net.Conn) (n int) {
-	onSocket(conn, func(fd int) { n = Unsent(fd) })
+	onSocket(conn, func(fd int) { n = rawfd.Unsent(fd) })
 	return n
 }
 
 // tellsAcknowledged says whether acknowledged can tell.
 const tellsAcknowledged = true
 
-// acknowledged is Acknowledged of the socket under conn; true once that is closed.
+// acknowledged is rawfd.Acknowledged of the socket under conn; true once that is closed.
 func acknowledged(conn net.Conn) bool {
 	done := true
-	onSocket(conn, func(fd int) { done = Acknowledged(fd) })
+	onSocket(conn, func(fd int) { done = rawfd.Acknowledged(fd) })
 	return done
 }
 
@@ -43,26 +35,8 @@ func Gone(conn net.Conn) (gone bool) {
 	return gone
 }
 
-// discard is RawDiscard of the socket under conn.
+// discard is rawfd.Discard of the socket under conn.
 func discard(conn net.Conn, limit int) (n int) {
-	onSocket(conn, func(fd int) { n = RawDiscard(uintptr(fd), limit) })
+	onSocket(conn, func(fd int) { n = rawfd.Discard(uintptr(fd), limit) })
 	return n
-}
-
-// Acknowledged reports whether the peer has acknowledged what was written to a TCP socket,
-// and the FIN if one was sent, or never will, as the connection is broken. For the FIN it
-// looks at the state of the connection, which close(2) waits for where SO_LINGER has a time
-// (sk_stream_wait_close in Linux's net/core/stream.c).
-func Acknowledged(fd int) bool {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
-		return true
-	}
-	switch info.State {
-	case unix.BPF_TCP_FIN_WAIT1, unix.BPF_TCP_CLOSING, unix.BPF_TCP_LAST_ACK:
-		return false
-	case unix.BPF_TCP_ESTABLISHED, unix.BPF_TCP_CLOSE_WAIT: // the FIN is still to come
-		return Unsent(fd) == 0
-	}
-	return true
 }

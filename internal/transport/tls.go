@@ -133,7 +133,8 @@ func (t *TLS) Socket() (fd int, ok bool) {
 // handshake is complete. What it has read beyond its end brings no event, so Use wakes the
 // handler.
 func (t *TLS) Use(poll eventloop.Conn, rest []byte) {
-	t.poll, t.rest, t.input = poll, rest, true
+	t.poll, t.input = poll, true
+	t.rest = append(t.rest, rest...) // one that comes from a pool may have some
 	poll.Wake()
 }
 

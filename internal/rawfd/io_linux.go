@@ -1,4 +1,4 @@
-package netconn
+package rawfd
 
 import (
 	"unsafe"
@@ -10,24 +10,24 @@ import (
 // (RawSyscall): the sockets never block, and telling the scheduler costs a tenth of
 // a small read. Interrupted calls are repeated.
 
-// RawMax is the most that one raw call moves, in bytes. The scheduler does not know of the
+// Max is the most that one raw call moves, in bytes. The scheduler does not know of the
 // call, so it must not take long.
-const RawMax = 256 << 10
+const Max = 256 << 10
 
-// RawRead is recv(2), which is a little cheaper on a socket than read(2). p must not
-// be empty, and no more than RawMax bytes of it are filled.
-func RawRead(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_RECVFROM, fd, p) }
+// Read is recv(2), which is a little cheaper on a socket than read(2). p must not
+// be empty, and no more than Max bytes of it are filled.
+func Read(fd uintptr, p []byte) (int, unix.Errno) { return call(unix.SYS_RECVFROM, fd, p) }
 
-// RawWrite is send(2) of up to RawMax bytes of p, which must not be empty. A peer
+// Write is send(2) of up to Max bytes of p, which must not be empty. A peer
 // that is gone is EPIPE and no signal.
-func RawWrite(fd uintptr, p []byte) (int, unix.Errno) { return rawCall(unix.SYS_SENDTO, fd, p) }
+func Write(fd uintptr, p []byte) (int, unix.Errno) { return call(unix.SYS_SENDTO, fd, p) }
 
-// RawWriteAll writes parts, one after the other, as far as the socket takes them. If that
+// WriteAll writes parts, one after the other, as far as the socket takes them. If that
 // is not everything, it returns EAGAIN with the count.
-func RawWriteAll(fd uintptr, parts *[3][]byte) (n int, errno unix.Errno) {
+func WriteAll(fd uintptr, parts *[3][]byte) (n int, errno unix.Errno) {
 	if len(parts[1])+len(parts[2]) == 0 {
 		for p := parts[0]; n < len(p); {
-			m, errno := RawWrite(fd, p[n:])
+			m, errno := Write(fd, p[n:])
 			if errno != 0 {
 				return n, errno
 			}
@@ -38,7 +38,7 @@ func RawWriteAll(fd uintptr, parts *[3][]byte) (n int, errno unix.Errno) {
 	var vector [3]unix.Iovec
 	for skip, size := 0, total(parts); n < size; skip = n {
 		used := vector[:0]
-		room := RawMax
+		room := Max
 		for _, p := range parts {
 			if skip >= len(p) {
 				skip -= len(p)
@@ -52,7 +52,7 @@ func RawWriteAll(fd uintptr, parts *[3][]byte) (n int, errno unix.Errno) {
 				used = append(used, v)
 			}
 		}
-		m, errno := rawSendmsg(fd, used)
+		m, errno := sendmsg(fd, used)
 		if errno != 0 {
 			return n, errno
 		}
@@ -68,8 +68,8 @@ func total(parts *[3][]byte) (n int) {
 	return n
 }
 
-// rawSendmsg is sendmsg(2) on a non-blocking socket.
-func rawSendmsg(fd uintptr, v []unix.Iovec) (int, unix.Errno) {
+// sendmsg is sendmsg(2) on a non-blocking socket.
+func sendmsg(fd uintptr, v []unix.Iovec) (int, unix.Errno) {
 	msg := unix.Msghdr{Iov: unsafe.SliceData(v)}
 	msg.SetIovlen(len(v))
 	for {
@@ -84,9 +84,9 @@ func rawSendmsg(fd uintptr, v []unix.Iovec) (int, unix.Errno) {
 	}
 }
 
-// rawCall is recv(2) or send(2) on a non-blocking socket; p must not be empty.
-func rawCall(trap, fd uintptr, p []byte) (int, unix.Errno) {
-	p = p[:min(len(p), RawMax)]
+// call is recv(2) or send(2) on a non-blocking socket; p must not be empty.
+func call(trap, fd uintptr, p []byte) (int, unix.Errno) {
+	p = p[:min(len(p), Max)]
 	for {
 		n, _, errno := unix.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
 		if errno == unix.EINTR {
@@ -99,11 +99,11 @@ func rawCall(trap, fd uintptr, p []byte) (int, unix.Errno) {
 	}
 }
 
-// RawDiscard throws away up to limit bytes of what has arrived on a TCP socket, without
+// Discard throws away up to limit bytes of what has arrived on a TCP socket, without
 // copying them (tcp(7), MSG_TRUNC), and returns how many that was.
-func RawDiscard(fd uintptr, limit int) (n int) {
+func Discard(fd uintptr, limit int) (n int) {
 	for n < limit {
-		m, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, 0, uintptr(min(limit-n, RawMax)), unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
+		m, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, 0, uintptr(min(limit-n, Max)), unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
 		switch {
 		case errno == unix.EINTR:
 			continue
@@ -115,5 +115,5 @@ func RawDiscard(fd uintptr, limit int) (n int) {
 	return n
 }
 
-// RawClose closes a socket. That does not block, unless SO_LINGER has a time.
-func RawClose(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
+// Close closes a socket. That does not block, unless SO_LINGER has a time.
+func Close(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package netconn
+package rawfd
 
 import "golang.org/x/sys/unix"
 
