@@ -68,7 +68,12 @@ func (l *link) readNow(p []byte) (n int, err error) {
 		if n, empty, err = netconn.ReadNow(l.base, p); empty {
 			return 0, errWouldBlock
 		}
-		l.eof = err == io.EOF
+		switch {
+		case err == io.EOF:
+			l.eof = true
+		case err != nil:
+			l.broken = err
+		}
 	}
 	l.peekLeft -= n
 	return n, err
