@@ -198,6 +198,9 @@ func (c *Client) blockLocked(o *output, returning bool) error {
 func (c *Client) resumeOutput() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.sending.has(gone) {
+		return // the poller may report an event that came before the end
+	}
 	if t := c.tls(); t != nil {
 		t.Writable()
 	} else if u := c.upgrade(); u != nil {

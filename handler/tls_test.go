@@ -301,7 +301,7 @@ func TestTLSAlertWhileSending(t *testing.T) {
 				t.Fatalf("received a record of type %d with %x, %v; want the alert", kind, data, err)
 			}
 			conn.Close()
-			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonIOError ||
+			if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonTLS ||
 				r.Err == nil || !strings.Contains(r.Err.Error(), "bad record MAC") {
 				t.Errorf("record %+v", r)
 			}
@@ -318,7 +318,7 @@ func TestTLSHijack(t *testing.T) {
 	}
 	hijacked := make(chan taken, 1)
 	build := func() *handler.Frames {
-		return &handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
+		return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 			if string(line) != "take\n" {
 				return echoLine(c, line)
 			}
@@ -552,7 +552,7 @@ func TestTLSDrain(t *testing.T) {
 	serving := make(chan struct{}, 10)
 	build := func() *handler.Frames {
 		release = make(chan struct{})
-		return &handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
+		return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
 			if string(line) == "slow\n" {
 				serving <- struct{}{}
 				<-release
@@ -606,7 +606,7 @@ func TestTLSGarbage(t *testing.T) {
 			if err != nil || kind != testutil.AlertRecord || data[1] == alertCloseNotify {
 				t.Errorf("%q: received a record of type %d with %x, %v; want an alert", garbage, kind, data, err)
 			}
-			if r := s.records.Next(t); r.Reason != handler.ReasonIOError || r.Err == nil {
+			if r := s.records.Next(t); r.Reason != handler.ReasonTLS || r.Err == nil {
 				t.Errorf("%q: record %+v", garbage, r)
 			}
 			conn.Close()

@@ -191,13 +191,17 @@ func (t *TLS) explain(err error) error {
 		return t.broken
 	case !t.eof && err == io.EOF:
 		return io.EOF
-	case err != io.EOF && err != io.ErrUnexpectedEOF:
-		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
+	ended := err == io.EOF || err == io.ErrUnexpectedEOF
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.writeErr != nil {
+	switch {
+	case t.writeErr != nil && ended:
 		return t.writeErr
+	case t.writeErr != nil: // also because a KeyUpdate could not be answered: its new keys are not used
+		return fmt.Errorf("%w, then %w", t.writeErr, err)
+	case !ended:
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
 	return ErrTruncated
 }
