@@ -206,6 +206,9 @@ func (c *Client) resumeOutput() {
 	} else if u := c.upgrade(); u != nil {
 		u.writable.Broadcast()
 	}
+	if c.out != nil && c.out.waiting > 0 {
+		c.out.changed.Broadcast() // handOver waits for output of crypto/tls
+	}
 	if c.sending.has(blocked) {
 		c.sending.clear(blocked)
 		c.flushLocked(false)

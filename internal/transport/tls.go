@@ -364,6 +364,13 @@ func (t *TLS) closeNotify() {
 	}
 }
 
+// Queued reports whether ciphertext waits for the connection to accept it.
+func (t *TLS) Queued() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.queue.Size() > 0 && t.writeErr == nil
+}
+
 // Unsent implements eventloop.Transport.
 func (t *TLS) Unsent() int {
 	t.mu.Lock()
