@@ -260,3 +260,88 @@ func TestTLSProxyCurl(t *testing.T) {
 		t.Errorf("%d records, want 6", len(records))
 	}
 }
+
+// Every cipher that a client of openssl can choose.
+func TestTLSOpenSSLCiphers(t *testing.T) {
+	t.Parallel()
+	path := need(t, openssl)
+	a := newAuthority(t)
+	p := a.startTLS(t)
+	for _, test := range []struct{ version, option, cipher string }{
+		{"-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"},
+		{"-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"},
+		{"-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"},
+		{"-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"},
+		{"-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"},
+		{"-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"},
+		{"-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"},
+	} {
+		client := launchTool(t, path, a.client(p.addr, test.version, test.option, test.cipher)...)
+		long := strings.Repeat("x", 40_000) + "\n"
+		client.send("hello\n" + long)
+		client.awaitOutput("\nhello\n" + long)
+		client.awaitOutput("Cipher is " + test.cipher)
+		client.stdin.Close()
+		if code := client.wait(); code != 0 {
+			t.Errorf("%s: exit code %d, printed\n%s", test.cipher, code, client.stderr.String())
+		}
+	}
+	p.stopQuiet()
+}
+
+// The keys of both directions change, as often as the client wants.
+func TestTLSOpenSSLKeyUpdate(t *testing.T) {
+	t.Parallel()
+	path := need(t, openssl)
+	a := newAuthority(t)
+	p := a.startTLS(t)
+	client := launchTool(t, path, a.client(p.addr, "-tls1_3", "-msg")...)
+	client.send("hello\n")
+	client.awaitOutput("\nhello\n")
+	const sent, received = ">>> TLS 1.3, Handshake [length 0005], KeyUpdate", "<<< TLS 1.3, Handshake [length 0005], KeyUpdate"
+	answers := 0
+	for i, letter := range []string{"k", "K", "K", "k", "K"} {
+		client.send(letter + "\n")
+		if letter == "K" { // wants an answer
+			answers++
+		}
+		ok := testutil.Soon(patience, func() bool {
+			out := client.stdout.String()
+			return strings.Count(out, sent) == i+1 && strings.Count(out, received) == answers
+		})
+		if !ok {
+			t.Fatalf("after %d KeyUpdates, %d answers: printed\n%s", i+1, answers, client.stdout.String())
+		}
+		line := strings.Repeat(string(rune('a'+i)), 100) + "\n"
+		client.send(line)
+		client.awaitOutput(line)
+	}
+	client.stdin.Close()
+	if code := client.wait(); code != 0 {
+		t.Errorf("exit code %d, printed\n%s", code, client.stderr.String())
+	}
+	p.stopQuiet()
+	if record := p.await("msg", "connection"); record["reason"] != "fin" || record["frames_in"] != "6" {
+		t.Errorf("record %v", record)
+	}
+}
+
+// A client that wants to renegotiate gets an alert, and no other client notices.
+func TestTLSOpenSSLRenegotiation(t *testing.T) {
+	t.Parallel()
+	path := need(t, openssl)
+	a := newAuthority(t)
+	p := a.startTLS(t)
+	other := tls.Client(p.dial(), a.Client("localhost"))
+	echoes(t, other, "hello\n")
+	client := launchTool(t, path, a.client(p.addr, "-tls1_2")...)
+	client.send("hello\n")
+	client.awaitOutput("\nhello\n")
+	client.send("R\n")
+	wantRefused(t, client, "alert unexpected message")
+	if record := p.await("msg", "connection"); record["by"] != "client" || record["reason"] != "tls" || record["frames_in"] != "1" {
+		t.Errorf("record %v", record)
+	}
+	echoes(t, other, "still here\n")
+	p.stopQuiet()
+}

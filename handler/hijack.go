@@ -71,6 +71,17 @@ func (c *Client) handOver() error {
 			c.flushLocked(false)
 		}
 	}
+	for t := c.tls(); t != nil && t.Queued() && !c.sending.has(failed); {
+		// Answers to KeyUpdates. The new owner would not know what of them is sent.
+		o := c.outputLocked()
+		if !c.sending.has(blocked) {
+			if err := c.blockLocked(o, false); err != nil {
+				c.writeFailedLocked(err)
+				break
+			}
+		}
+		o.wait()
+	}
 	if err := c.failureLocked(); err != nil {
 		c.sending = c.sending&^shut | was
 		return err

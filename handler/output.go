@@ -198,10 +198,16 @@ func (c *Client) blockLocked(o *output, returning bool) error {
 func (c *Client) resumeOutput() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.sending.has(gone) {
+		return // the poller may report an event that came before the end
+	}
 	if t := c.tls(); t != nil {
 		t.Writable()
 	} else if u := c.upgrade(); u != nil {
 		u.writable.Broadcast()
+	}
+	if c.out != nil && c.out.waiting > 0 {
+		c.out.changed.Broadcast() // handOver waits for output of crypto/tls
 	}
 	if c.sending.has(blocked) {
 		c.sending.clear(blocked)

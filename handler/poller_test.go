@@ -2,11 +2,14 @@ package handler
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"testing"
 	"time"
 
 	"wireline/internal/eventloop"
+	"wireline/internal/testutil"
+	"wireline/internal/transport"
 )
 
 // script is a poller's connection on which only what the test sets happens.
@@ -135,4 +138,53 @@ func TestServedFrameHasNoTimeout(t *testing.T) {
 	if frames != 2 {
 		t.Errorf("%d frames were served, want 2", frames)
 	}
+}
+
+// stuck is a script that accepts no output.
+type stuck struct {
+	*script
+	t      *testing.T
+	closed bool
+}
+
+func (s *stuck) Write([3][]byte) (n int, err error) {
+	if s.closed {
+		s.t.Error("Write after Close: the descriptor may be another connection's")
+	}
+	return 0, nil
+}
+
+func (s *stuck) WatchOut(bool) error   { return nil }
+func (s *stuck) Unsent() int           { return 0 }
+func (s *stuck) Close()                { s.closed = true }
+func (s *stuck) Acknowledged() bool    { return true }
+func (s *stuck) SetLinger(seconds int) {}
+
+// An event loop may report that a connection accepts output after the serving goroutine has
+// closed it. What TLS has queued is not sent then.
+func TestNoOutputOfTLSAfterClose(t *testing.T) {
+	client, server := net.Pipe()
+	defer client.Close()
+	defer server.Close()
+	secure := transport.Server(server, &tls.Config{Certificates: []tls.Certificate{testutil.SelfSigned(t)}})
+	done := make(chan error, 1)
+	go func() { done <- tls.Client(client, &tls.Config{InsecureSkipVerify: true}).Handshake() }()
+	if err := secure.Conn().Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	s := &stuck{script: &script{now: func() int64 { return 1 }}, t: t}
+	s.read = func([]byte) (int, bool, error) { return 0, true, nil }
+	c := newScripted(new(Frames), s.script)
+	c.conn = s
+	secure.Use(s, nil)
+	c.special = &special{tls: secure}
+	c.end(ByClient, ReasonFIN, nil)
+	(*pollerHandler)(c).Ready(new(eventloop.Worker), eventloop.Woken)
+	if !s.closed || !secure.Queued() {
+		t.Fatalf("closed: %v, queued: %v; want a close with a close_notify in the queue", s.closed, secure.Queued())
+	}
+	(*pollerHandler)(c).Writable()
 }

@@ -203,6 +203,9 @@ func (c *Client) endHandshake(u *upgrade, err error) {
 	c.phase = phaseServing
 	if err == nil {
 		u.tls.Use(c.conn, u.input)
+		if c.input.has(hangup) { // which u.tls has not been told of
+			u.tls.Ready(eventloop.Hup)
+		}
 		c.input.set(unread)
 	}
 	c.restartTimeouts()

@@ -79,7 +79,7 @@ func (p *pair) now(w *eventloop.Worker) int64 {
 // saves a call of Ready.
 func (s *side) Writable() {
 	s.update(func(p *pair) {
-		if s.tls != nil {
+		if s.tls != nil && !p.wire.sides[s.id].has(gone) { // the event may have come before the close
 			s.tls.Writable()
 		}
 		p.wire.writable(s.id)

@@ -26,6 +26,9 @@ const (
 	// writesInTurn is how many writes the serving goroutine carries out before it
 	// goes on with reading, and leaves the rest to another goroutine.
 	writesInTurn = 16
+
+	// finishTime is for how long Close waits for the last write.
+	finishTime = time.Second
 )
 
 var (
@@ -370,6 +373,26 @@ func (o *overlapped) unsent() int {
 func (o *overlapped) interrupt() {
 	if o.resumes {
 		o.conn.SetWriteDeadline(past)
+	}
+}
+
+// finish carries out the current write, unless another goroutine does.
+func (o *overlapped) finish() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch o.stage {
+	case begun, deferred, due:
+		o.conn.SetWriteDeadline(time.Now().Add(finishTime))
+		o.stage = underway
+		o.writeOut()
+		o.stage = finished
+	case underway:
+		o.conn.SetWriteDeadline(time.Now().Add(finishTime))
+		unwritten := make(chan struct{})
+		o.unwritten = unwritten
+		o.mu.Unlock()
+		<-unwritten
+		o.mu.Lock()
 	}
 }
 

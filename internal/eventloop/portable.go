@@ -88,6 +88,10 @@ type transport interface {
 	// interrupt, under mu, ends what the writing goroutine does in conn.
 	interrupt()
 
+	// finish is called before Close, unless that sends a RST: it sends what a Write has said
+	// it could not take, and waits for that, but not for long.
+	finish()
+
 	// leave is the last call, with nothing else under way when the connection goes to
 	// another owner. It returns what was read and not served.
 	leave() (rest []byte)
@@ -310,8 +314,12 @@ func (p *Portable) Reset() {
 	netconn.Reset(p.conn)
 }
 
-// Close implements Conn. It may wait where conn.Close does, as under TLS.
+// Close implements Conn. It may wait where conn.Close does, as under TLS, and until what was
+// written last is sent, as a close_notify of TLS.
 func (p *Portable) Close() {
+	if !p.gone() && !p.reset.Load() {
+		p.io.finish()
+	}
 	if p.depart() {
 		defer p.conclude() // also if conn panics
 		defer p.io.leave()

@@ -231,6 +231,8 @@ func (r *raw) returned() {}
 
 func (r *raw) parked() {}
 
+func (r *raw) finish() {}
+
 func (r *raw) leave() (rest []byte) { return nil }
 
 // readResult is what Read of a Conn returns after a recv(2) that has returned n and

@@ -196,3 +196,14 @@ func (c *RecordClient) Receive(t testing.TB, want string) (keyUpdates int) {
 	}
 	return keyUpdates
 }
+
+// ReceiveKeyUpdates reads n records, which must be KeyUpdates. It returns n.
+func (c *RecordClient) ReceiveKeyUpdates(t testing.TB, n int) int {
+	t.Helper()
+	for i := range n {
+		if kind, data, err := c.In.Open(c.Conn); err != nil || kind != HandshakeRecord {
+			t.Fatalf("after %d KeyUpdates of %d: received a record of type %d with %x, %v", i, n, kind, data, err)
+		}
+	}
+	return n
+}

@@ -192,13 +192,17 @@ func (t *TLS) explain(err error) error {
 		return t.broken
 	case !t.eof && err == io.EOF:
 		return io.EOF
-	case err != io.EOF && err != io.ErrUnexpectedEOF:
-		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
+	ended := err == io.EOF || err == io.ErrUnexpectedEOF
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.writeErr != nil {
+	switch {
+	case t.writeErr != nil && ended:
 		return t.writeErr
+	case t.writeErr != nil: // also because a KeyUpdate could not be answered: its new keys are not used
+		return fmt.Errorf("%w, then %w", t.writeErr, err)
+	case !ended:
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
 	return ErrTruncated
 }
@@ -359,6 +363,13 @@ func (t *TLS) closeNotify() {
 	if t.readErr == nil || t.readErr == io.EOF || t.readErr == ErrTruncated {
 		t.conn.CloseWrite() // its error is the connection's, and known
 	}
+}
+
+// Queued reports whether ciphertext waits for the connection to accept it.
+func (t *TLS) Queued() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.queue.Size() > 0 && t.writeErr == nil
 }
 
 // Unsent implements eventloop.Transport.
