@@ -207,26 +207,6 @@ func TestTLSOpenSSLNames(t *testing.T) {
 	}
 }
 
-// Renegotiation is refused, and costs one connection.
-func TestTLSOpenSSLRenegotiation(t *testing.T) {
-	t.Parallel()
-	path := need(t, openssl)
-	a := newAuthority(t)
-	p := a.startTLS(t)
-	client := launchTool(t, path, a.client(p.addr, "-tls1_2")...)
-	client.send("hello\n")
-	client.awaitOutput("\nhello\n")
-	client.send("R\n")
-	if code := client.wait(); code == 0 || !strings.Contains(client.stderr.String(), "RENEGOTIATING") {
-		t.Errorf("exit code %d, printed\n%s\nwant a failed renegotiation", code, client.stderr.String())
-	}
-	if record := p.await("msg", "connection"); !strings.Contains(record["err"], "unexpected handshake message") {
-		t.Errorf("record %v", record)
-	}
-	runGood(t, "", path, a.client(p.addr)...)
-	p.stop()
-}
-
 // No early data is offered: a session does not allow any.
 func TestTLSOpenSSLEarlyData(t *testing.T) {
 	t.Parallel()
