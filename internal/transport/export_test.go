@@ -11,5 +11,5 @@ const (
 func KeepsBuffer(t *TLS) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return cap(t.queue.Tail()) > 0 || cap(t.queue.Head()) > 0
+	return t.queue != nil
 }

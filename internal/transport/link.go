@@ -50,9 +50,13 @@ func (l *link) readBlocking(p []byte) (n int, err error) {
 
 // takeRest returns what the last poller had read.
 func (l *link) takeRest(p []byte) (n int) {
-	n = copy(p, l.rest)
-	if l.rest = l.rest[n:]; len(l.rest) == 0 {
-		l.rest = nil
+	if l.rare == nil || len(l.rare.rest) == 0 {
+		return 0
+	}
+	r := l.rare
+	n = copy(p, r.rest)
+	if r.rest = r.rest[n:]; len(r.rest) == 0 {
+		r.rest = nil
 	}
 	return n
 }
@@ -78,7 +82,7 @@ func (l *link) readPolled(p []byte) (n int, err error) {
 		l.eof = true
 		return 0, io.EOF
 	case err != nil:
-		l.broken = err
+		(*TLS)(l).rarely().broken = err
 		return 0, err
 	}
 	return 0, errWouldBlock
@@ -91,7 +95,7 @@ func (l *link) Write(p []byte) (int, error) {
 	defer l.mu.Unlock()
 	switch {
 	case l.peeking:
-		l.queue.Add(p)
+		(*TLS)(l).enqueue(p)
 		return len(p), nil
 	case l.poll == nil:
 		return l.writeBlocking(p)
@@ -99,8 +103,8 @@ func (l *link) Write(p []byte) (int, error) {
 	if l.writeErr != nil {
 		return 0, l.writeErr
 	}
-	if l.corked || l.queue.Size() > 0 {
-		l.queue.Add(p)
+	if l.corked || (*TLS)(l).queued() > 0 {
+		(*TLS)(l).enqueue(p)
 		return len(p), nil
 	}
 	n, err := l.poll.Write([3][]byte{p})
@@ -108,7 +112,7 @@ func (l *link) Write(p []byte) (int, error) {
 		l.writeErr = err
 		return n, err
 	}
-	l.queue.Add(p[n:])
+	(*TLS)(l).enqueue(p[n:])
 	if n < len(p) && !l.writing {
 		l.writeErr = l.poll.WatchOut(false)
 	}
@@ -117,7 +121,7 @@ func (l *link) Write(p []byte) (int, error) {
 
 // writeBlocking sends what the poller has left in the queue first.
 func (l *link) writeBlocking(p []byte) (int, error) {
-	for l.queue.Size() > 0 {
+	for (*TLS)(l).queued() > 0 {
 		n, err := l.base.Write(l.queue.Head())
 		l.queue.Take(n)
 		if err != nil {

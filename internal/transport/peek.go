@@ -23,26 +23,27 @@ var errPeekedTooMuch = errors.New("TLS: too much has arrived on an idle connecti
 //
 // After a Peek that has found plaintext, Read of Conn does not return all of that.
 func (t *TLS) Peek() (unread bool, err error) {
+	r := t.rarely()
 	switch {
-	case t.hasAhead:
+	case r.hasAhead:
 		return true, nil
-	case t.readErr != nil:
-		return false, t.readErr
+	case r.readErr != nil:
+		return false, r.readErr
 	case !netconn.CanReadNow(t.base):
 		return false, errors.ErrUnsupported
 	}
 	var p [1]byte
-	t.peeking, t.peekLeft = true, maxPeek
+	t.peeking, r.peekLeft = true, maxPeek
 	n, err := t.conn.Read(p[:])
 	t.peeking = false
 	switch {
 	case n > 0:
-		t.ahead, t.hasAhead = p[0], true
+		r.ahead, r.hasAhead = p[0], true
 		return true, nil
 	case err != nil && err != errWouldBlock:
-		t.readErr = t.explain(err)
-		return false, t.readErr
-	case t.peekLeft <= 0, t.queueIsFull():
+		r.readErr = t.explain(err)
+		return false, r.readErr
+	case r.peekLeft <= 0, t.queueIsFull():
 		return false, errPeekedTooMuch
 	}
 	return t.records.within(), nil
@@ -50,8 +51,8 @@ func (t *TLS) Peek() (unread bool, err error) {
 
 // takeAhead returns what Peek has found.
 func (t *TLS) takeAhead(p []byte) (n int) {
-	if t.hasAhead {
-		p[0], t.hasAhead = t.ahead, false
+	if r := t.rare; r != nil && r.hasAhead {
+		p[0], r.hasAhead = r.ahead, false
 		n = 1
 	}
 	return n
@@ -59,7 +60,8 @@ func (t *TLS) takeAhead(p []byte) (n int) {
 
 // readNow is Read of a link within a Peek.
 func (l *link) readNow(p []byte) (n int, err error) {
-	if l.peekLeft <= 0 {
+	r := (*TLS)(l).rarely()
+	if r.peekLeft <= 0 {
 		return 0, errWouldBlock
 	}
 	n = l.takeRest(p)
@@ -72,9 +74,9 @@ func (l *link) readNow(p []byte) (n int, err error) {
 		case err == io.EOF:
 			l.eof = true
 		case err != nil:
-			l.broken = err
+			r.broken = err
 		}
 	}
-	l.peekLeft -= n
+	r.peekLeft -= n
 	return n, err
 }

@@ -50,34 +50,81 @@ type TLS struct {
 
 	// The serving goroutine's.
 	records records
-	drained bool   // this Read has taken everything from poll
-	hangup  bool   // poll has told of the end: no further event comes
-	looking bool   // this Read is a Look
-	arrived bool   // the last Read has found ciphertext
-	eof     bool   // the end of poll's stream was read
-	broken  error  // of poll.Read
-	failed  bool   // conn.Read has failed for good
-	readErr error  // of conn.Read, after the bytes that came with it
-	reset   bool   // Close sends a RST
-	bare    bool   // CloseWrite and Close send no close_notify
-	rest    []byte // read from poll, and not from the link yet; after Release
+	drained bool // this Read has taken everything from poll
+	hangup  bool // poll has told of the end: no further event comes
+	looking bool // this Read is a Look
+	peeking bool // this Read is a Peek
+	arrived bool // the last Read has found ciphertext
+	eof     bool // the end of poll's stream was read
+	failed  bool // conn.Read has failed for good
+	reset   bool // Close sends a RST
+	bare    bool // CloseWrite and Close send no close_notify
+	rare    *rare
 
-	// Of Peek.
-	peeking  bool // it is under way
-	peekLeft int  // bytes that it may still read
-	ahead    byte // plaintext that it has found; valid if hasAhead
-	hasAhead bool
-
-	// mu is taken last: conn calls the link with locks of its own.
+	// mu is taken last: conn calls the link with locks of its own. The flags before it belong to
+	// it, too.
+	writing  bool // Write is under way
+	corked   bool // records are gathered in the queue
+	finDue   bool // CloseWrite was called; the FIN goes behind the queue
+	full     bool // Read stopped because the queue is too long
+	input    bool // and has to be called again
 	mu       sync.Mutex
-	queue    outq.Queue // ciphertext
-	owed     int        // plaintext in the queue that no Write has reported yet
-	writeErr error      // of poll
-	writing  bool       // Write is under way
-	corked   bool       // records are gathered in the queue
-	finDue   bool       // CloseWrite was called; the FIN goes behind the queue
-	full     bool       // Read stopped because the queue is too long
-	input    bool       // and has to be called again
+	queue    *outq.Queue // ciphertext; nil while there is none
+	owed     int         // plaintext in the queue that no Write has reported yet
+	writeErr error       // of poll
+}
+
+// rare is what few connections have, and not for long. It belongs to the serving goroutine.
+type rare struct {
+	broken   error  // of poll.Read
+	readErr  error  // of conn.Read, after the bytes that came with it
+	rest     []byte // read from the connection, and not from the link yet
+	peekLeft int    // bytes that a Peek may still read
+	ahead    byte   // plaintext that it has found; valid if hasAhead
+	hasAhead bool
+}
+
+// rarely returns rare, and creates it if necessary.
+func (t *TLS) rarely() *rare {
+	if t.rare == nil {
+		t.rare = new(rare)
+	}
+	return t.rare
+}
+
+// readErr returns the error with which conn.Read has failed.
+func (t *TLS) readErr() error {
+	if t.rare == nil {
+		return nil
+	}
+	return t.rare.readErr
+}
+
+// keep notes bytes that were read from the connection, and not from the link yet.
+func (t *TLS) keep(rest []byte) {
+	if len(rest) > 0 {
+		r := t.rarely()
+		r.rest = append(r.rest, rest...)
+	}
+}
+
+// queued is how much ciphertext waits to be sent. The caller holds mu.
+func (t *TLS) queued() int {
+	if t.queue == nil {
+		return 0
+	}
+	return t.queue.Size()
+}
+
+// enqueue adds ciphertext to the queue. The caller holds mu.
+func (t *TLS) enqueue(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	if t.queue == nil {
+		t.queue = new(outq.Queue)
+	}
+	t.queue.Add(p)
 }
 
 // Server returns the server's end of a connection, before its handshake.
@@ -134,7 +181,7 @@ func (t *TLS) Socket() (fd int, ok bool) {
 // handler.
 func (t *TLS) Use(poll eventloop.Conn, rest []byte) {
 	t.poll, t.input = poll, true
-	t.rest = append(t.rest, rest...) // one that comes from a pool may have some
+	t.keep(rest) // behind what Release has kept
 	poll.Wake()
 }
 
@@ -143,7 +190,7 @@ func (t *TLS) Use(poll eventloop.Conn, rest []byte) {
 func (t *TLS) Release(rest []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.rest = append(t.rest, rest...)
+	t.keep(rest)
 	t.poll = nil
 }
 
@@ -159,9 +206,9 @@ func (t *TLS) Read(p []byte) (n int, drained bool, err error) {
 	if t.failed {
 		return t.poll.Read(p) // ciphertext, for a caller that throws it away
 	}
-	if t.readErr != nil {
+	if err := t.readErr(); err != nil {
 		t.failed = true
-		return 0, false, t.readErr
+		return 0, false, err
 	}
 	n = t.takeAhead(p)
 	t.drained = false
@@ -173,12 +220,13 @@ func (t *TLS) Read(p []byte) (n int, drained bool, err error) {
 		case err == errWouldBlock:
 			return n, true, nil
 		default:
-			t.readErr = t.explain(err)
+			err = t.explain(err)
+			t.rarely().readErr = err
 			if n > 0 {
 				return n, false, nil
 			}
 			t.failed = true
-			return 0, false, t.readErr
+			return 0, false, err
 		}
 	}
 	return n, false, nil
@@ -188,8 +236,8 @@ func (t *TLS) Read(p []byte) (n int, drained bool, err error) {
 // and from a reset of which a write has been told: the system tells only one call.
 func (t *TLS) explain(err error) error {
 	switch {
-	case t.broken != nil:
-		return t.broken
+	case t.rare != nil && t.rare.broken != nil:
+		return t.rare.broken
 	case !t.eof && err == io.EOF:
 		return io.EOF
 	}
@@ -212,7 +260,7 @@ func (t *TLS) explain(err error) error {
 func (t *TLS) queueIsFull() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.full = t.queue.Size() > maxQueued && t.writeErr == nil
+	t.full = t.queued() > maxQueued && t.writeErr == nil
 	return t.full
 }
 
@@ -232,7 +280,7 @@ func (t *TLS) Write(parts [3][]byte) (n int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for {
-		if t.sendLocked(); t.writeErr != nil || t.queue.Size() > 0 {
+		if t.sendLocked(); t.writeErr != nil || t.queued() > 0 {
 			return n, t.writeErr
 		}
 		n += t.owed
@@ -263,7 +311,7 @@ func (t *TLS) encryptLocked(b []byte) error {
 
 // sendLocked sends what the connection accepts of the queue.
 func (t *TLS) sendLocked() {
-	for t.writeErr == nil && t.queue.Size() > 0 {
+	for t.writeErr == nil && t.queued() > 0 {
 		head := t.queue.Head()
 		n, err := t.poll.Write([3][]byte{head})
 		t.queue.Take(n)
@@ -271,8 +319,8 @@ func (t *TLS) sendLocked() {
 		if n < len(head) {
 			return
 		}
-		if t.queue.Size() == 0 {
-			t.queue = outq.Queue{} // an idle connection keeps no buffer
+		if t.queued() == 0 {
+			t.queue = nil // an idle connection keeps no buffer
 		}
 	}
 }
@@ -311,13 +359,13 @@ func (t *TLS) Writable() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sendLocked()
-	if t.full && (t.queue.Size() <= maxQueued || t.writeErr != nil) {
+	if t.full && (t.queued() <= maxQueued || t.writeErr != nil) {
 		t.full, t.input = false, true
 		t.poll.Wake()
 	}
 	switch {
 	case t.writeErr != nil: // the next Write, and the next Read, report it
-	case t.queue.Size() > 0:
+	case t.queued() > 0:
 		t.writeErr = t.poll.WatchOut(false)
 	case t.finDue:
 		t.finDue = false
@@ -345,7 +393,7 @@ func (t *TLS) CloseWrite() error {
 	t.closeNotify()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.queue.Size() == 0 || t.writeErr != nil {
+	if t.queued() == 0 || t.writeErr != nil {
 		return t.poll.CloseWrite()
 	}
 	t.finDue = true
@@ -360,7 +408,7 @@ func (t *TLS) closeNotify() {
 	if t.bare {
 		return
 	}
-	if t.readErr == nil || t.readErr == io.EOF || t.readErr == ErrTruncated {
+	if err := t.readErr(); err == nil || err == io.EOF || err == ErrTruncated {
 		t.conn.CloseWrite() // its error is the connection's, and known
 	}
 }
@@ -369,21 +417,21 @@ func (t *TLS) closeNotify() {
 func (t *TLS) Queued() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.queue.Size() > 0 && t.writeErr == nil
+	return t.queued() > 0 && t.writeErr == nil
 }
 
 // Unsent implements eventloop.Transport.
 func (t *TLS) Unsent() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.queue.Size() + t.poll.Unsent()
+	return t.queued() + t.poll.Unsent()
 }
 
 // Acknowledged implements eventloop.Transport.
 func (t *TLS) Acknowledged() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return (t.queue.Size() == 0 || t.writeErr != nil) && t.poll.Acknowledged()
+	return (t.queued() == 0 || t.writeErr != nil) && t.poll.Acknowledged()
 }
 
 // SetLinger implements eventloop.Transport.
