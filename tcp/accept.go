@@ -59,12 +59,13 @@ func (s *Server) sweep(l *listener, wait time.Duration) {
 		if !l.setDeadline(deadline) {
 			return
 		}
+		began := time.Now()
 		a, err := l.accept()
 		switch {
 		case err == nil:
 			s.start(a)
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if onTime(deadline, wait) {
+			if onTime(began, deadline, wait) {
 				return
 			}
 		case retryable(err):
@@ -75,12 +76,13 @@ func (s *Server) sweep(l *listener, wait time.Duration) {
 	}
 }
 
-// onTime reports whether an accept that has timed out did so at its deadline. Then it has
-// found the queue empty. If it was early, stop has interrupted it; if it was late, this
-// goroutine did not run in time, and may not have looked into the queue at all.
-func onTime(deadline time.Time, wait time.Duration) bool {
+// onTime reports whether an accept that has timed out began well before its deadline, and
+// timed out at it. Then it has found the queue empty. If it was early, stop has interrupted
+// it; if it began or ended late, this goroutine did not run in time, and may not have looked
+// into the queue at all: package net does not, after the deadline.
+func onTime(began, deadline time.Time, wait time.Duration) bool {
 	late := time.Since(deadline)
-	return late >= 0 && late < max(wait/2, 2*time.Millisecond)
+	return deadline.Sub(began) > wait/2 && late >= 0 && late < max(wait/2, 2*time.Millisecond)
 }
 
 // backoff decides how long to wait after a failed accept.
