@@ -325,23 +325,3 @@ func TestTLSOpenSSLKeyUpdate(t *testing.T) {
 		t.Errorf("record %v", record)
 	}
 }
-
-// A client that wants to renegotiate gets an alert, and no other client notices.
-func TestTLSOpenSSLRenegotiation(t *testing.T) {
-	t.Parallel()
-	path := need(t, openssl)
-	a := newAuthority(t)
-	p := a.startTLS(t)
-	other := tls.Client(p.dial(), a.Client("localhost"))
-	echoes(t, other, "hello\n")
-	client := launchTool(t, path, a.client(p.addr, "-tls1_2")...)
-	client.send("hello\n")
-	client.awaitOutput("\nhello\n")
-	client.send("R\n")
-	wantRefused(t, client, "alert unexpected message")
-	if record := p.await("msg", "connection"); record["by"] != "client" || record["reason"] != "tls" || record["frames_in"] != "1" {
-		t.Errorf("record %v", record)
-	}
-	echoes(t, other, "still here\n")
-	p.stopQuiet()
-}
