@@ -4,6 +4,8 @@ go 1.26.0
 
 require wireline v0.0.0
 
+require golang.org/x/crypto v0.58.0 // indirect
+
 require (
 	github.com/pires/go-proxyproto v0.15.0 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
