@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,8 @@ type accepted struct {
 	ctx  context.Context
 	mode CloseMode
 }
+
+func (*accepted) TLS() *tls.Conn { return nil }
 
 func (a *accepted) Context() context.Context { return a.ctx }
 func (a *accepted) RemoteAddr() net.Addr     { return nil }

@@ -42,6 +42,7 @@ func (scripted) Context() context.Context { return context.Background() }
 func (scripted) LocalAddr() net.Addr      { return nil }
 func (scripted) RemoteAddr() net.Addr     { return nil }
 func (scripted) CloseMode() CloseMode     { return CloseDefault }
+func (scripted) TLS() *tls.Conn           { return nil }
 func (scripted) Done()                    {}
 
 func newScripted(h *Frames, s *script) *Client {
