@@ -41,7 +41,7 @@ func (r *reading) check(c *Config) {
 }
 
 // isItself reports whether an upstream is the address that the server listens on, so that each
-// client would be relayed for ever. It resolves no names.
+// client would be relayed for ever. It resolves no names, and says no where it is not sure.
 func isItself(network, own, upstream string) bool {
 	if path, ok := strings.CutPrefix(upstream, "unix:"); ok || network == "unix" {
 		return ok && network == "unix" && filepath.Clean(path) == filepath.Clean(own)
@@ -51,18 +51,31 @@ func isItself(network, own, upstream string) bool {
 	if err != nil || upErr != nil || port != upPort {
 		return false
 	}
-	ip, upIP := net.ParseIP(host), net.ParseIP(upHost)
-	switch {
-	case upHost == "localhost":
-		return host == "" || host == "localhost" || ip.IsUnspecified() || ip.IsLoopback()
-	case upIP == nil:
-		return host == upHost
-	case host == "" || ip.IsUnspecified():
-		return upIP.IsUnspecified() || upIP.IsLoopback()
-	case host == "localhost":
-		return upIP.IsUnspecified() || upIP.IsLoopback()
+	if host == upHost {
+		return true
 	}
-	return upIP.Equal(ip) || upIP.IsUnspecified() && ip.IsLoopback()
+	ip, upIP := loopbackOf(host), loopbackOf(upHost)
+	if ip == nil || upIP == nil {
+		return false
+	}
+	everywhere := host == "" || net.ParseIP(host).IsUnspecified()
+	if network == "tcp4" && upIP.To4() == nil || network == "tcp6" && upIP.To4() != nil {
+		return false
+	}
+	return ip.Equal(upIP) || everywhere && upIP.IsLoopback()
+}
+
+// loopbackOf returns the address of a host without asking anybody. That to which a connection to
+// no address goes, and localhost, is 127.0.0.1. It returns nil for a name.
+func loopbackOf(host string) net.IP {
+	ip := net.ParseIP(host)
+	if host == "" || host == "localhost" || ip != nil && ip.IsUnspecified() {
+		if ip != nil && ip.To4() == nil {
+			return net.IPv6loopback
+		}
+		return net.IPv4(127, 0, 0, 1)
+	}
+	return ip
 }
 
 // checkSections calls the method Validate of each section in v, the struct at path. If a

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"wireline/internal/testutil"
 )
 
 // A server without free file descriptors neither ends nor spins: it waits until one is free,
@@ -173,4 +176,47 @@ func callsIn(t *testing.T, summary, name string) int {
 		return calls
 	}
 	return 0
+}
+
+// A handshake needs a descriptor for a moment. Where there is none, it fails, and nothing else: the
+// server serves again when descriptors are free.
+func TestOutOfDescriptorsTLS(t *testing.T) {
+	skipShort(t)
+	const clients, descriptors = 200, 64
+	a := newAuthority(t)
+	p := a.startTLS(t, "--log.connections=false")
+	limit := unix.Rlimit{Cur: descriptors, Max: descriptors}
+	if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
+		t.Fatal(err)
+	}
+	conns := make([]net.Conn, clients)
+	var handshakes sync.WaitGroup
+	for i := range conns {
+		conn, err := net.DialTimeout("tcp", p.addr, patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns[i] = conn
+		handshakes.Go(func() {
+			conn.SetDeadline(time.Now().Add(3 * time.Second))
+			tls.Client(conn, a.Client("localhost")).Handshake() // it may fail, or wait in the queue
+		})
+	}
+	handshakes.Wait()
+	for _, conn := range conns {
+		conn.Close()
+	}
+	testutil.Eventually(t, "a new client is served", func() bool {
+		conn, err := net.DialTimeout("tcp", p.addr, patience)
+		if err != nil {
+			return false
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(3 * time.Second))
+		client := tls.Client(conn, a.Client("localhost"))
+		answer := make([]byte, 6)
+		_, err = client.Write([]byte("hello\n"))
+		return err == nil && readsFull(client, answer) && string(answer) == "hello\n"
+	})
+	p.stop()
 }

@@ -68,7 +68,11 @@ func (c *Client) serveFrames(b []byte, ok bool, err error, until int64) outcome 
 			c.endInput(ReasonFrameError, err)
 			return batchEnded
 		}
-		if c.stopping() || c.flags.has(paused|upgrading) {
+		if c.flags.has(upgrading) {
+			c.dropPlaintext()
+			return c.endFrames(batchStopped)
+		}
+		if c.stopping() || c.flags.has(paused) {
 			return c.endFrames(batchStopped)
 		}
 		if n >= nextCheck && c.in.Len() > 0 {

@@ -36,7 +36,8 @@ func (c *Client) finish(w *eventloop.Worker) (again bool) {
 				return false
 			}
 			how, bound := c.howToClose()
-			steps.Flushed(!c.hasFailed(), how, bound)
+			// After an error of TLS nothing can be sent but its alert, which is to arrive.
+			steps.Flushed(!c.hasFailed() || c.reason() == ReasonTLS, how, bound)
 		case closing.SendFIN:
 			steps.FINSent(c.transport().CloseWrite(), c.holdsInput(), now)
 		case closing.Look:

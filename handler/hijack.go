@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"wireline/internal/eventloop"
+	"wireline/internal/transport"
 )
 
 // ErrHijacked is returned by the methods of a client after Hijack.
@@ -31,7 +32,7 @@ func (c *Client) Hijack() (conn net.Conn, buffered []byte, err error) {
 	_, onLoop := c.conn.(*eventloop.Socket) // then conn is a duplicate with its own descriptor
 	if err := c.handOver(); err != nil {
 		if onLoop {
-			conn.Close()
+			c.dropCopy(conn)
 		}
 		return nil, nil, err
 	}
@@ -56,6 +57,14 @@ func (c *Client) Hijack() (conn net.Conn, buffered []byte, err error) {
 	c.frames.clients.remove((*clientMember)(c))
 	c.accepted.Done()
 	return conn, buffered, nil
+}
+
+// dropCopy closes the duplicate that accepted.Conn has made for a Hijack that has failed.
+func (c *Client) dropCopy(conn net.Conn) {
+	if t := transport.Of(c.accepted.TLS()); t != nil {
+		conn = t.Base() // a tls.Conn on a poller does not close it
+	}
+	conn.Close()
 }
 
 // handOver sends pending output, and detaches the connection from the client.

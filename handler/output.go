@@ -236,13 +236,13 @@ func (c *Client) endBatch() {
 	c.count.framesIn += c.framesIn
 	c.bytesIn, c.framesIn = 0, 0
 	c.sending.clear(batching)
+	if c.out != nil && !c.sending.has(held) {
+		c.out.Mark()
+	}
 	if c.flags.has(upgrading) {
 		c.sending.set(held)
 	}
-	if c.out != nil {
-		c.out.Mark()
-		c.flushLocked(true)
-	}
+	c.flushLocked(true)
 	if !c.flushedLocked() {
 		c.input.set(unsent)
 	}
@@ -314,13 +314,22 @@ func (c *Client) failureLocked() error {
 	return ErrClosed
 }
 
+// shutLocked refuses further messages, and drops those that were to wait for TLS.
+func (c *Client) shutLocked() {
+	c.sending.set(shut)
+	if c.out == nil {
+		return
+	}
+	if c.sending.has(held) {
+		c.out.Trim()
+	}
+	c.out.changed.Broadcast()
+}
+
 // shutOutput refuses further messages and ends an open batch.
 func (c *Client) shutOutput() {
 	c.mu.Lock()
-	c.sending.set(shut)
-	if c.out != nil {
-		c.out.changed.Broadcast()
-	}
+	c.shutLocked()
 	c.mu.Unlock()
 	c.endBatch()
 }

@@ -22,7 +22,7 @@ const (
 // Reason says why a connection ended.
 type Reason string
 
-// The reasons. The party is ByClient for ReasonFIN, ReasonReset and ReasonIOError, and
+// The reasons. The party is ByClient for ReasonFIN, ReasonReset, ReasonIOError and ReasonTLS, and
 // ByServer for the others. In a proxy, ByUpstream may also go with the first three.
 const (
 	ReasonFIN          Reason = "fin"           // the client sent its FIN, and everything was answered

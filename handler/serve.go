@@ -206,7 +206,7 @@ func (c *Client) receive(w *eventloop.Worker, read reader) {
 
 // endOfInput ends a client that has closed its side.
 func (c *Client) endOfInput() {
-	if c.input.has(truncated) && c.holdsInput() {
+	if c.input.has(truncated) && (c.holdsInput() || c.holdsRecord()) {
 		c.end(ByClient, ReasonIOError, transport.ErrTruncated)
 		return
 	}

@@ -38,10 +38,10 @@ const maxHandshakeInput = 64 << 10
 //
 // Input that has arrived behind the frame is discarded. Otherwise anybody on the way could put
 // commands in front of the client's own (CVE-2011-0411). OnError is told of it, with an error
-// that matches ErrPlaintext; it may end the client.
+// that matches ErrPlaintext; the client goes on unless OnError ends it.
 //
 // The handshake has Frames.HandshakeTimeout, and no other timeout runs meanwhile. If it fails, the
-// client ends with ReasonTLS. During the handshake, c.TLS returns nil. A drain ends it.
+// client ends with ReasonTLS. During the handshake, c.TLS returns nil. A drain ends the client.
 //
 // StartTLS may be called only in OnFrame and OnOpen. The error is ErrTLSActive, ErrClosed, or says
 // that config is nil. config is not changed, and may be used for many clients.
@@ -96,21 +96,23 @@ type upgrade struct {
 	err      error     // of the handshake; read after over
 }
 
-// beginHandshake discards input and starts the handshake.
+// dropPlaintext discards what has arrived behind the frame whose function has called StartTLS.
+func (c *Client) dropPlaintext() {
+	n := c.in.Len()
+	c.in.Reset()
+	if n > 0 && c.frames.OnError != nil {
+		c.frames.OnError(c, fmt.Errorf("%w: %d bytes", ErrPlaintext, n))
+	}
+}
+
+// beginHandshake starts the handshake.
 func (c *Client) beginHandshake(w *eventloop.Worker) {
 	u := c.upgrade()
-	discarded := 0
-	if c.in != nil {
-		discarded = c.in.Len()
-	}
 	c.dropBuffer(w)
 	c.input.clear(buffered)
 	c.frameBegan = 0
-	if discarded > 0 && c.frames.OnError != nil {
-		c.frames.OnError(c, fmt.Errorf("%w: %d bytes", ErrPlaintext, discarded))
-	}
 	c.phase = phaseHandshaking
-	u.ctx, u.end = context.WithCancel(context.Background())
+	u.ctx, u.end = context.WithCancel(c.Context())
 	u.bounded = c.frames.handshakes.Conn(u.ctx, u)
 	u.tls = transport.Server(u.bounded, u.config)
 	u.due = c.conn.Now() + int64(c.frames.handshakeTimeout())
@@ -130,10 +132,12 @@ func (u *upgrade) run() {
 			u.client.end(ByServer, ReasonPanic, nil)
 			u.err = net.ErrClosed
 		}
-		u.tls.SetBase(nil)
+		if u.err == nil {
+			u.tls.SetBase(nil) // the upgrade is not needed any more
+		}
 		u.finish()
 	}()
-	u.err = u.tls.Conn().Handshake()
+	u.err = u.tls.Conn().HandshakeContext(u.ctx)
 	returned = true
 }
 
@@ -213,9 +217,12 @@ func (c *Client) endHandshake(u *upgrade, err error) {
 	defer c.mu.Unlock()
 	c.count.bytesIn += c.bytesIn
 	c.bytesIn = 0
+	if err != nil {
+		c.shutLocked() // what waits was to be encrypted
+	}
 	c.sending.clear(held)
-	if err != nil && c.out != nil {
-		c.out.Drop() // it was to be encrypted
+	if c.out != nil {
+		c.out.changed.Broadcast() // admitLocked waits for the end of the handshake
 	}
 	c.flushLocked(false)
 }

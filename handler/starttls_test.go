@@ -270,3 +270,62 @@ func TestStartTLSMaxHandshakes(t *testing.T) {
 		receive(t, client, "a\n")
 	})
 }
+
+// A push for which there is no room waits for the end of the handshake.
+func TestStartTLSPushesBeyondTheLimit(t *testing.T) {
+	build := func() *handler.Frames {
+		h := upgrading(t)
+		h.MaxPending = 100
+		return h
+	}
+	overPlainTransports(t, build, func(t *testing.T, s *served) {
+		conn := s.connect()
+		send(t, conn, "STARTTLS\n")
+		receive(t, conn, "go ahead\n")
+		text := strings.Repeat("p", 99) + "\n"
+		pushed := make(chan error, 1)
+		go func() {
+			for c := range s.server.TCP.Handler.(*handler.Frames).Clients().All() {
+				for range 3 {
+					if _, err := io.WriteString(c, text); err != nil {
+						pushed <- err
+						return
+					}
+				}
+			}
+			pushed <- nil
+		}()
+		client := secure(t, conn)
+		receive(t, client, text+text+text)
+		if err := testutil.Await(t, "the pushes", pushed); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What was to be encrypted is never sent in plain text, also if the handshake does not begin.
+func TestStartTLSNeverSendsPushesInPlaintext(t *testing.T) {
+	reply := strings.Repeat("r", 16<<20) + "\n"
+	upgraded := make(chan *handler.Client, 1)
+	build := func() *handler.Frames {
+		config := &tls.Config{Certificates: []tls.Certificate{testutil.SelfSigned(t)}}
+		return &handler.Frames{MaxPending: 32 << 20, OnFrame: func(c *handler.Client, _ []byte) error {
+			if err := c.StartTLS(config); err != nil {
+				return err
+			}
+			io.WriteString(c, reply)
+			upgraded <- c
+			return nil
+		}}
+	}
+	overPlainTransports(t, build, func(t *testing.T, s *served) {
+		conn := s.connect()
+		send(t, conn, "STARTTLS\n")
+		receive(t, conn, reply[:1])
+		c := testutil.Await(t, "the client", upgraded)
+		eventually(t, "the batch is over", func() bool { return c.Record().FramesIn == 1 })
+		io.WriteString(c, "secret\n")
+		c.Close()
+		receiveAll(t, conn, reply[1:])
+	})
+}

@@ -144,16 +144,17 @@ func TestTimeoutsFireRepeatedly(t *testing.T) {
 func TestIdleTimeoutSparesASlowFrameOverSockets(t *testing.T) {
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
+		replied := make(chan time.Time, 1)
 		h := reportErrors(&handler.Frames{Codec: keepEnd, IdleTimeout: limit, OnFrame: func(c *handler.Client, line []byte) error {
 			time.Sleep(2 * limit) // the test needs this delay
+			replied <- time.Now()
 			return echoLine(c, line)
 		}})
 		conn := serve(h).connect()
 		send(t, conn, "a\n")
 		receive(t, conn, "a\n")
-		begin := time.Now()
 		receiveAll(t, conn, "too slow\n")
-		within(t, "closed", time.Since(begin), limit*9/10, limit+slack)
+		within(t, "closed", time.Since(<-replied), limit*9/10, limit+slack)
 	})
 }
 

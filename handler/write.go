@@ -208,7 +208,7 @@ func (c *Client) admitLocked() (*output, error) {
 			c.failLocked(fmt.Errorf("%w: %w", ErrClosed, ErrSlowReader))
 			c.abortLocked()
 		default:
-			if c.sending.has(blocked) {
+			if c.sending.has(blocked | held) {
 				o.wait()
 			} else {
 				c.flushLocked(false)

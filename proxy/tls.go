@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -251,6 +252,7 @@ func (f *tlsFiles) each(base *tls.Config) []*tls.Config {
 	list := make([]*tls.Config, len(f.proxy.upstreams))
 	for i, u := range f.proxy.upstreams {
 		c := base.Clone()
+		c.Renegotiation = tls.RenegotiateNever // a handshake cannot wait on a poller
 		if c.ServerName == "" && u.network != "unix" {
 			c.ServerName, _, _ = net.SplitHostPort(u.address) // it was checked
 		}
@@ -282,18 +284,28 @@ func (l *lastSession) Put(_ string, session *tls.ClientSessionState) {
 	l.session = session
 }
 
+// errPanicked is why a handshake has failed in which a function of Proxy.TLSConfig panicked.
+var errPanicked = errors.New("a function of the tls.Config panicked")
+
 // handshake makes conn the client's end of a TLS connection to the upstream. It closes conn if
 // that fails.
-func (u *upstream) handshake(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	config, err := u.proxy.tlsFiles.config(u)
-	if err == nil {
-		t := transport.Client(conn, config)
-		if err = t.Conn().HandshakeContext(ctx); err == nil {
-			return t.Conn(), nil
+func (u *upstream) handshake(ctx context.Context, conn net.Conn) (secure net.Conn, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			u.proxy.log().Error("TLS handshake with an upstream panicked", "upstream", u.name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = errPanicked
 		}
+		if err != nil {
+			conn.Close()
+			secure, err = nil, fmt.Errorf("TLS handshake with %s: %w", u.name, err)
+		}
+	}()
+	config, err := u.proxy.tlsFiles.config(u)
+	if err != nil {
+		return nil, err
 	}
-	conn.Close()
-	return nil, fmt.Errorf("TLS handshake with %s: %w", u.name, err)
+	t := transport.Client(conn, config)
+	return t.Conn(), t.Conn().HandshakeContext(ctx)
 }
 
 // tlsOf returns the TLS of a connection to an upstream; nil if it is plain.

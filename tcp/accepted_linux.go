@@ -50,14 +50,18 @@ func (a *accepted) makeConn() error {
 	return nil
 }
 
-// detach undoes makeConn.
+// detach undoes makeConn. If it fails, nothing has changed.
 func (a *accepted) detach() error {
 	e := a.more()
-	fd, err := netconn.Detach(e.conn)
+	fd, err := netconn.Dup(e.conn)
+	if err != nil {
+		return err
+	}
+	e.conn.Close() // its descriptor is another one
 	e.conn = nil
 	a.fd = int32(fd)
 	a.setMore(e)
-	return err
+	return nil
 }
 
 // skip takes n bytes that have arrived.
@@ -100,8 +104,8 @@ func (a *accepted) reset() {
 
 // close closes the connection, also a socket that the handler has taken.
 func (a *accepted) close() {
-	if conn := a.current(); conn != nil {
-		conn.Close()
+	if a.more().conn != nil { // otherwise there is nothing beneath TLS
+		a.current().Close()
 	}
 	a.closeSocket()
 }

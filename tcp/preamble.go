@@ -175,13 +175,16 @@ func (s *Server) handshake(a *accepted) error {
 	if t == nil {
 		return nil
 	}
+	t.SetBase(beneath)
 	if a.from.raw == nil {
-		t.SetBase(beneath)
 		return nil
 	}
-	t.SetBase(nil) // or it would keep what detach closes
-	t.SetSocket(a.takeSocket)
-	return a.detach()
+	s.untrack(a) // nobody may reset it while it changes; the handler cuts it from now on
+	if a.detach() == nil {
+		t.SetBase(nil) // it is closed
+		t.SetSocket(a.takeSocket)
+	}
+	return nil
 }
 
 // tlsServer returns the server's end of a TLS connection, for an Acceptor one that a poller can
@@ -197,7 +200,9 @@ func (s *Server) tlsServer(conn net.Conn) *tls.Conn {
 func (s *Server) handshakeFailed(a *accepted, err error) {
 	s.stats.failedHandshakes.Add(1)
 	s.log().Debug("TLS handshake failed", "peer", a.peer(), "err", err)
-	netconn.Linger(a.more().conn, rejectTime)
+	if conn := a.more().conn; conn != nil { // otherwise no descriptor was left for one
+		netconn.Linger(conn, rejectTime)
+	}
 	s.untrack(a)
 	a.Done()
 }

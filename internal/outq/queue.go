@@ -56,10 +56,13 @@ func (q *Queue) HeadToMark() []byte {
 	return head[:min(int64(len(head)), max(q.mark-q.sent, 0))]
 }
 
-// Drop throws away what waits to be sent.
-func (q *Queue) Drop() {
-	q.pending, q.sending, q.done = q.pending[:0], q.sending[:0], 0
-	q.sent = q.added
+// Trim throws away what was added after the last call of Mark and waits to be sent.
+func (q *Queue) Trim() {
+	left := len(q.HeadToMark())
+	q.sending = q.sending[:q.done+left]
+	behind := max(int(q.mark-q.sent)-left, 0)
+	q.pending = q.pending[:behind]
+	q.added = q.sent + int64(left+behind)
 }
 
 // Take records that n bytes were sent. They are more than Head holds if the connection had

@@ -45,6 +45,9 @@ func (l *link) readBlocking(p []byte) (n int, err error) {
 	if n = l.takeRest(p); n > 0 {
 		return n, nil
 	}
+	if l.base == nil {
+		return 0, net.ErrClosed
+	}
 	return l.base.Read(p)
 }
 
@@ -139,18 +142,10 @@ func (l *link) writeBlocking(p []byte) (int, error) {
 // Close implements net.Conn. On a poller it does nothing: Close of the TLS closes the
 // connection.
 func (l *link) Close() error {
-	if l.poll != nil {
+	if l.poll != nil || l.base == nil {
 		return nil
 	}
 	return l.base.Close()
-}
-
-// CloseWrite closes the direction to the peer, for a tls.Conn that is not on a poller.
-func (l *link) CloseWrite() error {
-	if c, ok := l.base.(interface{ CloseWrite() error }); ok && l.poll == nil {
-		return c.CloseWrite()
-	}
-	return nil
 }
 
 // LocalAddr implements net.Conn.
@@ -176,7 +171,7 @@ var unknown net.Addr = &net.UnixAddr{Name: "unknown", Net: "unix"}
 // SetDeadline implements net.Conn. On a poller there are no deadlines: crypto/tls sets one to
 // send a close_notify, and a past one after that.
 func (l *link) SetDeadline(t time.Time) error {
-	if l.poll != nil {
+	if l.poll != nil || l.base == nil {
 		return nil
 	}
 	return l.base.SetDeadline(t)
@@ -184,7 +179,7 @@ func (l *link) SetDeadline(t time.Time) error {
 
 // SetReadDeadline implements net.Conn.
 func (l *link) SetReadDeadline(t time.Time) error {
-	if l.poll != nil {
+	if l.poll != nil || l.base == nil {
 		return nil
 	}
 	return l.base.SetReadDeadline(t)
@@ -192,7 +187,7 @@ func (l *link) SetReadDeadline(t time.Time) error {
 
 // SetWriteDeadline implements net.Conn.
 func (l *link) SetWriteDeadline(t time.Time) error {
-	if l.poll != nil {
+	if l.poll != nil || l.base == nil {
 		return nil
 	}
 	return l.base.SetWriteDeadline(t)

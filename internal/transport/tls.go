@@ -291,6 +291,9 @@ func (t *TLS) Write(parts [3][]byte) (n int, err error) {
 			return n, nil
 		}
 		if err := t.encryptLocked(b); err != nil {
+			if t.writeErr == nil { // Read has sent an alert
+				err = fmt.Errorf("%w: %w", ErrProtocol, err)
+			}
 			return n, err
 		}
 		t.owed = len(b)
