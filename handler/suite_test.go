@@ -9,6 +9,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -190,9 +191,17 @@ func (b bytewise) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// rarer reports whether a transport is not used with the race detector.
+func rarer(name string) bool {
+	return strings.HasPrefix(name, "TLS, ") || name == "TLS in memory"
+}
+
 // overTransports runs test for each transport, with a new handler from build.
 func overTransports(t *testing.T, build func() *handler.Frames, test func(t *testing.T, s *served)) {
 	for _, transport := range transports {
+		if testutil.RaceFactor > 1 && rarer(transport.name) {
+			continue // the others have the same races, and the race detector is slow with crypto
+		}
 		t.Run(transport.name, func(t *testing.T) {
 			h := build()
 			s := &served{t: t, records: newRecords()}
