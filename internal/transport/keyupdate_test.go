@@ -266,3 +266,33 @@ func TestKeyUpdateFloodThenReset(t *testing.T) {
 		t.Errorf("read %d bytes, %v", len(got), err)
 	}
 }
+
+// After CloseWrite nothing more is sent, and reading goes on: with new keys, and up to an error
+// of the protocol.
+func TestKeyUpdateAfterCloseWrite(t *testing.T) {
+	for _, accepts := range []int{1 << 20, 5} { // the FIN is sent, or due
+		e := server13(t)
+		e.poll.accepts = accepts
+		in, _ := e.keys()
+		if err := e.near.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			e.poll.arrive(in.KeyUpdate(true), in.Seal(testutil.DataRecord, []byte("hello")))
+			if got, err := e.readAll(100); string(got) != "hello" || err != nil {
+				t.Errorf("read %q, %v", got, err)
+			}
+		}
+		bad := in.Seal(testutil.DataRecord, []byte("bad"))
+		bad[10] ^= 1
+		e.poll.arrive(bad)
+		if got, err := e.readAll(100); len(got) > 0 || !errors.Is(err, transport.ErrProtocol) {
+			t.Errorf("read %q, %v; want an error of the protocol", got, err)
+		}
+		e.accept(1 << 20)
+		const closeNotify = 5 + 2 + 1 + 16
+		if !e.poll.fin || len(e.poll.out) != closeNotify {
+			t.Errorf("FIN sent: %v, after %d bytes; want a close_notify of %d only", e.poll.fin, len(e.poll.out), closeNotify)
+		}
+	}
+}

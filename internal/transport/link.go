@@ -100,6 +100,11 @@ func (l *link) Write(p []byte) (int, error) {
 	case l.poll == nil:
 		return l.writeBlocking(p)
 	}
+	if l.ended {
+		// An alert, or the answer to a KeyUpdate. If that failed, crypto/tls would not change
+		// the keys of what is read either.
+		return len(p), nil
+	}
 	if l.writeErr != nil {
 		return 0, l.writeErr
 	}

@@ -65,7 +65,8 @@ type TLS struct {
 	// it, too.
 	writing  bool // Write is under way
 	corked   bool // records are gathered in the queue
-	finDue   bool // CloseWrite was called; the FIN goes behind the queue
+	finDue   bool // the FIN goes behind the queue
+	ended    bool // CloseWrite was called: nothing more is sent
 	full     bool // Read stopped because the queue is too long
 	input    bool // and has to be called again
 	mu       sync.Mutex
@@ -393,6 +394,7 @@ func (t *TLS) CloseWrite() error {
 	t.closeNotify()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.ended = true
 	if t.queued() == 0 || t.writeErr != nil {
 		return t.poll.CloseWrite()
 	}
