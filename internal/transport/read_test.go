@@ -284,3 +284,20 @@ func (h hastyEnd) Read(b []byte) (n int, drained bool, err error) {
 	}
 	return n, drained, err
 }
+
+// What was read from the connection, and not by the handshake, comes before what the poller has.
+func TestUseWithRest(t *testing.T) {
+	e := handshake(t, false, kinds[0].version)
+	e.far.poll = newPoll(t) // the peer's handshake is over
+	stream := e.records([]byte("first "), []byte("second"))
+	p := e.far.poll
+	e.poll = p
+	e.near.Use(p, stream[:10])
+	if got, err := e.readAll(100); len(got) > 0 || err != nil || !e.near.Arrived() || !e.near.Partial() {
+		t.Errorf("read %q, %v; Arrived is %v, Partial %v", got, err, e.near.Arrived(), e.near.Partial())
+	}
+	p.arrive(stream[10:])
+	if got, err := e.readAll(100); string(got) != "first second" || err != nil {
+		t.Errorf("read %q, %v", got, err)
+	}
+}
