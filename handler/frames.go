@@ -56,7 +56,7 @@ type Frames struct {
 	// timeout (os.ErrDeadlineExceeded). It may write a last message, which arrives
 	// completely even if the client is still sending. If TooLong is TooLongDiscard,
 	// OnError is also called for each discarded frame, and may write the reply to that
-	// frame.
+	// frame. StartTLS calls it with ErrPlaintext. In these two cases the client goes on.
 	OnError func(c *Client, err error)
 
 	// OnRecord is called once for each connection, after it has ended. See
@@ -82,8 +82,8 @@ type Frames struct {
 
 	// WriteTimeout resets a client that accepts no byte of the pending output for this
 	// time. A slow client that accepts some bytes stays. The timeout is accurate to a
-	// sixteenth of it, between 10 milliseconds and a second. If a listener speaks TLS
-	// itself, progress is only seen in steps of 64 KiB. Zero means no timeout, but 10
+	// sixteenth of it, between 10 milliseconds and a second. For a TLS listener
+	// passed to Serve, progress is only seen in steps of 64 KiB. Zero means no timeout, but 10
 	// seconds for a client that has ended.
 	WriteTimeout time.Duration
 

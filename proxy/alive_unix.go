@@ -13,8 +13,8 @@ import (
 
 // alive reports whether a connection that waits in a pool is of use: the upstream has not
 // closed it. It sends nothing. Unread bytes are a greeting on a fresh connection; on a used one
-// they are a reply that its client did not wait for. Under TLS it reads what is no plaintext,
-// such as session tickets.
+// they are a reply that its client did not wait for. Under TLS it reads the messages of
+// the protocol, such as session tickets.
 func alive(conn net.Conn, used bool) bool {
 	if t := tlsOf(conn); t != nil {
 		unread, err := t.Peek()

@@ -247,7 +247,7 @@ func (s *side) close(a action) {
 }
 
 // release gives the upstream's connection back to its pool, unless something was read from
-// it that nobody has taken. Under TLS the pool finds out whether that is of use to anybody.
+// it that nobody has taken. Under TLS the pool decides: only Peek can tell plaintext from session tickets.
 func (p *pair) release() {
 	rest := p.upstream.conn.Remove()
 	conn, err := p.upstreamConn()

@@ -25,8 +25,8 @@ type TLS struct {
 	Enable bool `config:"enable" default:"false" help:"speak TLS to the upstreams"`
 
 	// CA is a file with certificates in PEM: one of these must have signed the upstream's.
-	// Empty means those that the system trusts. A changed file is used for new connections;
-	// so are the other two.
+	// Empty means those that the system trusts. All three files are read again when they
+	// change, for new connections.
 	CA string `config:"ca" help:"file with the certificates that must have signed those of the upstreams; empty = those that the system trusts"`
 
 	// Cert and Key are the files with the certificate chain and the private key, in PEM, that
@@ -75,7 +75,7 @@ func (c *Config) checkTLS(e *field.Errors) {
 	t.parse(t.read(e), e)
 }
 
-// checkPoolTLS adds to e what a pool cannot do under TLS.
+// checkPoolTLS adds an error to e if a pool is used with send_proxy under TLS.
 func (c *Config) checkPoolTLS(e *field.Errors) {
 	e.Check(c.Pool.Size == 0 || !c.sendsProxy(), "Pool.Size", c.Pool.Size, "cannot go with send_proxy under TLS: the header of the client comes before the handshake")
 }

@@ -15,10 +15,10 @@ import (
 //
 // What else the processor has to do must not wait for long. Goroutines that can run do so
 // before each nap. Of several processors one is always left to the runtime's poller and
-// timers: see napping. A single one does not serve them during a nap, but the runtime sees to
-// both after 10 ms, and takes the processor back from a nap of 20 ms (runtime/proc.go, sysmon
-// and retake). That is as long as it takes beside a goroutine that computes. After a
-// long nap, none comes for a while.
+// timers: see napping. With one processor, or if the others compute, network events and timers
+// of the runtime wait up to 10 ms, as they do while goroutines compute on all processors. The
+// runtime takes the processor back from a nap of 20 ms (runtime/proc.go, sysmon and retake).
+// After a long nap, none comes for a while.
 //
 // A nap has no timeout: on a virtual machine, setting the timer costs more than a nap saves.
 const (

@@ -26,7 +26,7 @@ type Limiter struct {
 	mu        sync.Mutex
 	computing []*turn   // who has a place, the first to come first
 	advanced  list.List // of *turn: who waits for a place after its first flight
-	fresh     list.List // of *turn: who waits and has not come so far
+	fresh     list.List // of *turn: who waits for a place before its first flight
 	watching  bool      // expire will be called
 }
 

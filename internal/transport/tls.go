@@ -380,7 +380,7 @@ func (t *TLS) Writable() {
 // Ready is called with the events of the poller. It adds those that this TLS has kept back.
 func (t *TLS) Ready(ev eventloop.Event) eventloop.Event {
 	if ev&eventloop.Hup != 0 {
-		t.hangup = true // a Read goes on until poll has nothing, or what poll has told of is lost
+		t.hangup = true // no further event comes: from now on each Read goes on until poll has nothing
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
