@@ -94,8 +94,18 @@ func (p *pool) keepsLocked(c idleConn, now time.Time) bool {
 	default:
 		return true
 	}
-	c.conn.Close()
+	closeIdle(c.conn)
 	return false
+}
+
+// closeIdle closes a connection without waiting for its peer: the caller holds a lock, or is an
+// accept loop.
+func closeIdle(conn net.Conn) {
+	if t := tlsOf(conn); t != nil {
+		t.CloseNow()
+	} else {
+		conn.Close()
+	}
 }
 
 // put takes a connection, or closes it where there is no room.
@@ -103,7 +113,7 @@ func (p *pool) put(conn net.Conn, used bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || len(p.idle) >= p.cfg().Size {
-		conn.Close()
+		closeIdle(conn)
 		return
 	}
 	if used {
@@ -119,7 +129,7 @@ func (p *pool) drop() bool {
 	if len(p.idle) == 0 {
 		return false
 	}
-	p.idle[0].conn.Close()
+	closeIdle(p.idle[0].conn)
 	p.idle = slices.Delete(p.idle, 0, 1)
 	return true
 }
@@ -217,7 +227,7 @@ func (p *pool) close() {
 	defer p.mu.Unlock()
 	p.closed = true
 	for _, c := range p.idle {
-		c.conn.Close()
+		closeIdle(c.conn)
 	}
 	p.idle = nil
 }

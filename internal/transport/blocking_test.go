@@ -2,11 +2,13 @@ package transport_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/nettest"
 
@@ -81,3 +83,24 @@ func blockingPair(t *testing.T, released bool) (client, server net.Conn) {
 
 // noHandler is the handler of a connection that is not started.
 type noHandler struct{ eventloop.Handler }
+
+// CloseNow does not wait for a peer that reads nothing.
+func TestCloseNow(t *testing.T) {
+	client, _ := blockingPair(t, false)
+	client.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	junk := make([]byte, 1<<20)
+	base := client.(*tls.Conn).NetConn().(interface{ NetConn() net.Conn }).NetConn()
+	for { // until the socket is full
+		if _, err := base.Write(junk); err != nil {
+			break
+		}
+	}
+	begin := time.Now()
+	transport.Of(client.(*tls.Conn)).CloseNow()
+	if took := time.Since(begin); took > 4*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if _, err := base.Write(junk); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a write after it: %v", err)
+	}
+}

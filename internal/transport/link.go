@@ -190,6 +190,9 @@ func (l *link) SetWriteDeadline(t time.Time) error {
 	if l.poll != nil || l.base == nil {
 		return nil
 	}
+	if l.hasty {
+		t = time.Now().Add(hastyTime)
+	}
 	return l.base.SetWriteDeadline(t)
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"wireline/internal/eventloop"
 	"wireline/internal/outq"
@@ -22,6 +23,9 @@ const (
 	// maxQueued bounds the ciphertext in the queue while more is read: a peer that asks for
 	// new keys again and again, and reads none of the answers, would make it grow.
 	maxQueued = 4 * maxAhead
+
+	// hastyTime is how long CloseNow waits.
+	hastyTime = time.Millisecond
 )
 
 // ErrProtocol is joined with the errors of Read that the peer's records cause. The peer gets an
@@ -59,6 +63,7 @@ type TLS struct {
 	failed  bool // conn.Read has failed for good
 	reset   bool // Close sends a RST
 	bare    bool // CloseWrite and Close send no close_notify
+	hasty   bool // CloseNow was called
 	rare    *rare
 
 	// mu is taken last: conn calls the link with locks of its own. The flags before it belong to
@@ -408,6 +413,13 @@ func (t *TLS) CloseWrite() error {
 // SkipCloseNotify has CloseWrite and Close send no close_notify, for a stream that may have been
 // cut off: it must not look complete.
 func (t *TLS) SkipCloseNotify() { t.bare = true }
+
+// CloseNow closes a connection that is on no poller. Close of Conn may wait for five seconds until
+// the connection accepts the close_notify; CloseNow waits for a millisecond.
+func (t *TLS) CloseNow() {
+	t.hasty = true
+	t.conn.Close()
+}
 
 func (t *TLS) closeNotify() {
 	if t.bare {
