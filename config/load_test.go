@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -202,6 +203,9 @@ func TestAction(t *testing.T) {
 		}
 	}
 }
+
+// noFile is the system's text for a file that does not exist.
+var noFile = syscall.ENOENT.Error()
 
 func TestLoadErrors(t *testing.T) {
 	const options = " --config wireline.yaml"
@@ -516,8 +520,8 @@ func TestLoadErrors(t *testing.T) {
 				`proxy.tls.min_version: env WIRELINE_PROXY_TLS_MIN_VERSION: "1.1" must be 1.2 or 1.3`,
 				`proxy.tls.key: default: "" must be set, as cert is`,
 				`proxy.tls.server_name: default: "" must be set for the upstream unix:s, whose address has no host`,
-				`proxy.tls.ca: flag --proxy.tls.ca: "missing.pem" cannot be used: open missing.pem: no such file or directory`,
-				`proxy.tls.cert: flag --proxy.tls.cert: "a.pem" cannot be used: open a.pem: no such file or directory`,
+				`proxy.tls.ca: flag --proxy.tls.ca: "missing.pem" cannot be used: open missing.pem: ` + noFile,
+				`proxy.tls.cert: flag --proxy.tls.cert: "a.pem" cannot be used: open a.pem: ` + noFile,
 			},
 		},
 		{

@@ -191,16 +191,22 @@ func (b bytewise) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// rarer reports whether a transport is not used with the race detector.
-func rarer(name string) bool {
-	return strings.HasPrefix(name, "TLS, ") || name == "TLS in memory"
+// skipped reports whether a transport is left out, to save time: with the race detector, which is
+// slow with crypto, those whose code others run too; on Windows also those that differ only where
+// there are event loops.
+func skipped(name string) bool {
+	rare := strings.HasPrefix(name, "TLS, ") || name == "TLS in memory"
+	if runtime.GOOS == "windows" {
+		return rare || strings.Contains(name, "TLS by goroutine")
+	}
+	return rare && testutil.RaceEnabled
 }
 
 // overTransports runs test for each transport, with a new handler from build.
 func overTransports(t *testing.T, build func() *handler.Frames, test func(t *testing.T, s *served)) {
 	for _, transport := range transports {
-		if testutil.RaceFactor > 1 && rarer(transport.name) {
-			continue // the others have the same races, and the race detector is slow with crypto
+		if skipped(transport.name) {
+			continue
 		}
 		t.Run(transport.name, func(t *testing.T) {
 			h := build()
