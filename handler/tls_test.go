@@ -9,11 +9,11 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/netconn"
 	"wireline/internal/testutil"
 	"wireline/internal/transport"
 	"wireline/tcptest"
@@ -478,7 +478,7 @@ func TestTLSKeyUpdateFlood(t *testing.T) {
 			conn.SetLinger(0)
 		}
 		conn.Close()
-		if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonReset || !errors.Is(r.Err, syscall.ECONNRESET) && !errors.Is(r.Err, syscall.EPIPE) {
+		if r := s.records.Next(t); r.By != handler.ByClient || r.Reason != handler.ReasonReset || !netconn.IsReset(r.Err) {
 			t.Errorf("record %+v", r)
 		}
 	})
