@@ -191,15 +191,15 @@ func (b bytewise) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// skipped reports whether a transport is left out, to save time: with the race detector, which is
-// slow with crypto, those whose code others run too; on Windows also those that differ only where
-// there are event loops.
+// skipped reports whether a transport is left out, to save time: with -short, and with the race
+// detector, which is slow with crypto, those whose code others run too; on Windows also those that
+// differ only where there are event loops.
 func skipped(name string) bool {
 	rare := strings.HasPrefix(name, "TLS, ") || name == "TLS in memory"
 	if runtime.GOOS == "windows" {
 		return rare || strings.Contains(name, "TLS by goroutine")
 	}
-	return rare && testutil.RaceEnabled
+	return rare && (testutil.RaceEnabled || testing.Short())
 }
 
 // overTransports runs test for each transport, with a new handler from build.
