@@ -252,8 +252,11 @@ func (c *Client) abortLocked() {
 // are empty.
 func (c *Client) Record() Record {
 	r := c.life.Record()
-	if r.TLS == nil {
-		r.TLS = NewTLSInfo(c.TLS()) // of StartTLS
+	c.mu.Lock()
+	t := c.tls()
+	c.mu.Unlock()
+	if t != nil && r.TLS == nil {
+		r.TLS = NewTLSInfo(t.Conn()) // of StartTLS
 	}
 	return r
 }

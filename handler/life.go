@@ -163,7 +163,7 @@ func (l *life) Record() Record {
 	return Record{
 		ID:        l.id,
 		Peer:      l.RemoteAddr(),
-		TLS:       NewTLSInfo(l.TLS()),
+		TLS:       NewTLSInfo(l.accepted.TLS()),
 		Begin:     l.begin.time(),
 		Duration:  took,
 		BytesIn:   count.bytesIn,

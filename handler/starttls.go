@@ -82,7 +82,7 @@ type upgrade struct {
 	config   *tls.Config
 	tls      *transport.TLS   // nil before the handshake begins
 	bounded  *handshakes.Conn // between tls and the upgrade
-	ctx      context.Context  // of the handshake
+	ctx      context.Context  // of the handshake; stop ends it
 	end      context.CancelFunc
 	due      int64     // when the handshake must be over
 	writable sync.Cond // on the client's mu
@@ -91,7 +91,6 @@ type upgrade struct {
 	readable sync.Cond // on mu
 	input    []byte    // read from the connection, and not by the handshake yet
 	inputErr error     // io.EOF, or what has broken the connection, behind input
-	cancel   error     // not nil when the handshake is to end
 	over     bool      // the handshake is over
 	err      error     // of the handshake; read after over
 }
@@ -167,7 +166,7 @@ func (c *Client) continueHandshake(w *eventloop.Worker) (over bool) {
 		c.end(ByClient, ReasonTLS, fmt.Errorf("handshake: %w", os.ErrDeadlineExceeded))
 	}
 	if c.ended() {
-		u.stop(net.ErrClosed)
+		u.stop()
 		return false
 	}
 	c.readAhead(w, u)
@@ -250,11 +249,10 @@ func (u *upgrade) add(p []byte, err error) {
 	u.readable.Signal()
 }
 
-// stop has the handshake end with err.
-func (u *upgrade) stop(err error) {
+// stop has the handshake end.
+func (u *upgrade) stop() {
 	u.end()
 	u.mu.Lock()
-	u.cancel = err
 	u.readable.Signal()
 	u.mu.Unlock()
 	u.client.mu.Lock()
@@ -262,23 +260,19 @@ func (u *upgrade) stop(err error) {
 	u.client.mu.Unlock()
 }
 
-// cancelled returns the error of stop.
-func (u *upgrade) cancelled() error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.cancel
-}
+// stopped reports whether the handshake is to end.
+func (u *upgrade) stopped() bool { return u.ctx.Err() != nil }
 
 // Read implements net.Conn.
 func (u *upgrade) Read(p []byte) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for len(u.input) == 0 && u.inputErr == nil && u.cancel == nil {
+	for len(u.input) == 0 && u.inputErr == nil && !u.stopped() {
 		u.readable.Wait()
 	}
 	switch {
-	case u.cancel != nil:
-		return 0, u.cancel
+	case u.stopped():
+		return 0, net.ErrClosed
 	case len(u.input) == 0:
 		return 0, u.inputErr
 	}
@@ -297,7 +291,7 @@ func (u *upgrade) Write(p []byte) (n int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for n < len(p) {
-		if err := u.cancelled(); err != nil || c.sending.has(gone|failed) {
+		if u.stopped() || c.sending.has(gone|failed) {
 			return n, net.ErrClosed
 		}
 		m, err := c.conn.Write([3][]byte{p[n:]})

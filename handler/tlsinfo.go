@@ -14,12 +14,13 @@ type TLSInfo struct {
 	Subject    string // of the client's certificate; empty if it showed none
 }
 
-// NewTLSInfo returns the information about a connection with the given state; nil if state
-// is nil.
-func NewTLSInfo(state *tls.ConnectionState) *TLSInfo {
-	if state == nil {
+// NewTLSInfo returns the information about conn, whose handshake is complete; nil if conn is
+// nil.
+func NewTLSInfo(conn *tls.Conn) *TLSInfo {
+	if conn == nil {
 		return nil
 	}
+	state := conn.ConnectionState()
 	info := &TLSInfo{
 		Version:    tls.VersionName(state.Version),
 		Cipher:     tls.CipherSuiteName(state.CipherSuite),

@@ -49,7 +49,8 @@ func TestPoolMakesRoom(t *testing.T) {
 			}
 			x.loops.Group() // has its own
 			client, server := testutil.Pair(t)
-			fd, err := netconn.Detach(server)
+			fd, err := netconn.Dup(server)
+			server.Close()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -105,9 +105,6 @@ func (p *pair) accept() error {
 		s.usePortable(conn)
 	}
 	if s.tls = t; t != nil {
-		if s.onLoop() {
-			t.SetBase(nil) // it is closed
-		}
 		t.Use(s.conn, nil)
 	}
 	if a.CloseMode().Limit() > 0 {
@@ -226,7 +223,7 @@ func (p *pair) record() handler.Record {
 	r := handler.Record{
 		ID:       p.id,
 		Peer:     p.accepted.RemoteAddr(),
-		TLS:      clientTLS(p.accepted),
+		TLS:      handler.NewTLSInfo(p.accepted.TLS()),
 		Begin:    p.begin,
 		Duration: time.Since(p.begin),
 		BytesIn:  p.client.flow.read,
@@ -239,16 +236,6 @@ func (p *pair) record() handler.Record {
 		r.Upstream = p.target.name
 	}
 	return r
-}
-
-// clientTLS describes the TLS of the client's connection; nil without TLS.
-func clientTLS(a handler.Accepted) *handler.TLSInfo {
-	conn := a.TLS()
-	if conn == nil {
-		return nil
-	}
-	state := conn.ConnectionState()
-	return handler.NewTLSInfo(&state)
 }
 
 // arm has Expired called when wire is to be asked again. A timer that expires before is

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -15,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"wireline/internal/pemfile"
 	"wireline/internal/transport"
 	"wireline/lib/field"
 )
@@ -123,7 +123,7 @@ func (t *TLS) parse(from texts, e *field.Errors) *tls.Config {
 		c.MinVersion = tls.VersionTLS13
 	}
 	if from.ca != nil {
-		certs, err := certificatesIn(from.ca)
+		certs, err := pemfile.Certificates(from.ca)
 		checkFile(e, "TLS.CA", t.CA, err)
 		c.RootCAs = x509.NewCertPool()
 		for _, cert := range certs {
@@ -131,7 +131,7 @@ func (t *TLS) parse(from texts, e *field.Errors) *tls.Config {
 		}
 	}
 	if from.cert != nil && from.key != nil {
-		_, err := certificatesIn(from.cert)
+		_, err := pemfile.Certificates(from.cert)
 		checkFile(e, "TLS.Cert", t.Cert, err)
 		if err == nil {
 			cert, err := tls.X509KeyPair(from.cert, from.key)
@@ -147,31 +147,6 @@ func checkFile(e *field.Errors, name, file string, err error) {
 	if err != nil {
 		e.Check(false, name, file, "cannot be used: "+err.Error())
 	}
-}
-
-// certificatesIn parses all certificates of a PEM file. One that is cut off or damaged is an
-// error: crypto/x509 would skip it silently.
-func certificatesIn(text []byte) (certs []*x509.Certificate, err error) {
-	begun, whole := bytes.Count(text, []byte("-----BEGIN ")), 0
-	block, rest := pem.Decode(text)
-	for ; block != nil; block, rest = pem.Decode(rest) {
-		whole++
-		if block.Type != "CERTIFICATE" {
-			continue // the key may be in the same file
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("block %d: %w", whole, err)
-		}
-		certs = append(certs, cert)
-	}
-	switch {
-	case begun != whole, len(certs) > 0 && len(bytes.TrimSpace(rest)) > 0:
-		return nil, fmt.Errorf("cut off or damaged after %d whole blocks", whole)
-	case len(certs) == 0:
-		return nil, errors.New("contains no certificate in PEM")
-	}
-	return certs, nil
 }
 
 // reloadEvery is the minimum time between two reads of the files. They are read before a

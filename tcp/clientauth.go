@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 
+	"wireline/internal/pemfile"
 	"wireline/lib/field"
 )
 
@@ -68,7 +69,7 @@ func (f authorityFiles) parse(texts [][]byte, e *field.Errors) *authorities {
 	if texts[0] == nil {
 		return nil
 	}
-	certs, err := certificatesIn(texts[0])
+	certs, err := pemfile.Certificates(texts[0])
 	if useless(e, "TLS.ClientCA", f.ClientCA, err) {
 		return nil
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"wireline/internal/pemfile"
 )
 
 // revocations are the certificate revocation lists (RFC 5280, section 5) of some
@@ -39,7 +41,7 @@ func revocationsIn(text []byte, signers []*x509.Certificate) (*revocations, erro
 	blocks := [][]byte{text}
 	if bytes.Contains(text, []byte("-----BEGIN ")) {
 		var err error
-		if blocks, err = blocksIn(text, "X509 CRL"); err != nil {
+		if blocks, err = pemfile.Blocks(text, "X509 CRL"); err != nil {
 			return nil, err
 		}
 	}
@@ -64,7 +66,7 @@ func revocationsIn(text []byte, signers []*x509.Certificate) (*revocations, erro
 	return r, nil
 }
 
-// parseRevocationList parses a list, and finds out who has signed it.
+// parseRevocationList parses a list, and finds the authority that has signed it.
 func parseRevocationList(der []byte, signers []*x509.Certificate) (*revocationList, issuer, error) {
 	parsed, err := x509.ParseRevocationList(der)
 	if err != nil {

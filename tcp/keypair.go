@@ -1,17 +1,14 @@
 package tcp
 
 import (
-	"bytes"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"wireline/internal/pemfile"
 	"wireline/lib/field"
 )
 
@@ -98,7 +95,7 @@ func (p keyPair) parse(texts [][]byte, e *field.Errors) *tls.Certificate {
 	if texts[0] == nil {
 		return nil
 	}
-	if _, err := certificatesIn(texts[0]); p.refuse(e, p.certField, p.cert, err) || texts[1] == nil {
+	if _, err := pemfile.Certificates(texts[0]); p.refuse(e, p.certField, p.cert, err) || texts[1] == nil {
 		return nil
 	}
 	cert, err := tls.X509KeyPair(texts[0], texts[1])
@@ -125,42 +122,4 @@ func useless(e *field.Errors, name, file string, err error) bool {
 		e.Check(false, name, file, "cannot be used: "+err.Error())
 	}
 	return err != nil
-}
-
-// certificatesIn parses all certificates of a PEM file. A certificate that is cut off or
-// damaged is an error: crypto/x509 and crypto/tls skip it silently, and later refuse the
-// clients that need it.
-func certificatesIn(text []byte) (certs []*x509.Certificate, err error) {
-	blocks, err := blocksIn(text, "CERTIFICATE")
-	if err != nil {
-		return nil, err
-	}
-	for i, der := range blocks {
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d: %w", i+1, err)
-		}
-		certs = append(certs, cert)
-	}
-	if len(certs) == 0 {
-		return nil, errors.New("contains no certificate in PEM")
-	}
-	return certs, nil
-}
-
-// blocksIn returns the contents of the blocks of one type in a PEM file. A block of any
-// type that is not whole is an error.
-func blocksIn(text []byte, what string) (found [][]byte, err error) {
-	begun, whole := bytes.Count(text, []byte("-----BEGIN ")), 0
-	block, rest := pem.Decode(text)
-	for ; block != nil; block, rest = pem.Decode(rest) {
-		whole++
-		if block.Type == what { // the key may be in the same file
-			found = append(found, block.Bytes)
-		}
-	}
-	if begun != whole || len(found) > 0 && len(bytes.TrimSpace(rest)) > 0 {
-		return nil, fmt.Errorf("cut off or damaged after %d whole blocks", whole)
-	}
-	return found, nil
 }

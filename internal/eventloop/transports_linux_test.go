@@ -24,7 +24,8 @@ func addToLoop(s *served, conn net.Conn) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	fd, err := netconn.Detach(conn)
+	fd, err := netconn.Dup(conn)
+	conn.Close()
 	if err != nil {
 		s.t.Fatal(err)
 	}

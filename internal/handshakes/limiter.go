@@ -24,9 +24,9 @@ type Limiter struct {
 	Limit int
 
 	mu        sync.Mutex
-	computing []*turn   // who has a place, the first to come first
-	advanced  list.List // of *turn: who waits for a place after its first flight
-	fresh     list.List // of *turn: who waits for a place before its first flight
+	computing []*turn   // those with a place, in the order in which they got it
+	advanced  list.List // of *turn: those that wait for a place after their first flight
+	fresh     list.List // of *turn: those that wait for a place before their first flight
 	watching  bool      // expire will be called
 }
 

@@ -9,15 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Detach takes the socket of a *net.TCPConn or *net.UnixConn away from package net,
-// which has a poller of its own. The descriptor is the caller's; conn is closed in any
-// case. Attach undoes it.
-func Detach(conn net.Conn) (fd int, err error) {
-	defer conn.Close() // its descriptor is another one
-	return Dup(conn)
-}
-
-// Dup returns a further descriptor of the socket under conn; see Detach.
+// Dup returns a further descriptor of the socket of a *net.TCPConn or *net.UnixConn, which is
+// the caller's. With conn closed, it takes the socket away from package net, which has a poller
+// of its own. Attach undoes that.
 func Dup(conn net.Conn) (fd int, err error) {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
