@@ -9,7 +9,6 @@ import (
 
 	"wireline/internal/eventloop"
 	"wireline/internal/handshakes"
-	"wireline/internal/rawfd"
 	"wireline/internal/transport"
 	"wireline/lib/frame"
 	"wireline/lib/sync/wait"
@@ -151,51 +150,18 @@ func (h *Frames) Accept(a Accepted) {
 	c.conn.Start()
 }
 
-// attach puts the connection on an event loop if possible, and on a portable poller
-// otherwise.
+// attach puts the connection on a poller.
 func (c *Client) attach() error {
-	t := transport.Of(c.accepted.TLS())
-	if err := c.attachTo(t); err != nil {
-		return err
-	}
-	if t != nil {
-		t.Use(c.conn, nil)
-		c.special = &special{tls: t}
-	}
-	return nil
-}
-
-// attachTo gives the connection its poller; the one beneath t if t is not nil.
-func (c *Client) attachTo(t *transport.TLS) error {
-	h, socket := c.frames, c.accepted.Socket
-	if t != nil {
-		socket = t.Socket
-	}
-	if fd, ok := socket(); ok {
-		if g := h.loops.Group(); g != nil && c.addTo(g, fd) == nil {
-			c.conn = &c.socket
-			return nil
-		}
-		defer rawfd.Close(fd) // Conn duplicates the descriptor
-	}
-	conn, err := c.accepted.Conn()
+	h := c.frames
+	conn, t, err := transport.Attach(c.accepted, &h.loops, &c.socket, (*pollerHandler)(c), &h.background)
 	if err != nil {
 		return err
 	}
+	c.conn = conn
 	if t != nil {
-		conn = t.Base()
+		c.special = &special{tls: t}
 	}
-	h.background.Add(1)
-	c.conn = eventloop.NewPortable(conn, (*pollerHandler)(c), h.background.Done)
 	return nil
-}
-
-// addTo puts the socket fd on an event loop of g.
-func (c *Client) addTo(g *eventloop.Group, fd int) error {
-	if c.accepted.Network() == "tcp" {
-		return g.AddTCP(&c.socket, fd, (*pollerHandler)(c))
-	}
-	return g.Add(&c.socket, fd, (*pollerHandler)(c))
 }
 
 // Validate reports an error in the settings of the codec; see frame.Validator.

@@ -135,6 +135,7 @@ type nobody struct {
 	fd int
 }
 
+func (nobody) Network() string              { return "tcp" }
 func (nobody) LocalAddr() net.Addr          { return &net.TCPAddr{} }
 func (nobody) RemoteAddr() net.Addr         { return &net.TCPAddr{} }
 func (nobody) TLS() *tls.Conn               { return nil }

@@ -40,7 +40,7 @@ func (p *pair) dial(c choice, to *upstream) bool {
 	d := &dialing{group: g, pair: p, choice: c, to: to, until: g.Now() + int64(limit)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.wire.phase != connecting || d.add(fd) != nil { // it was cut meanwhile
+	if p.wire.phase != connecting || g.Add(&d.Socket, fd, d, p.besideClient(to)) != nil { // it was cut meanwhile
 		unix.Close(fd)
 		return false
 	}
@@ -52,14 +52,6 @@ func (p *pair) dial(c choice, to *upstream) bool {
 	d.SetTimer(d.until)
 	d.Start()
 	return true
-}
-
-// add puts fd on an event loop, the client's if it is on one.
-func (d *dialing) add(fd int) error {
-	if client := &d.pair.client; client.onLoop() {
-		return d.group.AddBeside(&client.socket, &d.Socket, fd, d)
-	}
-	return d.group.Add(&d.Socket, fd, d)
 }
 
 // Ready implements eventloop.Handler.

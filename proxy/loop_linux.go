@@ -32,17 +32,22 @@ func (p *pair) useLoop(conn net.Conn) bool {
 }
 
 // addUpstream puts fd on an event loop.
-func (p *pair) addUpstream(g *eventloop.Group, fd int) (err error) {
+func (p *pair) addUpstream(g *eventloop.Group, fd int) error {
 	s := &p.upstream
+	if err := g.Add(&s.socket, fd, s, p.besideClient(p.target)); err != nil {
+		return err
+	}
+	s.conn = &s.socket
+	return nil
+}
+
+// besideClient is the place of a socket to u: the client's loop, if it is on one.
+func (p *pair) besideClient(u *upstream) eventloop.Placement {
+	where := eventloop.Placement{TCP: u.network == "tcp"}
 	if p.client.onLoop() {
-		err = g.AddBeside(&p.client.socket, &s.socket, fd, s)
-	} else {
-		err = g.Add(&s.socket, fd, s)
+		where.Beside = &p.client.socket
 	}
-	if err == nil {
-		s.conn = &s.socket
-	}
-	return err
+	return where
 }
 
 // takeConn makes a net.Conn of the upstream's socket, which was removed from its loop.

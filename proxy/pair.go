@@ -8,7 +8,6 @@ import (
 	"wireline/handler"
 	"wireline/internal/eventloop"
 	"wireline/internal/netconn"
-	"wireline/internal/rawfd"
 	"wireline/internal/transport"
 )
 
@@ -82,44 +81,22 @@ func (s *side) transport() eventloop.Transport {
 
 // accept puts the client on a poller, without starting it.
 func (p *pair) accept() error {
-	a, s, t := p.accepted, &p.client, transport.Of(p.accepted.TLS())
-	socket := a.Socket
-	if t != nil {
-		socket = t.Socket
+	x, s := p.proxy, &p.client
+	conn, t, err := transport.Attach(p.accepted, &x.loops, &s.socket, s, &x.portables)
+	if err != nil {
+		return err
 	}
-	if fd, ok := socket(); ok {
-		if g := p.proxy.loops.Group(); g != nil && g.Add(&s.socket, fd, s) == nil {
-			s.conn = &s.socket
-		} else {
-			defer rawfd.Close(fd) // Conn makes a descriptor of its own
-		}
-	}
-	if s.conn == nil {
-		conn, err := a.Conn()
-		if err != nil {
-			return err
-		}
-		if t != nil {
-			conn = t.Base()
-		}
-		s.usePortable(conn)
-	}
-	if s.tls = t; t != nil {
-		t.Use(s.conn, nil)
-	}
-	if a.CloseMode().Limit() > 0 {
+	s.use(conn, t)
+	if p.accepted.CloseMode().Limit() > 0 {
 		s.conn.SetLinger(-1) // close(2) would wait
 	}
 	return nil
 }
 
-// usePortable gives the side a poller of its own.
-func (s *side) usePortable(conn net.Conn) {
-	x := s.pair.proxy
-	x.portables.Add(1)
-	portable := eventloop.NewPortable(conn, s, x.portables.Done)
-	s.conn = portable
-	if !portable.TellsBreak() {
+// use gives the side its connection, and the TLS over that.
+func (s *side) use(conn eventloop.Conn, t *transport.TLS) {
+	s.conn, s.tls = conn, t
+	if portable, ok := conn.(*eventloop.Portable); ok && !portable.TellsBreak() {
 		s.pair.wire.sides[s.id] |= polled
 	}
 }
@@ -162,7 +139,9 @@ func (p *pair) useConn(conn net.Conn) {
 	}
 	onLoop := p.useLoop(conn)
 	if !onLoop {
-		s.usePortable(conn)
+		x := p.proxy
+		x.portables.Add(1)
+		s.use(eventloop.NewPortable(conn, s, x.portables.Done), nil)
 	}
 	if s.tls = t; t != nil {
 		if onLoop {

@@ -102,6 +102,16 @@ type Transport interface {
 	Close()
 }
 
+// Placement tells a Group where a socket goes, and what is known of it.
+type Placement struct {
+	// Beside is a socket whose loop this one is to be on, so that one goroutine can serve both
+	// without going to another processor. nil means the emptier of two loops.
+	Beside *Socket
+
+	// TCP tells that this is a TCP socket. Without it, Add asks the system.
+	TCP bool
+}
+
 // Conn is a connection on a poller. A Socket is one on an event loop of Linux;
 // NewPortable makes one of any net.Conn.
 type Conn interface {

@@ -62,22 +62,17 @@ func newOwner() *Worker { return &Worker{inLoop: true} }
 
 // Add puts the non-blocking socket fd on a loop, with h to serve it. The caller counts as
 // the serving goroutine until s.Start. s and fd must stay as they are until s.Remove.
-func (g *Group) Add(s *Socket, fd int, h Handler) error {
-	return g.add(g.choose(), s, fd, kindOf(fd), h)
-}
-
-// AddTCP is Add for a socket that is known to be TCP. Add has to ask the system.
-func (g *Group) AddTCP(s *Socket, fd int, h Handler) error {
-	return g.add(g.choose(), s, fd, 0, h)
-}
-
-// AddBeside is Add on the loop of another socket, so that one goroutine can serve both
-// without going to another processor.
-func (g *Group) AddBeside(other, s *Socket, fd int, h Handler) error {
-	return g.add(other.loop, s, fd, kindOf(fd), h)
-}
-
-func (g *Group) add(l *loop, s *Socket, fd int, kind int32, h Handler) error {
+func (g *Group) Add(s *Socket, fd int, h Handler, where Placement) error {
+	var l *loop
+	if where.Beside != nil {
+		l = where.Beside.loop
+	} else {
+		l = g.choose()
+	}
+	var kind int32
+	if !where.TCP {
+		kind = kindOf(fd)
+	}
 	l.sockets.Add(1) // before closing is looked at; see fetch
 	if g.closing.Load() {
 		l.leave()

@@ -265,13 +265,11 @@ func TestSocketsAreSpread(t *testing.T) {
 	}
 }
 
-func TestAddBeside(t *testing.T) {
+func TestBeside(t *testing.T) {
 	g := newGroup(t, 4)
 	first := g.start(echo)
 	for range 20 {
-		m := g.addWith(echo, func(s *eventloop.Socket, fd int, h eventloop.Handler) error {
-			return g.AddBeside(&first.Socket, s, fd, h)
-		})
+		m := g.addAt(echo, eventloop.Placement{Beside: &first.Socket})
 		m.Start()
 		m.ping("a")
 	}
@@ -323,7 +321,7 @@ func TestStop(t *testing.T) {
 		}
 	}
 	var late eventloop.Socket
-	if err := g.Add(&late, members[0].FD(), members[0]); !errors.Is(err, eventloop.ErrClosed) {
+	if err := g.Add(&late, members[0].FD(), members[0], eventloop.Placement{}); !errors.Is(err, eventloop.ErrClosed) {
 		t.Errorf("Add after Stop gives %v", err)
 	}
 	if !g.Wait(0) {
@@ -379,7 +377,7 @@ func TestAddWhileStopping(t *testing.T) {
 		}
 		m := &member{group: g, ready: echo}
 		added := make(chan bool)
-		go func() { added <- g.Add(&m.Socket, fds[0], m) == nil }()
+		go func() { added <- g.Add(&m.Socket, fds[0], m, eventloop.Placement{}) == nil }()
 		first.leave()
 		g.Stop()
 		if testutil.Await(t, "Add", added) {
@@ -406,7 +404,7 @@ func TestAddFails(t *testing.T) {
 	m := g.start(echo)
 	for name, fd := range map[string]int{"closed": 1 << 19, "too high": eventloop.TooHigh, "negative": -1} {
 		var s eventloop.Socket
-		if err := g.Add(&s, fd, m); err == nil {
+		if err := g.Add(&s, fd, m, eventloop.Placement{}); err == nil {
 			t.Errorf("Add of a descriptor that is %s succeeds", name)
 		}
 	}

@@ -45,13 +45,7 @@ type Group struct{}
 func New(int) (*Group, error) { return nil, errors.ErrUnsupported }
 
 // Add returns errors.ErrUnsupported.
-func (g *Group) Add(*Socket, int, Handler) error { return errors.ErrUnsupported }
-
-// AddTCP returns errors.ErrUnsupported.
-func (g *Group) AddTCP(*Socket, int, Handler) error { return errors.ErrUnsupported }
-
-// AddBeside returns errors.ErrUnsupported.
-func (g *Group) AddBeside(_, _ *Socket, _ int, _ Handler) error { return errors.ErrUnsupported }
+func (g *Group) Add(*Socket, int, Handler, Placement) error { return errors.ErrUnsupported }
 
 func (g *Group) Now() int64              { panic(unreachable) }
 func (g *Group) Stop()                   { panic(unreachable) }

@@ -65,11 +65,11 @@ type member struct {
 // add adds a member, which is still to be started.
 func (g *group) add(ready ready) *member {
 	g.t.Helper()
-	return g.addWith(ready, g.Add)
+	return g.addAt(ready, eventloop.Placement{})
 }
 
-// addWith is add by one of the group's methods.
-func (g *group) addWith(ready ready, add func(*eventloop.Socket, int, eventloop.Handler) error) *member {
+// addAt is add with a place.
+func (g *group) addAt(ready ready, where eventloop.Placement) *member {
 	g.t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -83,7 +83,7 @@ func (g *group) addWith(ready ready, add func(*eventloop.Socket, int, eventloop.
 	}
 	peer.SetDeadline(time.Now().Add(3 * patience))
 	m := &member{group: g, peer: peer, ready: ready}
-	if err := add(&m.Socket, fds[0], m); err != nil {
+	if err := g.Add(&m.Socket, fds[0], m, where); err != nil {
 		g.t.Fatal(err)
 	}
 	g.members = append(g.members, m)

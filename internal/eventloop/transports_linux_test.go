@@ -30,7 +30,7 @@ func addToLoop(s *served, conn net.Conn) {
 		s.t.Fatal(err)
 	}
 	socket := new(eventloop.Socket)
-	if err := g.Add(socket, fd, s); err != nil {
+	if err := g.Add(socket, fd, s, eventloop.Placement{}); err != nil {
 		s.t.Fatal(err)
 	}
 	s.Conn = socket
