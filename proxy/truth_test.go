@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -232,7 +233,7 @@ func act(conn net.Conn, e, others event, done chan<- struct{}, othersDone <-chan
 			_, err = io.WriteString(conn, text)
 		}
 		if e == fin || e == dataAndFIN {
-			netconn.CloseWrite(conn)
+			err = errors.Join(err, netconn.CloseWrite(conn)) // under TLS it writes
 		}
 		wrote <- err
 	}()
