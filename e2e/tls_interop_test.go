@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/pem"
+	"encoding/xml"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -165,6 +166,78 @@ func TestTLSOpenSSLClientCertificate(t *testing.T) {
 			client := launchTool(t, path, a.client(p.addr, append(bad, version, "-quiet")...)...)
 			wantRefused(t, client, "alert")
 		}
+	}
+	p.stopQuiet()
+}
+
+// A session of ncat, which verifies the server. Its end of the input ends the session.
+func TestTLSNcat(t *testing.T) {
+	t.Parallel()
+	path := need(t, ncat)
+	a := newAuthority(t)
+	p := a.startTLS(t)
+	host, port := splitAddr(p.addr)
+	client := launchTool(t, path, "--ssl-verify", "--ssl-trustfile", a.file("ca.pem"), "--ssl-servername", "localhost", host, port)
+	long := strings.Repeat("x", 40_000) + "\n"
+	for _, line := range []string{"hello\n", long, "again\n"} {
+		client.send(line)
+		client.awaitOutput(line)
+	}
+	client.stdin.Close()
+	if code := client.wait(); code != 0 {
+		t.Errorf("exit code %d, printed\n%s", code, client.stderr.String())
+	}
+	if record := p.await("msg", "connection"); record["reason"] != "fin" || record["frames_in"] != "3" {
+		t.Errorf("record %v", record)
+	}
+	p.stopQuiet()
+}
+
+// What a scanner says of the defaults: nothing that it calls weak, and no known hole.
+func TestTLSScan(t *testing.T) {
+	t.Parallel()
+	path := need(t, sslscan)
+	p := newAuthority(t).startTLS(t)
+	var report struct {
+		Protocols []struct {
+			Version string `xml:"version,attr"`
+			Enabled bool   `xml:"enabled,attr"`
+		} `xml:"ssltest>protocol"`
+		Renegotiation struct {
+			Supported bool `xml:"supported,attr"`
+		} `xml:"ssltest>renegotiation"`
+		Heartbleed []struct {
+			Vulnerable bool `xml:"vulnerable,attr"`
+		} `xml:"ssltest>heartbleed"`
+		Ciphers []struct {
+			Name     string `xml:"cipher,attr"`
+			Strength string `xml:"strength,attr"`
+		} `xml:"ssltest>cipher"`
+	}
+	out := runGood(t, "", path, "--xml=-", p.addr)
+	if err := xml.Unmarshal([]byte(out), &report); err != nil {
+		t.Fatalf("%v in\n%s", err, out)
+	}
+	if len(report.Protocols) < 4 || len(report.Ciphers) < 5 {
+		t.Fatalf("%d protocols and %d ciphers in\n%s", len(report.Protocols), len(report.Ciphers), out)
+	}
+	for _, v := range report.Protocols {
+		if good := v.Version == "1.2" || v.Version == "1.3"; v.Enabled != good {
+			t.Errorf("version %s: enabled is %v", v.Version, v.Enabled)
+		}
+	}
+	for _, c := range report.Ciphers {
+		if c.Strength != "strong" && c.Strength != "acceptable" {
+			t.Errorf("%s is %s", c.Name, c.Strength)
+		}
+	}
+	for _, h := range report.Heartbleed {
+		if h.Vulnerable {
+			t.Error("heartbleed")
+		}
+	}
+	if report.Renegotiation.Supported {
+		t.Error("renegotiation")
 	}
 	p.stopQuiet()
 }

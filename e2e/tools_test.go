@@ -37,6 +37,7 @@ var (
 	curl           = tool{name: "curl", pkg: "curl"}
 	wrk            = tool{name: "wrk", pkg: "wrk"}
 	openssl        = tool{name: "openssl", pkg: "openssl"}
+	sslscan        = tool{name: "sslscan", pkg: "sslscan"}
 	iperf3         = tool{name: "iperf3", pkg: "iperf3"}
 )
 
