@@ -176,7 +176,7 @@ func (s *Server) handshake(a *accepted) error {
 		return nil
 	}
 	t.SetBase(beneath)
-	if a.from.raw == nil {
+	if !a.from.plain {
 		return nil
 	}
 	s.untrack(a) // nobody may reset it while it changes; the handler cuts it from now on
