@@ -3,6 +3,7 @@ package handler
 import (
 	"crypto/tls"
 	"log/slog"
+	"sync"
 )
 
 // TLSInfo is what a Record says about the TLS of a connection.
@@ -23,7 +24,7 @@ func NewTLSInfo(conn *tls.Conn) *TLSInfo {
 	state := conn.ConnectionState()
 	info := &TLSInfo{
 		Version:    tls.VersionName(state.Version),
-		Cipher:     tls.CipherSuiteName(state.CipherSuite),
+		Cipher:     cipherName(state.CipherSuite),
 		ServerName: state.ServerName,
 		Protocol:   state.NegotiatedProtocol,
 	}
@@ -33,9 +34,23 @@ func NewTLSInfo(conn *tls.Conn) *TLSInfo {
 	return info
 }
 
+// cipherNames are the names that tls.CipherSuiteName has looked up: it makes lists of all suites
+// for each call.
+var cipherNames sync.Map // of string by uint16
+
+// cipherName is tls.CipherSuiteName.
+func cipherName(suite uint16) string {
+	if name, ok := cipherNames.Load(suite); ok {
+		return name.(string)
+	}
+	name := tls.CipherSuiteName(suite)
+	cipherNames.Store(suite, name)
+	return name
+}
+
 // LogValue implements slog.LogValuer. It leaves out what is empty.
 func (i *TLSInfo) LogValue() slog.Value {
-	var attrs []slog.Attr
+	attrs := make([]slog.Attr, 0, 5)
 	for _, a := range []struct{ key, value string }{
 		{"version", i.Version}, {"cipher", i.Cipher}, {"sni", i.ServerName}, {"alpn", i.Protocol}, {"subject", i.Subject},
 	} {

@@ -64,8 +64,12 @@ func newAccepted(from *listener, conn net.Conn) *accepted {
 	switch addr := conn.RemoteAddr().(type) {
 	case *net.UnixAddr:
 		a.kind = overUnix
+		if addr.Name != "@" { // package net's name of a socket that has none
+			a.extra.Load().name = addr.Name
+		}
 	case *net.TCPAddr:
 		a.setIP(addr)
+		a.port = uint16(addr.Port)
 	}
 	return a
 }

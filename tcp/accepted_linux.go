@@ -50,18 +50,30 @@ func (a *accepted) makeConn() error {
 	return nil
 }
 
-// detach undoes makeConn. If it fails, nothing has changed.
+// detach makes a net.Conn of package net a bare socket. If it fails, nothing has changed.
 func (a *accepted) detach() error {
 	e := a.more()
 	fd, err := netconn.Dup(e.conn)
 	if err != nil {
 		return err
 	}
+	if addr, ok := e.conn.RemoteAddr().(*net.TCPAddr); ok && addr.Zone != "" {
+		a.zone = zoneOf(fd)
+	}
 	e.conn.Close() // its descriptor is another one
 	e.conn = nil
 	a.fd = int32(fd)
 	a.setMore(e)
 	return nil
+}
+
+// zoneOf returns the number of the interface of a link-local peer.
+func zoneOf(fd int) uint32 {
+	peer, _ := unix.Getpeername(fd)
+	if peer, ok := peer.(*unix.SockaddrInet6); ok {
+		return peer.ZoneId
+	}
+	return 0
 }
 
 // skip takes n bytes that have arrived.

@@ -14,6 +14,7 @@ type listener struct {
 	ctx    context.Context // of every connection
 	ln     net.Listener
 	raw    *rawListener // nil where connections come as net.Conn
+	plain  bool         // ln is no more than a socket, and the handler takes bare ones
 	mode   handler.CloseMode
 
 	// SO_LINGER in seconds, if lingers is set: ln does not pass it on.
@@ -25,7 +26,11 @@ type listener struct {
 // or as ln's own SO_LINGER says, which they inherit, or else as s is told: then SO_LINGER
 // is still to be set.
 func (s *Server) newListener(ctx context.Context, ln net.Listener) *listener {
-	l := &listener{server: s, ctx: connContext{s.ctx, ctx}, ln: ln, raw: newRawListener(s, ln)}
+	l := &listener{server: s, ctx: connContext{s.ctx, ctx}, ln: ln}
+	l.plain = isPlain(ln) && takesSockets(s.handler())
+	if l.plain && s.tls == nil { // a handshake needs a net.Conn anyway
+		l.raw = newRawListener(ln)
+	}
 	mode, err := modeOf(ln)
 	if own, ok := ln.(*tunedListener); ok {
 		mode = own.mode

@@ -160,9 +160,8 @@ func (s *Server) handshake(a *accepted) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(a.Context(), s.handshakeTimeout())
+	ctx, cancel := context.WithTimeout(connContext{s.preambleCtx, a.Context()}, s.handshakeTimeout())
 	defer cancel()
-	defer context.AfterFunc(s.preambleCtx, cancel)()
 	bounded := s.handshakes.Conn(ctx, beneath)
 	defer bounded.Done()
 	conn := s.tlsServer(bounded)
@@ -176,7 +175,7 @@ func (s *Server) handshake(a *accepted) error {
 		return nil
 	}
 	t.SetBase(beneath)
-	if a.from.raw == nil {
+	if !a.from.plain {
 		return nil
 	}
 	s.untrack(a) // nobody may reset it while it changes; the handler cuts it from now on

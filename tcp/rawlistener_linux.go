@@ -33,24 +33,28 @@ type rawListener struct {
 	peerLen    uint32
 }
 
-// newRawListener returns nil if the handler does not take bare sockets, or ln is more than
-// a plain listener.
-func newRawListener(s *Server, ln net.Listener) *rawListener {
-	if !takesSockets(s.handler()) {
-		return nil
-	}
-	var sc syscall.Conn
+// plainListener returns ln if bare sockets can be accepted from it, or nil if it is more than
+// a listener of package net or of Listen.
+func plainListener(ln net.Listener) syscall.Conn {
 	switch ln := ln.(type) {
 	case *net.TCPListener:
-		sc = ln
+		return ln
 	case *tunedListener:
-		sc = ln.TCPListener
+		return ln.TCPListener
 	case *net.UnixListener:
-		if ln.Addr().Network() != "unix" {
-			return nil // of packets, not a stream
+		if ln.Addr().Network() == "unix" { // else of packets, not a stream
+			return ln
 		}
-		sc = ln
-	default:
+	}
+	return nil
+}
+
+func isPlain(ln net.Listener) bool { return plainListener(ln) != nil }
+
+// newRawListener returns nil if sockets cannot be accepted from ln without package net.
+func newRawListener(ln net.Listener) *rawListener {
+	sc := plainListener(ln)
+	if sc == nil {
 		return nil
 	}
 	file, err := dupFile(sc)

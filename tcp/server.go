@@ -146,7 +146,7 @@ func (s *Server) init() {
 		s.ctx, s.cut = context.WithCancel(context.Background())
 		s.stopping, s.halt = context.WithCancel(context.Background())
 		s.stopped = s.stopping.Done()
-		s.preambleCtx, s.endPreambles = context.WithCancel(context.Background())
+		s.preambleCtx, s.endPreambles = context.WithCancel(s.ctx)
 		s.drain.init()
 		s.tracked = make(map[*accepted]struct{})
 		s.discard = &handler.Frames{Codec: discard{}}

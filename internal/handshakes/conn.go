@@ -30,6 +30,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 	}
 	c.all.release(&c.turn)
 	n, err := c.Conn.Read(b)
+	if err == nil && !c.turn.advanced {
+		growStack(0)
+	}
 	if err == nil {
 		err = c.all.acquire(c.ctx, &c.turn)
 	}
