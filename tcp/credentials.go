@@ -146,7 +146,9 @@ func (c *credentials) reloadDir(r *tlsfiles.Reader) (changed bool) {
 	if err == nil && len(c.pairs) == 0 && !slices.ContainsFunc(names, good) {
 		err = errNoPair
 	}
-	if c.note(c.files.CertificateDir, err); err != nil {
+	var e field.Errors
+	tlsfiles.Useless(&e, "TLS.CertificateDir", c.files.CertificateDir, err)
+	if c.note(c.files.CertificateDir, e.Err()); err != nil {
 		return changed
 	}
 	for name, p := range c.dir {
