@@ -46,15 +46,15 @@ type Proxy struct {
 	// Log is told when an upstream goes down or comes up. Nil is slog.Default().
 	Log *slog.Logger
 
-	made      sync.Once
-	upstreams []*upstream
-	turn      atomic.Uint64
-	lastID    atomic.Uint64
-	pairs     drain.Set[*pair]
-	tlsFiles  tlsFiles
-	pipes     pipes
-	loops     eventloop.Lazy
-	portables wait.Wait // portable pollers that have not ended
+	made        sync.Once
+	upstreams   []*upstream
+	turn        atomic.Uint64
+	lastID      atomic.Uint64
+	pairs       drain.Set[*pair]
+	upstreamTLS upstreamTLS
+	pipes       pipes
+	loops       eventloop.Lazy
+	portables   wait.Wait // portable pollers that have not ended
 
 	started    sync.Once
 	mu         sync.Mutex
@@ -78,7 +78,7 @@ var ErrNoUpstreams = errors.New("proxy: no upstreams")
 func (x *Proxy) init() {
 	x.made.Do(func() {
 		x.ctx, x.stop = context.WithCancel(context.Background())
-		x.tlsFiles.proxy = x
+		x.upstreamTLS.proxy = x
 		for i, name := range x.Config.Upstreams {
 			x.upstreams = append(x.upstreams, newUpstream(x, i, name))
 		}
@@ -109,7 +109,7 @@ func (x *Proxy) Start() {
 	x.init()
 	x.started.Do(func() {
 		if x.speaksTLS() {
-			x.tlsFiles.load()
+			x.upstreamTLS.load()
 		}
 		for _, u := range x.upstreams {
 			if x.Config.Pool.Size > 0 {

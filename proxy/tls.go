@@ -1,20 +1,18 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"runtime/debug"
 	"strings"
 	"sync"
-	"time"
 
 	"wireline/internal/pemfile"
+	"wireline/internal/tlsfiles"
 	"wireline/internal/transport"
 	"wireline/lib/field"
 )
@@ -72,7 +70,8 @@ func (c *Config) checkTLS(e *field.Errors) {
 		}
 	}
 	c.checkPoolTLS(e)
-	t.parse(t.read(e), e)
+	_, err := tlsfiles.NewPart(t.source()).Load(tlsfiles.NewReader())
+	e.Add(err)
 }
 
 // checkPoolTLS adds an error to e if a pool is used with send_proxy under TLS.
@@ -95,137 +94,119 @@ func isHost(text string) bool {
 	return true
 }
 
-// texts are the contents of the files: nil for a file that is not set, or could not be read.
-type texts struct{ ca, cert, key []byte }
-
-func (t *texts) equal(o *texts) bool {
-	return bytes.Equal(t.ca, o.ca) && bytes.Equal(t.cert, o.cert) && bytes.Equal(t.key, o.key)
+// clientFiles are the files of TLS. They belong together: an upstream may have a new authority
+// and want a new certificate.
+type clientFiles struct {
+	*TLS
+	pair tlsfiles.Pair
 }
 
-// read reads the files, and adds the errors to e.
-func (t *TLS) read(e *field.Errors) texts {
-	read := func(name, file string) []byte {
-		if file == "" {
-			return nil
-		}
-		text, err := os.ReadFile(file)
-		checkFile(e, name, file, err)
-		return text
+func (t *TLS) source() clientFiles {
+	return clientFiles{t, tlsfiles.Pair{Cert: t.Cert, Key: t.Key, CertField: "TLS.Cert", KeyField: "TLS.Key"}}
+}
+
+// Read implements tlsfiles.Source. What is not set has no text.
+func (f clientFiles) Read(r *tlsfiles.Reader, e *field.Errors) [][]byte {
+	texts := make([][]byte, 3)
+	if f.CA != "" {
+		texts[0] = tlsfiles.Text(r, e, "TLS.CA", f.CA)
 	}
-	return texts{read("TLS.CA", t.CA), read("TLS.Cert", t.Cert), read("TLS.Key", t.Key)}
+	if f.Cert != "" && f.Key != "" {
+		copy(texts[1:], f.pair.Read(r, e))
+	}
+	return texts
 }
 
-// parse makes a configuration of the texts, without what depends on the upstream. It adds the
-// errors to e.
-func (t *TLS) parse(from texts, e *field.Errors) *tls.Config {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.Insecure}
-	if t.MinVersion == "1.3" {
+// Parse implements tlsfiles.Source. It makes a configuration without what depends on the
+// upstream.
+func (f clientFiles) Parse(texts [][]byte, e *field.Errors) *tls.Config {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: f.Insecure, ServerName: f.ServerName}
+	if f.MinVersion == "1.3" {
 		c.MinVersion = tls.VersionTLS13
 	}
-	if from.ca != nil {
-		certs, err := pemfile.Certificates(from.ca)
-		checkFile(e, "TLS.CA", t.CA, err)
+	if texts[0] != nil {
+		certs, err := pemfile.Certificates(texts[0])
+		tlsfiles.Useless(e, "TLS.CA", f.CA, err)
 		c.RootCAs = x509.NewCertPool()
 		for _, cert := range certs {
 			c.RootCAs.AddCert(cert)
 		}
 	}
-	if from.cert != nil && from.key != nil {
-		_, err := pemfile.Certificates(from.cert)
-		checkFile(e, "TLS.Cert", t.Cert, err)
-		if err == nil {
-			cert, err := tls.X509KeyPair(from.cert, from.key)
-			checkFile(e, "TLS.Key", t.Key, err) // the certificate was parsed above
-			c.Certificates = []tls.Certificate{cert}
-		}
+	if cert := f.pair.Parse(texts[1:], e); cert != nil {
+		c.Certificates = []tls.Certificate{*cert}
 	}
 	return c
 }
 
-// checkFile adds err to e, if there is one.
-func checkFile(e *field.Errors, name, file string, err error) {
-	if err != nil {
-		e.Check(false, name, file, "cannot be used: "+err.Error())
-	}
+// String implements tlsfiles.Source.
+func (f clientFiles) String() string { return "" }
+
+// upstreamTLS are the configurations of the upstreams, up to date with the files of TLS.
+type upstreamTLS struct {
+	proxy   *Proxy
+	own     []*tls.Config                    // made of Proxy.TLSConfig, which is used instead of files
+	current *tlsfiles.Watch[upstreamConfigs] // nil with own
+
+	// The goroutine that reads the files owns these.
+	files    *tlsfiles.Part[*tls.Config]
+	last     upstreamConfigs
+	problems tlsfiles.Problems
 }
 
-// reloadEvery is the minimum time between two reads of the files. They are read before a
-// handshake, and compared as a whole: equal times and sizes do not prove that they have not
-// changed.
-const reloadEvery = time.Second
-
-// tlsFiles keeps the configurations of the upstreams up to date with the files of TLS.
-type tlsFiles struct {
-	proxy *Proxy
-
-	mu      sync.Mutex
-	looked  time.Time // the last read of the files
-	texts   texts
-	loaded  []*tls.Config // from texts, one for each upstream; nil before the first
-	failing bool          // the last reload has failed, and the log has it
+// upstreamConfigs has one configuration for each upstream, or else the error with the files: a
+// program that has not asked Validate learns of it by the first handshake.
+type upstreamConfigs struct {
+	each []*tls.Config
+	err  error
 }
 
-// load reads the files for the first time. If that fails, each handshake tries it again, and
-// tells why.
-func (f *tlsFiles) load() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.loadLocked()
+// load reads the files for the first time.
+func (t *upstreamTLS) load() {
+	if own := t.proxy.TLSConfig; own != nil {
+		t.own = t.each(own)
+		return
+	}
+	t.files = tlsfiles.NewPart(t.proxy.Config.TLS.source())
+	t.problems = tlsfiles.Problems{}
+	t.current = tlsfiles.NewWatch(t.reload(tlsfiles.NewReader()), t.reload, t.proxy.log)
 }
 
-// config returns the configuration of handshakes with an upstream. If the files cannot be used,
-// for example while they are being written, it returns the previous one.
-func (f *tlsFiles) config(u *upstream) (*tls.Config, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.loaded != nil && time.Since(f.looked) < reloadEvery {
-		return f.loaded[u.index], nil
-	}
-	first := f.loaded == nil
-	changed, err := f.loadLocked()
-	if first && err != nil {
-		return nil, err
-	}
-	log := f.proxy.log()
-	switch {
-	case changed && !first:
-		log.Info("certificates for upstreams reloaded", "ca", f.proxy.Config.TLS.CA, "cert", f.proxy.Config.TLS.Cert)
-	case err != nil && !f.failing:
-		log.Warn("certificates for upstreams cannot be reloaded, keeping the previous ones", "err", err)
-	}
-	f.failing = err != nil
-	return f.loaded[u.index], nil
-}
-
-// loadLocked reads the files, and takes over their contents if they have changed. Instead of
-// files there may be Proxy.TLSConfig, which does not change.
-func (f *tlsFiles) loadLocked() (changed bool, err error) {
-	cfg, e := &f.proxy.Config.TLS, field.Errors{}
-	f.looked = time.Now()
-	if own := f.proxy.TLSConfig; own != nil {
-		if f.loaded == nil {
-			f.loaded = f.each(own)
+// reload reads the files, and returns the configurations. If the files cannot be used, for
+// example while they are being written, it returns the previous ones.
+func (t *upstreamTLS) reload(r *tlsfiles.Reader) upstreamConfigs {
+	changed, err := t.files.Load(r)
+	switch first := t.last.each == nil; {
+	case first && err != nil:
+		t.last.err = err
+		return t.last
+	case changed:
+		t.last = upstreamConfigs{each: t.each(t.files.Value)}
+		if !first {
+			t.proxy.log().Info("certificates for upstreams reloaded", "ca", t.proxy.Config.TLS.CA, "cert", t.proxy.Config.TLS.Cert)
 		}
-		return false, nil
 	}
-	next := cfg.read(&e)
-	if e.Err() == nil && f.loaded != nil && next.equal(&f.texts) {
-		return false, nil
+	t.problems.Note(t.proxy.log(), "files", err, "certificates for upstreams cannot be reloaded, keeping the previous ones")
+	return t.last
+}
+
+// config returns the configuration of a handshake with an upstream.
+func (t *upstreamTLS) config(u *upstream) (*tls.Config, error) {
+	if t.own != nil {
+		return t.own[u.index], nil
 	}
-	base := cfg.parse(next, &e)
-	if err := e.Err(); err != nil {
-		return false, err
+	t.current.Refresh()
+	now := t.current.Get()
+	if now.err != nil {
+		return nil, now.err
 	}
-	base.ServerName = cfg.ServerName
-	f.texts, f.loaded = next, f.each(base)
-	return true, nil
+	return now.each[u.index], nil
 }
 
 // each returns the configuration of each upstream. Sessions are not taken over from those of
 // before: what a certificate has proved then may not hold any more.
-func (f *tlsFiles) each(base *tls.Config) []*tls.Config {
-	list := make([]*tls.Config, len(f.proxy.upstreams))
-	for i, u := range f.proxy.upstreams {
+func (t *upstreamTLS) each(base *tls.Config) []*tls.Config {
+	list := make([]*tls.Config, len(t.proxy.upstreams))
+	for i, u := range t.proxy.upstreams {
 		c := base.Clone()
 		c.Renegotiation = tls.RenegotiateNever // a handshake cannot wait on a poller
 		if c.ServerName == "" && u.network != "unix" {
@@ -275,7 +256,7 @@ func (u *upstream) handshake(ctx context.Context, conn net.Conn) (secure net.Con
 			secure, err = nil, fmt.Errorf("TLS handshake with %s: %w", u.name, err)
 		}
 	}()
-	config, err := u.proxy.tlsFiles.config(u)
+	config, err := u.proxy.upstreamTLS.config(u)
 	if err != nil {
 		return nil, err
 	}

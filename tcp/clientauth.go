@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 
 	"wireline/internal/pemfile"
+	"wireline/internal/tlsfiles"
 	"wireline/lib/field"
 )
 
@@ -55,22 +56,22 @@ type authorities struct {
 // by one of the certificates.
 type authorityFiles struct{ *TLSFiles }
 
-// read implements source.
-func (f authorityFiles) read(e *field.Errors) [][]byte {
-	texts := [][]byte{readFile(e, "TLS.ClientCA", f.ClientCA), nil}
+// Read implements tlsfiles.Source.
+func (f authorityFiles) Read(r *tlsfiles.Reader, e *field.Errors) [][]byte {
+	texts := [][]byte{tlsfiles.Text(r, e, "TLS.ClientCA", f.ClientCA), nil}
 	if f.CRL != "" {
-		texts[1] = readFile(e, "TLS.CRL", f.CRL)
+		texts[1] = tlsfiles.Text(r, e, "TLS.CRL", f.CRL)
 	}
 	return texts
 }
 
-// parse implements source.
-func (f authorityFiles) parse(texts [][]byte, e *field.Errors) *authorities {
+// Parse implements tlsfiles.Source.
+func (f authorityFiles) Parse(texts [][]byte, e *field.Errors) *authorities {
 	if texts[0] == nil {
 		return nil
 	}
 	certs, err := pemfile.Certificates(texts[0])
-	if useless(e, "TLS.ClientCA", f.ClientCA, err) {
+	if tlsfiles.Useless(e, "TLS.ClientCA", f.ClientCA, err) {
 		return nil
 	}
 	a := &authorities{pool: x509.NewCertPool()}
@@ -79,10 +80,10 @@ func (f authorityFiles) parse(texts [][]byte, e *field.Errors) *authorities {
 	}
 	if f.CRL != "" && texts[1] != nil {
 		a.revoked, err = revocationsIn(texts[1], certs)
-		useless(e, "TLS.CRL", f.CRL, err)
+		tlsfiles.Useless(e, "TLS.CRL", f.CRL, err)
 	}
 	return a
 }
 
-// String implements source.
+// String implements tlsfiles.Source.
 func (f authorityFiles) String() string { return f.ClientCA }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 
+	"wireline/internal/tlsfiles"
 	"wireline/lib/field"
 )
 
@@ -19,22 +20,22 @@ type staple []byte
 // stapleFile is the file of a staple.
 type stapleFile struct{ *TLSFiles }
 
-// read implements source.
-func (f stapleFile) read(e *field.Errors) [][]byte {
-	return [][]byte{readFile(e, "TLS.OCSPStaple", f.OCSPStaple)}
+// Read implements tlsfiles.Source.
+func (f stapleFile) Read(r *tlsfiles.Reader, e *field.Errors) [][]byte {
+	return [][]byte{tlsfiles.Text(r, e, "TLS.OCSPStaple", f.OCSPStaple)}
 }
 
-// parse implements source.
-func (f stapleFile) parse(texts [][]byte, e *field.Errors) staple {
+// Parse implements tlsfiles.Source.
+func (f stapleFile) Parse(texts [][]byte, e *field.Errors) staple {
 	if texts[0] == nil {
 		return nil
 	}
 	_, err := ocsp.ParseResponse(texts[0], nil)
-	useless(e, "TLS.OCSPStaple", f.OCSPStaple, err)
+	tlsfiles.Useless(e, "TLS.OCSPStaple", f.OCSPStaple, err)
 	return texts[0]
 }
 
-// String implements source.
+// String implements tlsfiles.Source.
 func (f stapleFile) String() string { return f.OCSPStaple }
 
 var errStapleExpired = errors.New("has expired")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"wireline/internal/tlsfiles"
 	"wireline/lib/field"
 )
 
@@ -125,12 +126,19 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 	}
 	files.log = s.log()
 	files.build()
+	return s.watching(files), nil
+}
+
+// watching returns a configuration whose handshakes use the files as they are at that time.
+func (s *Server) watching(files *credentials) *tls.Config {
+	current := tlsfiles.NewWatch(files.cfg, files.reload, s.log)
 	base := &tls.Config{}
 	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		s.tickets.refresh(base)
-		return files.current(), nil
+		current.Refresh()
+		return current.Get(), nil
 	}
-	return base, nil
+	return base
 }
 
 // tlsKey is the context key of TLSState; its value is a *tls.Conn.

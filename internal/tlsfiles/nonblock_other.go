@@ -1,0 +1,5 @@
+//go:build !unix
+
+package tlsfiles
+
+const nonblock = 0
