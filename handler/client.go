@@ -150,6 +150,10 @@ type endState struct {
 	drainReadEnds int64    // when a drain stops reading frames that have arrived
 	localAddr     net.Addr // saved before the connection is closed; under mu
 	writeErr      error    // why output failed; nil for ErrClosed; under mu
+
+	// For finishTLS.
+	unsent   int   // Conn.Unsent at the last check
+	accepted int64 // when it last got smaller; zero before the first check
 }
 
 // endStateLocked returns c.endState, and creates it if necessary. The caller holds mu.

@@ -39,7 +39,11 @@ func (c *Client) finish(w *eventloop.Worker) (again bool) {
 			// After an error of TLS nothing can be sent but its alert, which is to arrive.
 			steps.Flushed(!c.hasFailed() || c.reason() == ReasonTLS, how, bound)
 		case closing.SendFIN:
-			steps.FINSent(c.transport().CloseWrite(), c.holdsInput(), now)
+			err := c.transport().CloseWrite()
+			if err == nil && !c.finishTLS() {
+				return false
+			}
+			steps.FINSent(err, c.holdsInput(), now)
 		case closing.Look:
 			n, ended := c.discard(w, c.transport().Look)
 			steps.Input(n, !c.input.has(unread), ended, now)
@@ -61,6 +65,9 @@ func (c *Client) finish(w *eventloop.Worker) (again bool) {
 			c.close(w, true)
 			return false
 		case closing.CloseFIN:
+			if !c.finishTLS() {
+				return false
+			}
 			c.close(w, false)
 			return false
 		}

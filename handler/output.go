@@ -53,6 +53,7 @@ const (
 	takenOver                     // the connection has a new owner
 	gone                          // the connection is closed, or has a new owner
 	held                          // StartTLS: what follows the marked output waits for the end of the handshake
+	finishing                     // the serving goroutine is to be woken when TLS has nothing queued
 )
 
 func (s sending) has(bits sending) bool { return s&bits != 0 }
@@ -73,7 +74,8 @@ func (c *Client) outputLocked() *output {
 // releaseLocked puts the output back into the pool if it is not needed.
 func (c *Client) releaseLocked() {
 	o := c.out
-	if o == nil || o.Size() > 0 && !c.sending.has(failed) || c.sending.has(batching) || o.waiting > 0 {
+	isPending := o != nil && o.Size() > 0 || c.sending.has(blocked) // blocked without output: see watchTLS
+	if o == nil || isPending && !c.sending.has(failed) || c.sending.has(batching) || o.waiting > 0 {
 		return
 	}
 	c.out = nil
@@ -203,6 +205,10 @@ func (c *Client) resumeOutput() {
 	}
 	if t := c.tls(); t != nil {
 		t.Writable()
+		if c.sending.has(finishing) && !t.Queued() {
+			c.sending.clear(finishing)
+			c.conn.Wake()
+		}
 	} else if u := c.upgrade(); u != nil {
 		u.writable.Broadcast()
 	}
@@ -212,6 +218,7 @@ func (c *Client) resumeOutput() {
 	if c.sending.has(blocked) {
 		c.sending.clear(blocked)
 		c.flushLocked(false)
+		c.watchTLSLocked()
 	}
 }
 

@@ -202,6 +202,7 @@ func (c *Client) receive(w *eventloop.Worker, read reader) {
 	default:
 		c.noteRecord()
 	}
+	c.watchTLS()
 }
 
 // endOfInput ends a client that has closed its side.

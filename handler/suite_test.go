@@ -52,6 +52,7 @@ type served struct {
 	t       *testing.T
 	server  *tcptest.Server
 	dial    func() net.Conn
+	frames  *handler.Frames // set by overTLS
 	records *records
 }
 

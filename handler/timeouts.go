@@ -131,12 +131,16 @@ func (c *Client) writeLimit() (limit time.Duration, timeoutErr error) {
 const earlyChecks = 2
 
 // checkInterval returns how long to wait until the next check for progress.
+func checkInterval(limit time.Duration) int64 {
+	return int64(min(max(limit/16, 10*time.Millisecond), time.Second))
+}
+
+// checkInterval is the function of that name, but the first checks come earlier.
 func (o *output) checkInterval(limit time.Duration) int64 {
-	interval := min(max(limit/16, 10*time.Millisecond), time.Second)
 	if o.checks < earlyChecks {
-		interval = min(interval, 20*time.Millisecond)
+		limit = min(limit, 16*20*time.Millisecond)
 	}
-	return int64(interval)
+	return checkInterval(limit)
 }
 
 // checkStall resets a client that has accepted no output for too long. It may run while
@@ -150,6 +154,9 @@ func (c *Client) checkStall() {
 		return
 	}
 	o, now := c.out, c.conn.Now()
+	if o.Size() == 0 && c.ended() {
+		return // only TLS has something queued: see finishTLS
+	}
 	// A little progress causes no event: the socket becomes writable only when a good
 	// part of its buffer is free. So compare how much is unsent.
 	switch unsent := c.transport().Unsent(); {

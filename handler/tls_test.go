@@ -16,24 +16,25 @@ import (
 	"wireline/internal/netconn"
 	"wireline/internal/testutil"
 	"wireline/internal/transport"
+	"wireline/tcp"
 	"wireline/tcptest"
 )
 
 // tlsTransports are the ways to hold a connection under TLS. Their dial makes no handshake.
 var tlsTransports = []struct {
 	name   string
-	listen func(t *testing.T) (net.Listener, func() net.Conn)
+	listen func(t *testing.T, sendBuffer int) (net.Listener, func() net.Conn)
 }{
-	{"TLS", func(t *testing.T) (net.Listener, func() net.Conn) { return listenNet(t, "tcp", "127.0.0.1:0") }},
-	{"TLS by goroutine", func(t *testing.T) (net.Listener, func() net.Conn) {
-		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
+	{"TLS", listenSending},
+	{"TLS by goroutine", func(t *testing.T, sendBuffer int) (net.Listener, func() net.Conn) {
+		ln, dial := listenSending(t, sendBuffer)
 		return testutil.PlainListener{Listener: ln}, dial
 	}},
-	{"TLS, wrapped", func(t *testing.T) (net.Listener, func() net.Conn) {
-		ln, dial := listenNet(t, "tcp", "127.0.0.1:0")
+	{"TLS, wrapped", func(t *testing.T, sendBuffer int) (net.Listener, func() net.Conn) {
+		ln, dial := listenSending(t, sendBuffer)
 		return testutil.WrappingListener{Listener: ln}, dial
 	}},
-	{"TLS in memory", func(t *testing.T) (net.Listener, func() net.Conn) {
+	{"TLS in memory", func(t *testing.T, _ int) (net.Listener, func() net.Conn) {
 		ln := tcptest.Listen()
 		return ln, func() net.Conn {
 			conn, err := ln.Dial()
@@ -45,26 +46,41 @@ var tlsTransports = []struct {
 	}},
 }
 
+// listenSending listens for connections with a send buffer of that size; zero for the system's.
+func listenSending(t *testing.T, sendBuffer int) (net.Listener, func() net.Conn) {
+	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Socket: tcp.Socket{SendBuffer: sendBuffer}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln, func() net.Conn {
+		conn, err := net.DialTimeout("tcp", ln.Addr().String(), patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+}
+
 // overTLS is overTransports for those with TLS. The connections of s have made no handshake.
 func overTLS(t *testing.T, build func() *handler.Frames, test func(t *testing.T, s *served)) {
-	overTLSWith(t, false, build, test)
+	overTLSWith(t, false, 0, build, test)
 }
 
 // overTLSAtOnce is overTLS for tests that wait most of the time: their runs are parallel.
 func overTLSAtOnce(t *testing.T, build func() *handler.Frames, test func(t *testing.T, s *served)) {
-	overTLSWith(t, true, build, test)
+	overTLSWith(t, true, 0, build, test)
 }
 
-func overTLSWith(t *testing.T, parallel bool, build func() *handler.Frames, test func(t *testing.T, s *served)) {
+func overTLSWith(t *testing.T, parallel bool, sendBuffer int, build func() *handler.Frames, test func(t *testing.T, s *served)) {
 	for _, transport := range tlsTransports {
 		t.Run(transport.name, func(t *testing.T) {
 			if parallel {
 				t.Parallel()
 			}
 			h := build()
-			s := &served{t: t, records: newRecords()}
+			s := &served{t: t, frames: h, records: newRecords()}
 			h.OnRecord = s.records.Add
-			ln, dial := transport.listen(t)
+			ln, dial := transport.listen(t, sendBuffer)
 			s.dial = dial
 			s.server = tcptest.NewUnstartedServer(h)
 			s.server.TCP.TLSConfig = &tls.Config{Certificates: []tls.Certificate{testutil.SelfSigned(t)}}
@@ -460,8 +476,8 @@ func floodKeyUpdates(conn *testutil.RecordClient) (sent int) {
 func TestTLSKeyUpdateFlood(t *testing.T) {
 	overTLS(t, echoFrames, func(t *testing.T, s *served) {
 		conn := s.connectByHand()
-		if tcp, ok := conn.Conn.(*net.TCPConn); ok {
-			tcp.SetReadBuffer(10_000)
+		if socket, ok := conn.Conn.(*net.TCPConn); ok {
+			socket.SetReadBuffer(10_000)
 		}
 		before := testutil.Heap()
 		sent := floodKeyUpdates(conn)

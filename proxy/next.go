@@ -18,6 +18,7 @@ const (
 	actLook    // the same with Look: no event has told of input
 	actSendFIN // call sending, then CloseWrite, then sentFIN
 	actDiscard // read once, throw that away, and call discarded
+	actFinish  // have TLS send what it has queued, and call finished
 
 	// So are these, which are the last. The driver calls left first.
 	actClose   // close the connection
@@ -32,9 +33,9 @@ func (x *wire) next(s sideID, now int64) action {
 	case me.has(gone) || x.phase == connecting:
 		return actWait
 	case x.phase == closing:
-		return x.howToClose(s)
+		return x.howToClose(s, now)
 	case x.phase == parting:
-		return x.nextParting(s)
+		return x.nextParting(s, now)
 	}
 	isPaused := x.paused(s)
 	switch {
@@ -70,22 +71,31 @@ func (x *wire) nextTimeout(s sideID, now int64) action {
 	return actWait
 }
 
-func (x *wire) howToClose(s sideID) action {
+// howToClose says how to close a side. It is closed when the connection has taken what TLS has
+// queued, such as the close_notify.
+func (x *wire) howToClose(s sideID, now int64) action {
+	me := x.sides[s]
 	switch {
 	case x.fate == fateReset:
 		return actReset
 	case x.fate == fateReuse && s == upstreamSide:
 		return actRelease
+	case me.has(finished | broken):
+		return actClose
+	case !me.has(full):
+		return actFinish
+	case now >= x.askAt:
+		return actAskUnsent
 	}
-	return actClose
+	return actWait
 }
 
-func (x *wire) nextParting(s sideID) action {
+func (x *wire) nextParting(s sideID, now int64) action {
 	switch me := x.sides[s]; {
 	case !me.has(finSent | broken):
 		return actSendFIN
 	case me.has(oneWay | ended | broken):
-		return actClose
+		return x.howToClose(s, now)
 	case me.has(unread):
 		return actDiscard
 	}
@@ -181,7 +191,7 @@ func (x *wire) tick(now int64) bool {
 			x.close(now)
 		}
 	case closing:
-		if x.fate != fateReset && now >= x.until {
+		if x.fate != fateReset && now >= x.until && !x.anyFinishing() {
 			x.fate = fateReset // ends what a serving goroutine waits for
 			return true
 		}
@@ -231,11 +241,12 @@ func (x *wire) timer(now int64) (at int64) {
 		at, _ = x.deadline()
 	case resetting:
 		at = x.askAt
-	case parting:
-		return max(x.until, now+1)
-	case closing:
-		if x.fate != fateReset && (x.sides[clientSide] | x.sides[upstreamSide]).has(polled) {
+	case parting, closing:
+		if x.phase == parting || x.fate != fateReset && (x.sides[clientSide]|x.sides[upstreamSide]).has(polled) {
 			at = max(x.until, now+1)
+		}
+		if x.anyFinishing() {
+			earlier(now + int64(soon))
 		}
 		return at
 	default:

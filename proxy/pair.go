@@ -30,7 +30,7 @@ type pair struct {
 	target  *upstream // that was reached, or the last that was tried; nil until then
 	dialing *dialing  // not nil while an event loop waits for the upstream
 	armed   int64     // when Expired is called; zero for never
-	reached bool      // the target, which counts the pair
+	counted bool      // the target counts the pair
 	open    uint8     // sides that relay and are not closed
 }
 
@@ -153,7 +153,7 @@ func (p *pair) useConn(conn net.Conn) {
 
 // reach notes the upstream that was found. It reports false if the pair was cut meanwhile.
 func (p *pair) reach(u *upstream) bool {
-	p.target, p.reached = u, true
+	p.target, p.counted = u, true
 	u.connections.Add(1)
 	return p.wire.phase == connecting
 }
@@ -185,7 +185,7 @@ func (p *pair) leave() {
 		defer p.accepted.Done()
 		p.mu.Lock()
 		record := p.record()
-		if p.reached {
+		if p.counted {
 			p.target.active.Add(-1)
 		}
 		p.mu.Unlock()

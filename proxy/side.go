@@ -153,6 +153,8 @@ func (s *side) advance(w *eventloop.Worker, now int64) (more bool) {
 			s.read(w, a, now)
 		case actSendFIN:
 			s.sendFIN(now)
+		case actFinish:
+			s.pair.wire.finished(s.id, s.tls != nil && !s.tls.Finish(), now)
 		default:
 			s.close(a)
 			return false

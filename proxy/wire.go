@@ -27,6 +27,10 @@ const (
 	// timeout or a close. Under TLS it may wait in a Read that has to answer the peer.
 	stuckTime = time.Second
 
+	// finishTime is how long a side that is to be closed may take none of what TLS has queued,
+	// such as the close_notify; in a drain it is lingerTime.
+	finishTime = 10 * time.Second
+
 	// lingerTime is how long the sides of a pair that the proxy has closed are read from,
 	// so that what a side is sending at that moment does not turn its FIN into a RST.
 	lingerTime = 500 * time.Millisecond
@@ -76,18 +80,20 @@ func (s sideID) party() handler.Party {
 type flags uint16
 
 const (
-	unread  flags = 1 << iota // there may be something to read
-	hangup                    // the end of the stream, or an error, is there to be read
-	suspect                   // an event has told of an end, and Err was not asked since
-	polled                    // no event tells of a reset while the side is paused
-	looked                    // Look has found nothing, and nothing has happened since
-	pending                   // something was read, and is not written to the other side yet
-	full                      // the connection takes no more for now
-	ended                     // the end of the stream was read
-	finSent                   // the end of the other side's stream was passed on
-	oneWay                    // one direction cannot be closed without the other
-	broken                    // the connection was reset, or has failed otherwise
-	gone                      // it is closed, or back in its pool
+	unread    flags = 1 << iota // there may be something to read
+	hangup                      // the end of the stream, or an error, is there to be read
+	suspect                     // an event has told of an end, and Err was not asked since
+	polled                      // no event tells of a reset while the side is paused
+	looked                      // Look has found nothing, and nothing has happened since
+	pending                     // something was read, and is not written to the other side yet
+	full                        // the connection takes no more for now
+	ended                       // the end of the stream was read
+	finSent                     // the end of the other side's stream was passed on
+	oneWay                      // one direction cannot be closed without the other
+	broken                      // the connection was reset, or has failed otherwise
+	finishing                   // TLS has something queued, which the connection is to take before it is closed
+	finished                    // nothing is queued, or the wait for that is over
+	gone                        // it is closed, or back in its pool
 )
 
 func (f flags) has(any flags) bool { return f&any != 0 }
@@ -108,9 +114,10 @@ type wire struct {
 	quietSince int64    // when the client has left an upstream that is to be reused; or zero
 	until      int64    // when parting or closing is over, or resetting if nothing is taken
 	askErrAt   [2]int64 // when a polled side is asked
-	askAt      int64    // when resetting asks for the unsent bytes
+	askAt      int64    // when resetting, or a side that is finishing, asks for the unsent bytes
+	progress   int64    // when a side that is finishing has last taken something
 
-	// How many bytes the system had not delivered when it was last asked, and when the
+	// How many bytes the system and TLS had not delivered when it was last asked, and when the
 	// idle timeout has asked, or zero.
 	unsent  int
 	sampled int64
@@ -260,6 +267,8 @@ func (x *wire) askedUnsent(n int, now int64) {
 	switch x.phase {
 	case relaying:
 		x.sampleIdle(n, now)
+	case parting, closing:
+		x.sampleFinish(n, now)
 	case resetting:
 		from := x.brokenSide()
 		if n != x.unsent {
@@ -272,6 +281,46 @@ func (x *wire) askedUnsent(n int, now int64) {
 			x.phase = closing
 		}
 	}
+}
+
+// finished tells the outcome of actFinish. left tells that TLS has something queued.
+func (x *wire) finished(s sideID, left bool, now int64) {
+	f := &x.sides[s]
+	if left {
+		*f |= finishing | full
+		x.unsent, x.progress, x.askAt = -1, now, now
+		return
+	}
+	*f = *f&^finishing | finished
+	if x.phase == closing {
+		x.until = max(x.until, now+int64(stuckTime))
+	}
+}
+
+// sampleFinish is called while sides are finishing. It gives up when none of them has taken
+// something for too long.
+func (x *wire) sampleFinish(n int, now int64) {
+	if n != x.unsent {
+		x.unsent, x.progress = n, now
+	}
+	x.askAt = now + int64(soon)
+	limit := finishTime
+	if x.draining {
+		limit = lingerTime
+	}
+	if now < x.progress+int64(limit) {
+		return
+	}
+	for s, f := range x.sides {
+		if f.has(finishing) {
+			x.finished(sideID(s), false, now)
+		}
+	}
+}
+
+// anyFinishing reports whether a side is finishing.
+func (x *wire) anyFinishing() bool {
+	return (x.sides[clientSide] | x.sides[upstreamSide]).has(finishing)
 }
 
 // sampleIdle is called when the idle timeout has expired. The system may still be
@@ -293,7 +342,7 @@ func (x *wire) sampleIdle(n int, now int64) {
 
 // left tells that a side is closed, or about to be.
 func (x *wire) left(s sideID) {
-	x.sides[s] |= gone
+	x.sides[s] = x.sides[s]&^finishing | gone
 	if x.sides[s.other()].has(gone) {
 		x.phase = closed
 	}

@@ -58,21 +58,21 @@ func (t *TLS) takeAhead(p []byte) (n int) {
 	return n
 }
 
-// readNow is Read of a link within a Peek.
-func (l *link) readNow(p []byte) (n int, err error) {
-	r := (*TLS)(l).rarely()
+// readNow is Read of a ciphertextConn within a Peek.
+func (c *ciphertextConn) readNow(p []byte) (n int, err error) {
+	r := (*TLS)(c).rarely()
 	if r.peekLeft <= 0 {
 		return 0, errWouldBlock
 	}
-	n = l.takeRest(p)
+	n = c.takeRest(p)
 	if n == 0 {
 		var empty bool
-		if n, empty, err = netconn.ReadNow(l.base, p); empty {
+		if n, empty, err = netconn.ReadNow(c.base, p); empty {
 			return 0, errWouldBlock
 		}
 		switch {
 		case err == io.EOF:
-			l.eof = true
+			c.eof = true
 		case err != nil:
 			r.broken = err
 		}

@@ -42,7 +42,7 @@ var ErrTruncated = fmt.Errorf("TLS: closed without close_notify: %w", io.ErrUnex
 // nothing of it waits. It has no goroutine, and only what crypto/tls keeps as memory.
 //
 // crypto/tls lets a Read be repeated after a timeout, and keeps what it has of a record. That
-// is all that this needs: see link.
+// is all that this needs: see ciphertextConn.
 //
 // The methods are called as those of an eventloop.Conn.
 type TLS struct {
@@ -66,8 +66,8 @@ type TLS struct {
 	hasty   bool // CloseNow was called
 	rare    *rare
 
-	// mu is taken last: conn calls the link with locks of its own. The flags before it belong to
-	// it, too.
+	// mu is taken last: conn calls ciphertextConn with locks of its own. It also guards the flags
+	// before it.
 	writing  bool // Write is under way
 	corked   bool // records are gathered in the queue
 	finDue   bool // the FIN goes behind the queue
@@ -84,7 +84,7 @@ type TLS struct {
 type rare struct {
 	broken   error  // of poll.Read
 	readErr  error  // of conn.Read, after the bytes that came with it
-	rest     []byte // read from the connection, and not from the link yet
+	rest     []byte // read from the connection, and not by crypto/tls yet
 	peekLeft int    // bytes that a Peek may still read
 	ahead    byte   // plaintext that it has found; valid if hasAhead
 	hasAhead bool
@@ -106,7 +106,7 @@ func (t *TLS) readErr() error {
 	return t.rare.readErr
 }
 
-// keep notes bytes that were read from the connection, and not from the link yet.
+// keep notes bytes that were read from the connection, and not by crypto/tls yet.
 func (t *TLS) keep(rest []byte) {
 	if len(rest) > 0 {
 		r := t.rarely()
@@ -136,14 +136,14 @@ func (t *TLS) enqueue(p []byte) {
 // Server returns the server's end of a connection, before its handshake.
 func Server(conn net.Conn, config *tls.Config) *TLS {
 	t := &TLS{base: conn}
-	t.conn = tls.Server((*link)(t), config)
+	t.conn = tls.Server((*ciphertextConn)(t), config)
 	return t
 }
 
 // Client returns the client's end of a connection, before its handshake.
 func Client(conn net.Conn, config *tls.Config) *TLS {
 	t := &TLS{base: conn}
-	t.conn = tls.Client((*link)(t), config)
+	t.conn = tls.Client((*ciphertextConn)(t), config)
 	return t
 }
 
@@ -153,8 +153,8 @@ func Of(conn *tls.Conn) *TLS {
 	if conn == nil {
 		return nil
 	}
-	l, _ := conn.NetConn().(*link)
-	return (*TLS)(l)
+	c, _ := conn.NetConn().(*ciphertextConn)
+	return (*TLS)(c)
 }
 
 // Conn returns the connection for use by crypto/tls's rules.
@@ -308,7 +308,7 @@ func (t *TLS) Write(parts [3][]byte) (n int, err error) {
 	}
 }
 
-// encryptLocked has crypto/tls write b to the link, without mu.
+// encryptLocked has crypto/tls write b to ciphertextConn, without mu.
 func (t *TLS) encryptLocked(b []byte) error {
 	t.writing, t.corked = true, len(b) > maxRecord
 	t.mu.Unlock()
@@ -430,6 +430,18 @@ func (t *TLS) closeNotify() {
 	}
 }
 
+// Finish prepares for Close: it sends a close_notify behind what is queued, and reports whether
+// the connection has accepted everything, or is broken. If not, Writable will be called. What Close
+// finds in the queue is lost. For the serving goroutine; nothing may be written after it.
+func (t *TLS) Finish() (done bool) {
+	t.closeNotify()
+	t.mu.Lock()
+	t.ended = true
+	t.mu.Unlock()
+	t.Writable()
+	return !t.Queued()
+}
+
 // Queued reports whether ciphertext waits for the connection to accept it.
 func (t *TLS) Queued() bool {
 	t.mu.Lock()
@@ -458,7 +470,7 @@ func (t *TLS) SetLinger(seconds int) {
 }
 
 // Close implements eventloop.Transport. It sends a close_notify, as far as that is possible
-// without waiting, unless the connection is reset.
+// without waiting, unless the connection is reset. See Finish.
 func (t *TLS) Close() {
 	if !t.reset {
 		t.closeNotify()

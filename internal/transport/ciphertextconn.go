@@ -8,13 +8,13 @@ import (
 	"wireline/internal/eventloop"
 )
 
-// link is a TLS as the net.Conn beneath its tls.Conn. It carries ciphertext.
+// ciphertextConn is a TLS as the net.Conn beneath its tls.Conn. It carries ciphertext.
 //
 // It waits, as any net.Conn does, while the connection is not on a poller: in the handshake
 // of a server, and after a handler has given up the connection. On a poller it never waits: a
 // Read that would have to fails with errWouldBlock, which crypto/tls takes for a timeout and
 // does not keep, and a Write queues what the connection does not accept.
-type link TLS
+type ciphertextConn TLS
 
 // errWouldBlock is what crypto/tls gets when nothing more has arrived. It does not keep an error
 // that is Temporary, and continues the record at the next Read (crypto/tls/conn.go,
@@ -28,35 +28,35 @@ func (wouldBlock) Timeout() bool   { return true }
 func (wouldBlock) Temporary() bool { return true }
 
 // Read implements net.Conn.
-func (l *link) Read(p []byte) (n int, err error) {
+func (c *ciphertextConn) Read(p []byte) (n int, err error) {
 	switch {
-	case l.poll != nil:
-		n, err = l.readPolled(p)
-	case l.peeking:
-		n, err = l.readNow(p)
+	case c.poll != nil:
+		n, err = c.readPolled(p)
+	case c.peeking:
+		n, err = c.readNow(p)
 	default:
-		n, err = l.readBlocking(p)
+		n, err = c.readBlocking(p)
 	}
-	l.records.pass(p[:n])
+	c.records.pass(p[:n])
 	return n, err
 }
 
-func (l *link) readBlocking(p []byte) (n int, err error) {
-	if n = l.takeRest(p); n > 0 {
+func (c *ciphertextConn) readBlocking(p []byte) (n int, err error) {
+	if n = c.takeRest(p); n > 0 {
 		return n, nil
 	}
-	if l.base == nil {
+	if c.base == nil {
 		return 0, net.ErrClosed
 	}
-	return l.base.Read(p)
+	return c.base.Read(p)
 }
 
 // takeRest returns what the last poller had read.
-func (l *link) takeRest(p []byte) (n int) {
-	if l.rare == nil || len(l.rare.rest) == 0 {
+func (c *ciphertextConn) takeRest(p []byte) (n int) {
+	if c.rare == nil || len(c.rare.rest) == 0 {
 		return 0
 	}
-	r := l.rare
+	r := c.rare
 	n = copy(p, r.rest)
 	if r.rest = r.rest[n:]; len(r.rest) == 0 {
 		r.rest = nil
@@ -64,28 +64,28 @@ func (l *link) takeRest(p []byte) (n int) {
 	return n
 }
 
-func (l *link) readPolled(p []byte) (n int, err error) {
-	if l.drained && !l.hangup || (*TLS)(l).queueIsFull() {
+func (c *ciphertextConn) readPolled(p []byte) (n int, err error) {
+	if c.drained && !c.hangup || (*TLS)(c).queueIsFull() {
 		return 0, errWouldBlock
 	}
-	if n = l.takeRest(p); n > 0 {
-		l.arrived = true
+	if n = c.takeRest(p); n > 0 {
+		c.arrived = true
 		return n, nil
 	}
-	read := l.poll.Read
-	if l.looking {
-		read = l.poll.Look
+	read := c.poll.Read
+	if c.looking {
+		read = c.poll.Look
 	}
-	n, l.drained, err = read(p)
+	n, c.drained, err = read(p)
 	switch {
 	case n > 0:
-		l.arrived = true
+		c.arrived = true
 		return n, nil
 	case err == io.EOF:
-		l.eof = true
+		c.eof = true
 		return 0, io.EOF
 	case err != nil:
-		(*TLS)(l).rarely().broken = err
+		(*TLS)(c).rarely().broken = err
 		return 0, err
 	}
 	return 0, errWouldBlock
@@ -93,111 +93,111 @@ func (l *link) readPolled(p []byte) (n int, err error) {
 
 // Write implements net.Conn. On a poller it is called with crypto/tls's lock of the output:
 // by Write of a TLS, and by Read, for an alert or the answer to a KeyUpdate.
-func (l *link) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (c *ciphertextConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
-	case l.peeking:
-		(*TLS)(l).enqueue(p)
+	case c.peeking:
+		(*TLS)(c).enqueue(p)
 		return len(p), nil
-	case l.poll == nil:
-		return l.writeBlocking(p)
+	case c.poll == nil:
+		return c.writeBlocking(p)
 	}
-	if l.ended {
+	if c.ended {
 		// An alert, or the answer to a KeyUpdate. If that failed, crypto/tls would not change
 		// the keys of what is read either.
 		return len(p), nil
 	}
-	if l.writeErr != nil {
-		return 0, l.writeErr
+	if c.writeErr != nil {
+		return 0, c.writeErr
 	}
-	if l.corked || (*TLS)(l).queued() > 0 {
-		(*TLS)(l).enqueue(p)
+	if c.corked || (*TLS)(c).queued() > 0 {
+		(*TLS)(c).enqueue(p)
 		return len(p), nil
 	}
-	n, err := l.poll.Write([3][]byte{p})
+	n, err := c.poll.Write([3][]byte{p})
 	if err != nil {
-		l.writeErr = err
+		c.writeErr = err
 		return n, err
 	}
-	(*TLS)(l).enqueue(p[n:])
-	if n < len(p) && !l.writing {
-		l.writeErr = l.poll.WatchOut(false)
+	(*TLS)(c).enqueue(p[n:])
+	if n < len(p) && !c.writing {
+		c.writeErr = c.poll.WatchOut(false)
 	}
 	return len(p), nil
 }
 
 // writeBlocking sends what the poller has left in the queue first.
-func (l *link) writeBlocking(p []byte) (int, error) {
-	for (*TLS)(l).queued() > 0 {
-		n, err := l.base.Write(l.queue.Head())
-		l.queue.Take(n)
+func (c *ciphertextConn) writeBlocking(p []byte) (int, error) {
+	for (*TLS)(c).queued() > 0 {
+		n, err := c.base.Write(c.queue.Head())
+		c.queue.Take(n)
 		if err != nil {
 			return 0, err
 		}
 	}
-	return l.base.Write(p)
+	return c.base.Write(p)
 }
 
 // Close implements net.Conn. On a poller it does nothing: Close of the TLS closes the
 // connection.
-func (l *link) Close() error {
-	if l.poll != nil || l.base == nil {
+func (c *ciphertextConn) Close() error {
+	if c.poll != nil || c.base == nil {
 		return nil
 	}
-	return l.base.Close()
+	return c.base.Close()
 }
 
 // LocalAddr implements net.Conn.
-func (l *link) LocalAddr() net.Addr {
-	if l.base == nil {
+func (c *ciphertextConn) LocalAddr() net.Addr {
+	if c.base == nil {
 		return unknown
 	}
-	return l.base.LocalAddr()
+	return c.base.LocalAddr()
 }
 
 // RemoteAddr implements net.Conn. crypto/tls asks for it when a client without a server name
 // receives a session ticket.
-func (l *link) RemoteAddr() net.Addr {
-	if l.base == nil {
+func (c *ciphertextConn) RemoteAddr() net.Addr {
+	if c.base == nil {
 		return unknown
 	}
-	return l.base.RemoteAddr()
+	return c.base.RemoteAddr()
 }
 
-// unknown is the address of a link without a connection beneath.
+// unknown is the address of a ciphertextConn without a connection beneath.
 var unknown net.Addr = &net.UnixAddr{Name: "unknown", Net: "unix"}
 
 // SetDeadline implements net.Conn. On a poller there are no deadlines: crypto/tls sets one to
 // send a close_notify, and a past one after that.
-func (l *link) SetDeadline(t time.Time) error {
-	if l.poll != nil || l.base == nil {
+func (c *ciphertextConn) SetDeadline(t time.Time) error {
+	if c.poll != nil || c.base == nil {
 		return nil
 	}
-	return l.base.SetDeadline(t)
+	return c.base.SetDeadline(t)
 }
 
 // SetReadDeadline implements net.Conn.
-func (l *link) SetReadDeadline(t time.Time) error {
-	if l.poll != nil || l.base == nil {
+func (c *ciphertextConn) SetReadDeadline(t time.Time) error {
+	if c.poll != nil || c.base == nil {
 		return nil
 	}
-	return l.base.SetReadDeadline(t)
+	return c.base.SetReadDeadline(t)
 }
 
 // SetWriteDeadline implements net.Conn.
-func (l *link) SetWriteDeadline(t time.Time) error {
-	if l.poll != nil || l.base == nil {
+func (c *ciphertextConn) SetWriteDeadline(t time.Time) error {
+	if c.poll != nil || c.base == nil {
 		return nil
 	}
-	if l.hasty {
+	if c.hasty {
 		t = time.Now().Add(hastyTime)
 	}
-	return l.base.SetWriteDeadline(t)
+	return c.base.SetWriteDeadline(t)
 }
 
 // NetConn returns the connection beneath.
-func (l *link) NetConn() net.Conn { return l.base }
+func (c *ciphertextConn) NetConn() net.Conn { return c.base }
 
-var _ net.Conn = (*link)(nil)
+var _ net.Conn = (*ciphertextConn)(nil)
 var _ eventloop.Transport = (*TLS)(nil)

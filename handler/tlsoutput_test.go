@@ -1,0 +1,130 @@
+package handler_test
+
+import (
+	"testing"
+	"time"
+
+	"wireline/handler"
+	"wireline/internal/closing"
+	"wireline/internal/testutil"
+)
+
+// keyUpdates is how many KeyUpdates have answers that do not fit into small buffers, but that the
+// server still reads: about 240 KB.
+const keyUpdates = 9000
+
+// sendKeyUpdates sends KeyUpdates that all want an answer, and reads none.
+func sendKeyUpdates(t *testing.T, conn *testutil.RecordClient) {
+	t.Helper()
+	var stream []byte
+	for n := range keyUpdates {
+		stream = append(stream, conn.Out.KeyUpdate(true)...)
+		if n%10 == 9 { // crypto/tls does not take many in a row
+			stream = append(stream, conn.Out.Seal(testutil.DataRecord, []byte("\n"))...)
+		}
+	}
+	send(t, conn.Conn, string(stream))
+}
+
+// overFullTLS runs test with a client whose connection is full of answers to KeyUpdates, and
+// beneath TLS more of them are queued.
+func overFullTLS(t *testing.T, config func(*handler.Frames), test func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client)) {
+	build := func() *handler.Frames {
+		h := &handler.Frames{
+			Codec:   keepEnd,
+			OnFrame: func(*handler.Client, []byte) error { return nil },
+		}
+		config(h)
+		return h
+	}
+	overTLSWith(t, true, 4<<10, build, func(t *testing.T, s *served) {
+		conn := s.connectByHand()
+		var c *handler.Client
+		eventually(t, "the client is there", func() bool {
+			for c = range s.frames.Clients().All() {
+			}
+			return c != nil
+		})
+		sendKeyUpdates(t, conn)
+		eventually(t, "the KeyUpdates are read", func() bool { return c.Record().FramesIn == keyUpdates/10 })
+		test(t, s, conn, c)
+	})
+}
+
+// answersThenClose checks that the client reads all answers, then a close_notify and a FIN.
+func answersThenClose(t *testing.T, conn *testutil.RecordClient) {
+	t.Helper()
+	conn.ReceiveKeyUpdates(t, keyUpdates)
+	closesWith(t, conn, alertCloseNotify)
+}
+
+// What crypto/tls has queued is sent before the connection is closed, and the close_notify and the
+// FIN behind it, however the client ends.
+func TestTLSCloseSendsQueue(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		end  func(t *testing.T, conn *testutil.RecordClient, c *handler.Client)
+	}{
+		{"FIN", func(t *testing.T, conn *testutil.RecordClient, _ *handler.Client) {
+			send(t, conn.Conn, string(conn.Out.Seal(testutil.AlertRecord, []byte{1, alertCloseNotify})))
+			closeWrite(t, conn.Conn)
+		}},
+		{"CloseWith", func(_ *testing.T, _ *testutil.RecordClient, c *handler.Client) { c.CloseWith(handler.CloseDefault) }},
+		{"Close", func(_ *testing.T, _ *testutil.RecordClient, c *handler.Client) { c.Close() }},
+		{"an invalid record", func(t *testing.T, conn *testutil.RecordClient, _ *handler.Client) {
+			send(t, conn.Conn, "\x17\x03\x03\x00\x00")
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			overFullTLS(t, func(*handler.Frames) {}, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client) {
+				test.end(t, conn, c)
+				eventually(t, "the client has ended", func() bool { return c.Record().Reason != "" })
+				if test.name == "Close" {
+					time.Sleep(closing.LongLinger + time.Second) // the client may also be late
+				}
+				if test.name != "an invalid record" {
+					answersThenClose(t, conn)
+					return
+				}
+				conn.ReceiveKeyUpdates(t, keyUpdates)
+				closesWith(t, conn, alertBadRecordMAC)
+			})
+		})
+	}
+}
+
+// A client that accepts no answers to its KeyUpdates has the write timeout, like any client that
+// accepts no output.
+func TestTLSQueueWriteTimeout(t *testing.T) {
+	overFullTLS(t, func(h *handler.Frames) { h.WriteTimeout = limit }, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client) {
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonWriteTimeout {
+			t.Errorf("record %+v", r)
+		}
+		within(t, "ended", c.Record().Duration, limit, 2*slack)
+	})
+}
+
+// A client that goes on accepting them, if slowly, stays.
+func TestTLSQueueSlowReader(t *testing.T) {
+	overFullTLS(t, func(h *handler.Frames) { h.WriteTimeout = 4 * limit }, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client) {
+		for range 10 { // longer than the timeout
+			conn.ReceiveKeyUpdates(t, keyUpdates/10)
+			time.Sleep(limit / 2)
+		}
+		sendRecord(t, conn, "\n")
+		eventually(t, "the client is served", func() bool { return c.Record().FramesIn == keyUpdates/10+1 })
+		c.Close()
+		closesWith(t, conn, alertCloseNotify)
+	})
+}
+
+// A client that has ended and accepts nothing any more is closed at the write timeout.
+func TestTLSCloseGivesUp(t *testing.T) {
+	overFullTLS(t, func(h *handler.Frames) { h.IdleTimeout = limit }, func(t *testing.T, s *served, _ *testutil.RecordClient, c *handler.Client) {
+		c.CloseWith(handler.CloseDefault)
+		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonClosed {
+			t.Errorf("record %+v", r)
+		}
+		within(t, "ended", c.Record().Duration, limit, 2*slack)
+	})
+}
