@@ -146,4 +146,3 @@ func (c *Config) drainTimeout() time.Duration {
 func (c *Config) handshakeTimeout() time.Duration {
 	return cmp.Or(c.HandshakeTimeout, defaultHandshakeTimeout)
 }
-

@@ -314,7 +314,7 @@ func (m *member) begin(why slog.Attr, grace time.Duration) {
 	s := m.server
 	s.beginDrain()
 	m.draining.Do(func() {
-		s.log().Info("draining", why, "clients", s.serving.Count(), 
+		s.log().Info("draining", why, "clients", s.serving.Count(),
 			logger.Seconds("grace", grace), logger.Seconds("timeout", s.drainTimeout()))
 	})
 }
