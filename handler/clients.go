@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -49,7 +48,7 @@ func (s *Clients) All() iter.Seq[*Client] {
 // ready to use.
 type set[M member] struct {
 	// OnRecord is called once for each connection, after it has ended. It may be called
-	// from any goroutine, and must not panic. Nil means LogFailures(slog.Default());
+	// from any goroutine, and must not panic. Nil means LogFailures(nil);
 	// LogRecords logs every record. Set it before the first connection.
 	OnRecord func(Record)
 
@@ -76,7 +75,7 @@ func (s *set[M]) remove(m M) {
 		m.shared().seal()
 		record := s.OnRecord
 		if record == nil {
-			record = LogFailures(slog.Default())
+			record = LogFailures(nil)
 		}
 		record(m.Record())
 	})

@@ -4,10 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"net"
 	"runtime/debug"
 	"sync"
+
+	"wireline/lib/logger"
 )
 
 // ServeConn passes conn to h as a server does, and returns when h is done with it. Use
@@ -58,7 +59,7 @@ func (d *direct) Panicked(v any) {
 	if v != nil {
 		what = fmt.Sprint(v)
 	}
-	slog.Error("handler panicked", "peer", peer, "panic", what, "stack", string(debug.Stack()))
+	logger.Async(nil).Error("handler panicked", "peer", peer, "panic", what, "stack", string(debug.Stack()))
 }
 
 func (d *direct) Done() { d.once.Do(func() { close(d.done) }) }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"wireline/handler"
+	"wireline/lib/logger"
 	"wireline/tcptest"
 )
 
@@ -51,6 +52,7 @@ func TestHandleRecovers(t *testing.T) {
 				receiveAll(t, client, "")
 				client.Close()
 				g.Wait()
+				logger.Flush(patience)
 				text := log.String()
 				if len(end.want) == 0 && text != "" {
 					t.Errorf("logged %s", text)

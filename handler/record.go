@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wireline/internal/netconn"
+	"wireline/lib/logger"
 )
 
 // Party is one side of a connection.
@@ -73,8 +74,10 @@ type Record struct {
 }
 
 // LogRecords returns an OnRecord function that logs each record as one line. The level
-// is warn if the handler or the system failed, and info otherwise.
+// is warn if the handler or the system failed, and info otherwise. Nil means slog.Default().
+// The function does not wait for the log: it writes to it by logger.Async.
 func LogRecords(log *slog.Logger) func(Record) {
+	log = asyncLog(log)
 	return func(r Record) {
 		level := slog.LevelInfo
 		if r.failed() {
@@ -83,7 +86,7 @@ func LogRecords(log *slog.Logger) func(Record) {
 		attrs := []slog.Attr{
 			slog.Uint64("id", r.ID),
 			slog.String("peer", r.peer()),
-			slog.Duration("duration", r.Duration.Round(time.Microsecond)),
+			logger.Seconds("duration", r.Duration.Round(time.Microsecond)),
 			slog.Int64("bytes_in", r.BytesIn),
 			slog.Int64("bytes_out", r.BytesOut),
 		}
@@ -99,21 +102,31 @@ func LogRecords(log *slog.Logger) func(Record) {
 		if r.Err != nil {
 			attrs = append(attrs, slog.String("err", r.Err.Error()))
 		}
-		log.LogAttrs(context.Background(), level, "connection", attrs...)
+		logger.Async(log).LogAttrs(context.Background(), level, "connection", attrs...)
 	}
+}
+
+// asyncLog returns the asynchronous logger for log; nil for nil, because slog.Default() may
+// change.
+func asyncLog(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return nil
+	}
+	return logger.Async(log)
 }
 
 // LogFailures returns an OnRecord function that logs a record only if the handler or
 // the system failed, at level warn. It does not log panics: the server logs them with
-// their stack.
+// their stack. The log is used as by LogRecords.
 func LogFailures(log *slog.Logger) func(Record) {
+	log = asyncLog(log)
 	return func(r Record) {
 		if r.failed() && r.Reason != ReasonPanic {
 			attrs := []any{"id", r.ID, "peer", r.peer()}
 			if r.Upstream != "" {
 				attrs = append(attrs, "upstream", r.Upstream)
 			}
-			log.Warn("connection failed", append(attrs, "by", string(r.By), "reason", string(r.Reason), "err", r.Err)...)
+			logger.Async(log).Warn("connection failed", append(attrs, "by", string(r.By), "reason", string(r.Reason), "err", r.Err)...)
 		}
 	}
 }

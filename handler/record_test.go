@@ -14,6 +14,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/lib/logger"
 	"wireline/tcptest"
 )
 
@@ -43,20 +44,21 @@ func TestLogRecords(t *testing.T) {
 		want   string
 	}{
 		{"ordinary", func(*handler.Record) {},
-			"level=INFO msg=connection id=7 peer=192.0.2.1:5000 duration=1.5s bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=client reason=fin\n"},
+			"level=INFO msg=connection id=7 peer=192.0.2.1:5000 duration_s=1.5 bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=client reason=fin\n"},
 		{"unix", func(r *handler.Record) { r.Peer = &net.UnixAddr{Net: "unix"} },
-			"level=INFO msg=connection id=7 peer=unix duration=1.5s bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=client reason=fin\n"},
+			"level=INFO msg=connection id=7 peer=unix duration_s=1.5 bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=client reason=fin\n"},
 		{"reset", func(r *handler.Record) { r.Reason, r.Err = handler.ReasonReset, syscall.ECONNRESET },
-			"level=INFO msg=connection id=7 peer=192.0.2.1:5000 duration=1.5s bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=client reason=reset err=\"connection reset by peer\"\n"},
+			"level=INFO msg=connection id=7 peer=192.0.2.1:5000 duration_s=1.5 bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=client reason=reset err=\"connection reset by peer\"\n"},
 		{"failed", func(r *handler.Record) {
 			r.By, r.Reason, r.Err = handler.ByServer, handler.ReasonHandlerError, errors.New("broken")
-		}, "level=WARN msg=connection id=7 peer=192.0.2.1:5000 duration=1.5s bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=server reason=handler_error err=broken\n"},
+		}, "level=WARN msg=connection id=7 peer=192.0.2.1:5000 duration_s=1.5 bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=server reason=handler_error err=broken\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out bytes.Buffer
 			r := sample
 			test.change(&r)
 			handler.LogRecords(logTo(&out))(r)
+			logger.Flush(patience)
 			if got := out.String(); got != test.want {
 				t.Errorf("got  %swant %s", got, test.want)
 			}
@@ -78,6 +80,7 @@ func TestLogFailures(t *testing.T) {
 		r.Reason, r.Err = reason, err
 		record(r)
 	}
+	logger.Flush(patience)
 	if out.Len() > 0 {
 		t.Errorf("ordinary ends were logged: %s", out.String())
 	}
@@ -86,6 +89,7 @@ func TestLogFailures(t *testing.T) {
 		r := sample
 		r.Reason, r.Err = reason, errors.New("broken")
 		record(r)
+		logger.Flush(patience)
 		if got := out.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "err=broken") {
 			t.Errorf("%s was logged as %q", reason, got)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/testutil"
+	"wireline/lib/logger"
 	"wireline/tcptest"
 )
 
@@ -56,6 +57,7 @@ func TestRecordTLS(t *testing.T) {
 
 	var log bytes.Buffer
 	handler.LogRecords(slog.New(slog.NewTextHandler(&log, nil)))(r)
+	logger.Flush(patience)
 	const text = `tls.version="TLS 1.2" tls.cipher=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 tls.sni=server.test tls.alpn=lines tls.subject="CN=client.test"`
 	if !strings.Contains(log.String(), text) {
 		t.Errorf("the log line is %q, want %q in it", &log, text)

@@ -14,6 +14,7 @@ import (
 	"wireline/internal/drain"
 	"wireline/internal/eventloop"
 	"wireline/lib/field"
+	"wireline/lib/logger"
 	"wireline/lib/sync/wait"
 )
 
@@ -43,7 +44,8 @@ type Proxy struct {
 	// goroutine; it must not panic. Nil is handler.LogFailures on Log.
 	OnRecord func(handler.Record)
 
-	// Log is told when an upstream goes down or comes up. Nil is slog.Default().
+	// Log is told when an upstream goes down or comes up. Nil is slog.Default(). The proxy
+	// does not wait for it: it writes to it by logger.Async.
 	Log *slog.Logger
 
 	made        sync.Once
@@ -239,12 +241,8 @@ func (x *Proxy) makeRoom() bool {
 	return false
 }
 
-func (x *Proxy) log() *slog.Logger {
-	if x.Log == nil {
-		return slog.Default()
-	}
-	return x.Log
-}
+// log is the log of the proxy, which nobody waits for.
+func (x *Proxy) log() *slog.Logger { return logger.Async(x.Log) }
 
 func (x *Proxy) record(r handler.Record) {
 	if x.OnRecord != nil {

@@ -19,6 +19,7 @@ import (
 	"wireline/handler"
 	"wireline/internal/testutil"
 	tlstransport "wireline/internal/transport"
+	"wireline/lib/logger"
 	"wireline/proxy"
 	"wireline/tcp"
 	"wireline/tcptest"
@@ -417,6 +418,7 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 }
 
 func (l *logBuffer) String() string {
+	logger.Flush(patience)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"wireline/internal/testutil"
+	"wireline/lib/logger"
 	"wireline/tcp"
 )
 
@@ -52,7 +53,8 @@ const (
 // childMain is the main of a child.
 func childMain(text string) (code int) {
 	time.AfterFunc(time.Minute, func() { os.Exit(exitOrphan) })
-	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
+	log := logger.Async(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	defer logger.Flush(patience)
 	var spec childSpec
 	if err := json.Unmarshal([]byte(text), &spec); err != nil {
 		log.Error("spec", "err", err)

@@ -86,7 +86,8 @@ type Config struct {
 	// tcp.socket.no_delay.
 	Socket Socket `config:",inline"`
 
-	// Log is the server's log. Nil means slog.Default().
+	// Log is the server's log. Nil means slog.Default(). The server does not wait for it: it
+	// writes to it by logger.Async.
 	Log *slog.Logger `config:"-"`
 }
 
@@ -144,11 +145,4 @@ func (c *Config) drainTimeout() time.Duration {
 
 func (c *Config) handshakeTimeout() time.Duration {
 	return cmp.Or(c.HandshakeTimeout, defaultHandshakeTimeout)
-}
-
-func (c *Config) log() *slog.Logger {
-	if c.Log == nil {
-		return slog.Default()
-	}
-	return c.Log
 }

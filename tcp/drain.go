@@ -10,6 +10,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/lib/logger"
 )
 
 const (
@@ -21,6 +22,9 @@ const (
 	// doneGrace is the time that a goroutine needs to end after its handler has closed
 	// the connection.
 	doneGrace = 10 * time.Millisecond
+
+	// flushTimeout is how long the end of a server waits for its log to be written.
+	flushTimeout = time.Second
 )
 
 // DrainStats says what a drain did.
@@ -59,7 +63,15 @@ func (d *drain) init() {
 //
 // A listener without SetDeadline, such as one of crypto/tls, is closed without looking
 // into its queue.
+//
+// At the end Shutdown waits until the log is written, for a second at most.
 func (s *Server) Shutdown(ctx context.Context) error {
+	defer logger.Flush(flushTimeout)
+	return s.shutdown(ctx)
+}
+
+// shutdown is Shutdown without the wait for the log.
+func (s *Server) shutdown(ctx context.Context) error {
 	s.beginDrain()
 	s.stop()
 	unwatch := context.AfterFunc(ctx, func() { s.drain.stop(context.Cause(ctx)) })
@@ -226,7 +238,7 @@ func (s *Server) logDrained(err error) {
 		slog.Int("idle", d.Idle),
 		slog.Int("finished", d.Finished),
 		slog.Int("cut", d.Cut),
-		slog.Duration("took", d.Took.Round(time.Millisecond)),
+		logger.Seconds("took", d.Took.Round(time.Millisecond)),
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("err", err.Error()))

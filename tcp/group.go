@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"wireline/lib/logger"
 )
 
 var (
@@ -61,7 +63,8 @@ const (
 // as before; then each of them drains within its own DrainTimeout. A second signal cuts
 // this short, whatever is going on. After the failure of a listener there is no grace
 // delay. The log has the lines "listening", "draining" and "drained" of each server, with
-// the key service if it has a Name.
+// the key service if it has a Name. At the end Run waits until the log is written, for a
+// second at most. While it runs, SIGPIPE is ignored: a log whose reader has gone ends nothing.
 //
 // Run returns nil after a clean stop, ErrCut when connections had to be reset, and
 // otherwise what kept it from serving. The values of ctx are those of every connection's
@@ -69,6 +72,7 @@ const (
 func (g *Group) Run(ctx context.Context) error {
 	signals := g.notify() // first, so that a signal is not lost
 	defer signals.stop()
+	defer logger.Flush(flushTimeout)
 	if err := g.start(ctx); err != nil {
 		return err
 	}
@@ -157,7 +161,7 @@ func (g *Group) serve(m *member) error {
 	m.server.logListening(m.ln) // not under mu: a stop must not wait for the log
 	go func() {
 		defer close(m.served)
-		err := m.server.Serve(context.WithoutCancel(g.ctx), m.ln)
+		err := m.server.serveListener(context.WithoutCancel(g.ctx), m.ln)
 		if errors.Is(err, ErrServerClosed) {
 			return
 		}
@@ -310,7 +314,8 @@ func (m *member) begin(why slog.Attr, grace time.Duration) {
 	s := m.server
 	s.beginDrain()
 	m.draining.Do(func() {
-		s.log().Info("draining", why, "clients", s.serving.Count(), "grace", grace, "timeout", s.drainTimeout())
+		s.log().Info("draining", why, "clients", s.serving.Count(),
+			logger.Seconds("grace", grace), logger.Seconds("timeout", s.drainTimeout()))
 	})
 }
 
@@ -320,7 +325,7 @@ func (m *member) stop(ctx context.Context) error {
 	s := m.server
 	bounded, cancel := context.WithTimeoutCause(ctx, s.drainTimeout(), errDrainTimeout)
 	defer cancel()
-	err := s.Shutdown(bounded)
+	err := s.shutdown(bounded)
 	m.drained.Do(func() { s.logDrained(err) })
 	select {
 	case <-m.served:

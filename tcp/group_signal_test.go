@@ -32,7 +32,7 @@ func TestSecondSignalCutsAGroup(t *testing.T) {
 		want := map[string]any{"one": 1.0, "two": 0.0}[fmt.Sprint(line["service"])]
 		demand(t, line, "cut", want)
 	}
-	demand(t, c.wait("draining"), "grace", float64(100*time.Millisecond))
+	demand(t, c.wait("draining"), "grace_s", 0.1)
 	if text := fmt.Sprint(c.find("failed")); !strings.Contains(text, "service one: ") || strings.Contains(text, "service two: ") {
 		t.Errorf("Run returned %s", text)
 	}

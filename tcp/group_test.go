@@ -259,7 +259,7 @@ func TestGroupGrace(t *testing.T) {
 		t.Errorf("the grace was %v", took)
 	}
 	for _, line := range j.find("draining") {
-		if line["grace"] != fmt.Sprint(one.GraceDelay) {
+		if line["grace_s"] != fmt.Sprint(one.GraceDelay.Seconds()) {
 			t.Errorf("%v", line)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"wireline/handler"
 	"wireline/internal/testutil"
 	"wireline/lib/frame"
+	"wireline/lib/logger"
 	"wireline/tcp"
 	"wireline/tcptest"
 )
@@ -196,8 +197,9 @@ func (j *journalWith) Handle(ctx context.Context, r slog.Record) error {
 	return j.journal.Handle(ctx, r)
 }
 
-// find returns the attributes of all records of msg.
+// find returns the attributes of all records of msg that were logged before.
 func (j *journal) find(msg string) (found []map[string]string) {
+	logger.Flush(patience)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, r := range j.records {

@@ -42,7 +42,7 @@ func TestSignalsDrain(t *testing.T) {
 			demand(t, draining, "level", "INFO")
 			demand(t, draining, "signal", sig.String())
 			demand(t, draining, "clients", 3.0)
-			demand(t, draining, "timeout", float64(patience))
+			demand(t, draining, "timeout_s", patience.Seconds())
 			receiveAll(t, idle, "")
 			receiveAll(t, other, "")
 			c.release()
@@ -55,8 +55,8 @@ func TestSignalsDrain(t *testing.T) {
 			demand(t, drained, "idle", 2.0)
 			demand(t, drained, "finished", 1.0)
 			demand(t, drained, "cut", 0.0)
-			if took, ok := drained["took"].(float64); !ok || took <= 0 || took > float64(patience) {
-				t.Errorf("took %v", drained["took"])
+			if took, ok := drained["took_s"].(float64); !ok || took <= 0 || took > patience.Seconds() {
+				t.Errorf("took %v", drained["took_s"])
 			}
 			if err, there := drained["err"]; there {
 				t.Errorf("a clean drain has the error %v", err)
@@ -106,7 +106,7 @@ func TestSecondSignalCuts(t *testing.T) {
 			send(t, busy, "hold\n")
 			c.wait("holding")
 			c.signal(syscall.SIGTERM)
-			demand(t, c.wait("draining"), "grace", float64(test.grace))
+			demand(t, c.wait("draining"), "grace_s", test.grace.Seconds())
 			c.signal(syscall.SIGINT)
 			receiveReset(t, busy)
 			if code := c.exitCode(); code != exitCut {

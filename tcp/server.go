@@ -13,6 +13,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/handshakes"
+	"wireline/lib/logger"
 	"wireline/lib/sync/wait"
 )
 
@@ -77,7 +78,8 @@ type Server struct {
 	listeners map[*listener]struct{}
 	tracked   map[*accepted]struct{} // connections that the server itself cuts
 
-	stats counters
+	asyncLog *slog.Logger // Config.Log; nil means slog.Default()
+	stats    counters
 }
 
 // Stats has the counters of a server.
@@ -100,6 +102,10 @@ type Stats struct {
 	// AcceptErrors counts failed accepts that were tried again, AcceptEpisodes the
 	// periods with such failures: each has a line in the log.
 	AcceptErrors, AcceptEpisodes uint64
+
+	// DroppedLogs counts records that the log of the server did not take; see
+	// logger.Async. They may be those of others that use the same slog.Handler.
+	DroppedLogs uint64
 }
 
 type counters struct {
@@ -126,6 +132,8 @@ func (s *Server) Stats() Stats {
 
 		AcceptErrors:   s.stats.acceptErrors.Load(),
 		AcceptEpisodes: s.stats.acceptEpisodes.Load(),
+
+		DroppedLogs: logger.Dropped(logger.Async(s.Log)),
 	}
 }
 
@@ -148,6 +156,9 @@ func (s *Server) init() {
 		s.stopped = s.stopping.Done()
 		s.preambleCtx, s.endPreambles = context.WithCancel(s.ctx)
 		s.drain.init()
+		if s.Log != nil {
+			s.asyncLog = logger.Async(s.Log)
+		}
 		s.tracked = make(map[*accepted]struct{})
 		s.discard = &handler.Frames{Codec: discard{}}
 		s.admission.init(&s.Config)
@@ -194,12 +205,17 @@ func (s *Server) named(err error) error {
 	return fmt.Errorf("service %s: %w", s.Name, err)
 }
 
+// log is the log of the server, which nobody waits for.
 func (s *Server) log() *slog.Logger {
+	log := s.baseLog()
 	if s.Name == "" {
-		return s.Config.log()
+		return log
 	}
-	return s.Config.log().With("service", s.Name)
+	return log.With("service", s.Name)
 }
+
+// baseLog is log without the name of the server.
+func (s *Server) baseLog() *slog.Logger { return logger.Async(s.asyncLog) }
 
 // logListening writes a line that scripts read: addr comes first.
 func (s *Server) logListening(ln net.Listener) {
@@ -207,7 +223,7 @@ func (s *Server) logListening(ln net.Listener) {
 	if s.Name != "" {
 		attrs = append(attrs, "service", s.Name)
 	}
-	s.Config.log().Info("listening", attrs...)
+	s.baseLog().Info("listening", attrs...)
 }
 
 func (s *Server) handler() handler.Handler {
@@ -262,6 +278,15 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ln.Close()
 		return s.setupErr
 	}
+	err := s.serveListener(ctx, ln)
+	if !errors.Is(err, ErrServerClosed) {
+		logger.Flush(flushTimeout) // the caller may exit now
+	}
+	return err
+}
+
+// serveListener is Serve for a server that is set up.
+func (s *Server) serveListener(ctx context.Context, ln net.Listener) error {
 	l := s.newListener(ctx, ln)
 	if !s.addListener(l) {
 		l.close()

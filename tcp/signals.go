@@ -12,11 +12,12 @@ import (
 type signals struct {
 	stops   chan os.Signal
 	reloads chan os.Signal
+	pipe    chan os.Signal // nobody reads it: with it, a write to a broken pipe only fails
 }
 
 // notify makes the process deliver the group's signals.
 func (g *Group) notify() signals {
-	s := signals{stops: make(chan os.Signal, 2), reloads: make(chan os.Signal, 1)}
+	s := signals{stops: make(chan os.Signal, 2), reloads: make(chan os.Signal, 1), pipe: make(chan os.Signal, 1)}
 	stops := g.Signals
 	if stops == nil {
 		stops = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT}
@@ -31,6 +32,9 @@ func (g *Group) notify() signals {
 	if len(stops) > 0 { // else Notify would deliver all there are
 		signal.Notify(s.stops, stops...)
 	}
+	if !signal.Ignored(syscall.SIGPIPE) {
+		signal.Notify(s.pipe, syscall.SIGPIPE)
+	}
 	return s
 }
 
@@ -38,6 +42,7 @@ func (g *Group) notify() signals {
 func (s signals) stop() {
 	signal.Stop(s.stops)
 	signal.Stop(s.reloads)
+	signal.Stop(s.pipe)
 }
 
 // onReload calls f for each SIGHUP, until stop is called. From then on SIGHUP does nothing.

@@ -12,6 +12,7 @@ import (
 
 	"wireline/handler"
 	"wireline/lib/frame"
+	"wireline/lib/logger"
 )
 
 // Limits of Config if its fields are zero.
@@ -165,8 +166,5 @@ func (c *Config) deliver(ctx context.Context, m *Message) error {
 }
 
 func (c *Config) log() *slog.Logger {
-	if c.Log == nil {
-		return slog.Default()
-	}
-	return c.Log
+	return logger.Async(c.Log) // a session does not wait for it
 }

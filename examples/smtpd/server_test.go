@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/lib/logger"
 	"wireline/tcptest"
 )
 
@@ -383,6 +384,7 @@ func TestDeliveryFails(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	m.net.Close()
+	logger.Flush(patience)
 	if !strings.Contains(log.String(), "disk full") {
 		t.Errorf("the log has %q", log.String())
 	}

@@ -8,9 +8,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"syscall"
+	"time"
 
 	"wireline/config"
 	"wireline/echo"
@@ -26,6 +29,9 @@ const (
 	exitFailed = 1 // the server could not serve, or connections were cut
 	exitUsage  = 2 // the command line or the configuration is wrong
 )
+
+// flushTimeout is how long the program waits, when it ends, for what it writes to stderr.
+const flushTimeout = time.Second
 
 // Main runs the program with the arguments and the environment of the process, and
 // exits. If version is empty, the version comes from the build information.
@@ -69,8 +75,11 @@ func (p *program) run(args, environ []string) int {
 	return exitFailed
 }
 
-// serve runs the server until it is told to stop.
+// serve runs the server until it is told to stop. It writes what was logged before it
+// returns, within flushTimeout.
 func (p *program) serve(cfg *config.Config) error {
+	signal.Ignore(syscall.SIGPIPE) // the log may lose its reader, also while the process ends
+	defer logger.Flush(flushTimeout)
 	log, err := logger.New(p.stderr, cfg.Log)
 	if err != nil {
 		return err
@@ -94,10 +103,18 @@ func newHandler(cfg *config.Config, log *slog.Logger, record func(handler.Record
 }
 
 // report writes each line of err with a prefix. errors.Join puts each error on its own
-// line.
+// line. If nobody reads them, report returns after flushTimeout.
 func (p *program) report(err error) {
-	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintf(p.stderr, "wireline: %s\n", strings.TrimSuffix(line, "\n"))
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(p.stderr, "wireline: %s\n", strings.TrimSuffix(line, "\n"))
+		}
+	}()
+	select {
+	case <-written:
+	case <-time.After(flushTimeout):
 	}
 }
 

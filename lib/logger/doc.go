@@ -1,2 +1,3 @@
-// Package logger creates a log/slog logger from a configuration.
+// Package logger creates log/slog loggers: from a configuration, and such that nobody who
+// logs waits for the writer.
 package logger

@@ -3,6 +3,7 @@ package logger
 import (
 	"io"
 	"log/slog"
+	"time"
 )
 
 // levels has the valid values of Config.Level.
@@ -14,15 +15,24 @@ var levels = map[string]slog.Level{
 	"error": slog.LevelError,
 }
 
-// New returns a logger that writes to w as cfg says. It returns the error of
-// cfg.Validate.
+// New returns a logger that writes to w as cfg says. It is asynchronous, as those of [Async]:
+// call [Flush] before the process ends. New returns the error of cfg.Validate.
 func New(w io.Writer, cfg Config) (*slog.Logger, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	options := &slog.HandlerOptions{Level: levels[cfg.Level]}
+	var h slog.Handler = slog.NewTextHandler(w, options)
 	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options)), nil
+		h = slog.NewJSONHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options)), nil
+	return Async(slog.New(h)), nil
+}
+
+// Seconds returns an attribute with d in seconds, as a number. The unit is added to key: the
+// key "took" becomes "took_s". All durations in the log lines of this module have this form,
+// with every handler: log/slog itself writes a duration as text in one of its handlers, and
+// as a number of nanoseconds without a unit in the other.
+func Seconds(key string, d time.Duration) slog.Attr {
+	return slog.Float64(key+"_s", d.Seconds())
 }

@@ -7,7 +7,9 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
+	"wireline/internal/testutil"
 	"wireline/lib/field"
 	"wireline/lib/logger"
 )
@@ -29,6 +31,7 @@ func TestLevels(t *testing.T) {
 		log.Info("info")
 		log.Warn("warn")
 		log.Error("error")
+		logger.Flush(testutil.Patience)
 		var got []string
 		for line := range strings.Lines(out.String()) {
 			got = append(got, strings.TrimSpace(line[strings.Index(line, "msg=")+4:]))
@@ -45,9 +48,10 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log.Info("listening", "addr", "a\nb")
+	log.Info("listening", "addr", "a\nb", logger.Seconds("took", 1500*time.Millisecond))
+	logger.Flush(testutil.Patience)
 	var line map[string]any
-	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line["addr"] != "a\nb" {
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line["addr"] != "a\nb" || line["took_s"] != 1.5 {
 		t.Errorf("logged %s: %v", out.Bytes(), err)
 	}
 }
