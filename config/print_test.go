@@ -87,6 +87,7 @@ proxy:
   idle_timeout: 1h # default
   half_close_timeout: 0s # default
   drain_quiet: 100ms # default
+  drain_reply: 3s # default
   pool:
     size: 0 # default
     max_idle: 1m # default

@@ -21,8 +21,9 @@ const (
 	FullRefuse WhenFull = "refuse"
 )
 
-// defaultDrainTimeout bounds a graceful stop when Config.DrainTimeout is zero.
-const defaultDrainTimeout = 10 * time.Second
+// defaultDrainTimeout is the timeout of a graceful stop when Config.DrainTimeout is zero.
+// Docker kills a container that has not stopped after 10 seconds.
+const defaultDrainTimeout = 8 * time.Second
 
 // Config says how a server listens, which clients it admits and how it stops. The zero
 // value is valid: every TCP interface, port 8000, no limits. The package does not change
@@ -71,8 +72,8 @@ type Config struct {
 	ProxyHeaderTimeout time.Duration `config:"proxy_header_timeout" default:"5s" help:"timeout of the wait for a PROXY header"`
 
 	// DrainTimeout is the timeout of a graceful stop: connections that are left then are
-	// reset. Zero means 10 seconds, negative resets all at once.
-	DrainTimeout time.Duration `config:"drain_timeout" default:"10s" help:"timeout of a graceful stop, connections that are left then are reset; 0s resets all at once"`
+	// reset. Zero means 8 seconds, negative resets all at once.
+	DrainTimeout time.Duration `config:"drain_timeout" default:"8s" help:"timeout of a graceful stop, connections that are left then are reset; 0s resets all at once"`
 
 	// GraceDelay is how long a Group goes on as before when it is told to stop, so that a
 	// balancer can take the server out of its list first. Zero means no delay.
