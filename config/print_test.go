@@ -36,6 +36,8 @@ func TestPrint(t *testing.T) {
 tcp:
   network: tcp # default
   address: '@abstract' # flag --tcp.address
+  socket_mode: "" # default
+  socket_group: "" # default
   max_clients: 100 # file wireline.toml
   max_clients_per_ip: 0 # default
   when_full: wait # default

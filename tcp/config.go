@@ -39,6 +39,14 @@ type Config struct {
 	// means ":8000". Port 0 means a free port; the line "listening" in the log has it.
 	Address string `config:"address" default:":8000" help:"host:port, or a path with tcp.network=unix; port 0 picks one"`
 
+	// SocketMode is the permissions of a unix socket's file, as four octal digits such as
+	// "0660"; whoever may write to it may connect. Empty means what the umask leaves.
+	SocketMode string `config:"socket_mode" help:"permissions of the unix socket's file, such as 0660, empty = as the umask says"`
+
+	// SocketGroup is the group of a unix socket's file: a name or a number. Empty means
+	// the process's.
+	SocketGroup string `config:"socket_group" help:"group of the unix socket's file, a name or a number, empty = the process's"`
+
 	// MaxClients limits the clients at one time. Zero means no limit.
 	MaxClients int `config:"max_clients" default:"0" help:"clients at one time, 0 = no limit"`
 
@@ -103,6 +111,7 @@ func (c *Config) Validate() error {
 	default:
 		e.Check(false, "Network", c.Network, "must be tcp, tcp4, tcp6 or unix")
 	}
+	c.socketFile(&e)
 	e.Check(c.MaxClients >= 0, "MaxClients", c.MaxClients, "must not be negative")
 	e.Check(c.MaxClientsPerIP >= 0, "MaxClientsPerIP", c.MaxClientsPerIP, "must not be negative")
 	e.Check(c.WhenFull == "" || c.WhenFull == FullWait || c.WhenFull == FullRefuse,

@@ -45,6 +45,8 @@ func newRawListener(s *Server, ln net.Listener) *rawListener {
 		sc = ln
 	case *tunedListener:
 		sc = ln.TCPListener
+	case *unixListener:
+		sc = ln.UnixListener
 	case *net.UnixListener:
 		if ln.Addr().Network() != "unix" {
 			return nil // of packets, not a stream
