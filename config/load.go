@@ -45,6 +45,9 @@ func settle(c *Config) {
 	if c.TCP.DrainTimeout == 0 { // "reset at once", for which tcp has negative values
 		c.TCP.DrainTimeout = -1
 	}
+	if c.Proxy.DrainReply == 0 { // "do not wait", likewise
+		c.Proxy.DrainReply = -1
+	}
 	keepAlive := &c.TCP.Socket.KeepAlive
 	for _, d := range []*time.Duration{&keepAlive.Idle, &keepAlive.Interval} {
 		if *d == 0 { // not the default, but out of range

@@ -28,14 +28,14 @@ func defaults() config.Config {
 	return config.Config{
 		Handler: "echo",
 		TCP: tcp.Config{
-			Network: "tcp", Address: ":8000", WhenFull: tcp.FullWait, DrainTimeout: 10 * time.Second,
+			Network: "tcp", Address: ":8000", WhenFull: tcp.FullWait, DrainTimeout: 8 * time.Second,
 			TLS: tcp.TLSFiles{MinVersion: "1.2"}, HandshakeTimeout: 10 * time.Second,
 			ProxyProtocol: tcp.ProxyProtocolOff, ProxyHeaderTimeout: 5 * time.Second,
 			Socket: tcp.Socket{KeepAlive: tcp.KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9}},
 		},
 		Echo: echo.Config{MaxLine: 64 << 10, WriteTimeout: 30 * time.Second},
 		Proxy: proxy.Config{
-			Balance: proxy.BalanceRoundRobin, ConnectTimeout: 5 * time.Second, IdleTimeout: time.Hour, DrainQuiet: 100 * time.Millisecond,
+			Balance: proxy.BalanceRoundRobin, ConnectTimeout: 5 * time.Second, IdleTimeout: time.Hour, DrainQuiet: 100 * time.Millisecond, DrainReply: 3 * time.Second,
 			Pool:      proxy.PoolConfig{MaxIdle: time.Minute, ReuseQuiet: 20 * time.Millisecond},
 			Health:    proxy.HealthConfig{Timeout: 2 * time.Second, Rise: 2, Fall: 3, Retry: 10 * time.Second},
 			TLS:       proxy.TLS{MinVersion: "1.2"},
@@ -115,6 +115,10 @@ func TestLoad(t *testing.T) {
 		{
 			name: "drain_timeout 0 cuts at once", environ: []string{"WIRELINE_TCP_DRAIN_TIMEOUT=0"},
 			change: func(c *config.Config) { c.TCP.DrainTimeout = -1 },
+		},
+		{
+			name: "drain_reply 0 does not wait", environ: []string{"WIRELINE_PROXY_DRAIN_REPLY=0"},
+			change: func(c *config.Config) { c.Proxy.DrainReply = -1 },
 		},
 		{
 			name: "what is on by default", args: "--tcp.no_delay=false --tcp.keepalive.enable=false",

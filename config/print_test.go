@@ -36,6 +36,8 @@ func TestPrint(t *testing.T) {
 tcp:
   network: tcp # default
   address: '@abstract' # flag --tcp.address
+  socket_mode: "" # default
+  socket_group: "" # default
   max_clients: 100 # file wireline.toml
   max_clients_per_ip: 0 # default
   when_full: wait # default
@@ -87,6 +89,7 @@ proxy:
   idle_timeout: 1h # default
   half_close_timeout: 0s # default
   drain_quiet: 100ms # default
+  drain_reply: 3s # default
   pool:
     size: 0 # default
     max_idle: 1m # default

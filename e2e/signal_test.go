@@ -36,7 +36,7 @@ func TestStopSignals(t *testing.T) {
 			}
 			checkLog(t, p.log(), []entry{
 				{"level": "INFO", "msg": "listening", "addr": p.addr},
-				{"level": "INFO", "msg": "draining", "signal": sig.String(), "clients": "1", "grace_s": "0", "timeout_s": "10"},
+				{"level": "INFO", "msg": "draining", "signal": sig.String(), "clients": "1", "grace_s": "0", "timeout_s": "8"},
 				{"level": "INFO", "msg": "connection", "id": "1", "peer": conn.LocalAddr().String(),
 					"bytes_in": "6", "bytes_out": "6", "frames_in": "1", "frames_out": "1", "by": "server", "reason": "drain"},
 				{"level": "INFO", "msg": "drained", "idle": "1", "finished": "0", "cut": "0"},

@@ -65,11 +65,18 @@ type Config struct {
 	HalfCloseTimeout time.Duration `config:"half_close_timeout" default:"0s" help:"reset a pair whose one direction has ended for that time and the other has not, 0s = never"`
 
 	// DrainQuiet is the time without a byte in either direction after which a drain
-	// closes a pair. Choose it longer than upstreams take to begin a reply: a reply that
-	// begins later is lost. Choose it shorter than the bound of the drain
+	// closes a pair. Choose it longer than upstreams pause in the middle of a reply: what
+	// comes later is lost. Choose it shorter than the timeout of the drain
 	// (tcp.Config.DrainTimeout), which resets the pairs that are left. Zero means
 	// 100 milliseconds.
 	DrainQuiet time.Duration `config:"drain_quiet" default:"100ms" help:"in a drain, close a pair on which no byte has moved for that time; less than tcp.drain_timeout"`
+
+	// DrainReply is how long a drain waits for the upstream's reply, if the last byte of
+	// a pair came from the client. The time begins with the drain, or with the request if
+	// that comes later; a reply that begins after it is lost. It also holds up the end of
+	// pairs whose client sends and gets no reply. Zero means 3 seconds, negative means
+	// that only DrainQuiet counts.
+	DrainReply time.Duration `config:"drain_reply" default:"3s" help:"in a drain, wait for that time for the reply if the last byte came from the client, 0s = only drain_quiet counts; less than tcp.drain_timeout"`
 
 	// Pool keeps connections ready.
 	Pool PoolConfig `config:"pool"`
@@ -201,6 +208,9 @@ func parseUpstream(text string) (network, address, why string) {
 
 func (c *Config) connectTimeout() time.Duration { return cmp.Or(c.ConnectTimeout, 5*time.Second) }
 func (c *Config) drainQuiet() time.Duration     { return cmp.Or(c.DrainQuiet, 100*time.Millisecond) }
+
+// drainReply is below zero if a drain does not wait for replies.
+func (c *Config) drainReply() time.Duration { return cmp.Or(c.DrainReply, 3*time.Second) }
 
 func (c *Config) sendsProxy() bool { return c.SendProxy != "" && c.SendProxy != SendProxyOff }
 

@@ -87,6 +87,34 @@ func TestDrainOfASlowReader(t *testing.T) {
 	})
 }
 
+// A reply that takes longer than DrainQuiet arrives all the same, with the default times.
+func TestDrainDeliversALateReply(t *testing.T) {
+	overTransports(t, func(t *testing.T, tr transport) {
+		s := tr.serve(t, proxy.Config{DrainReply: patience})
+		quiet, quietUp := s.pair()
+		client, upstream := s.pair()
+		send(t, client, "request")
+		receive(t, upstream, "request")
+		done := make(chan error, 1)
+		go func() { done <- s.shutdown(patience) }()
+		receiveAll(t, quiet, "") // so DrainQuiet is over
+		receiveAll(t, quietUp, "")
+		quiet.Close()
+		quietUp.Close()
+		send(t, upstream, "reply")
+		receiveAll(t, client, "reply")
+		receiveAll(t, upstream, "")
+		client.Close()
+		upstream.Close()
+		if err := <-done; err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if d := s.proxy.Drained(); d.Finished < 1 || d.Cut != 0 {
+			t.Errorf("drained %+v", d)
+		}
+	})
+}
+
 // What does not come to rest is reset when the time is up.
 func TestDrainCuts(t *testing.T) {
 	overTransports(t, func(t *testing.T, tr transport) {

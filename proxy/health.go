@@ -92,10 +92,9 @@ func (h *health) check(ctx context.Context) {
 	cfg := &h.upstream.proxy.Config.Health
 	ticker := time.NewTicker(cfg.Interval)
 	defer ticker.Stop()
-	header := header{}
-	if h.upstream.proxy.speaksTLS() { // a handshake without the header would fail
-		header.version = h.upstream.proxy.Config.SendProxy
-	}
+	// An upstream that wants the PROXY header reports an error without one. This one names
+	// no client: its command is LOCAL, in version 1 its protocol UNKNOWN.
+	header := header{version: h.upstream.proxy.Config.SendProxy}
 	for {
 		if conn, err := h.upstream.dial(ctx, cfg.timeout(), header); err == nil {
 			conn.Close()

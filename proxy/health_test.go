@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -83,6 +84,23 @@ func TestActiveHealth(t *testing.T) {
 	eventually(t, "the upstream to be up", s.up)
 	if u := s.proxy.Upstreams()[0]; u.Connections != 0 {
 		t.Errorf("%+v: checks count as clients", u)
+	}
+}
+
+// With send_proxy, a check sends a header that names no client, and nothing else.
+func TestCheckSendsAHeader(t *testing.T) {
+	for version, want := range map[proxy.SendProxy]string{
+		proxy.SendProxyOff: "",
+		proxy.SendProxyV1:  "PROXY UNKNOWN\r\n",
+		proxy.SendProxyV2:  "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00",
+	} {
+		for _, tr := range []transport{transports[0], named("unix")} {
+			s := tr.serve(t, proxy.Config{SendProxy: version, Health: proxy.HealthConfig{Interval: time.Millisecond}})
+			got, err := io.ReadAll(s.accept())
+			if string(got) != want || err != nil {
+				t.Errorf("%s over %s: a check sends %q, %v; want %q", version, tr.name, got, err, want)
+			}
+		}
 	}
 }
 

@@ -169,9 +169,20 @@ func (x *wire) deadline() (at int64, why handler.Reason) {
 		earlier(max(x.quietSince, x.activity)+int64(x.cfg.Pool.reuseQuiet()), handler.ReasonFIN)
 	}
 	if x.draining && !x.anyPending() {
-		earlier(x.activity+int64(x.cfg.drainQuiet()), handler.ReasonDrain)
+		earlier(x.quietAt(), handler.ReasonDrain)
 	}
 	return at, why
+}
+
+// quietAt returns when a pair that drains is quiet if nothing more moves: after drainQuiet. If
+// the upstream owes a reply, that is not before drainReply has passed since the drain began, or
+// since the request if that came later.
+func (x *wire) quietAt() int64 {
+	at := x.activity + int64(x.cfg.drainQuiet())
+	if asked := x.until; x.phase == relaying && asked != 0 && !x.sides[upstreamSide].has(ended) {
+		at = max(at, asked+int64(x.cfg.drainReply()))
+	}
+	return at
 }
 
 // tick has a timeout take effect that has expired. It reports whether one did.

@@ -112,10 +112,14 @@ type wire struct {
 	activity   int64    // the last byte either way
 	halfClosed int64    // when the first FIN was passed on, or would have been; or zero
 	quietSince int64    // when the client has left an upstream that is to be reused; or zero
-	until      int64    // when parting or closing is over, or resetting if nothing is taken
 	askErrAt   [2]int64 // when a polled side is asked
 	askAt      int64    // when resetting, or a side that is finishing, asks for the unsent bytes
 	progress   int64    // when a side that is finishing has last taken something
+
+	// until is when parting or closing is over, or resetting if nothing is taken. While
+	// relaying, which has no such end, it is when the upstream began to owe the client a
+	// reply, or zero: see noteAsked. A pair has no room for another word.
+	until int64
 
 	// How many bytes the system and TLS had not delivered when it was last asked, and when the
 	// idle timeout has asked, or zero.
@@ -171,7 +175,7 @@ func (x *wire) received(s sideID, looking bool, n int, drained bool, err error, 
 	}
 	if n > 0 && !x.sides[s.other()].has(broken) {
 		x.moved(now)
-		x.lastUp = s == upstreamSide
+		x.noteAsked(s, now)
 		*f |= pending
 		return true
 	}
@@ -215,6 +219,18 @@ func (x *wire) wrote(s sideID, n int, left bool, err error, now int64) {
 		}
 	}
 	x.conclude(now)
+}
+
+// noteAsked notes whose bytes were read. The upstream owes a reply to those of the client.
+func (x *wire) noteAsked(s sideID, now int64) {
+	x.lastUp = s == upstreamSide
+	switch {
+	case x.phase != relaying:
+	case x.lastUp:
+		x.until = 0
+	case x.until == 0:
+		x.until = now
+	}
 }
 
 func (x *wire) moved(now int64) {
@@ -348,13 +364,16 @@ func (x *wire) left(s sideID) {
 	}
 }
 
-// drain ends the pair as soon as nothing moves. It reports whether something does.
+// drain ends the pair as soon as it is quiet. It reports whether the pair is busy until then.
 func (x *wire) drain(now int64) (busy bool) {
 	x.draining = true
+	if x.phase == relaying && x.until != 0 { // the time for a reply begins now
+		x.until = now
+	}
 	for s := range x.askErrAt {
 		x.askErrAt[s] = min(x.askErrAt[s], now+int64(soon))
 	}
-	return x.phase == connecting || x.anyPending() || now-x.activity < int64(x.cfg.drainQuiet())
+	return x.phase == connecting || x.anyPending() || now < x.quietAt()
 }
 
 // abort resets both sides, and why is the reason. It reports false if they are closed.

@@ -161,8 +161,8 @@ func (m *model) check(last int64, reset [2]int64) {
 // modelConfigs and modelKinds are what the events are played with.
 var (
 	modelConfigs = map[string]Config{
-		"plain": {IdleTimeout: modelIdle, DrainQuiet: 20 * time.Millisecond},
-		"reuse": {IdleTimeout: modelIdle, DrainQuiet: 20 * time.Millisecond, Pool: PoolConfig{Size: 1, Reuse: true, ReuseQuiet: 20 * time.Millisecond}},
+		"plain": {IdleTimeout: modelIdle, DrainQuiet: 20 * time.Millisecond, DrainReply: time.Second},
+		"reuse": {IdleTimeout: modelIdle, DrainQuiet: 20 * time.Millisecond, DrainReply: -1, Pool: PoolConfig{Size: 1, Reuse: true, ReuseQuiet: 20 * time.Millisecond}},
 	}
 	modelKinds = map[string][2]kind{
 		"loop":       {},

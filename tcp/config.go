@@ -21,8 +21,9 @@ const (
 	FullRefuse WhenFull = "refuse"
 )
 
-// defaultDrainTimeout bounds a graceful stop when Config.DrainTimeout is zero.
-const defaultDrainTimeout = 10 * time.Second
+// defaultDrainTimeout is the timeout of a graceful stop when Config.DrainTimeout is zero.
+// Docker kills a container that has not stopped after 10 seconds.
+const defaultDrainTimeout = 8 * time.Second
 
 // Config says how a server listens, which clients it admits and how it stops. The zero
 // value is valid: every TCP interface, port 8000, no limits. The package does not change
@@ -37,6 +38,14 @@ type Config struct {
 	// Address is host:port, or the path of the socket file if Network is unix. Empty
 	// means ":8000". Port 0 means a free port; the line "listening" in the log has it.
 	Address string `config:"address" default:":8000" help:"host:port, or a path with tcp.network=unix; port 0 picks one"`
+
+	// SocketMode is the permissions of a unix socket's file, as four octal digits such as
+	// "0660"; whoever may write to it may connect. Empty means what the umask leaves.
+	SocketMode string `config:"socket_mode" help:"permissions of the unix socket's file, such as 0660, empty = as the umask says"`
+
+	// SocketGroup is the group of a unix socket's file: a name or a number. Empty means
+	// the process's.
+	SocketGroup string `config:"socket_group" help:"group of the unix socket's file, a name or a number, empty = the process's"`
 
 	// MaxClients limits the clients at one time. Zero means no limit.
 	MaxClients int `config:"max_clients" default:"0" help:"clients at one time, 0 = no limit"`
@@ -71,8 +80,8 @@ type Config struct {
 	ProxyHeaderTimeout time.Duration `config:"proxy_header_timeout" default:"5s" help:"timeout of the wait for a PROXY header"`
 
 	// DrainTimeout is the timeout of a graceful stop: connections that are left then are
-	// reset. Zero means 10 seconds, negative resets all at once.
-	DrainTimeout time.Duration `config:"drain_timeout" default:"10s" help:"timeout of a graceful stop, connections that are left then are reset; 0s resets all at once"`
+	// reset. Zero means 8 seconds, negative resets all at once.
+	DrainTimeout time.Duration `config:"drain_timeout" default:"8s" help:"timeout of a graceful stop, connections that are left then are reset; 0s resets all at once"`
 
 	// GraceDelay is how long a Group goes on as before when it is told to stop, so that a
 	// balancer can take the server out of its list first. Zero means no delay.
@@ -103,6 +112,7 @@ func (c *Config) Validate() error {
 	default:
 		e.Check(false, "Network", c.Network, "must be tcp, tcp4, tcp6 or unix")
 	}
+	c.socketFile(&e)
 	e.Check(c.MaxClients >= 0, "MaxClients", c.MaxClients, "must not be negative")
 	e.Check(c.MaxClientsPerIP >= 0, "MaxClientsPerIP", c.MaxClientsPerIP, "must not be negative")
 	e.Check(c.WhenFull == "" || c.WhenFull == FullWait || c.WhenFull == FullRefuse,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+
+	"wireline/lib/field"
 )
 
 // Listen opens the listener that cfg describes. It replaces the file of a unix socket
@@ -38,9 +40,14 @@ func listenAs(ctx context.Context, cfg *Config) (net.Listener, error) {
 }
 
 func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
+	file := cfg.socketFile(new(field.Errors))
 	lc := net.ListenConfig{
 		Control: func(_, _ string, c syscall.RawConn) (err error) {
-			if ctlErr := c.Control(func(fd uintptr) { err = cfg.apply(fd) }); ctlErr != nil {
+			ctlErr := c.Control(func(fd uintptr) {
+				file.hide(fd)
+				err = cfg.apply(fd)
+			})
+			if ctlErr != nil {
 				return ctlErr
 			}
 			return err
@@ -54,7 +61,7 @@ func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	lc.SetMultipathTCP(false)
 	network, address := cfg.network(), cfg.address()
 	if network == "unix" {
-		return listenUnix(ctx, &lc, address)
+		return listenUnix(ctx, &lc, address, file)
 	}
 	ln, err := lc.Listen(ctx, network, address)
 	if tcp, ok := ln.(*net.TCPListener); ok && cfg.wantsListener() {

@@ -41,6 +41,8 @@ func plainListener(ln net.Listener) syscall.Conn {
 		return ln
 	case *tunedListener:
 		return ln.TCPListener
+	case *unixListener:
+		return ln.UnixListener
 	case *net.UnixListener:
 		if ln.Addr().Network() == "unix" { // else of packets, not a stream
 			return ln

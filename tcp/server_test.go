@@ -112,7 +112,7 @@ func TestContextEndDrains(t *testing.T) {
 
 func TestContextEndIsBoundedByDrainTimeout(t *testing.T) {
 	bounds := map[string]struct{ timeout, want time.Duration }{
-		"default": {0, 10 * time.Second},
+		"default": {0, 8 * time.Second},
 		"set":     {3 * time.Second, 3 * time.Second},
 		"none":    {-1, 0},
 	}
