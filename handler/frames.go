@@ -14,8 +14,8 @@ import (
 	"wireline/lib/sync/wait"
 )
 
-// stopGrace is how long stop waits for the goroutines of portable pollers and handshakes after
-// the last client has gone.
+// stopGrace is how long stop waits for the goroutines of portable pollers, handshakes and
+// Client.Go after the last client has gone.
 const stopGrace = 50 * time.Millisecond
 
 // Frames is a Handler that reads frames and calls a function for each. It takes care of
@@ -95,13 +95,18 @@ type Frames struct {
 	// SlowBlock.
 	WhenSlow WhenSlow
 
+	// MaxInFlight limits how many calls of Hold and Go may be under way for one client. While
+	// there are that many, the client is not read from, and no further frame of it is served.
+	// Zero means 100. Negative means no limit.
+	MaxInFlight int
+
 	once       sync.Once
 	ownCodec   *clientCodec // Codec, for clients without SetCodec
 	clients    Clients
 	delayed    delayedFlush
 	loops      eventloop.Lazy
 	handshakes handshakes.Limiter
-	background wait.Wait // counts portable pollers and handshakes
+	background wait.Wait // counts portable pollers, handshakes and functions of Go
 }
 
 // TooLong says what happens to a client that sends a frame longer than the maximum of

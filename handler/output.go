@@ -225,6 +225,9 @@ func (c *Client) beginBatch() {
 		c.sending.clear(watched)
 	}
 	c.outputLocked()
+	if c.flags.has(observed) {
+		c.watchBreakLocked()
+	}
 	c.mu.Unlock()
 }
 
@@ -305,11 +308,11 @@ func (c *Client) failLocked(err error) {
 
 // failureLocked returns the error of failed output, or nil if it has not failed.
 func (c *Client) failureLocked() error {
-	switch {
-	case !c.sending.has(failed):
+	if !c.sending.has(failed) {
 		return nil
-	case c.endState != nil && c.endState.writeErr != nil:
-		return c.endState.writeErr
+	}
+	if e := c.endState.Load(); e != nil && e.writeErr != nil {
+		return e.writeErr
 	}
 	return ErrClosed
 }
