@@ -103,6 +103,15 @@ func (e *endError) Unwrap() []error {
 	return all
 }
 
+// checkHangup ends the client if its connection is broken, after a hangup. The caller is the serving
+// goroutine.
+func (c *Client) checkHangup() {
+	c.checkBroken()
+	if p, ok := c.conn.(*eventloop.Portable); ok && isBreak(p.ReadErr()) {
+		c.readFailed(p.ReadErr())
+	}
+}
+
 // checkBroken ends the client if its connection is broken.
 func (c *Client) checkBroken() {
 	c.mu.Lock()

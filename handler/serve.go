@@ -88,7 +88,7 @@ func (c *Client) step(w *eventloop.Worker, ev eventloop.Event) (again bool) {
 	if ev&eventloop.Hup != 0 {
 		c.input.set(unread | hangup)
 		if c.flags.has(observed) {
-			c.checkBroken()
+			c.checkHangup()
 		}
 	}
 	if c.phase == phaseOpening {
@@ -228,11 +228,16 @@ func (c *Client) receive(w *eventloop.Worker, read reader) {
 func (c *Client) readFailed(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var errno syscall.Errno
-	if netconn.IsReset(err) || errors.As(err, &errno) {
+	if isBreak(err) {
 		c.failLocked(fmt.Errorf("%w: %w", ErrClosed, err))
 	}
 	c.endIO(err)
+}
+
+// isBreak reports whether err, of a read, means that the connection is broken.
+func isBreak(err error) bool {
+	var errno syscall.Errno
+	return netconn.IsReset(err) || errors.As(err, &errno)
 }
 
 // endOfInput ends a client that has closed its side.
@@ -268,7 +273,7 @@ func (c *Client) drainRead(w *eventloop.Worker) {
 	if now <= end.drainReadEnds {
 		c.receive(w, c.transport().Look)
 	}
-	if !c.input.has(buffered) {
+	if !c.input.has(buffered) && !c.flags.has(holding) { // Hold may have been called just now
 		c.end(ByServer, ReasonDrain, nil)
 	}
 }
