@@ -2,6 +2,7 @@ package handler
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	stdatomic "sync/atomic"
 
@@ -153,6 +154,8 @@ type endState struct {
 	writeErr      error    // why output failed; nil for ErrClosed; under mu
 	holds         int      // how many calls of Hold are not released yet; under mu
 
+	attrs []slog.Attr // of SetAttr; replaced, never changed; under mu
+
 	context stdatomic.Pointer[clientContext] // nil until Context is called; set under mu
 }
 
@@ -211,6 +214,15 @@ func (c *Client) Close() error {
 	return nil
 }
 
+// CloseFor is like Close, and puts err into the record, where ReasonClosed stands with it: why the
+// application has closed the client. Unlike an error of OnFrame it is not logged as a failure.
+// nil is allowed. If the client has ended before, the record stays as it is.
+func (c *Client) CloseFor(err error) error {
+	c.end(ByServer, ReasonClosed, err)
+	c.wake()
+	return nil
+}
+
 // CloseWith is like Close, but uses mode instead of the server's close mode. CloseReset
 // discards pending output, and also takes effect if the client is already closing. The
 // other modes have no effect if the client has already ended. It returns at once, and
@@ -261,6 +273,9 @@ func (c *Client) Record() Record {
 	r := c.life.Record()
 	c.mu.Lock()
 	t := c.tls()
+	if e := c.endState.Load(); e != nil {
+		r.Attrs = e.attrs
+	}
 	c.mu.Unlock()
 	if t != nil && r.TLS == nil {
 		r.TLS = NewTLSInfo(t.Conn()) // of StartTLS

@@ -45,9 +45,21 @@ type Frames struct {
 	// write a greeting. Its errors are treated as those of OnFrame.
 	OnOpen func(c *Client) error
 
-	// OnClose, if not nil, is called once for each client, after its connection was
-	// closed and OnFrame has returned. It is not called if OnOpen has failed. c.Record
-	// says why the client ended.
+	// OnEnd, if not nil, is called once for each client, when its end begins: the place to
+	// give its name to others, although the close may still take two seconds because the
+	// client keeps its side open. c.Record says why the client ends. OnEnd may write a last
+	// message, which is sent if the connection still can send.
+	//
+	// Like OnFrame, OnEnd is called by the goroutine that serves the client, with no lock
+	// held, so it may lock what OnFrame locks, and call any method of any client. It does not overlap
+	// with OnFrame: if that runs when the client ends, OnEnd is called after it has returned;
+	// c.Context ends at once. It delays the end of its own client only. It is not
+	// called if OnOpen has failed.
+	OnEnd func(c *Client)
+
+	// OnClose, if not nil, is called once for each client, after OnEnd, when its
+	// connection is closed. It is called in the same way, and is not called if OnOpen has failed.
+	// Functions of Go may still run if they do not return when their context ends.
 	OnClose func(c *Client)
 
 	// OnError, if not nil, is called before a client is ended because of err: a frame

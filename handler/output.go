@@ -314,6 +314,14 @@ func (c *Client) failureLocked() error {
 	if e := c.endState.Load(); e != nil && e.writeErr != nil {
 		return e.writeErr
 	}
+	return c.closedErr()
+}
+
+// closedErr returns ErrClosed, joined with the error that has ended the client.
+func (c *Client) closedErr() error {
+	if e := c.ending.Load(); e != nil && e.err != nil {
+		return e.cause()
+	}
 	return ErrClosed
 }
 
