@@ -72,7 +72,7 @@ func (c *Client) serveFrames(b []byte, ok bool, err error, until int64) outcome 
 			c.dropPlaintext()
 			return c.endFrames(batchStopped)
 		}
-		if c.stopping() || c.flags.has(paused) {
+		if c.stopping() || c.flags.has(paused|crowded) {
 			return c.endFrames(batchStopped)
 		}
 		if n >= nextCheck && c.in.Len() > 0 {
@@ -85,11 +85,11 @@ func (c *Client) serveFrames(b []byte, ok bool, err error, until int64) outcome 
 	}
 }
 
-// endFrames ends serveFrames with out. In a drain it also ends the client, unless the
-// client has sent its FIN and everything before it was served: then the client has
-// ended by itself.
+// endFrames ends serveFrames with out. In a drain it also ends the client, unless the client
+// is held, or it has sent its FIN and everything before it was served: then the client has ended
+// by itself.
 func (c *Client) endFrames(out outcome) outcome {
-	if c.flags.has(draining) && (!c.input.has(eof) || c.in.Len() > 0) {
+	if c.flags.has(draining) && (!c.input.has(eof) || c.in.Len() > 0) && !c.awaitRelease() {
 		c.end(ByServer, ReasonDrain, nil)
 	}
 	if c.ended() {

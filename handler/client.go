@@ -2,6 +2,7 @@ package handler
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	stdatomic "sync/atomic"
 
@@ -47,9 +48,9 @@ type Client struct {
 	bytesIn, framesIn int64         // not added to life.count yet
 	frameBegan        int64         // when the partial frame in the buffer began; zero if there is none
 
-	lastActivity stdatomic.Int64 // when the last byte was read or written
-	timerDue     stdatomic.Int64 // when Expired will be called; zero for never; written under mu
-	endState     *endState       // nil until it is needed; created under mu
+	lastActivity stdatomic.Int64             // when the last byte was read or written
+	timerDue     stdatomic.Int64             // when Expired will be called; zero for never; written under mu
+	endState     stdatomic.Pointer[endState] // nil until it is needed; created under mu
 
 	// Under mu.
 	sending sending
@@ -85,8 +86,9 @@ const (
 	eof                         // the end of the stream was read; what is in the buffer is all
 	buffered                    // the buffer may hold whole frames
 	unsent                      // replies of the last batch may be pending; nothing is read until they are sent
-	idled                       // the client was paused when it was last served
+	idled                       // the client was last served while nothing could be read: no read timeout runs
 	truncated                   // the end of the stream came without the close_notify of TLS
+	finishing                   // the client is held in a drain: it ends when it is released
 )
 
 func (i input) has(bit input) bool { return i&bit != 0 }
@@ -143,13 +145,18 @@ func (c *Client) upgrade() *upgrade {
 	return c.special.upgrade
 }
 
-// endState is the state that a client needs only when it ends. It is allocated on
-// demand to keep an idle client small.
+// endState is the state that a client needs only when it ends, or if it uses what few
+// clients use. It is allocated on demand to keep an idle client small.
 type endState struct {
 	closing       closing.Closing
 	drainReadEnds int64    // when a drain stops reading frames that have arrived
 	localAddr     net.Addr // saved before the connection is closed; under mu
 	writeErr      error    // why output failed; nil for ErrClosed; under mu
+	holds         int      // how many calls of Hold are not released yet; under mu
+
+	attrs []slog.Attr // of SetAttr; replaced, never changed; under mu
+
+	context stdatomic.Pointer[clientContext] // nil until Context is called; set under mu
 
 	// For finishTLS.
 	unsent   int   // Conn.Unsent at the last check
@@ -158,10 +165,12 @@ type endState struct {
 
 // endStateLocked returns c.endState, and creates it if necessary. The caller holds mu.
 func (c *Client) endStateLocked() *endState {
-	if c.endState == nil {
-		c.endState = new(endState)
+	e := c.endState.Load()
+	if e == nil {
+		e = new(endState)
+		c.endState.Store(e)
 	}
-	return c.endState
+	return e
 }
 
 // getEndState is endStateLocked for a caller that does not hold mu.
@@ -182,8 +191,8 @@ func (c *Client) LocalAddr() net.Addr {
 // localAddrLocked asks the system while the connection is open, because the listener's
 // address may be unspecified (0.0.0.0).
 func (c *Client) localAddrLocked() net.Addr {
-	if c.endState != nil && c.endState.localAddr != nil {
-		return c.endState.localAddr
+	if e := c.endState.Load(); e != nil && e.localAddr != nil {
+		return e.localAddr
 	}
 	known := c.accepted.LocalAddr()
 	if c.sending.has(gone) {
@@ -193,11 +202,11 @@ func (c *Client) localAddrLocked() net.Addr {
 }
 
 // Busy reports whether a frame of the client is being served, or output to it is
-// pending. A partial frame does not make a client busy.
+// pending, or Hold or Go keep it busy. A partial frame does not make a client busy.
 func (c *Client) Busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sending.has(busy) || c.out != nil && c.out.Size() > 0
+	return c.sending.has(busy) || c.flags.has(holding) || c.out != nil && c.out.Size() > 0
 }
 
 // Close begins to close the client and returns at once: no further frame is served,
@@ -209,6 +218,15 @@ func (c *Client) Close() error {
 	return nil
 }
 
+// CloseFor is like Close, and puts err into the record, where ReasonClosed stands with it: why the
+// application has closed the client. Unlike an error of OnFrame it is not logged as a failure.
+// nil is allowed. If the client has ended before, the record stays as it is.
+func (c *Client) CloseFor(err error) error {
+	c.end(ByServer, ReasonClosed, err)
+	c.wake()
+	return nil
+}
+
 // CloseWith is like Close, but uses mode instead of the server's close mode. CloseReset
 // discards pending output, and also takes effect if the client is already closing. The
 // other modes have no effect if the client has already ended. It returns at once, and
@@ -216,6 +234,7 @@ func (c *Client) Close() error {
 func (c *Client) CloseWith(mode CloseMode) error {
 	end := &ending{by: ByServer, reason: ReasonClosed, mode: mode, asked: true}
 	c.ending.CompareAndSwap(nil, end)
+	c.endContext()
 	if mode == CloseReset {
 		c.abort(ByServer, ReasonClosed, nil)
 	} else {
@@ -258,6 +277,9 @@ func (c *Client) Record() Record {
 	r := c.life.Record()
 	c.mu.Lock()
 	t := c.tls()
+	if e := c.endState.Load(); e != nil {
+		r.Attrs = e.attrs
+	}
 	c.mu.Unlock()
 	if t != nil && r.TLS == nil {
 		r.TLS = NewTLSInfo(t.Conn()) // of StartTLS

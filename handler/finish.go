@@ -13,8 +13,7 @@ func (c *Client) finish(w *eventloop.Worker) (again bool) {
 	case c.phase == phaseClosed: // OnClose has panicked
 		return false
 	case c.phase < phaseClosing:
-		c.phase = phaseClosing
-		c.shutOutput()
+		c.beginEnd()
 	}
 	if c.isTakenOver() {
 		c.leave(w)
@@ -71,6 +70,15 @@ func (c *Client) finish(w *eventloop.Worker) (again bool) {
 			c.close(w, false)
 			return false
 		}
+	}
+}
+
+// beginEnd begins the closing phase: OnEnd is called, and then nothing more may be written.
+func (c *Client) beginEnd() {
+	c.phase = phaseClosing
+	defer c.shutOutput() // also if OnEnd panics
+	if c.flags.has(visible) && c.frames.OnEnd != nil {
+		c.frames.OnEnd(c)
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 	"wireline/lib/sync/wait"
 )
 
-// stopGrace is how long stop waits for the goroutines of portable pollers and handshakes after
-// the last client has gone.
+// stopGrace is how long stop waits for the goroutines of portable pollers, handshakes and
+// Client.Go after the last client has gone.
 const stopGrace = 50 * time.Millisecond
 
 // Frames is a Handler that reads frames and calls a function for each. It takes care of
@@ -45,9 +45,21 @@ type Frames struct {
 	// write a greeting. Its errors are treated as those of OnFrame.
 	OnOpen func(c *Client) error
 
-	// OnClose, if not nil, is called once for each client, after its connection was
-	// closed and OnFrame has returned. It is not called if OnOpen has failed. c.Record
-	// says why the client ended.
+	// OnEnd, if not nil, is called once for each client, when its end begins: the place to
+	// give its name to others, although the close may still take two seconds because the
+	// client keeps its side open. c.Record says why the client ends. OnEnd may write a last
+	// message, which is sent if the connection still can send.
+	//
+	// Like OnFrame, OnEnd is called by the goroutine that serves the client, with no lock
+	// held, so it may lock what OnFrame locks, and call any method of any client. It does not overlap
+	// with OnFrame: if that runs when the client ends, OnEnd is called after it has returned;
+	// c.Context ends at once. It delays the end of its own client only. It is not
+	// called if OnOpen has failed.
+	OnEnd func(c *Client)
+
+	// OnClose, if not nil, is called once for each client, after OnEnd, when its
+	// connection is closed. It is called in the same way, and is not called if OnOpen has failed.
+	// Functions of Go may still run if they do not return when their context ends.
 	OnClose func(c *Client)
 
 	// OnError, if not nil, is called before a client is ended because of err: a frame
@@ -95,13 +107,18 @@ type Frames struct {
 	// SlowBlock.
 	WhenSlow WhenSlow
 
+	// MaxInFlight limits how many calls of Hold and Go may be under way for one client. While
+	// there are that many, the client is not read from, and no further frame of it is served.
+	// Zero means 100. Negative means no limit.
+	MaxInFlight int
+
 	once       sync.Once
 	ownCodec   *clientCodec // Codec, for clients without SetCodec
 	clients    Clients
 	delayed    delayedFlush
 	loops      eventloop.Lazy
 	handshakes handshakes.Limiter
-	background wait.Wait // counts portable pollers and handshakes
+	background wait.Wait // counts portable pollers, handshakes and functions of Go
 }
 
 // TooLong says what happens to a client that sends a frame longer than the maximum of

@@ -19,7 +19,7 @@ var ErrHijacked = errors.New("handler: connection hijacked")
 // record is written. On error, the connection stays with the handler.
 //
 // Hijack may be called only in OnFrame and OnOpen. Afterwards only Value and Record of
-// the Client may be used. OnFrame is not called again. OnClose is called after the
+// the Client may be used. c.Context has ended then, with ErrHijacked as its cause. OnFrame is not called again. OnClose is called after the
 // function that called Hijack has returned.
 //
 // A Handler that wraps a Frames must implement Acceptor and pass Accept on, or Hijack

@@ -45,6 +45,10 @@ const (
 	resumed                      // a pause has ended: restart the timeouts
 	inLoop                       // the client is served on an event loop: other clients wait while a frame is served
 	upgrading                    // StartTLS was called, and its handshake is not over
+	holding                      // Hold was called, and not every hold is released
+	crowded                      // there are MaxInFlight holds: read nothing; never without holding
+	released                     // the last release is to wake the serving goroutine
+	observed                     // Context was called
 )
 
 func (f *flags) has(bit uint32) bool { return f.Load()&bit != 0 }
@@ -108,23 +112,26 @@ func (l *life) reason() Reason {
 }
 
 // endIO ends the connection because a read or write failed with err.
-func (l *life) endIO(err error) {
+func (l *life) endIO(err error) { l.end(l.explainIO(err)) }
+
+// explainIO returns who has ended a connection, and why, of which a read or write has failed
+// with err, and the error for the record.
+func (l *life) explainIO(err error) (Party, Reason, error) {
 	switch {
 	case errors.Is(err, errWriteTimeout):
-		l.end(ByServer, ReasonWriteTimeout, err)
+		return ByServer, ReasonWriteTimeout, err
 	case errors.Is(err, errIdleTimeout):
-		l.end(ByServer, ReasonIdleTimeout, err)
+		return ByServer, ReasonIdleTimeout, err
 	case errors.Is(err, net.ErrClosed) && l.Context().Err() != nil:
-		l.end(ByServer, ReasonCut, nil) // the server closed the connection itself
+		return ByServer, ReasonCut, nil // the server closed the connection itself
 	case errors.Is(err, net.ErrClosed):
-		l.end(ByServer, ReasonClosed, nil)
+		return ByServer, ReasonClosed, nil
 	case errors.Is(err, transport.ErrProtocol):
-		l.end(ByClient, ReasonTLS, err)
+		return ByClient, ReasonTLS, err
 	case netconn.IsReset(err):
-		l.end(ByClient, ReasonReset, err)
-	default:
-		l.end(ByClient, ReasonIOError, err)
+		return ByClient, ReasonReset, err
 	}
+	return ByClient, ReasonIOError, err
 }
 
 // endCut ends the connection because the drain timeout has expired. It also replaces

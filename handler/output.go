@@ -53,7 +53,7 @@ const (
 	takenOver                     // the connection has a new owner
 	gone                          // the connection is closed, or has a new owner
 	held                          // StartTLS: what follows the marked output waits for the end of the handshake
-	finishing                     // the serving goroutine is to be woken when TLS has nothing queued
+	tlsQueued                     // the serving goroutine is to be woken when TLS has nothing queued
 )
 
 func (s sending) has(bits sending) bool { return s&bits != 0 }
@@ -205,8 +205,8 @@ func (c *Client) resumeOutput() {
 	}
 	if t := c.tls(); t != nil {
 		t.Writable()
-		if c.sending.has(finishing) && !t.Queued() {
-			c.sending.clear(finishing)
+		if c.sending.has(tlsQueued) && !t.Queued() {
+			c.sending.clear(tlsQueued)
 			c.conn.Wake()
 		}
 	} else if u := c.upgrade(); u != nil {
@@ -232,6 +232,9 @@ func (c *Client) beginBatch() {
 		c.sending.clear(watched)
 	}
 	c.outputLocked()
+	if c.flags.has(observed) {
+		c.watchBreakLocked()
+	}
 	c.mu.Unlock()
 }
 
@@ -312,11 +315,19 @@ func (c *Client) failLocked(err error) {
 
 // failureLocked returns the error of failed output, or nil if it has not failed.
 func (c *Client) failureLocked() error {
-	switch {
-	case !c.sending.has(failed):
+	if !c.sending.has(failed) {
 		return nil
-	case c.endState != nil && c.endState.writeErr != nil:
-		return c.endState.writeErr
+	}
+	if e := c.endState.Load(); e != nil && e.writeErr != nil {
+		return e.writeErr
+	}
+	return c.closedErr()
+}
+
+// closedErr returns ErrClosed, joined with the error that has ended the client.
+func (c *Client) closedErr() error {
+	if e := c.ending.Load(); e != nil && e.err != nil {
+		return e.cause()
 	}
 	return ErrClosed
 }

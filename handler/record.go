@@ -70,7 +70,11 @@ type Record struct {
 
 	By     Party  // who ended it
 	Reason Reason // why it ended
-	Err    error  // the error that ended it; nil if none did
+	Err    error  // the error that ended it, or that of CloseFor; nil if there is none
+
+	// Attrs are the attributes of Client.SetAttr, in the order in which they were set first. They
+	// must not be changed.
+	Attrs []slog.Attr
 }
 
 // LogRecords returns an OnRecord function that logs each record as one line. The level
@@ -98,6 +102,7 @@ func LogRecords(log *slog.Logger) func(Record) {
 		if r.TLS != nil {
 			attrs = append(attrs, slog.Attr{Key: "tls", Value: r.TLS.LogValue()})
 		}
+		attrs = append(attrs, r.Attrs...)
 		attrs = append(attrs, slog.String("by", string(r.By)), slog.String("reason", string(r.Reason)))
 		if r.Err != nil {
 			attrs = append(attrs, slog.String("err", r.Err.Error()))
@@ -125,6 +130,9 @@ func LogFailures(log *slog.Logger) func(Record) {
 			attrs := []any{"id", r.ID, "peer", r.peer()}
 			if r.Upstream != "" {
 				attrs = append(attrs, "upstream", r.Upstream)
+			}
+			for _, a := range r.Attrs {
+				attrs = append(attrs, a)
 			}
 			logger.Async(log).Warn("connection failed", append(attrs, "by", string(r.By), "reason", string(r.Reason), "err", r.Err)...)
 		}

@@ -1,10 +1,14 @@
 package handler
 
 import (
+	"errors"
+	"fmt"
 	"io"
+	"syscall"
 	"time"
 
 	"wireline/internal/eventloop"
+	"wireline/internal/netconn"
 	"wireline/internal/transport"
 )
 
@@ -50,6 +54,13 @@ func (p *pollerHandler) Slow() {
 	(*Client)(p).stopBatching()
 }
 
+// Broken implements eventloop.BreakHandler.
+func (p *pollerHandler) Broken() {
+	if p.flags.has(observed) {
+		(*Client)(p).checkBroken()
+	}
+}
+
 // Expired implements eventloop.Handler.
 func (p *pollerHandler) Expired() {
 	c := (*Client)(p)
@@ -76,6 +87,9 @@ func (c *Client) step(w *eventloop.Worker, ev eventloop.Event) (again bool) {
 	}
 	if ev&eventloop.Hup != 0 {
 		c.input.set(unread | hangup)
+		if c.flags.has(observed) {
+			c.checkHangup()
+		}
 	}
 	if c.phase == phaseOpening {
 		c.phase = phaseServing
@@ -126,11 +140,13 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
 			}
 			c.input.clear(unsent)
 			c.restartTimeouts()
-		case c.flags.has(paused):
-			if c.flags.has(draining) {
-				c.end(ByServer, ReasonDrain, nil)
-				return false, false
+		case c.flags.has(draining) && (c.input.has(finishing) || c.flags.has(paused|holding)):
+			if c.awaitRelease() {
+				return false, true
 			}
+			c.endDrained()
+			return false, false
+		case c.flags.has(paused | crowded):
 			c.input.set(idled)
 			return false, true
 		case c.input.has(idled):
@@ -150,6 +166,9 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
 				}
 			}
 		case c.input.has(eof):
+			if c.awaitRelease() {
+				return false, true
+			}
 			c.endOfInput()
 			return false, false
 		case c.flags.has(draining):
@@ -198,11 +217,28 @@ func (c *Client) receive(w *eventloop.Worker, read reader) {
 	case err == transport.ErrTruncated:
 		c.input.set(eof | truncated | buffered)
 	case err != nil:
-		c.endIO(err)
+		c.readFailed(err)
 	default:
 		c.noteRecord()
 	}
 	c.watchTLS()
+}
+
+// readFailed ends the client because a read has failed with err. If the connection is broken,
+// nothing can be written any more.
+func (c *Client) readFailed(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if isBreak(err) {
+		c.failLocked(fmt.Errorf("%w: %w", ErrClosed, err))
+	}
+	c.endIO(err)
+}
+
+// isBreak reports whether err, of a read, means that the connection is broken.
+func isBreak(err error) bool {
+	var errno syscall.Errno
+	return netconn.IsReset(err) || errors.As(err, &errno)
 }
 
 // endOfInput ends a client that has closed its side.
@@ -238,7 +274,7 @@ func (c *Client) drainRead(w *eventloop.Worker) {
 	if now <= end.drainReadEnds {
 		c.receive(w, c.transport().Look)
 	}
-	if !c.input.has(buffered) {
+	if !c.input.has(buffered) && !c.flags.has(holding) { // Hold may have been called just now
 		c.end(ByServer, ReasonDrain, nil)
 	}
 }

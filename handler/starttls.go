@@ -111,7 +111,7 @@ func (c *Client) beginHandshake(w *eventloop.Worker) {
 	c.input.clear(buffered)
 	c.frameBegan = 0
 	c.phase = phaseHandshaking
-	u.ctx, u.end = context.WithCancel(c.Context())
+	u.ctx, u.end = context.WithCancel(c.accepted.Context())
 	u.bounded = c.frames.handshakes.Conn(u.ctx, u)
 	u.tls = transport.Server(u.bounded, u.config)
 	u.due = c.conn.Now() + int64(c.frames.handshakeTimeout())

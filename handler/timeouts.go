@@ -50,7 +50,7 @@ func (c *Client) restartTimeouts() {
 // zero if none runs.
 func (c *Client) nextDue() (due int64) {
 	c.restartAfterPause()
-	if idle := c.frames.IdleTimeout; idle > 0 {
+	if idle := c.frames.IdleTimeout; idle > 0 && !c.flags.has(holding) {
 		due = c.lastActivity.Load() + int64(idle)
 	}
 	if limit := c.frames.FrameTimeout; limit > 0 && c.frameBegan != 0 {

@@ -43,7 +43,7 @@ func (c *Client) finishTLS() (done bool) {
 	c.mu.Lock()
 	done = t.Finish()
 	if !done {
-		c.sending.set(finishing)
+		c.sending.set(tlsQueued)
 	}
 	end := c.endStateLocked()
 	c.mu.Unlock()

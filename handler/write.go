@@ -219,5 +219,5 @@ func (c *Client) admitLocked() (*output, error) {
 	if err := c.failureLocked(); err != nil {
 		return nil, err
 	}
-	return nil, ErrClosed
+	return nil, c.closedErr()
 }

@@ -31,6 +31,16 @@ type Handler interface {
 	Expired()
 }
 
+// BreakHandler is a Handler that is told when the connection breaks while Ready runs. After Ready
+// has returned, it is called with Hup as well.
+type BreakHandler interface {
+	Handler
+
+	// Broken may be called when the connection is broken: Conn.Err tells. The portable poller never
+	// calls it. It is called also while Ready runs elsewhere, and must not block.
+	Broken()
+}
+
 // Event is a set of things that have happened to a Conn.
 type Event uint32
 

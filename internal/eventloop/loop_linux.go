@@ -240,6 +240,8 @@ func (l *loop) pick() (*Socket, Event, bool) {
 			return s, ev, true
 		case kept:
 			s.worker.wake <- true
+		case noted:
+			s.tellBreak(e.Events)
 		}
 	}
 	if l.queued < len(l.queue) {

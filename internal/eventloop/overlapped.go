@@ -174,6 +174,8 @@ func (o *overlapped) discard(limit int) (n int, drained bool) {
 	return n, o.drained()
 }
 
+func (o *overlapped) readErr() error { return o.err }
+
 func (o *overlapped) tellsBreak() bool { return false }
 
 func (o *overlapped) awaitBreak() (ev Event, late bool) { return 0, false }

@@ -85,6 +85,9 @@ type transport interface {
 	// broken, and reports Hup, once.
 	awaitBreak() (ev Event, late bool)
 
+	// readErr is the error that a read has met and that Read is to return.
+	readErr() error
+
 	// interrupt, under mu, ends what the writing goroutine does in conn.
 	interrupt()
 
@@ -296,6 +299,10 @@ func (p *Portable) Acknowledged() bool { return netconn.AllAcknowledged(bare(p.c
 
 // Err implements Conn.
 func (p *Portable) Err() error { return netconn.Broken(bare(p.conn)) }
+
+// ReadErr returns the error that the next Read will return behind what has arrived, if a read has
+// met one already: then Err does not tell any more. It is for the serving goroutine.
+func (p *Portable) ReadErr() error { return p.io.readErr() }
 
 // LocalAddr implements Conn.
 func (p *Portable) LocalAddr(net.Addr) net.Addr { return p.conn.LocalAddr() }

@@ -105,6 +105,8 @@ func inputOf(fd uintptr) (ev Event) {
 	return ev
 }
 
+func (r *raw) readErr() error { return nil }
+
 func (r *raw) tellsBreak() bool { return !r.told }
 
 func (r *raw) awaitBreak() (ev Event, late bool) {

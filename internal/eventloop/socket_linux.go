@@ -126,6 +126,17 @@ func eventOf(e uint32) (ev Event) {
 	return ev
 }
 
+// tellBreak tells the handler that the connection is broken, if it wants to know while
+// Ready runs. events is what epoll reports.
+func (s *Socket) tellBreak(events uint32) {
+	if events&(unix.EPOLLERR|unix.EPOLLHUP) == 0 {
+		return
+	}
+	if h, ok := s.handler.(BreakHandler); ok {
+		h.Broken()
+	}
+}
+
 // WatchOut implements Conn. The socket is watched for output from the first call on.
 func (s *Socket) WatchOut(bool) error {
 	if s.fd.Load()&watched != 0 {
