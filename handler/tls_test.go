@@ -57,6 +57,9 @@ func overTLSAtOnce(t *testing.T, build func() *handler.Frames, test func(t *test
 
 func overTLSWith(t *testing.T, parallel bool, build func() *handler.Frames, test func(t *testing.T, s *served)) {
 	for _, transport := range tlsTransports {
+		if testing.Short() && skipped(transport.name) {
+			continue
+		}
 		t.Run(transport.name, func(t *testing.T) {
 			if parallel {
 				t.Parallel()
@@ -462,6 +465,7 @@ func TestTLSKeyUpdateFlood(t *testing.T) {
 		conn := s.connectByHand()
 		if tcp, ok := conn.Conn.(*net.TCPConn); ok {
 			tcp.SetReadBuffer(10_000)
+			tcp.SetWriteBuffer(100_000)
 		}
 		before := testutil.Heap()
 		sent := floodKeyUpdates(conn)
