@@ -34,6 +34,9 @@ func (g *gated) frames() *handler.Frames {
 	}}
 }
 
+// buildGated is for overTransportsAtOnce.
+func buildGated(s *served) *handler.Frames { s.gated = newGated(); return s.gated.frames() }
+
 // waitForBusy waits until want clients are busy. A client may stay busy for a moment
 // after it has received its reply.
 func waitForBusy[C interface{ Busy() bool }](t *testing.T, clients interface{ All() iter.Seq[C] }, want int) {
@@ -55,9 +58,8 @@ func waitForBusy[C interface{ Busy() bool }](t *testing.T, clients interface{ Al
 }
 
 func TestDrain(t *testing.T) {
-	var g *gated
-	build := func() *handler.Frames { g = newGated(); return g.frames() }
-	overTransports(t, build, func(t *testing.T, s *served) {
+	overTransportsAtOnce(t, buildGated, func(t *testing.T, s *served) {
+		g := s.gated
 		fresh, idle, half, busy := s.connect(), s.connect(), s.connect(), s.connect()
 		send(t, idle, "a\n")
 		receive(t, idle, "a\n")
@@ -118,9 +120,8 @@ func TestDrainIsAsSlowAsTheSlowestFrame(t *testing.T) {
 }
 
 func TestDrainCutsWhatIsLeft(t *testing.T) {
-	var g *gated
-	build := func() *handler.Frames { g = newGated(); return g.frames() }
-	overTransports(t, build, func(t *testing.T, s *served) {
+	overTransportsAtOnce(t, buildGated, func(t *testing.T, s *served) {
+		g := s.gated
 		idle, busy := s.connect(), s.connect()
 		send(t, busy, "slow\n")
 		<-g.began

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -20,7 +21,11 @@ import (
 	"wireline/tcptest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "4") // the parallel tests wait, but not for less than a moment
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	// limit is a timeout. A client acts within half of it, even on a busy machine.
@@ -54,6 +59,7 @@ type served struct {
 	dial    func() net.Conn
 	frames  *handler.Frames // set by overTLS
 	records *records
+	gated   *gated // if the test has set it
 }
 
 // connect dials, and closes the connection at the end of the test.
@@ -205,13 +211,26 @@ func skipped(name string) bool {
 
 // overTransports runs test for each transport, with a new handler from build.
 func overTransports(t *testing.T, build func() *handler.Frames, test func(t *testing.T, s *served)) {
+	overTransportsWith(t, false, func(*served) *handler.Frames { return build() }, test)
+}
+
+// overTransportsAtOnce is overTransports for tests that wait most of the time: their runs are
+// parallel. What a run needs besides the handler, build keeps in its served.
+func overTransportsAtOnce(t *testing.T, build func(s *served) *handler.Frames, test func(t *testing.T, s *served)) {
+	overTransportsWith(t, true, build, test)
+}
+
+func overTransportsWith(t *testing.T, parallel bool, build func(*served) *handler.Frames, test func(t *testing.T, s *served)) {
 	for _, transport := range transports {
 		if skipped(transport.name) {
 			continue
 		}
 		t.Run(transport.name, func(t *testing.T) {
-			h := build()
+			if parallel {
+				t.Parallel()
+			}
 			s := &served{t: t, records: newRecords()}
+			h := build(s)
 			h.OnRecord = s.records.Add
 			ln, dial := transport.listen(t)
 			s.dial = dial

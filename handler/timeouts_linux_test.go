@@ -237,20 +237,26 @@ func TestTimeoutsAfterABlockedReply(t *testing.T) {
 	t.Parallel()
 	big := strings.Repeat("x", len(large))
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		for what, h := range map[string]*handler.Frames{
-			"big\n":     {IdleTimeout: 3 * limit},
-			"big\nhalf": {FrameTimeout: 3 * limit},
-		} {
+		var conns []net.Conn
+		for _, h := range []*handler.Frames{{IdleTimeout: 3 * limit}, {FrameTimeout: 3 * limit}} {
 			h.OnFrame = func(c *handler.Client, _ []byte) error {
 				_, err := io.WriteString(c, big)
 				return err
 			}
 			conn := serve(reportErrors(h)).connect()
-			send(t, conn, what)
+			send(t, conn, "big\n")
+			if h.FrameTimeout > 0 {
+				send(t, conn, "half")
+			}
 			receive(t, conn, "x")
-			time.Sleep(limit / 4) // the rest of the reply is pending
+			conns = append(conns, conn)
+		}
+		time.Sleep(limit / 4) // the rest of each reply is pending
+		for _, conn := range conns {
 			receive(t, conn, big[1:])
-			begin := time.Now()
+		}
+		begin := time.Now()
+		for _, conn := range conns {
 			receiveAll(t, conn, "too slow\n")
 			within(t, "closed", time.Since(begin), 0, 3*limit+slack)
 		}
@@ -344,6 +350,9 @@ func TestIdleTimeoutOfAPush(t *testing.T) {
 // Without any timeout, Close ends a client whose frame function waits in Write, after
 // ten seconds without progress.
 func TestCloseEndsAFunctionThatWaitsInWrite(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for ten seconds")
+	}
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		h := &handler.Frames{MaxPending: 64 << 10, OnFrame: func(c *handler.Client, _ []byte) error { return writeForEver(c) }}

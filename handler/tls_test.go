@@ -73,6 +73,9 @@ func overTLSAtOnce(t *testing.T, build func() *handler.Frames, test func(t *test
 
 func overTLSWith(t *testing.T, parallel bool, sendBuffer int, build func() *handler.Frames, test func(t *testing.T, s *served)) {
 	for _, transport := range tlsTransports {
+		if testing.Short() && skipped(transport.name) {
+			continue
+		}
 		t.Run(transport.name, func(t *testing.T) {
 			if parallel {
 				t.Parallel()
@@ -476,8 +479,9 @@ func floodKeyUpdates(conn *testutil.RecordClient) (sent int) {
 func TestTLSKeyUpdateFlood(t *testing.T) {
 	overTLS(t, echoFrames, func(t *testing.T, s *served) {
 		conn := s.connectByHand()
-		if socket, ok := conn.Conn.(*net.TCPConn); ok {
-			socket.SetReadBuffer(10_000)
+		if tcp, ok := conn.Conn.(*net.TCPConn); ok {
+			tcp.SetReadBuffer(10_000)
+			tcp.SetWriteBuffer(100_000)
 		}
 		before := testutil.Heap()
 		sent := floodKeyUpdates(conn)

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	flag.Set("test.parallel", "16") // most tests wait rather than compute
+	flag.Set("test.parallel", "32") // most tests wait rather than compute
 	goleak.VerifyTestMain(m)
 }
 
@@ -56,6 +56,12 @@ var transports = []transport{
 	{"TLS to TLS", listenTLS, "tls", false},
 	{"tcp to TLS, by goroutine", plain(listenTCP), "tls", true},
 	{"TLS to TLS, by goroutine", plainTLS, "tls", true},
+}
+
+// rare are transports that are left out with -short: the others run their code too.
+var rare = []string{
+	"tcp to unix", "unix by goroutine", "TLS by goroutine", "TLS of the listener, by goroutine",
+	"memory by goroutine", "tcp to TLS, by goroutine", "TLS to TLS",
 }
 
 // named returns the transport of that name.
@@ -279,9 +285,20 @@ func (s *served) shutdown(d time.Duration) error {
 	return s.server.Shutdown(ctx)
 }
 
-// overTransports runs test over each transport.
+// overTransportsAtOnce is overTransports for tests that wait most of the time: they run beside
+// each other.
+func overTransportsAtOnce(t *testing.T, test func(t *testing.T, tr transport)) {
+	t.Parallel()
+	overTransports(t, test)
+}
+
+// overTransports runs test over each transport, all at the same time. With -short, it leaves
+// out the rare ones.
 func overTransports(t *testing.T, test func(t *testing.T, tr transport)) {
 	for _, tr := range transports {
+		if testing.Short() && slices.Contains(rare, tr.name) {
+			continue
+		}
 		t.Run(tr.name, func(t *testing.T) {
 			t.Parallel()
 			test(t, tr)

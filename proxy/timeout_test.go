@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/proxy"
 )
 
 // A pair on which nothing moves is closed when the time is over, and sees a FIN both
 // ways.
 func TestIdleTimeout(t *testing.T) {
-	overTransports(t, func(t *testing.T, tr transport) {
+	overTransportsAtOnce(t, func(t *testing.T, tr transport) {
 		const limit = time.Second
 		s := tr.serve(t, proxy.Config{IdleTimeout: limit})
 		best := time.Duration(math.MaxInt64)
@@ -41,14 +42,14 @@ func TestIdleTimeout(t *testing.T) {
 // A byte in half the time keeps a pair, whichever way it goes, also if it is always
 // the same way.
 func TestIdleTimeoutCountsBothWays(t *testing.T) {
-	overTransports(t, func(t *testing.T, tr transport) {
-		const limit = 2 * time.Second
+	overTransportsAtOnce(t, func(t *testing.T, tr transport) {
+		const limit = 2 * testutil.RaceFactor * time.Second
 		s := tr.serve(t, proxy.Config{IdleTimeout: limit})
 		a, b := s.pair()
 		ticker := time.NewTicker(limit / 2)
 		defer ticker.Stop()
-		for i := range 12 {
-			if i == 6 {
+		for i := range 8 {
+			if i == 4 {
 				a, b = b, a
 			}
 			<-ticker.C
@@ -61,7 +62,7 @@ func TestIdleTimeoutCountsBothWays(t *testing.T) {
 // A side that takes what it is sent slowly is not silent, though for a long time no
 // event tells of it.
 func TestIdleTimeoutSparesSlowReaders(t *testing.T) {
-	overTransports(t, func(t *testing.T, tr transport) {
+	overTransportsAtOnce(t, func(t *testing.T, tr transport) {
 		if tr.name != "tcp" && tr.name != "unix" {
 			t.Skip("by goroutine, what moves is seen when a whole buffer has moved")
 		}
@@ -85,7 +86,7 @@ func TestIdleTimeoutSparesSlowReaders(t *testing.T) {
 
 // One that takes nothing is, and as bytes are lost it sees no FIN.
 func TestIdleTimeoutOfAStalledReader(t *testing.T) {
-	overTransports(t, func(t *testing.T, tr transport) {
+	overTransportsAtOnce(t, func(t *testing.T, tr transport) {
 		s := tr.serve(t, proxy.Config{IdleTimeout: time.Second})
 		_, upstream := s.pair()
 		n, err := flood(upstream)
@@ -123,7 +124,7 @@ func fill(t *testing.T, conn net.Conn) int64 {
 
 // A slow reader slows the writer down: what is in between is bounded.
 func TestBackPressure(t *testing.T) {
-	overTransports(t, func(t *testing.T, tr transport) {
+	overTransportsAtOnce(t, func(t *testing.T, tr transport) {
 		s := tr.serve(t, proxy.Config{})
 		client, _ := s.pair()
 		if n := fill(t, client); n > 32<<20 { // two connections' buffers
@@ -135,7 +136,7 @@ func TestBackPressure(t *testing.T) {
 // After the end of one direction the other goes on for as long as it likes, or as it
 // may.
 func TestHalfCloseTimeout(t *testing.T) {
-	overTransports(t, func(t *testing.T, tr transport) {
+	overTransportsAtOnce(t, func(t *testing.T, tr transport) {
 		const limit = 2 * time.Second
 		s := tr.serve(t, proxy.Config{HalfCloseTimeout: limit})
 		client, upstream := s.pair()

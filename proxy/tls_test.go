@@ -351,6 +351,7 @@ func TestTLSResumes(t *testing.T) {
 // Changed files are used for new connections; what cannot be used is not, and the log has it
 // once.
 func TestTLSReload(t *testing.T) {
+	t.Parallel()
 	old, next := testutil.NewAuthority(t), testutil.NewAuthority(t)
 	folder := t.TempDir()
 	ca, cert, key := filepath.Join(folder, "ca"), filepath.Join(folder, "cert"), filepath.Join(folder, "key")

@@ -66,28 +66,28 @@ type cell struct{ client, upstream event }
 // TestTruth: whatever the two sides do, each sees what it would see without a proxy
 // in between, on a connection of the upstream's kind.
 func TestTruth(t *testing.T) {
+	networks := []string{"tcp", "unix"}
+	if runtime.GOOS == "windows" {
+		networks = networks[:1]
+	}
 	truths := make(map[string]map[cell][2]outcome) // by network
-	for _, tr := range transports {
-		t.Run(tr.name, func(t *testing.T) {
-			network := tr.upstream
-			if network == "tls" { // which changes nothing
-				network = "tcp"
-			}
-			truth := truths[network]
-			if truth == nil {
-				truth = table(func() (client, upstream net.Conn) { return connection(t, network) }, nil)
-				truths[network] = truth
-			}
-			for c, got := range table(tr.serve(t, proxy.Config{}).pair, truth) {
-				for side, name := range []string{"client", "upstream"} {
-					if want := truth[c][side]; got[side] != want && !differs(tr, c, side, got[side], want) {
-						t.Errorf("client: %s, upstream: %s: the %s sees %v; directly it sees %v",
-							c.client, c.upstream, name, got[side], want)
-					}
+	for _, network := range networks {
+		truths[network] = table(func() (client, upstream net.Conn) { return connection(t, network) }, nil)
+	}
+	overTransports(t, func(t *testing.T, tr transport) {
+		truth := truths[tr.upstream]
+		if tr.upstream == "tls" { // which changes nothing
+			truth = truths["tcp"]
+		}
+		for c, got := range table(tr.serve(t, proxy.Config{}).pair, truth) {
+			for side, name := range []string{"client", "upstream"} {
+				if want := truth[c][side]; got[side] != want && !differs(tr, c, side, got[side], want) {
+					t.Errorf("client: %s, upstream: %s: the %s sees %v; directly it sees %v",
+						c.client, c.upstream, name, got[side], want)
 				}
 			}
-		})
-	}
+		}
+	})
 }
 
 // differs reports whether one side of a cell may see got where it sees want directly.

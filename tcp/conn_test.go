@@ -106,6 +106,7 @@ func TestConnContract(t *testing.T) {
 				name += ", counted"
 			}
 			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 				if f.name == "TLS" && os.Getenv(tlsContractEnv) == "" {
 					testTLSContract(t, name)
 					return

@@ -12,6 +12,7 @@ import (
 
 // One signal stops all servers of a process, and a second one cuts them all.
 func TestSecondSignalCutsAGroup(t *testing.T) {
+	t.Parallel()
 	c := startChild(t, childSpec{
 		Server: "group", Services: []string{"one", "two"},
 		DrainTimeout: time.Hour, GraceDelay: 100 * time.Millisecond,

@@ -3,6 +3,7 @@ package tcp_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"log/slog"
 	"net"
 	"os"
@@ -26,6 +27,8 @@ func TestMain(m *testing.M) {
 	if spec := os.Getenv(childEnv); spec != "" {
 		os.Exit(childMain(spec))
 	}
+	flag.Parse()
+	flag.Set("test.parallel", "8") // the parallel tests wait rather than compute
 	goleak.VerifyTestMain(m)
 }
 

@@ -154,6 +154,7 @@ func TestProxyHeaderLocal(t *testing.T) {
 
 // Where it is optional, a connection may begin as it likes.
 func TestProxyHeaderOptional(t *testing.T) {
+	t.Parallel()
 	cfg := trusting(tcp.ProxyProtocolOptional)
 	cfg.ProxyHeaderTimeout = 500 * time.Millisecond // for what could still become a header
 	overConns(t, cfg, func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {

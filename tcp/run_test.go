@@ -27,6 +27,7 @@ import (
 var stopSignals = []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP}
 
 func TestSignalsDrain(t *testing.T) {
+	t.Parallel()
 	for _, sig := range stopSignals {
 		t.Run(sig.String(), func(t *testing.T) {
 			needSignal(t, sig)
@@ -92,6 +93,7 @@ func TestListeningIsLogged(t *testing.T) {
 }
 
 func TestSecondSignalCuts(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name  string
 		grace time.Duration

@@ -188,6 +188,7 @@ func TestMutualTLS(t *testing.T) {
 // Changed files are used from the next second on; connections there are go on, and
 // files that are broken change nothing.
 func TestTLSReload(t *testing.T) {
+	t.Parallel()
 	a := testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
 	var log journal
@@ -339,6 +340,7 @@ func TestTLSValidate(t *testing.T) {
 // Files are read again also when nothing but what is in them has changed: copies keep
 // their times, and keys of one kind their size.
 func TestTLSReloadOfTheSameTimeAndSize(t *testing.T) {
+	t.Parallel()
 	a := testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
 	files := []string{cfg.TLS.Cert, cfg.TLS.Key}
@@ -448,6 +450,7 @@ func TestDamagedCertificates(t *testing.T) {
 
 // A bundle of authorities that is damaged while the server runs changes nothing.
 func TestTLSReloadOfDamagedAuthorities(t *testing.T) {
+	t.Parallel()
 	a, b := testutil.NewAuthority(t), testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
 	good := a.Client("first")
@@ -478,6 +481,7 @@ func TestTLSFromJunk(t *testing.T) {
 
 // What is no TLS after a good handshake is the client's affair: a record, and no alarm.
 func TestTLSJunkAfterTheHandshake(t *testing.T) {
+	t.Parallel()
 	a := testutil.NewAuthority(t)
 	h := echo()
 	records := make(chan handler.Record, 1)
