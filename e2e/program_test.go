@@ -101,6 +101,9 @@ var fillModuleCache = sync.OnceFunc(func() {
 
 // A release is built with its version.
 func TestVersionOfARelease(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the program")
+	}
 	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "wireline")
 	cmd := exec.Command(need(t, goTool), "build", "-o", binary, "-ldflags", "-X main.version=v1.2.3-test", ".")

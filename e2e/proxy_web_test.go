@@ -16,7 +16,11 @@ import (
 func TestProxyCurl(t *testing.T) {
 	t.Parallel()
 	path := need(t, curl)
-	small, large := "hello\n", string(randomBytes(32<<20))
+	size := 32 << 20
+	if testing.Short() {
+		size = 8 << 20
+	}
+	small, large := "hello\n", string(randomBytes(size))
 	p := startProxy(t, startWeb(t, map[string]string{"small": small, "large": large}))
 	get := func(args ...string) string {
 		t.Helper()
