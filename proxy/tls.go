@@ -106,14 +106,11 @@ func (t *TLS) source() clientFiles {
 
 // Read implements tlsfiles.Source. What is not set has no text.
 func (f clientFiles) Read(r *tlsfiles.Reader, e *field.Errors) [][]byte {
-	texts := make([][]byte, 3)
+	var ca []byte
 	if f.CA != "" {
-		texts[0] = tlsfiles.Text(r, e, "TLS.CA", f.CA)
+		ca = tlsfiles.Text(r, e, "TLS.CA", f.CA)
 	}
-	if f.Cert != "" && f.Key != "" {
-		copy(texts[1:], f.pair.Read(r, e))
-	}
-	return texts
+	return append([][]byte{ca}, f.pair.Read(r, e)...)
 }
 
 // Parse implements tlsfiles.Source. It makes a configuration without what depends on the
@@ -138,7 +135,7 @@ func (f clientFiles) Parse(texts [][]byte, e *field.Errors) *tls.Config {
 }
 
 // String implements tlsfiles.Source.
-func (f clientFiles) String() string { return "" }
+func (f clientFiles) String() string { return "files of TLS" }
 
 // upstreamTLS are the configurations of the upstreams, up to date with the files of TLS.
 type upstreamTLS struct {
@@ -188,7 +185,7 @@ func (t *upstreamTLS) reload(r *tlsfiles.Reader) upstreamConfigs {
 	}
 	log := t.proxy.log()
 	changed, err := t.files.Load(r)
-	t.problems.Note(log, "files", err, "certificates for upstreams cannot be reloaded, keeping the previous ones")
+	t.problems.Note(log, t.files.String(), err, "certificates for upstreams cannot be reloaded, keeping the previous ones")
 	if changed {
 		log.Info("certificates for upstreams reloaded", "ca", t.proxy.Config.TLS.CA, "cert", t.proxy.Config.TLS.Cert)
 		t.last.each = t.each(t.files.Value)
