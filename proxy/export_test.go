@@ -33,3 +33,6 @@ func Corrupt(x *Proxy) {
 		return true
 	})
 }
+
+// ErrPanicked is why a handshake has failed in which a function of TLSConfig panicked.
+var ErrPanicked = errPanicked

@@ -37,7 +37,8 @@ type Proxy struct {
 	// TLSConfig, if set, makes the proxy speak TLS to its upstreams, as a client with this
 	// configuration, in the place of Config.TLS. Each upstream gets a copy. If it has no
 	// ServerName, that is the host in the upstream's address; if it has no
-	// ClientSessionCache, each upstream gets one.
+	// ClientSessionCache, each upstream gets one. Its functions are called in any goroutine.
+	// If one panics, or blocks until the connect has timed out, the connect has failed.
 	TLSConfig *tls.Config
 
 	// OnRecord is called once for each client, when it has ended, and from any

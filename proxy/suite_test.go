@@ -159,6 +159,12 @@ type served struct {
 // serve starts a proxy with cfg. Without upstreams in it, there is one.
 func (tr transport) serve(t *testing.T, cfg proxy.Config) *served {
 	t.Helper()
+	return tr.serveWith(t, cfg, nil)
+}
+
+// serveWith is serve with a Proxy.TLSConfig.
+func (tr transport) serveWith(t *testing.T, cfg proxy.Config, own *tls.Config) *served {
+	t.Helper()
 	if cfg.Pool.Reuse && runtime.GOOS == "windows" {
 		t.Skip("Pool.Reuse does not work on Windows")
 	}
@@ -173,7 +179,7 @@ func (tr transport) serve(t *testing.T, cfg proxy.Config) *served {
 	}
 	ln, dial := tr.listen(t)
 	s.dial = dial
-	s.proxy = &proxy.Proxy{Config: cfg}
+	s.proxy = &proxy.Proxy{Config: cfg, TLSConfig: own}
 	if tr.noLoops {
 		proxy.WithoutLoops(s.proxy)
 	}

@@ -9,7 +9,6 @@ import (
 	"net"
 	"runtime/debug"
 	"strings"
-	"sync"
 
 	"wireline/internal/pemfile"
 	"wireline/internal/tlsfiles"
@@ -107,14 +106,11 @@ func (t *TLS) source() clientFiles {
 
 // Read implements tlsfiles.Source. What is not set has no text.
 func (f clientFiles) Read(r *tlsfiles.Reader, e *field.Errors) [][]byte {
-	texts := make([][]byte, 3)
+	var ca []byte
 	if f.CA != "" {
-		texts[0] = tlsfiles.Text(r, e, "TLS.CA", f.CA)
+		ca = tlsfiles.Text(r, e, "TLS.CA", f.CA)
 	}
-	if f.Cert != "" && f.Key != "" {
-		copy(texts[1:], f.pair.Read(r, e))
-	}
-	return texts
+	return append([][]byte{ca}, f.pair.Read(r, e)...)
 }
 
 // Parse implements tlsfiles.Source. It makes a configuration without what depends on the
@@ -139,7 +135,7 @@ func (f clientFiles) Parse(texts [][]byte, e *field.Errors) *tls.Config {
 }
 
 // String implements tlsfiles.Source.
-func (f clientFiles) String() string { return "" }
+func (f clientFiles) String() string { return "files of TLS" }
 
 // upstreamTLS are the configurations of the upstreams, up to date with the files of TLS.
 type upstreamTLS struct {
@@ -168,24 +164,32 @@ func (t *upstreamTLS) load() {
 	}
 	t.files = tlsfiles.NewPart(t.proxy.Config.TLS.source())
 	t.problems = tlsfiles.Problems{}
-	t.current = tlsfiles.NewWatch(t.reload(tlsfiles.NewReader()), t.reload, t.proxy.log)
+	t.begin(tlsfiles.NewReader())
+	t.current = tlsfiles.NewWatch(t.last, t.reload, t.proxy.log)
 }
 
-// reload reads the files, and returns the configurations. If the files cannot be used, for
+// begin reads the files when there are no configurations yet.
+func (t *upstreamTLS) begin(r *tlsfiles.Reader) {
+	_, err := t.files.Load(r)
+	if t.last.err = err; err == nil {
+		t.last.each = t.each(t.files.Value)
+	}
+}
+
+// reload reads the files again, and returns the configurations. If the files cannot be used, for
 // example while they are being written, it returns the previous ones.
 func (t *upstreamTLS) reload(r *tlsfiles.Reader) upstreamConfigs {
-	changed, err := t.files.Load(r)
-	switch first := t.last.each == nil; {
-	case first && err != nil:
-		t.last.err = err
+	if t.last.each == nil {
+		t.begin(r)
 		return t.last
-	case changed:
-		t.last = upstreamConfigs{each: t.each(t.files.Value)}
-		if !first {
-			t.proxy.log().Info("certificates for upstreams reloaded", "ca", t.proxy.Config.TLS.CA, "cert", t.proxy.Config.TLS.Cert)
-		}
 	}
-	t.problems.Note(t.proxy.log(), "files", err, "certificates for upstreams cannot be reloaded, keeping the previous ones")
+	log := t.proxy.log()
+	changed, err := t.files.Load(r)
+	t.problems.Note(log, t.files.String(), err, "certificates for upstreams cannot be reloaded, keeping the previous ones")
+	if changed {
+		log.Info("certificates for upstreams reloaded", "ca", t.proxy.Config.TLS.CA, "cert", t.proxy.Config.TLS.Cert)
+		t.last.each = t.each(t.files.Value)
+	}
 	return t.last
 }
 
@@ -214,54 +218,59 @@ func (t *upstreamTLS) each(base *tls.Config) []*tls.Config {
 		}
 		if c.ClientSessionCache == nil {
 			c.ClientSessionCache = &lastSession{}
+		} else {
+			c.ClientSessionCache = &foreignSessions{c.ClientSessionCache, u, make(chan struct{}, maxPuts)}
 		}
 		list[i] = c
 	}
 	return list
 }
 
-// lastSession is the tls.ClientSessionCache of one upstream, which has no use for the key.
-type lastSession struct {
-	mu      sync.Mutex
-	session *tls.ClientSessionState
-}
-
-// Get implements tls.ClientSessionCache.
-func (l *lastSession) Get(string) (session *tls.ClientSessionState, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.session, l.session != nil
-}
-
-// Put implements tls.ClientSessionCache.
-func (l *lastSession) Put(_ string, session *tls.ClientSessionState) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.session = session
-}
-
-// errPanicked is why a handshake has failed in which a function of Proxy.TLSConfig panicked.
+// errPanicked is why a handshake has failed in which a function of Proxy.TLSConfig panicked, or
+// called runtime.Goexit.
 var errPanicked = errors.New("a function of the tls.Config panicked")
 
 // handshake makes conn the client's end of a TLS connection to the upstream. It closes conn if
-// that fails.
-func (u *upstream) handshake(ctx context.Context, conn net.Conn) (secure net.Conn, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			u.proxy.log().Error("TLS handshake with an upstream panicked", "upstream", u.name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			err = errPanicked
+// that fails. It ends with ctx even if a function of Proxy.TLSConfig blocks.
+func (u *upstream) handshake(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	config, err := u.proxy.upstreamTLS.config(u)
+	if err == nil {
+		secure, done := transport.Client(conn, config).Conn(), make(chan error, 1)
+		go u.computeHandshake(ctx, secure, done)
+		select {
+		case err = <-done:
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
-		if err != nil {
-			conn.Close()
-			secure, err = nil, fmt.Errorf("TLS handshake with %s: %w", u.name, err)
+		if err == nil {
+			return secure, nil
+		}
+	}
+	conn.Close()
+	return nil, fmt.Errorf("TLS handshake with %s: %w", u.name, err)
+}
+
+// computeHandshake makes a handshake and sends its result to done, which has room for it.
+func (u *upstream) computeHandshake(ctx context.Context, conn *tls.Conn, done chan<- error) {
+	returned := false
+	defer func() {
+		if !returned {
+			v := recover()
+			done <- errPanicked
+			u.logPanic("TLS handshake with an upstream panicked", v)
 		}
 	}()
-	config, err := u.proxy.upstreamTLS.config(u)
-	if err != nil {
-		return nil, err
+	err := conn.HandshakeContext(ctx)
+	returned = true
+	done <- err
+}
+
+// logPanic logs a panic with value v; nil is runtime.Goexit. The deferred function calls it.
+func (u *upstream) logPanic(message string, v any) {
+	if v == nil {
+		v = "runtime.Goexit"
 	}
-	t := transport.Client(conn, config)
-	return t.Conn(), t.Conn().HandshakeContext(ctx)
+	u.proxy.log().Error(message, "upstream", u.name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 
 // tlsOf returns the TLS of a connection to an upstream; nil if it is plain.

@@ -21,17 +21,21 @@ type Pair struct {
 	Value               any
 }
 
-// Read implements Source.
+// Read implements Source. A file without a name has no text.
 func (p Pair) Read(r *Reader, e *field.Errors) [][]byte {
-	cert, err := r.File(p.Cert)
-	if p.refuse(e, p.CertField, p.Cert, err) {
-		cert = nil
+	return [][]byte{p.text(r, e, p.CertField, p.Cert), p.text(r, e, p.KeyField, p.Key)}
+}
+
+// text returns the contents of one of the files.
+func (p *Pair) text(r *Reader, e *field.Errors, name, file string) []byte {
+	if file == "" {
+		return nil
 	}
-	key, err := r.File(p.Key)
-	if p.refuse(e, p.KeyField, p.Key, err) {
-		key = nil
+	text, err := r.File(file)
+	if p.refuse(e, name, file, err) {
+		return nil
 	}
-	return [][]byte{cert, key}
+	return text
 }
 
 // Parse implements Source.
