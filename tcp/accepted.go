@@ -43,16 +43,29 @@ const (
 	counted                   // the limit per address counts the connection
 )
 
-// extra is what an accepted connection has if it is more than a socket.
+// extra is what an accepted connection has if it is more than a socket. Every idle client with
+// TLS has one.
 type extra struct {
 	conn net.Conn  // nil for a bare socket
 	tls  *tls.Conn // over conn, after the handshake
+	told *told     // nil if there is nothing
+}
 
+// told is what was told of a connection. It is not changed.
+type told struct {
 	// The PROXY header, and the two addresses that it names; nil if it names none.
 	header        *proxyproto.Header
 	local, remote net.Addr
 
 	name string // of a peer on a unix socket
+}
+
+// remote is the client's address that a header has named, or nil.
+func (e *extra) remote() net.Addr {
+	if e.told == nil {
+		return nil
+	}
+	return e.told.remote
 }
 
 var _ handler.Accepted = (*accepted)(nil)
@@ -65,7 +78,7 @@ func newAccepted(from *listener, conn net.Conn) *accepted {
 	case *net.UnixAddr:
 		a.kind = overUnix
 		if addr.Name != "@" { // package net's name of a socket that has none
-			a.extra.Load().name = addr.Name
+			a.setMore(extra{conn: conn, told: &told{name: addr.Name}})
 		}
 	case *net.TCPAddr:
 		a.setIP(addr)
@@ -116,12 +129,16 @@ func (a *accepted) takeHeader(h header) error {
 		return err
 	}
 	e := a.more()
-	e.header = h.Header
+	t := told{header: h.Header}
+	if e.told != nil {
+		t.name = e.told.name
+	}
 	if local, remote := h.addrs(); remote != nil {
-		e.local, e.remote = local, remote
+		t.local, t.remote = local, remote
 		addr, _ := remote.(*net.TCPAddr)
 		a.setIP(addr)
 	}
+	e.told = &t
 	a.setMore(e)
 	if e.conn != nil {
 		a.setConn(e.conn)
@@ -132,7 +149,7 @@ func (a *accepted) takeHeader(h header) error {
 // Context implements handler.Accepted.
 func (a *accepted) Context() context.Context {
 	e := a.extra.Load()
-	if e == nil || e.header == nil && e.tls == nil {
+	if e == nil || e.told == nil && e.tls == nil {
 		return a.from.ctx
 	}
 	return preambleContext{a.from.ctx, e}
@@ -146,8 +163,8 @@ type preambleContext struct {
 
 func (c preambleContext) Value(key any) any {
 	switch {
-	case key == headerKey{} && c.extra.header != nil:
-		return c.extra.header
+	case key == headerKey{} && c.extra.told != nil && c.extra.told.header != nil:
+		return c.extra.told.header
 	case key == tlsKey{} && c.extra.tls != nil:
 		return c.extra.tls
 	}
@@ -158,8 +175,8 @@ func (c preambleContext) Value(key any) any {
 func (a *accepted) LocalAddr() net.Addr {
 	switch e := a.extra.Load(); {
 	case e == nil:
-	case e.remote != nil:
-		return e.local
+	case e.remote() != nil:
+		return e.told.local
 	case e.conn != nil:
 		return e.conn.LocalAddr()
 	}
@@ -171,8 +188,8 @@ func (a *accepted) RemoteAddr() net.Addr {
 	e := a.extra.Load()
 	switch {
 	case e == nil:
-	case e.remote != nil:
-		return e.remote
+	case e.remote() != nil:
+		return e.remote()
 	case e.conn != nil:
 		return e.conn.RemoteAddr()
 	}
@@ -182,8 +199,8 @@ func (a *accepted) RemoteAddr() net.Addr {
 		return addr
 	}
 	addr := &net.UnixAddr{Net: "unix"}
-	if e != nil {
-		addr.Name = e.name
+	if e != nil && e.told != nil {
+		addr.Name = e.told.name
 	}
 	return addr
 }
@@ -232,8 +249,8 @@ func (a *accepted) current() net.Conn {
 func (a *accepted) setConn(conn net.Conn) {
 	e := a.more()
 	e.conn = conn
-	if e.remote != nil {
-		e.conn = withAddrs(conn, addrs{e.local, e.remote})
+	if e.remote() != nil {
+		e.conn = withAddrs(conn, addrs{e.told.local, e.told.remote})
 	}
 	a.setMore(e)
 }

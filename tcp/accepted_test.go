@@ -15,6 +15,9 @@ func TestAcceptedIsSmall(t *testing.T) {
 	if size := unsafe.Sizeof(accepted{}); size > 48 {
 		t.Errorf("%d bytes", size)
 	}
+	if size := unsafe.Sizeof(extra{}); size > 32 {
+		t.Errorf("%d bytes more with TLS", size)
+	}
 }
 
 // A descriptor that is gone, as when there was none left to make a net.Conn with, is not

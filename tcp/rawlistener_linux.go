@@ -160,7 +160,7 @@ func (l *rawListener) notePeer(a *accepted) {
 		a.kind = overUnix
 		sa := (*unix.RawSockaddrUnix)(unsafe.Pointer(&l.peer))
 		if n := int(l.peerLen) - int(unsafe.Offsetof(sa.Path)); n > 0 {
-			a.setMore(extra{name: unixName(sa.Path[:min(n, len(sa.Path))])})
+			a.setMore(extra{told: &told{name: unixName(sa.Path[:min(n, len(sa.Path))])}})
 		}
 	}
 }

@@ -2,6 +2,7 @@ package tcp_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/testutil"
+	"wireline/internal/transport"
 	"wireline/tcp"
 )
 
@@ -186,6 +188,99 @@ func TestAcceptedAddresses(t *testing.T) {
 			result()
 		})
 	}
+}
+
+// Under TLS package net makes the connections, and gives them up after the handshake: but not
+// those of a listener that may be more than a socket. The addresses are the same.
+func TestAcceptedAddressesWithTLS(t *testing.T) {
+	authority := testutil.NewAuthority(t)
+	for _, test := range []struct {
+		network, listen, dial string
+		hidden                bool
+	}{
+		{"tcp", "127.0.0.1:0", "127.0.0.1", false},
+		{"tcp", "127.0.0.1:0", "127.0.0.1", true},
+		{"tcp", ":0", "127.0.0.1", false},
+		{"tcp", ":0", "::1", false},
+		{"tcp", "[::]:0", linkLocal(t), false},
+		{"unix", "", "", false},
+		{"unix", "", "", true},
+		{"unix", "", "named", false},
+	} {
+		t.Run(fmt.Sprintf("%s %s %s, hidden %v", test.network, test.listen, test.dial, test.hidden), func(t *testing.T) {
+			ln := listening(t, test.network, test.listen, true)
+			all := make(chan handler.Accepted, 1)
+			srv := &tcp.Server{Config: tlsFiles(t, authority), Handler: &acceptor{echo(), func(a handler.Accepted) {
+				all <- a
+			}}}
+			served := ln
+			if test.hidden {
+				served = struct{ net.Listener }{ln}
+			}
+			result := serve(t.Context(), t, srv, served)
+			address, dialer := ln.Addr().String(), net.Dialer{}
+			if test.network == "tcp" {
+				_, port, _ := net.SplitHostPort(address)
+				address = net.JoinHostPort(test.dial, port)
+			} else if test.dial != "" {
+				dialer.LocalAddr = &net.UnixAddr{Name: filepath.Join(t.TempDir(), test.dial), Net: "unix"}
+			}
+			plain, err := dialer.Dial(test.network, address)
+			if err != nil {
+				t.Skip(err)
+			}
+			conn := tls.Client(plain, authority.Client("first"))
+			t.Cleanup(func() { conn.Close() })
+			if err := conn.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			a := testutil.Await(t, "the connection", all)
+			under := transport.Of(a.TLS())
+			fd, ok := under.Socket()
+			if ok == test.hidden {
+				t.Errorf("there is a socket: %v", ok)
+			}
+			want := plain.LocalAddr().String()
+			if test.network == "unix" && want == "@" && !test.hidden {
+				want = "" // it has no name
+			}
+			if got := a.RemoteAddr(); got.String() != want || got.Network() != test.network {
+				t.Errorf("RemoteAddr is %v, want %v", got, want)
+			}
+			if got, want := a.Network(), test.network; got != want {
+				t.Errorf("Network is %v, want %v", got, want)
+			}
+			if got, want := a.LocalAddr(), ln.Addr(); !test.hidden && got.String() != want.String() {
+				t.Errorf("LocalAddr is %v, want the listener's %v", got, want)
+			}
+			if ok {
+				unix.Close(fd)
+			} else {
+				under.Base().Close()
+			}
+			a.Done()
+			shutdown(t, srv)
+			result()
+		})
+	}
+}
+
+// linkLocal is an address of this machine that has a zone, if there is one.
+func linkLocal(t *testing.T) string {
+	t.Helper()
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range interfaces {
+		addrs, _ := i.Addrs()
+		for _, addr := range addrs {
+			if ip, ok := addr.(*net.IPNet); ok && ip.IP.To4() == nil && ip.IP.IsLinkLocalUnicast() {
+				return ip.IP.String() + "%" + i.Name
+			}
+		}
+	}
+	return "fe80::1%none"
 }
 
 // A handler that asks for a connection gets one, whether it has taken the socket, has not

@@ -280,6 +280,43 @@ func TestTLSBehindProxyHeader(t *testing.T) {
 	exchange(t, conn, "hello\n")
 }
 
+// The functions of a tls.Config get a context with the values of the connection's, which ends
+// with the timeout of the handshake.
+func TestHandshakeContext(t *testing.T) {
+	type key struct{}
+	a := testutil.NewAuthority(t)
+	cert, pem := a.Issue(t, "first")
+	pair, err := tls.X509KeyPair(cert, pem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	contexts := make(chan context.Context, 1)
+	srv := &tcp.Server{
+		Handler: echo(),
+		Config:  tcp.Config{HandshakeTimeout: time.Hour},
+		TLSConfig: &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			contexts <- hello.Context()
+			return &pair, nil
+		}},
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := serve(context.WithValue(t.Context(), key{}, "value"), t, srv, ln)
+	conn := mustDialTLS(t, ln.Addr().String(), a.Client("first"))
+	defer conn.Close()
+	ctx := testutil.Await(t, "the context", contexts)
+	if v := ctx.Value(key{}); v != "value" {
+		t.Errorf("the value is %v", v)
+	}
+	if due, ok := ctx.Deadline(); !ok || time.Until(due) > time.Hour || time.Until(due) < time.Minute {
+		t.Errorf("the deadline is %v, %v", due, ok)
+	}
+	shutdown(t, srv)
+	result()
+}
+
 // A configuration of the program's own is taken as it is.
 func TestTLSConfigOfOnesOwn(t *testing.T) {
 	a := testutil.NewAuthority(t)

@@ -128,10 +128,13 @@ func (t *TLS) enqueue(p []byte) {
 		return
 	}
 	if t.queue == nil {
-		t.queue = new(outq.Queue)
+		t.queue = queues.Get().(*outq.Queue)
 	}
 	t.queue.Add(p)
 }
+
+// queues are those of connections that have sent everything, with their buffers.
+var queues = sync.Pool{New: func() any { return new(outq.Queue) }}
 
 // Server returns the server's end of a connection, before its handshake.
 func Server(conn net.Conn, config *tls.Config) *TLS {
@@ -329,6 +332,8 @@ func (t *TLS) sendLocked() {
 			return
 		}
 		if t.queued() == 0 {
+			t.queue.Reset()
+			queues.Put(t.queue)
 			t.queue = nil // an idle connection keeps no buffer
 		}
 	}

@@ -2,16 +2,19 @@ package transport_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"wireline/internal/testutil"
 	"wireline/internal/transport"
 )
 
@@ -314,5 +317,38 @@ func TestReleaseDeadlines(t *testing.T) {
 	conn.Close()
 	if _, err := e.nearPipe.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the connection beneath is not closed: %v", err)
+	}
+}
+
+// accepting is a connection that accepts everything.
+type accepting struct{ *poll }
+
+func (accepting) Write(parts [3][]byte) (n int, err error) {
+	for _, part := range parts {
+		n += len(part)
+	}
+	return n, nil
+}
+
+// A message of several records needs memory for all of them until it is sent. That is not made
+// anew for each message.
+func TestWriteKeepsNoGarbage(t *testing.T) {
+	if testutil.RaceEnabled {
+		t.Skip("a sync.Pool forgets, with the race detector")
+	}
+	e := handshake(t, false, tls.VersionTLS13)
+	e.near.Use(accepting{newPoll(t)}, nil)
+	message := [3][]byte{pattern(4), pattern(transport.MaxRecord)}
+	const writes = 100
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range writes {
+		if n, err := e.near.Write(message); n != 4+transport.MaxRecord || err != nil {
+			t.Fatalf("written %d, %v", n, err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / writes; each > transport.MaxRecord/4 {
+		t.Errorf("%d bytes are allocated for each message", each)
 	}
 }
