@@ -62,8 +62,8 @@ func (c *Client) StartTLS(config *tls.Config) error {
 	return nil
 }
 
-// TLS returns the state of the TLS connection after its handshake, or nil without TLS.
-// The caller owns the result, but must not change the certificates.
+// TLS returns the state of the TLS connection; nil without TLS, or before the end of the
+// handshake. It does not wait. The caller owns the result, but must not change the certificates.
 func (c *Client) TLS() *tls.ConnectionState {
 	c.mu.Lock()
 	t := c.tls()

@@ -3,6 +3,8 @@ package handler
 import (
 	"crypto/tls"
 	"log/slog"
+
+	"wireline/internal/transport"
 )
 
 // TLSInfo is what a Record says about the TLS of a connection.
@@ -14,13 +16,16 @@ type TLSInfo struct {
 	Subject    string // of the client's certificate; empty if it showed none
 }
 
-// NewTLSInfo returns the information about conn, whose handshake is complete; nil if conn is
-// nil.
+// NewTLSInfo returns the information about conn; nil if conn is nil, or its handshake is not
+// complete. It does not wait.
 func NewTLSInfo(conn *tls.Conn) *TLSInfo {
 	if conn == nil {
 		return nil
 	}
-	state := conn.ConnectionState()
+	state, ok := transport.State(conn)
+	if !ok {
+		return nil
+	}
 	info := &TLSInfo{
 		Version:    tls.VersionName(state.Version),
 		Cipher:     tls.CipherSuiteName(state.CipherSuite),
