@@ -93,7 +93,8 @@ type Frames struct {
 
 	// WriteTimeout resets a client that accepts no byte of the pending output for this
 	// time. A slow client that accepts some bytes stays. The timeout is accurate to a
-	// sixteenth of it, between 10 milliseconds and a second. For a TLS listener
+	// sixteenth of it, between 10 milliseconds and a second. Answers of TLS itself, to
+	// KeyUpdates, count as output. For a TLS listener
 	// passed to Serve, progress is only seen in steps of 64 KiB. Zero means no timeout, but 10
 	// seconds for a client that has ended.
 	WriteTimeout time.Duration

@@ -78,15 +78,17 @@ func (l *life) Context() context.Context { return l.accepted.Context() }
 // RemoteAddr returns the address of the client.
 func (l *life) RemoteAddr() net.Addr { return l.accepted.RemoteAddr() }
 
-// TLS returns the state of the TLS connection after its handshake, or nil without TLS.
-// The caller owns the result, but must not change the certificates.
+// TLS returns the state of the TLS connection; nil without TLS, or before the end of the
+// handshake. It does not wait. The caller owns the result, but must not change the certificates.
 func (l *life) TLS() *tls.ConnectionState {
 	conn := l.accepted.TLS()
 	if conn == nil {
 		return nil
 	}
-	state := conn.ConnectionState()
-	return &state
+	if state, ok := transport.State(conn); ok {
+		return &state
+	}
+	return nil
 }
 
 // end records who ended the connection and why. It does nothing if the connection has

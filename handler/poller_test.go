@@ -176,14 +176,21 @@ func TestNoOutputOfTLSAfterClose(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	s := &stuck{script: &script{now: func() int64 { return 1 }}, t: t}
+	clock := int64(1)
+	s := &stuck{script: &script{now: func() int64 { return clock }}, t: t}
 	s.read = func([]byte) (int, bool, error) { return 0, true, nil }
 	c := newScripted(new(Frames), s.script)
 	c.conn = s
 	secure.Use(s, nil)
 	c.special = &special{tls: secure}
 	c.end(ByClient, ReasonFIN, nil)
-	(*pollerHandler)(c).Ready(new(eventloop.Worker), eventloop.Woken)
+	for range 2 {
+		if s.closed {
+			t.Error("closed before the timeout, with a close_notify in the queue")
+		}
+		(*pollerHandler)(c).Ready(new(eventloop.Worker), eventloop.Woken)
+		clock += int64(flushTimeout)
+	}
 	if !s.closed || !secure.Queued() {
 		t.Fatalf("closed: %v, queued: %v; want a close with a close_notify in the queue", s.closed, secure.Queued())
 	}

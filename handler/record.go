@@ -56,7 +56,8 @@ type Record struct {
 	// tried last. It is empty for other handlers.
 	Upstream string
 
-	// TLS describes the TLS of the client's connection; nil without TLS.
+	// TLS describes the TLS of the client's connection; nil without TLS, or before the end of
+	// its handshake.
 	TLS *TLSInfo
 
 	Begin    time.Time

@@ -62,8 +62,8 @@ func (c *Client) StartTLS(config *tls.Config) error {
 	return nil
 }
 
-// TLS returns the state of the TLS connection after its handshake, or nil without TLS.
-// The caller owns the result, but must not change the certificates.
+// TLS returns the state of the TLS connection; nil without TLS, or before the end of the
+// handshake. It does not wait. The caller owns the result, but must not change the certificates.
 func (c *Client) TLS() *tls.ConnectionState {
 	c.mu.Lock()
 	t := c.tls()
@@ -85,6 +85,7 @@ type upgrade struct {
 	ctx      context.Context  // of the handshake; stop ends it
 	end      context.CancelFunc
 	due      int64     // when the handshake must be over
+	extended bool      // due is not the first one
 	writable sync.Cond // on the client's mu
 
 	mu       sync.Mutex
@@ -162,7 +163,7 @@ func (c *Client) continueHandshake(w *eventloop.Worker) (over bool) {
 	switch {
 	case c.flags.has(draining):
 		c.end(ByServer, ReasonDrain, nil)
-	case c.conn.Now() >= u.due:
+	case c.conn.Now() >= u.due && !c.extendHandshake(w, u):
 		c.end(ByClient, ReasonTLS, fmt.Errorf("handshake: %w", os.ErrDeadlineExceeded))
 	}
 	if c.ended() {
@@ -174,19 +175,48 @@ func (c *Client) continueHandshake(w *eventloop.Worker) (over bool) {
 	return false
 }
 
+// extendHandshake is called when the timeout has expired. If the process was stopped (SIGSTOP) for
+// a while, the client's part may have arrived in time. Then the handshake goes on, and its timeout
+// starts again, once.
+func (c *Client) extendHandshake(w *eventloop.Worker, u *upgrade) bool {
+	if u.extended {
+		return false
+	}
+	found := u.hasInput()
+	if u.takes() {
+		found = c.readOnceAhead(w, u, c.conn.Look) || found
+		c.dropBuffer(w)
+	}
+	if !found {
+		return false
+	}
+	u.extended = true
+	u.due = c.conn.Now() + int64(c.frames.handshakeTimeout())
+	return true
+}
+
 // readAhead reads for the handshake.
 func (c *Client) readAhead(w *eventloop.Worker, u *upgrade) {
 	defer c.dropBuffer(w)
 	for c.input.has(unread) && u.takes() {
-		c.takeBuffer(w)
-		c.in.Reset()
-		n, drained, err := c.conn.Read(c.in.Space())
-		if drained && (n == 0 || !c.input.has(hangup)) || err != nil {
-			c.input.clear(unread)
-		}
-		c.bytesIn += int64(n)
-		u.add(c.in.Space()[:n], err)
+		c.readOnceAhead(w, u, c.conn.Read)
 	}
+}
+
+// readOnceAhead calls read once, for the handshake. It reports whether there was something.
+func (c *Client) readOnceAhead(w *eventloop.Worker, u *upgrade, read reader) (found bool) {
+	c.takeBuffer(w)
+	c.in.Reset()
+	n, drained, err := read(c.in.Space())
+	switch {
+	case err != nil, drained && (n == 0 || !c.input.has(hangup)):
+		c.input.clear(unread)
+	case !drained: // also after a Look that no event has preceded
+		c.input.set(unread)
+	}
+	c.bytesIn += int64(n)
+	u.add(c.in.Space()[:n], err)
+	return n > 0 || err != nil
 }
 
 // endHandshake goes on with TLS, or ends the client.
@@ -239,6 +269,13 @@ func (u *upgrade) takes() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.inputErr == nil && len(u.input) < maxHandshakeInput
+}
+
+// hasInput reports whether there is input that the handshake has not taken.
+func (u *upgrade) hasInput() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.inputErr != nil || len(u.input) > 0
 }
 
 // add hands over what was read.

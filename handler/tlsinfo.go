@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"sync"
+
+	"wireline/internal/transport"
 )
 
 // TLSInfo is what a Record says about the TLS of a connection.
@@ -15,13 +17,16 @@ type TLSInfo struct {
 	Subject    string // of the client's certificate; empty if it showed none
 }
 
-// NewTLSInfo returns the information about conn, whose handshake is complete; nil if conn is
-// nil.
+// NewTLSInfo returns the information about conn; nil if conn is nil, or its handshake is not
+// complete. It does not wait.
 func NewTLSInfo(conn *tls.Conn) *TLSInfo {
 	if conn == nil {
 		return nil
 	}
-	state := conn.ConnectionState()
+	state, ok := transport.State(conn)
+	if !ok {
+		return nil
+	}
 	info := &TLSInfo{
 		Version:    tls.VersionName(state.Version),
 		Cipher:     cipherName(state.CipherSuite),

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"wireline/handler"
 	"wireline/internal/testutil"
@@ -62,6 +63,39 @@ func TestRecordTLS(t *testing.T) {
 	if !strings.Contains(log.String(), text) {
 		t.Errorf("the log line is %q, want %q in it", &log, text)
 	}
+}
+
+// A tls.Conn that was passed to Handle may still be in its handshake. Nothing waits for that.
+func TestRecordBeforeHandshake(t *testing.T) {
+	near, far := tcptest.Pipe()
+	h := echoFrames()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.Handle(t.Context(), tls.Server(near, &tls.Config{Certificates: []tls.Certificate{testutil.SelfSigned(t)}}))
+	}()
+	var c *handler.Client
+	eventually(t, "the client is there", func() bool {
+		for c = range h.Clients().All() {
+		}
+		return c != nil
+	})
+	for range 100 {
+		known := make(chan bool, 1)
+		go func() { known <- c.TLS() != nil || c.Record().TLS != nil }()
+		if testutil.Await(t, "the record", known) {
+			t.Fatal("there is a state within the handshake")
+		}
+		time.Sleep(time.Millisecond) // the handshake begins meanwhile
+	}
+	client := tlsClient(t, far)
+	send(t, client, "a\n")
+	receive(t, client, "a\n")
+	if r := c.Record(); c.TLS() == nil || r.TLS == nil || r.TLS.Version != "TLS 1.3" {
+		t.Errorf("after the handshake: record %+v", r)
+	}
+	client.Close()
+	testutil.Await(t, "the handler", done)
 }
 
 // After StartTLS, too. Without TLS the record says nothing of it.

@@ -114,15 +114,15 @@ type wire struct {
 	quietSince int64    // when the client has left an upstream that is to be reused; or zero
 	askErrAt   [2]int64 // when a polled side is asked
 	askAt      int64    // when resetting, or a side that is finishing, asks for the unsent bytes
-	progress   int64    // when a side that is finishing has last taken something
 
 	// until is when parting or closing is over, or resetting if nothing is taken. While
 	// relaying, which has no such end, it is when the upstream began to owe the client a
 	// reply, or zero: see noteAsked. A pair has no room for another word.
 	until int64
 
-	// How many bytes the system and TLS had not delivered when it was last asked, and when the
-	// idle timeout has asked, or zero.
+	// How many bytes the system and TLS had not delivered when they were last asked. sampled is
+	// when the idle timeout has asked, or zero; of sides that are finishing, when they have last
+	// taken something.
 	unsent  int
 	sampled int64
 
@@ -304,7 +304,7 @@ func (x *wire) finished(s sideID, left bool, now int64) {
 	f := &x.sides[s]
 	if left {
 		*f |= finishing | full
-		x.unsent, x.progress, x.askAt = -1, now, now
+		x.unsent, x.sampled, x.askAt = -1, now, now
 		return
 	}
 	*f = *f&^finishing | finished
@@ -317,14 +317,14 @@ func (x *wire) finished(s sideID, left bool, now int64) {
 // something for too long.
 func (x *wire) sampleFinish(n int, now int64) {
 	if n != x.unsent {
-		x.unsent, x.progress = n, now
+		x.unsent, x.sampled = n, now
 	}
 	x.askAt = now + int64(soon)
 	limit := finishTime
 	if x.draining {
 		limit = lingerTime
 	}
-	if now < x.progress+int64(limit) {
+	if now < x.sampled+int64(limit) {
 		return
 	}
 	for s, f := range x.sides {

@@ -108,6 +108,18 @@ func (c *credentials) all() (all []*tls.Certificate) {
 	return all
 }
 
+// watched returns a configuration whose handshakes use the files as they are at that time.
+func (c *credentials) watched(log func() *slog.Logger, keys *tickets) *tls.Config {
+	current := tlsfiles.NewWatch(c.cfg, c.reload, log)
+	base := &tls.Config{}
+	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		keys.refresh(base)
+		current.Refresh()
+		return current.Get(), nil
+	}
+	return base
+}
+
 // reload reads all files again, and returns the configuration for handshakes. What cannot be
 // used changes nothing.
 func (c *credentials) reload(r *tlsfiles.Reader) *tls.Config {

@@ -22,7 +22,7 @@ func BeforeReads(s *Server, wait func(file string)) error {
 	}
 	delay(files.authorities, wait)
 	delay(files.staple, wait)
-	s.TLSConfig = s.watching(files)
+	s.TLSConfig = files.watched(s.log, &s.tickets)
 	return nil
 }
 

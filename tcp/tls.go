@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"time"
 
-	"wireline/internal/tlsfiles"
 	"wireline/lib/field"
 )
 
@@ -120,25 +120,36 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 	if !s.Config.TLS.enabled() {
 		return nil, nil
 	}
-	files, err := loadCredentials(&s.Config.TLS)
+	return s.Config.TLS.serverConfig(s.log, &s.tickets)
+}
+
+// ServerConfig returns a configuration for a server's handshakes that a Server does not make, as
+// those of handler.Client.StartTLS. It uses the files as a Server does: it reads them again when they
+// change, and reports to log what cannot be used; nil means slog.Default(). Ticket keys rotate.
+// MaxHandshakes has no effect. Call it once, and use the result for all connections. It is an error
+// if c is not valid or has no certificate.
+func (c TLSFiles) ServerConfig(log *slog.Logger) (*tls.Config, error) {
+	var e field.Errors
+	e.Check(c.enabled(), "TLS.Cert", c.Cert, "must be set")
+	c.check(&e)
+	if err := e.Err(); err != nil {
+		return nil, fmt.Errorf("tcp: %w", err)
+	}
+	if log == nil {
+		log = slog.Default()
+	}
+	return c.serverConfig(func() *slog.Logger { return log }, new(tickets))
+}
+
+// serverConfig is ServerConfig with ticket keys of the caller's.
+func (c *TLSFiles) serverConfig(log func() *slog.Logger, keys *tickets) (*tls.Config, error) {
+	files, err := loadCredentials(c)
 	if err != nil {
 		return nil, fmt.Errorf("tcp: %w", err)
 	}
-	files.log = s.log()
+	files.log = log()
 	files.build()
-	return s.watching(files), nil
-}
-
-// watching returns a configuration whose handshakes use the files as they are at that time.
-func (s *Server) watching(files *credentials) *tls.Config {
-	current := tlsfiles.NewWatch(files.cfg, files.reload, s.log)
-	base := &tls.Config{}
-	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		s.tickets.refresh(base)
-		current.Refresh()
-		return current.Get(), nil
-	}
-	return base
+	return files.watched(log, keys), nil
 }
 
 // tlsKey is the context key of TLSState; its value is a *tls.Conn.

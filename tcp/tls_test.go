@@ -217,6 +217,45 @@ func TestTLSReload(t *testing.T) {
 	exchange(t, live, "still here\n")
 }
 
+// ServerConfig is for handshakes that no server makes. Its files are reloaded, too.
+func TestServerConfig(t *testing.T) {
+	a := testutil.NewAuthority(t)
+	files := tlsFiles(t, a).TLS
+	config, err := files.ServerConfig(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := testutil.Listen(t, "tcp", "127.0.0.1:0")
+	defer ln.Close()
+	handshake := func(name string) error {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if conn, err := ln.Accept(); err == nil {
+				tls.Server(conn, config).Handshake()
+				conn.Close()
+			}
+		}()
+		conn, err := tls.Dial("tcp", ln.Addr().String(), a.Client(name))
+		if err == nil {
+			conn.Close()
+		}
+		<-done
+		return err
+	}
+	if err := handshake("first"); err != nil {
+		t.Fatal(err)
+	}
+	newCertificate(t, a, &files, "second")
+	eventually(t, "the new certificate is used", func() bool { return handshake("second") == nil })
+
+	for _, files := range []tcp.TLSFiles{{}, {Cert: files.Cert}, {Cert: files.Cert, Key: "nosuch"}, {Cert: files.Cert, Key: files.Key, MinVersion: "1.1"}} {
+		if _, err := files.ServerConfig(nil); err == nil {
+			t.Errorf("%+v: no error", files)
+		}
+	}
+}
+
 // A client that does not make the handshake is closed in time, and does not hold up others.
 func TestHandshakeTimeout(t *testing.T) {
 	a := testutil.NewAuthority(t)

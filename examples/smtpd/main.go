@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -95,7 +94,7 @@ func (o *options) flags(stderr io.Writer) *flag.FlagSet {
 	f.IntVar(&o.tcp.MaxClients, "max-clients", 0, "clients at one time, 0 = no limit")
 	f.IntVar(&o.tcp.MaxClientsPerIP, "max-clients-per-ip", 0, "clients of one address, 0 = no limit")
 	f.DurationVar(&o.idleTimeout, "idle-timeout", 5*time.Minute, "close a client after this time without a byte in either direction, 0 = never")
-	f.DurationVar(&o.frameTimeout, "message-timeout", 30*time.Minute, "close a client whose message or command is not complete after this time, 0 = never")
+	f.DurationVar(&o.frameTimeout, "message-timeout", 2*time.Hour, "close a client whose message or command is not complete after this time, 0 = never")
 	f.DurationVar(&o.writeTimeout, "write-timeout", time.Minute, "reset a client that takes no byte of a reply for this time, 0 = never")
 	f.DurationVar(&o.tcp.HandshakeTimeout, "handshake-timeout", 10*time.Second, "close a client whose TLS handshake is not complete after this time")
 	f.BoolVar(&o.connections, "log-connections", false, "log a line for each connection when it ends")
@@ -156,14 +155,15 @@ func (o *options) load() error {
 	return nil
 }
 
-// loadTLS loads the certificate for STARTTLS, or leaves it to the server.
-func (o *options) loadTLS() error {
+// loadTLS loads the certificate for STARTTLS, or leaves it to the server. Either way the files are
+// read again when they change.
+func (o *options) loadTLS() (err error) {
+	files := tcp.TLSFiles{Cert: o.cert, Key: o.key}
 	if o.implicitTLS {
-		o.tcp.TLS = tcp.TLSFiles{Cert: o.cert, Key: o.key}
+		o.tcp.TLS = files
 		return o.tcp.Validate()
 	}
-	cert, err := tls.LoadX509KeyPair(o.cert, o.key)
-	o.smtp.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+	o.smtp.TLS, err = files.ServerConfig(o.tcp.Log)
 	return err
 }
 

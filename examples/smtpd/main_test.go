@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"io"
@@ -159,6 +161,29 @@ func TestProgram(t *testing.T) {
 	for _, want := range []string{"msg=listening", "reason=closed", "reason=idle_timeout", "msg=drained"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("no %s in %q", want, said)
+		}
+	}
+}
+
+// A renewed certificate is used for STARTTLS without a restart.
+func TestCertificateReload(t *testing.T) {
+	var o options
+	o.cert, o.key = certificateFiles(t)
+	if err := o.loadTLS(); err != nil {
+		t.Fatal(err)
+	}
+	current := func() []byte {
+		config, err := o.smtp.TLS.GetConfigForClient(&tls.ClientHelloInfo{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return config.Certificates[0].Certificate[0]
+	}
+	first := current()
+	writeCertificate(t, newCertificate(), o.cert, o.key)
+	for deadline := time.Now().Add(30 * time.Second); bytes.Equal(current(), first); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the new certificate is not used")
 		}
 	}
 }

@@ -134,8 +134,11 @@ func exchange(t *testing.T, conn net.Conn, lines ...string) {
 	}
 }
 
-// certificate is a key pair for 127.0.0.1 and localhost, made once.
-var certificate = sync.OnceValue(func() tls.Certificate {
+// certificate is that of newCertificate, made once.
+var certificate = sync.OnceValue(newCertificate)
+
+// newCertificate returns a key pair for 127.0.0.1 and localhost.
+func newCertificate() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
@@ -150,7 +153,7 @@ var certificate = sync.OnceValue(func() tls.Certificate {
 		panic(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-})
+}
 
 func serverTLS() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{certificate()}} }
 
@@ -168,13 +171,19 @@ func clientTLS() *tls.Config {
 // certificateFiles writes the key pair to files.
 func certificateFiles(t *testing.T) (cert, key string) {
 	t.Helper()
-	c := certificate()
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writeCertificate(t, certificate(), cert, key)
+	return cert, key
+}
+
+// writeCertificate writes c to the files cert and key.
+func writeCertificate(t *testing.T, c tls.Certificate, cert, key string) {
+	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	for path, block := range map[string]*pem.Block{
 		cert: {Type: "CERTIFICATE", Bytes: c.Certificate[0]},
 		key:  {Type: "PRIVATE KEY", Bytes: der},
@@ -183,7 +192,6 @@ func certificateFiles(t *testing.T) (cert, key string) {
 			t.Fatal(err)
 		}
 	}
-	return cert, key
 }
 
 // implicitTLS makes the server speak TLS from the first byte.
