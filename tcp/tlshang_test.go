@@ -22,6 +22,7 @@ func TestHangUnderHandshakes(t *testing.T) {
 				a := testutil.NewAuthority(t)
 				cfg := revocable(t, a, a.PEM, a.CRL(t, inDays(7)))
 				cfg.TLS.ClientAuth = tcp.ClientAuthNone
+				cfg.Log = new(journal).logger()
 				withStaple(t, a, &cfg.TLS, inDays(7))
 				both, dir := filepath.Join(t.TempDir(), "both.pem"), t.TempDir()
 				issue(t, a, both, both, "listed")
