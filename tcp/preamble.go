@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -148,7 +149,11 @@ func (s *Server) readHeader(a *accepted) error {
 func (s *Server) refuse(a *accepted, err error) {
 	if !errors.Is(err, ErrServerClosed) {
 		s.stats.refusedHeader.Add(1)
-		s.log().Debug("refused", "peer", a.peer(), "err", err)
+		why := causeHeader
+		if errors.Is(err, errUntrusted) {
+			why = causeUntrusted
+		}
+		s.refusals.add(why, a.peer(), slog.String("err", err.Error()))
 	}
 	a.reset()
 	a.Done()
@@ -199,7 +204,7 @@ func (s *Server) tlsServer(conn net.Conn) *tls.Conn {
 // handshakeFailed closes a connection so that the client sees the alert.
 func (s *Server) handshakeFailed(a *accepted, err error) {
 	s.stats.failedHandshakes.Add(1)
-	s.log().Debug("TLS handshake failed", "peer", a.peer(), "err", err)
+	s.refusals.add(causeHandshake, a.peer(), slog.String("err", err.Error()))
 	if conn := a.more().conn; conn != nil { // otherwise no descriptor was left for one
 		netconn.Linger(conn, rejectTime)
 	}

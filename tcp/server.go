@@ -64,6 +64,7 @@ type Server struct {
 	setupErr   error // what is wrong with the configuration
 
 	admission admission
+	refusals  refusals
 	accepting wait.Wait // accept loops
 	preambles wait.Wait // goroutines whose connections the handler does not have yet
 	serving   wait.Wait // all connections
@@ -161,7 +162,9 @@ func (s *Server) init() {
 		}
 		s.tracked = make(map[*accepted]struct{})
 		s.discard = &handler.Frames{Codec: discard{}}
+		s.refusals.log = s.log
 		s.admission.init(&s.Config)
+		s.admission.onFull = func() { s.refusals.add(causeWaiting, "", slog.Int("max_clients", s.MaxClients)) }
 		s.proxyproto = s.Config.headerPolicy()
 		s.handshakes.Limit = s.Config.TLS.MaxHandshakes
 		if s.setupErr = s.validate(); s.setupErr == nil {
@@ -280,7 +283,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	err := s.serveListener(ctx, ln)
 	if !errors.Is(err, ErrServerClosed) {
-		logger.Flush(flushTimeout) // the caller may exit now
+		s.refusals.flush() // the caller may exit now
+		logger.Flush(flushTimeout)
 	}
 	return err
 }
