@@ -113,6 +113,9 @@ func (a *accepted) takeHeader(h header) error {
 	}
 	e := a.more()
 	e.header = h.Header
+	if e.header != nil && e.header.Command.IsLocal() {
+		a.from.server.stats.probes.Add(1)
+	}
 	if local, remote := h.addrs(); remote != nil {
 		e.local, e.remote = local, remote
 		addr, _ := remote.(*net.TCPAddr)
@@ -243,6 +246,19 @@ func (a *accepted) setTLS(conn *tls.Conn) {
 
 // Panicked implements handler.Accepted.
 func (a *accepted) Panicked(v any) { a.from.server.reportPanic(a.peer(), v) }
+
+// Local implements probe.Announced.
+func (a *accepted) Local() bool {
+	e := a.extra.Load()
+	return e != nil && e.header != nil && e.header.Command.IsLocal()
+}
+
+// Probed implements probe.Counter. A header LOCAL was counted when it came.
+func (a *accepted) Probed() {
+	if !a.Local() {
+		a.from.server.stats.probes.Add(1)
+	}
+}
 
 // Done implements handler.Accepted.
 func (a *accepted) Done() {

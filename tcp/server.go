@@ -96,6 +96,12 @@ type Stats struct {
 	// failed.
 	RefusedHeader, FailedHandshakes uint64
 
+	// Probes counts connections that were no clients, but checks of balancers and monitors:
+	// with the PROXY header LOCAL, or ended by their peer before a byte went either way. The
+	// latter are also counted as what the server made of them. It does not see them if the
+	// handler is neither of package handler nor a proxy.Proxy.
+	Probes uint64
+
 	// ComputingHandshakes is how many TLS handshakes are computed now, QueuedHandshakes
 	// how many wait because of TLS.MaxHandshakes.
 	ComputingHandshakes, QueuedHandshakes int
@@ -110,7 +116,7 @@ type Stats struct {
 }
 
 type counters struct {
-	refusedHeader, failedHandshakes stdatomic.Uint64
+	refusedHeader, failedHandshakes, probes stdatomic.Uint64
 
 	accepted, refusedFull, refusedPerIP, acceptErrors, acceptEpisodes, panics stdatomic.Uint64
 }
@@ -127,6 +133,7 @@ func (s *Server) Stats() Stats {
 
 		RefusedHeader:    s.stats.refusedHeader.Load(),
 		FailedHandshakes: s.stats.failedHandshakes.Load(),
+		Probes:           s.stats.probes.Load(),
 
 		ComputingHandshakes: computing,
 		QueuedHandshakes:    queued,
