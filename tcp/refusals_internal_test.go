@@ -77,7 +77,7 @@ func TestRefusals(t *testing.T) {
 
 		time.Sleep(summaryEvery - 1)
 		r.want(t)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		r.want(t, "level=INFO msg=refused cause=max_clients count=19 peer=192.0.2.1:20 limit=7")
 		many(causeHandshake, 2, 2) // its ten seconds are over, without another
 		r.want(t, `level=INFO msg="TLS handshake failed" cause=tls_handshake count=1 peer=192.0.2.1:2 limit=7`)
