@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wireline/internal/drain"
+	"wireline/internal/probe"
 )
 
 var (
@@ -77,7 +78,11 @@ func (s *set[M]) remove(m M) {
 		if record == nil {
 			record = LogFailures(nil)
 		}
-		record(m.Record())
+		r := m.Record()
+		if r.Probe {
+			probe.Count(m.shared().accepted)
+		}
+		record(r)
 	})
 }
 

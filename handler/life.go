@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wireline/internal/netconn"
+	"wireline/internal/probe"
 	"wireline/internal/transport"
 )
 
@@ -179,6 +180,7 @@ func (l *life) Record() Record {
 		BytesOut:  count.bytesOut,
 		FramesIn:  count.framesIn,
 		FramesOut: count.framesOut,
+		Probe:     probe.Is(l.accepted, count.bytesIn+count.bytesOut, end.by == ByClient),
 		By:        end.by,
 		Reason:    end.reason,
 		Err:       end.err,

@@ -69,6 +69,11 @@ type Record struct {
 	// For a Conn, FramesIn is zero and FramesOut counts its calls of Write.
 	FramesIn, FramesOut int64
 
+	// Probe says that this was no client, but a check of a balancer or a monitor: a
+	// connection that its peer has ended before a byte went either way, or one with the
+	// PROXY header LOCAL.
+	Probe bool
+
 	By     Party  // who ended it
 	Reason Reason // why it ended
 	Err    error  // the error that ended it, or that of CloseFor; nil if there is none
@@ -79,14 +84,22 @@ type Record struct {
 }
 
 // LogRecords returns an OnRecord function that logs each record as one line. The level
-// is warn if the handler or the system failed, and info otherwise. Nil means slog.Default().
+// is warn if the handler or the system failed, debug for a probe, and info otherwise. Nil
+// means slog.Default().
 // The function does not wait for the log: it writes to it by logger.Async.
 func LogRecords(log *slog.Logger) func(Record) {
 	log = asyncLog(log)
 	return func(r Record) {
 		level := slog.LevelInfo
-		if r.failed() {
+		switch {
+		case r.failed():
 			level = slog.LevelWarn
+		case r.Probe:
+			level = slog.LevelDebug
+		}
+		log := logger.Async(log)
+		if !log.Enabled(context.Background(), level) {
+			return
 		}
 		attrs := []slog.Attr{
 			slog.Uint64("id", r.ID),
@@ -108,7 +121,7 @@ func LogRecords(log *slog.Logger) func(Record) {
 		if r.Err != nil {
 			attrs = append(attrs, slog.String("err", r.Err.Error()))
 		}
-		logger.Async(log).LogAttrs(context.Background(), level, "connection", attrs...)
+		log.LogAttrs(context.Background(), level, "connection", attrs...)
 	}
 }
 

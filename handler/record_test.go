@@ -49,6 +49,10 @@ func TestLogRecords(t *testing.T) {
 			"level=INFO msg=connection id=7 peer=unix duration_s=1.5 bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=client reason=fin\n"},
 		{"reset", func(r *handler.Record) { r.Reason, r.Err = handler.ReasonReset, syscall.ECONNRESET },
 			"level=INFO msg=connection id=7 peer=192.0.2.1:5000 duration_s=1.5 bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=client reason=reset err=\"connection reset by peer\"\n"},
+		{"probe", func(r *handler.Record) { r.Probe = true }, ""}, // debug
+		{"failed probe", func(r *handler.Record) {
+			r.Probe, r.By, r.Reason = true, handler.ByServer, handler.ReasonHandlerError
+		}, "level=WARN msg=connection id=7 peer=192.0.2.1:5000 duration_s=1.5 bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=server reason=handler_error\n"},
 		{"failed", func(r *handler.Record) {
 			r.By, r.Reason, r.Err = handler.ByServer, handler.ReasonHandlerError, errors.New("broken")
 		}, "level=WARN msg=connection id=7 peer=192.0.2.1:5000 duration_s=1.5 bytes_in=10 bytes_out=20 frames_in=1 frames_out=2 by=server reason=handler_error err=broken\n"},
@@ -63,6 +67,20 @@ func TestLogRecords(t *testing.T) {
 				t.Errorf("got  %swant %s", got, test.want)
 			}
 		})
+	}
+}
+
+// Nil is the default at the time of each record.
+func TestLogRecordsNil(t *testing.T) {
+	records, failures := handler.LogRecords(nil), handler.LogFailures(nil)
+	text := defaultLog(t)
+	records(sample)
+	failed := sample
+	failed.Reason, failed.Err = handler.ReasonHandlerError, errors.New("broken")
+	failures(failed)
+	logger.Flush(patience)
+	if got := text.String(); !strings.Contains(got, "msg=connection ") || !strings.Contains(got, `msg="connection failed"`) {
+		t.Errorf("logged %q", got)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"wireline/handler"
 	"wireline/internal/eventloop"
 	"wireline/internal/netconn"
+	"wireline/internal/probe"
 	"wireline/internal/transport"
 )
 
@@ -189,6 +190,9 @@ func (p *pair) leave() {
 			p.target.active.Add(-1)
 		}
 		p.mu.Unlock()
+		if record.Probe {
+			probe.Count(p.accepted)
+		}
 		p.proxy.record(record)
 	})
 }
@@ -214,6 +218,7 @@ func (p *pair) record() handler.Record {
 	if p.target != nil {
 		r.Upstream = p.target.name
 	}
+	r.Probe = probe.Is(p.accepted, r.BytesIn+r.BytesOut, r.By == handler.ByClient)
 	return r
 }
 

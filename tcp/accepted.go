@@ -129,6 +129,9 @@ func (a *accepted) takeHeader(h header) error {
 		return err
 	}
 	e := a.more()
+	if h.Header != nil && h.Command.IsLocal() {
+		a.from.server.stats.probes.Add(1)
+	}
 	t := told{header: h.Header}
 	if e.told != nil {
 		t.name = e.told.name
@@ -264,6 +267,19 @@ func (a *accepted) setTLS(conn *tls.Conn) {
 
 // Panicked implements handler.Accepted.
 func (a *accepted) Panicked(v any) { a.from.server.reportPanic(a.peer(), v) }
+
+// Local implements probe.Announced.
+func (a *accepted) Local() bool {
+	e := a.extra.Load()
+	return e != nil && e.told != nil && e.told.header != nil && e.told.header.Command.IsLocal()
+}
+
+// Probed implements probe.Counter. A header LOCAL was counted when it came.
+func (a *accepted) Probed() {
+	if !a.Local() {
+		a.from.server.stats.probes.Add(1)
+	}
+}
 
 // Done implements handler.Accepted.
 func (a *accepted) Done() {

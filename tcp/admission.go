@@ -14,6 +14,7 @@ type admission struct {
 	max, maxPerIP int
 	refuse        bool          // over max: refuse the client instead of waiting
 	rate          *rate.Limiter // nil without a limit
+	onFull        func()        // called when an accept loop begins to wait for a place; may be nil
 
 	mu     sync.Mutex
 	active int
@@ -51,6 +52,12 @@ func (a *admission) place(stopped <-chan struct{}) bool {
 // waitUntil waits until ok returns true, which only a leave can change, or stopped is
 // closed.
 func (a *admission) waitUntil(ok func() bool, stopped <-chan struct{}) bool {
+	if ok() {
+		return true
+	}
+	if a.onFull != nil {
+		a.onFull()
+	}
 	for !ok() {
 		leave := a.freed()
 		if ok() { // a connection has left in between

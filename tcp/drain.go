@@ -117,6 +117,7 @@ func (s *Server) runDrain() {
 		d.err = joinCut(d.err, s.cutRest(), why)
 	}
 	s.cut()
+	s.refusals.close()
 	s.noteDrain(open)
 }
 

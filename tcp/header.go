@@ -26,6 +26,9 @@ var (
 	errNoHeader  = errors.New("no PROXY header")
 	errUntrusted = errors.New("PROXY header required, and the peer is not trusted")
 
+	// errNothing reports that the peer has closed the connection without a byte.
+	errNothing = fmt.Errorf("%w: closed without a byte", errNoHeader)
+
 	// errBegun reports that a header has begun and the rest has not arrived yet,
 	// errCutShort that the rest will not come.
 	errBegun    = fmt.Errorf("PROXY header: %w", io.ErrUnexpectedEOF)

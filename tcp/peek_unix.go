@@ -29,7 +29,7 @@ func peekAt(fd int) (header, error) {
 	case err != nil:
 		return header{}, err
 	case n == 0:
-		return header{}, errNoHeader // the peer has closed already
+		return header{}, errNothing
 	}
 	h, err := parseHeader(b[:n])
 	if errors.Is(err, io.ErrUnexpectedEOF) && finSeen(fd) {

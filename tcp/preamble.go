@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -148,11 +149,31 @@ func (s *Server) readHeader(a *accepted) error {
 func (s *Server) refuse(a *accepted, err error) {
 	if !errors.Is(err, ErrServerClosed) {
 		s.stats.refusedHeader.Add(1)
-		s.log().Debug("refused", "peer", a.peer(), "err", err)
+		why := causeHeader
+		if errors.Is(err, errUntrusted) {
+			why = causeUntrusted
+		}
+		s.notServed(a, why, err, errors.Is(err, errNothing) || netconn.IsReset(err))
 	}
 	a.reset()
 	a.Done()
 }
+
+// notServed notes a connection that err keeps from the handler. A probe is not worth a line.
+func (s *Server) notServed(a *accepted, why cause, err error, isProbe bool) {
+	if !isProbe {
+		s.refusals.add(why, a.peer(), slog.String("err", err.Error()))
+		return
+	}
+	a.Probed()
+	s.log().Debug("probe", "peer", a.peer(), "err", err)
+}
+
+// errSilent wraps the error of a handshake whose client has ended the connection without a
+// byte.
+type errSilent struct{ error }
+
+func (e errSilent) Unwrap() error { return e.error }
 
 // handshake makes the TLS handshake. The server cuts the connection itself meanwhile.
 func (s *Server) handshake(a *accepted) error {
@@ -167,6 +188,9 @@ func (s *Server) handshake(a *accepted) error {
 	conn := s.tlsServer(bounded)
 	s.track(a)
 	if err := conn.HandshakeContext(ctx); err != nil {
+		if !bounded.Received() && (errors.Is(err, io.EOF) || netconn.IsReset(err)) {
+			err = errSilent{err}
+		}
 		return err
 	}
 	a.setTLS(conn)
@@ -198,7 +222,8 @@ func (s *Server) tlsServer(conn net.Conn) *tls.Conn {
 // handshakeFailed closes a connection so that the client sees the alert.
 func (s *Server) handshakeFailed(a *accepted, err error) {
 	s.stats.failedHandshakes.Add(1)
-	s.log().Debug("TLS handshake failed", "peer", a.peer(), "err", err)
+	_, isProbe := err.(errSilent)
+	s.notServed(a, causeHandshake, err, isProbe)
 	if conn := a.more().conn; conn != nil { // otherwise no descriptor was left for one
 		netconn.Linger(conn, rejectTime)
 	}

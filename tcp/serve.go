@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"runtime/debug"
 	"time"
@@ -44,10 +45,11 @@ func (s *Server) start(a *accepted) {
 func (s *Server) reject(a *accepted) {
 	if s.WhenFull == FullRefuse {
 		s.stats.refusedFull.Add(1)
-		s.log().Debug("refused", "peer", a.peer(), "max_clients", s.MaxClients)
+		s.refusals.add(causeFull, a.peer(), slog.Int("max_clients", s.MaxClients))
 		a.reset()
 		return
 	}
+	s.refusals.add(causeFull, a.peer(), slog.Int("max_clients", s.MaxClients))
 	if conn, err := a.Conn(); err == nil {
 		s.serving.Add(1)
 		go s.rejectGently(conn)
@@ -66,7 +68,7 @@ func (s *Server) rejectGently(conn net.Conn) {
 func (s *Server) admit(a *accepted) bool {
 	if !s.admission.enter(a.clientIP()) {
 		s.stats.refusedPerIP.Add(1)
-		s.log().Debug("refused", "peer", a.peer(), "max_clients_per_ip", s.MaxClientsPerIP)
+		s.refusals.add(causePerIP, a.peer(), slog.Int("max_clients_per_ip", s.MaxClientsPerIP))
 		a.reset()
 		a.Done()
 		return false

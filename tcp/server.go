@@ -64,6 +64,7 @@ type Server struct {
 	setupErr   error // what is wrong with the configuration
 
 	admission admission
+	refusals  refusals
 	accepting wait.Wait // accept loops
 	preambles wait.Wait // goroutines whose connections the handler does not have yet
 	serving   wait.Wait // all connections
@@ -95,6 +96,12 @@ type Stats struct {
 	// failed.
 	RefusedHeader, FailedHandshakes uint64
 
+	// Probes counts connections that were no clients, but checks of balancers and monitors:
+	// with the PROXY header LOCAL, or ended by their peer before a byte went either way. The
+	// latter are also counted as what the server made of them. It does not see them if the
+	// handler is neither of package handler nor a proxy.Proxy.
+	Probes uint64
+
 	// ComputingHandshakes is how many TLS handshakes are computed now, QueuedHandshakes
 	// how many wait because of TLS.MaxHandshakes.
 	ComputingHandshakes, QueuedHandshakes int
@@ -109,7 +116,7 @@ type Stats struct {
 }
 
 type counters struct {
-	refusedHeader, failedHandshakes stdatomic.Uint64
+	refusedHeader, failedHandshakes, probes stdatomic.Uint64
 
 	accepted, refusedFull, refusedPerIP, acceptErrors, acceptEpisodes, panics stdatomic.Uint64
 }
@@ -126,6 +133,7 @@ func (s *Server) Stats() Stats {
 
 		RefusedHeader:    s.stats.refusedHeader.Load(),
 		FailedHandshakes: s.stats.failedHandshakes.Load(),
+		Probes:           s.stats.probes.Load(),
 
 		ComputingHandshakes: computing,
 		QueuedHandshakes:    queued,
@@ -161,7 +169,9 @@ func (s *Server) init() {
 		}
 		s.tracked = make(map[*accepted]struct{})
 		s.discard = &handler.Frames{Codec: discard{}}
+		s.refusals.log = s.log
 		s.admission.init(&s.Config)
+		s.admission.onFull = func() { s.refusals.add(causeWaiting, "", slog.Int("max_clients", s.MaxClients)) }
 		s.proxyproto = s.Config.headerPolicy()
 		s.handshakes.Limit = s.Config.TLS.MaxHandshakes
 		if s.setupErr = s.validate(); s.setupErr == nil {
@@ -280,7 +290,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	err := s.serveListener(ctx, ln)
 	if !errors.Is(err, ErrServerClosed) {
-		logger.Flush(flushTimeout) // the caller may exit now
+		s.refusals.flush() // the caller may exit now
+		logger.Flush(flushTimeout)
 	}
 	return err
 }

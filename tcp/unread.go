@@ -23,6 +23,8 @@ func (a *accepted) readAhead() (header, error) {
 			continue
 		case !half:
 			err = parseErr
+		case err == io.EOF && len(b) == 0:
+			err = errNothing
 		case err == io.EOF, parseErr == errBegun && errors.Is(err, os.ErrDeadlineExceeded):
 			err = atEnd(parseErr)
 		}

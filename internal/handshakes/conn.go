@@ -12,7 +12,13 @@ type Conn struct {
 	all  *Limiter // nil after the handshake
 	ctx  context.Context
 	turn turn
+
+	received bool // a byte has arrived
 }
+
+// Received reports whether the peer has sent a byte. It is for the goroutine that has made
+// the handshake.
+func (c *Conn) Received() bool { return c.received }
 
 // Conn returns conn for a handshake. The handshake fails if it waits for a place when ctx
 // ends. Call Done after it.
@@ -33,6 +39,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if err == nil && !c.turn.advanced {
 		growStack(0)
 	}
+	c.received = c.received || n > 0
 	if err == nil {
 		err = c.all.acquire(c.ctx, &c.turn)
 	}
