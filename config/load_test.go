@@ -54,7 +54,7 @@ func TestLoad(t *testing.T) {
 	write(t, "empty.toml", "")
 	write(t, "null.json", "null")
 	write(t, "windows.JSON", "\ufeff{\"handler\": \"echo\",\r\n\"tcp\": {\"max_clients\": 3}}\r\n")
-	write(t, "alias.yaml", "log: {level: &l debug}\ntcp: {network: tcp4, address: *l}\n")
+	write(t, "alias.yaml", "log: {level: &l debug}\ntcp: {network: unix, address: *l}\n")
 
 	tests := []struct {
 		name    string
@@ -88,7 +88,7 @@ func TestLoad(t *testing.T) {
 		{name: "a byte order mark", args: "--config windows.JSON", change: func(c *config.Config) { c.TCP.MaxClients = 3 }},
 		{
 			name: "an alias", args: "--config alias.yaml",
-			change: func(c *config.Config) { c.TCP.Network, c.TCP.Address, c.Log.Level = "tcp4", "debug", "debug" },
+			change: func(c *config.Config) { c.TCP.Network, c.TCP.Address, c.Log.Level = "unix", "debug", "debug" },
 		},
 		{
 			name: "an empty variable is none", args: "--config a.yaml",
@@ -105,12 +105,18 @@ func TestLoad(t *testing.T) {
 			change: func(c *config.Config) { c.TCP.MaxClients = 2 },
 		},
 		{
-			name: "a value with one dash, and one with two", args: "--tcp.address -x --log.level=info",
-			change: func(c *config.Config) { c.TCP.Address = "-x" },
+			name: "a value with one dash, and one with two", args: "--tcp.network=unix --tcp.address -x --log.level=info",
+			change: func(c *config.Config) { c.TCP.Network, c.TCP.Address = "unix", "-x" },
 		},
 		{
 			name: "a bool by flag", args: "--log.connections false",
 			change: func(c *config.Config) { c.Log.Connections = false },
+		},
+		{
+			name: "bare bools", args: "--proxy.tls.enable --tcp.keepalive.enable false --tcp.no_delay --log.connections --log.connections",
+			change: func(c *config.Config) {
+				c.Proxy.TLS.Enable, c.TCP.Socket.KeepAlive.Enable, c.TCP.Socket.NoDelay = true, tcp.SwitchOff, tcp.SwitchOn
+			},
 		},
 		{
 			name: "drain_timeout 0 cuts at once", environ: []string{"WIRELINE_TCP_DRAIN_TIMEOUT=0"},
@@ -284,10 +290,10 @@ func TestLoadErrors(t *testing.T) {
 			},
 		},
 		{
-			name: "flags without a value", args: "--tcp.address --log.connections --config",
+			name: "flags without a value", args: "--tcp.address --echo.max_line --config",
 			want: []string{
 				`tcp.address: flag --tcp.address: needs a value`,
-				`log.connections: flag --log.connections: needs a value`,
+				`echo.max_line: flag --echo.max_line: needs a value`,
 				`config: flag --config: needs a value`,
 			},
 		},
@@ -534,7 +540,7 @@ func TestLoadErrors(t *testing.T) {
 		},
 		{
 			name: "a proxy to itself", args: "--handler proxy --tcp.address :8001 --proxy.upstreams a:8001,127.0.0.1:8001 --proxy.tls.enable=true",
-			want: []string{`proxy.upstreams: flag --proxy.upstreams: "a:8001,127.0.0.1:8001" must not name this server's own address, tcp.address :8001`},
+			want: []string{`proxy.upstreams: flag --proxy.upstreams: "a:8001,127.0.0.1:8001" must not name this server's own address, :8001`},
 		},
 		{
 			name: "also with --check and --print-config", args: "--check --print-config --log.level=loud",

@@ -27,14 +27,14 @@ func TestPrint(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "wireline.toml", "[tcp]\nmax_clients = 100\naccept_rate = 2.5\n[echo]\nidle_timeout = '90m'\n")
 	loaded, err := config.Load(
-		[]string{"--config=wireline.toml", "--print-config", "--tcp.address", "@abstract", "--tcp.drain_timeout=0", "--log.connections", "0"},
+		[]string{"--config=wireline.toml", "--print-config", "--tcp.network=unix", "--tcp.address", "@abstract", "--tcp.drain_timeout=0", "--log.connections", "0"},
 		[]string{"WIRELINE_LOG_LEVEL=debug", "WIRELINE_ECHO_MAX_LINE=1048576", "WIRELINE_TCP_MAX_CLIENTS="})
 	if err != nil {
 		t.Fatal(err)
 	}
 	const want = `handler: echo # default
 tcp:
-  network: tcp # default
+  network: unix # flag --tcp.network
   address: '@abstract' # flag --tcp.address
   socket_mode: "" # default
   socket_group: "" # default
@@ -178,10 +178,14 @@ func TestPrintedIsTheSameConfiguration(t *testing.T) {
 	for _, address := range []string{
 		"", " ", "@abstract", "a: b", "a:", "#x", "a #x", "- a", "? a", "&a", "*a", "!a", "|", ">", "%a", "`a`", "'", `"`, `\`, `\n`,
 		"{a", "[a]", "a,b", "~", "null", "true", "yes", "10", "1e3", "010", "1.20", "0x1f", ".inf", "2001-12-14", "---", "...", "<<", "=",
-		"a\nb", "a\n", "\n", "\na", "a\r\nb", "\t", "a\tb ", "\x00", "\x1b[1m", "\u0085", "\u2028", "\ufeff", "\ufffe", "größe", "日本語", "🙂",
-		strings.Repeat("long ", 1000), "# default", ":8000", "::1",
+		"a\nb", "a\n", "\n", "\na", "a\r\nb", "\t", "a\tb ", "\x1b[1m", "\u0085", "\u2028", "\ufeff", "\ufffe", "größe", "日本語", "🙂",
+		strings.Repeat("long ", 20), "# default", ":8000",
 	} {
-		loaded, err := config.Load([]string{"--tcp.address=" + address}, nil)
+		network := "unix" // whose paths may be anything
+		if address == "" || address == ":8000" {
+			network = "tcp"
+		}
+		loaded, err := config.Load([]string{"--tcp.network=" + network, "--tcp.address=" + address}, nil)
 		if err != nil {
 			t.Fatalf("%q: %v", address, err)
 		}

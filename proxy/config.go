@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"wireline/internal/netconn"
 	"wireline/lib/field"
 )
 
@@ -194,7 +195,7 @@ func parseUpstream(text string) (network, address, why string) {
 		if path == "" {
 			return "", "", "needs a path after unix:"
 		}
-		return "unix", path, ""
+		return "unix", path, netconn.CheckUnixPath(path)
 	}
 	host, port, err := net.SplitHostPort(text)
 	if err != nil || host == "" {

@@ -36,7 +36,9 @@ type Config struct {
 	Network string `config:"network" default:"tcp" help:"tcp, tcp4, tcp6 or unix"`
 
 	// Address is host:port, or the path of the socket file if Network is unix. Empty
-	// means ":8000". Port 0 means a free port; the line "listening" in the log has it.
+	// means ":8000". Without a host, or with ::, the server listens on all IPv4 and IPv6
+	// addresses of the machine, with 0.0.0.0 on those of IPv4. Port 0 means a free port;
+	// the line "listening" in the log has it.
 	Address string `config:"address" default:":8000" help:"host:port, or a path with tcp.network=unix; port 0 picks one"`
 
 	// SocketMode is the permissions of a unix socket's file, as four octal digits such as
@@ -103,14 +105,7 @@ type Config struct {
 // one joined error.
 func (c *Config) Validate() error {
 	var e field.Errors
-	switch c.Network {
-	case "", "tcp", "tcp4", "tcp6":
-	case "unix":
-		// ":8000" is the default, which remains when only the network is set.
-		e.Check(c.Address != "" && c.Address[0] != ':', "Address", c.Address, "must be a path when the network is unix")
-	default:
-		e.Check(false, "Network", c.Network, "must be tcp, tcp4, tcp6 or unix")
-	}
+	c.validateAddress(&e)
 	c.socketFile(&e)
 	e.Check(c.MaxClients >= 0, "MaxClients", c.MaxClients, "must not be negative")
 	e.Check(c.MaxClientsPerIP >= 0, "MaxClientsPerIP", c.MaxClientsPerIP, "must not be negative")

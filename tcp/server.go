@@ -234,7 +234,26 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	if s.setupErr != nil {
 		return nil, s.setupErr
 	}
-	return listenAs(ctx, &s.Config)
+	ln, err := listenAs(ctx, &s.Config)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkListener(ln); err != nil {
+		ln.Close()
+		return nil, err
+	}
+	return ln, nil
+}
+
+// checkListener reports why the handler must not serve the clients of ln, if it has a method
+// CheckListener: a proxy must not be its own upstream.
+func (s *Server) checkListener(ln net.Listener) error {
+	if h, ok := s.handler().(interface{ CheckListener(net.Addr) error }); ok {
+		if err := h.CheckListener(ln.Addr()); err != nil {
+			return fmt.Errorf("tcp: handler: %w", err)
+		}
+	}
+	return nil
 }
 
 // Serve accepts connections from ln and serves them until the server stops. It owns ln and
@@ -253,7 +272,8 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 //
 // The error is never nil: ErrServerClosed after Shutdown, Close or the end of
 // ctx (joined with ErrCut if connections were cut then), what is wrong with the
-// configuration or, by its method Validate, with the handler, or the error of ln.
+// configuration or, by its methods Validate and CheckListener, with the handler, or the error
+// of ln.
 // Temporary errors, such as too many open files, do not end Serve: it waits and tries
 // again.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
@@ -261,6 +281,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if s.setupErr != nil {
 		ln.Close()
 		return s.setupErr
+	}
+	if err := s.checkListener(ln); err != nil {
+		ln.Close()
+		return err
 	}
 	l := s.newListener(ctx, ln)
 	if !s.addListener(l) {
