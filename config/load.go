@@ -54,7 +54,9 @@ func settle(c *Config) {
 			*d = -1
 		}
 	}
-	if keepAlive.Count == 0 {
-		keepAlive.Count = -1
+	for _, n := range []*int{&keepAlive.Count, &c.TCP.PrefixV4, &c.TCP.PrefixV6} {
+		if *n == 0 {
+			*n = -1
+		}
 	}
 }

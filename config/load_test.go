@@ -28,7 +28,7 @@ func defaults() config.Config {
 	return config.Config{
 		Handler: "echo",
 		TCP: tcp.Config{
-			Network: "tcp", Address: ":8000", WhenFull: tcp.FullWait, DrainTimeout: 8 * time.Second,
+			Network: "tcp", Address: ":8000", PrefixV4: 32, PrefixV6: 64, WhenFull: tcp.FullWait, DrainTimeout: 8 * time.Second,
 			TLS: tcp.TLSFiles{MinVersion: "1.2"}, HandshakeTimeout: 10 * time.Second,
 			ProxyProtocol: tcp.ProxyProtocolOff, ProxyHeaderTimeout: 5 * time.Second,
 			Socket: tcp.Socket{KeepAlive: tcp.KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9}},

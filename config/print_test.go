@@ -40,6 +40,11 @@ tcp:
   socket_group: "" # default
   max_clients: 100 # file wireline.toml
   max_clients_per_ip: 0 # default
+  max_clients_per_prefix: 0 # default
+  prefix_v4: 32 # default
+  prefix_v6: 64 # default
+  allow: [] # default
+  deny: [] # default
   when_full: wait # default
   accept_rate: 2.5 # file wireline.toml
   tls:

@@ -64,11 +64,8 @@ func (s *Server) rejectGently(conn net.Conn) {
 // admit counts a connection for its address, and reports whether it may come in. If not,
 // it is closed.
 func (s *Server) admit(a *accepted) bool {
-	if !s.admission.enter(a.clientIP()) {
-		s.stats.refusedPerIP.Add(1)
-		s.log().Debug("refused", "peer", a.peer(), "max_clients_per_ip", s.MaxClientsPerIP)
-		a.reset()
-		a.Done()
+	if v := s.admission.enter(a.clientIP()); v != admitted {
+		s.turnAway(a, v)
 		return false
 	}
 	a.kind |= counted
@@ -76,6 +73,23 @@ func (s *Server) admit(a *accepted) bool {
 		a.setLinger(a.from.linger)
 	}
 	return true
+}
+
+// turnAway resets a client whose address may not come in.
+func (s *Server) turnAway(a *accepted, v verdict) {
+	switch v {
+	case denied:
+		s.stats.refusedDenied.Add(1)
+		s.log().Debug("refused", "peer", a.peer(), "denied", a.clientIP().String())
+	case overPerIP:
+		s.stats.refusedPerIP.Add(1)
+		s.log().Debug("refused", "peer", a.peer(), "max_clients_per_ip", s.MaxClientsPerIP)
+	case overPerPrefix:
+		s.stats.refusedPerPrefix.Add(1)
+		s.log().Debug("refused", "peer", a.peer(), "max_clients_per_prefix", s.MaxClientsPerPrefix)
+	}
+	a.reset()
+	a.Done()
 }
 
 // deliver gives the handler an admitted connection. For a plain handler it returns the

@@ -88,6 +88,10 @@ type Stats struct {
 	RefusedPerIP uint64 // reset because of MaxClientsPerIP
 	Panics       uint64 // handlers that panicked, or ended their goroutine
 
+	// RefusedPerPrefix counts connections reset because of MaxClientsPerPrefix,
+	// RefusedDenied those reset because of Allow and Deny.
+	RefusedPerPrefix, RefusedDenied uint64
+
 	// RefusedHeader counts connections reset because their PROXY header was bad or
 	// missing, or the peer is not trusted; FailedHandshakes those whose TLS handshake
 	// failed.
@@ -105,6 +109,8 @@ type Stats struct {
 type counters struct {
 	refusedHeader, failedHandshakes stdatomic.Uint64
 
+	refusedPerPrefix, refusedDenied stdatomic.Uint64
+
 	accepted, refusedFull, refusedPerIP, acceptErrors, acceptEpisodes, panics stdatomic.Uint64
 }
 
@@ -117,6 +123,9 @@ func (s *Server) Stats() Stats {
 		RefusedFull:  s.stats.refusedFull.Load(),
 		RefusedPerIP: s.stats.refusedPerIP.Load(),
 		Panics:       s.stats.panics.Load(),
+
+		RefusedPerPrefix: s.stats.refusedPerPrefix.Load(),
+		RefusedDenied:    s.stats.refusedDenied.Load(),
 
 		RefusedHeader:    s.stats.refusedHeader.Load(),
 		FailedHandshakes: s.stats.failedHandshakes.Load(),
