@@ -74,12 +74,24 @@ func leaves(err error) (list []error) {
 // field, the problem has the key, the source and the value as it was written.
 func (r *reading) refuse(path string, err error) {
 	problem := blame(r.settings, path, err)
+	if problem != nil && r.isInherited(problem.Key) {
+		return // the other key has the problem too
+	}
 	if problem == nil {
 		problem = &Error{Source: "section " + path, Err: err}
 	}
 	if !r.bad[problem.Key] {
 		r.problems = append(r.problems, problem)
 	}
+}
+
+func (r *reading) isInherited(name string) bool {
+	for _, set := range r.settings {
+		if set.key.name == name {
+			return set.inherited
+		}
+	}
+	return false
 }
 
 // blame returns err, of the section at path, with the key, the source and the value of its

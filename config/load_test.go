@@ -36,6 +36,7 @@ func defaults() config.Config {
 		Echo: echo.Config{MaxLine: 64 << 10, WriteTimeout: 30 * time.Second},
 		Proxy: proxy.Config{
 			Balance: proxy.BalanceRoundRobin, ConnectTimeout: 5 * time.Second, IdleTimeout: time.Hour, DrainQuiet: 100 * time.Millisecond, DrainReply: 3 * time.Second,
+			KeepAlive: proxy.KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9},
 			Pool:      proxy.PoolConfig{MaxIdle: time.Minute, ReuseQuiet: 20 * time.Millisecond},
 			Health:    proxy.HealthConfig{Timeout: 2 * time.Second, Rise: 2, Fall: 3, Retry: 10 * time.Second},
 			TLS:       proxy.TLS{MinVersion: "1.2"},
@@ -116,6 +117,7 @@ func TestLoad(t *testing.T) {
 			name: "bare bools", args: "--proxy.tls.enable --tcp.keepalive.enable false --tcp.no_delay --log.connections --log.connections",
 			change: func(c *config.Config) {
 				c.Proxy.TLS.Enable, c.TCP.Socket.KeepAlive.Enable, c.TCP.Socket.NoDelay = true, tcp.SwitchOff, tcp.SwitchOn
+				c.Proxy.KeepAlive.Enable = tcp.SwitchOff // as the client's side
 			},
 		},
 		{
@@ -130,6 +132,7 @@ func TestLoad(t *testing.T) {
 			name: "what is on by default", args: "--tcp.no_delay=false --tcp.keepalive.enable=false",
 			change: func(c *config.Config) {
 				c.TCP.Socket.NoDelay, c.TCP.Socket.KeepAlive.Enable = tcp.SwitchOff, tcp.SwitchOff
+				c.Proxy.KeepAlive.Enable = tcp.SwitchOff
 			},
 		},
 		{
@@ -137,6 +140,7 @@ func TestLoad(t *testing.T) {
 			change: func(c *config.Config) {
 				c.TCP.Linger, c.TCP.Socket.KeepAlive.Idle = handler.CloseWithin(5*time.Second), time.Minute
 				c.TCP.Socket.UserTimeout, c.TCP.Socket.SendBuffer = 1500*time.Millisecond, 64<<10
+				c.Proxy.KeepAlive.Idle, c.Proxy.UserTimeout = time.Minute, 1500*time.Millisecond
 			},
 		},
 		{

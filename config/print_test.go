@@ -114,6 +114,12 @@ proxy:
     server_name: "" # default
     min_version: "1.2" # default
     insecure: false # default
+  keepalive:
+    enable: true # default
+    idle: 15s # default
+    interval: 15s # default
+    count: 9 # default
+  user_timeout: 0s # default
   send_proxy: off # default
 log:
   level: debug # env WIRELINE_LOG_LEVEL
@@ -171,9 +177,9 @@ func roundTrip(t testing.TB, loaded *config.Loaded) {
 	if got, want := strings.Count(text, " # "), len(config.Keys(config.Config{})); got < want {
 		t.Errorf("%d comments for %d keys:\n%s", got, want, text)
 	}
-	// tcp, tcp.tls, tcp.keepalive, echo, proxy, proxy.pool, proxy.health, proxy.tls and log have a
-	// line each.
-	if got, want := strings.Count(text, "\n"), len(config.Keys(config.Config{}))+9; got != want {
+	// tcp, tcp.tls, tcp.keepalive, echo, proxy, proxy.pool, proxy.health, proxy.tls,
+	// proxy.keepalive and log have a line each.
+	if got, want := strings.Count(text, "\n"), len(config.Keys(config.Config{}))+10; got != want {
 		t.Errorf("%d lines, want %d:\n%s", got, want, text)
 	}
 }

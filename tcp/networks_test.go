@@ -101,7 +101,9 @@ func TestDenyTheAnnouncedAddress(t *testing.T) {
 			t.Helper()
 			conn := dialFrom(t, ln, from)
 			var b bytes.Buffer
-			address := func(ip string) net.Addr { return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 1)) }
+			address := func(ip string) net.Addr {
+				return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 1))
+			}
 			if _, err := proxyproto.HeaderProxyFromAddrs(2, address(client), address(client)).WriteTo(&b); err != nil {
 				t.Fatal(err)
 			}
