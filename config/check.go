@@ -2,8 +2,6 @@ package config
 
 import (
 	"errors"
-	"net"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -29,53 +27,12 @@ func (r *reading) check(c *Config) {
 	if c.Handler == "proxy" && c.TCP.Linger == handler.CloseLingering {
 		r.refuse("", &field.Error{Field: "TCP.Linger", Value: c.TCP.Linger, Reason: "is not for the handler proxy, which closes as the other side does"})
 	}
-	if own := c.TCP.Address; c.Handler == "proxy" {
-		for _, u := range c.Proxy.Upstreams {
-			if isItself(c.TCP.Network, own, u) {
-				r.refuse("", &field.Error{Field: "Proxy.Upstreams", Value: u, Reason: "must not name this server's own address, tcp.address " + own})
-				break
-			}
+	if c.Handler == "proxy" {
+		for _, err := range leaves(c.Proxy.CheckListener(c.TCP.Network, c.TCP.Address)) {
+			r.refuse("Proxy", err)
 		}
 	}
 	r.checkSections(reflect.ValueOf(c).Elem(), "")
-}
-
-// isItself reports whether an upstream is the address that the server listens on, so that each
-// client would be relayed for ever. It resolves no names, and says no where it is not sure.
-func isItself(network, own, upstream string) bool {
-	if path, ok := strings.CutPrefix(upstream, "unix:"); ok || network == "unix" {
-		return ok && network == "unix" && filepath.Clean(path) == filepath.Clean(own)
-	}
-	host, port, err := net.SplitHostPort(own)
-	upHost, upPort, upErr := net.SplitHostPort(upstream)
-	if err != nil || upErr != nil || port != upPort {
-		return false
-	}
-	if host == upHost {
-		return true
-	}
-	ip, upIP := loopbackOf(host), loopbackOf(upHost)
-	if ip == nil || upIP == nil {
-		return false
-	}
-	everywhere := host == "" || net.ParseIP(host).IsUnspecified()
-	if network == "tcp4" && upIP.To4() == nil || network == "tcp6" && upIP.To4() != nil {
-		return false
-	}
-	return ip.Equal(upIP) || everywhere && upIP.IsLoopback()
-}
-
-// loopbackOf returns the address of a host without asking anybody. That to which a connection to
-// no address goes, and localhost, is 127.0.0.1. It returns nil for a name.
-func loopbackOf(host string) net.IP {
-	ip := net.ParseIP(host)
-	if host == "" || host == "localhost" || ip != nil && ip.IsUnspecified() {
-		if ip != nil && ip.To4() == nil {
-			return net.IPv6loopback
-		}
-		return net.IPv4(127, 0, 0, 1)
-	}
-	return ip
 }
 
 // checkSections calls the method Validate of each section in v, the struct at path. If a
@@ -116,16 +73,54 @@ func leaves(err error) (list []error) {
 // refuse adds an error of the section at path to the problems. If it is the error of a
 // field, the problem has the key, the source and the value as it was written.
 func (r *reading) refuse(path string, err error) {
-	problem := &Error{Source: "section " + path, Err: err}
-	var bad *field.Error
-	if errors.As(err, &bad) {
-		for _, set := range r.settings {
-			if set.key.path == join(path, bad.Field) {
-				problem = &Error{Key: set.key.name, Source: set.source, Err: &valueError{set.text, bad}}
-			}
-		}
+	problem := blame(r.settings, path, err)
+	if problem != nil && r.isInherited(problem.Key) {
+		return // the other key has the problem too
+	}
+	if problem == nil {
+		problem = &Error{Source: "section " + path, Err: err}
 	}
 	if !r.bad[problem.Key] {
 		r.problems = append(r.problems, problem)
 	}
+}
+
+func (r *reading) isInherited(name string) bool {
+	for _, set := range r.settings {
+		if set.key.name == name {
+			return set.inherited
+		}
+	}
+	return false
+}
+
+// blame returns err, of the section at path, with the key, the source and the value of its
+// field; nil if it is not the error of a field with a key.
+func blame(settings []*setting, path string, err error) *Error {
+	var bad *field.Error
+	if !errors.As(err, &bad) {
+		return nil
+	}
+	for _, set := range settings {
+		if set.key.path == join(path, bad.Field) {
+			return &Error{Key: set.key.name, Source: set.source, Err: &valueError{set.text, bad}}
+		}
+	}
+	return nil
+}
+
+// Blame returns err, of the server or its handler, as Load returns its errors: with the key to
+// blame and its source, an *Error. An error that is about no key is returned as it is.
+func (l *Loaded) Blame(err error) error {
+	var blamed []error
+	for _, one := range leaves(err) {
+		for _, section := range []string{"TCP", "Proxy", "Echo"} {
+			if problem := blame(l.settings, section, one); problem != nil {
+				one = problem
+				break
+			}
+		}
+		blamed = append(blamed, one)
+	}
+	return errors.Join(blamed...)
 }

@@ -53,6 +53,3 @@ func (k *kind) Parse(text string) (any, error) { return k.parse(text) }
 
 // Format writes one.
 func (k *kind) Format(value any) string { return k.format(value) }
-
-// IsItself is isItself.
-var IsItself = isItself

@@ -42,7 +42,10 @@ func (t *text) Type() string       { return "text" }
 func newFlags(s *schema) *pflag.FlagSet {
 	flags := pflag.NewFlagSet("wireline", pflag.ContinueOnError)
 	for _, k := range s.keys {
-		flags.Var(new(text), k.name, k.help)
+		f := flags.VarPF(new(text), k.name, "", k.help)
+		if k.kind.name == boolKind.name {
+			f.NoOptDefVal = "true"
+		}
 	}
 	flags.Var(new(text), "config", "read the configuration from this file")
 	for _, sw := range switches {
@@ -56,7 +59,9 @@ func newFlags(s *schema) *pflag.FlagSet {
 func parseFlags(flags *pflag.FlagSet, args []string) (problems []error) {
 	for len(args) > 0 {
 		n, err := nextFlag(flags, args)
-		if err == nil {
+		if err == nil && n == 2 { // pflag would not take the value of a flag that may be bare
+			err = flags.Parse([]string{args[0] + "=" + args[1]})
+		} else if err == nil {
 			err = flags.Parse(args[:n])
 		}
 		if err != nil {
@@ -87,12 +92,23 @@ func nextFlag(flags *pflag.FlagSet, args []string) (n int, err error) {
 		return 2, &Error{Source: source, Err: unknownFlag(flags, name)}
 	case flag == nil:
 		return 1, &Error{Source: source, Err: unknownFlag(flags, name)}
-	case joined || flag.NoOptDefVal != "":
+	case joined || isSwitch(name):
+		return 1, nil
+	case flag.NoOptDefVal != "" && (!apart || strings.HasPrefix(args[1], "-")): // a bare bool
 		return 1, nil
 	case apart:
 		return 2, nil
 	}
 	return 1, &Error{Key: name, Source: source, Err: errors.New("needs a value")}
+}
+
+func isSwitch(name string) bool {
+	for _, sw := range switches {
+		if sw.name == name {
+			return true
+		}
+	}
+	return false
 }
 
 func unknownFlag(flags *pflag.FlagSet, name string) error {

@@ -19,6 +19,9 @@ type key struct {
 	kind  *kind
 	def   string // the default, as text
 	help  string
+
+	// inherit is the key whose value a key has that no source sets; or empty.
+	inherit string
 }
 
 // env is the environment variable that sets the key.
@@ -70,6 +73,8 @@ func (s *schema) section(t reflect.Type, parent key) {
 			typ:   f.Type,
 			def:   f.Tag.Get("default"),
 			help:  f.Tag.Get("help"),
+
+			inherit: f.Tag.Get("inherit"),
 		}
 		if name == "" {
 			k.name = parent.name

@@ -29,6 +29,7 @@ func Load(args, environ []string) (*Loaded, error) {
 		l.Action = in.action
 		return l, nil
 	}
+	in.inherit()
 	in.assign(&l.Config)
 	settle(&l.Config)
 	in.check(&l.Config)
@@ -48,13 +49,15 @@ func settle(c *Config) {
 	if c.Proxy.DrainReply == 0 { // "do not wait", likewise
 		c.Proxy.DrainReply = -1
 	}
-	keepAlive := &c.TCP.Socket.KeepAlive
-	for _, d := range []*time.Duration{&keepAlive.Idle, &keepAlive.Interval} {
+	keepAlive, up := &c.TCP.Socket.KeepAlive, &c.Proxy.KeepAlive
+	for _, d := range []*time.Duration{&keepAlive.Idle, &keepAlive.Interval, &up.Idle, &up.Interval} {
 		if *d == 0 { // not the default, but out of range
 			*d = -1
 		}
 	}
-	if keepAlive.Count == 0 {
-		keepAlive.Count = -1
+	for _, n := range []*int{&keepAlive.Count, &up.Count, &c.TCP.PrefixV4, &c.TCP.PrefixV6} {
+		if *n == 0 {
+			*n = -1
+		}
 	}
 }

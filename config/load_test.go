@@ -28,7 +28,7 @@ func defaults() config.Config {
 	return config.Config{
 		Handler: "echo",
 		TCP: tcp.Config{
-			Network: "tcp", Address: ":8000", WhenFull: tcp.FullWait, DrainTimeout: 8 * time.Second,
+			Network: "tcp", Address: ":8000", PrefixV4: 32, PrefixV6: 64, WhenFull: tcp.FullWait, DrainTimeout: 8 * time.Second,
 			TLS: tcp.TLSFiles{MinVersion: "1.2"}, HandshakeTimeout: 10 * time.Second,
 			ProxyProtocol: tcp.ProxyProtocolOff, ProxyHeaderTimeout: 5 * time.Second,
 			Socket: tcp.Socket{KeepAlive: tcp.KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9}},
@@ -36,6 +36,7 @@ func defaults() config.Config {
 		Echo: echo.Config{MaxLine: 64 << 10, WriteTimeout: 30 * time.Second},
 		Proxy: proxy.Config{
 			Balance: proxy.BalanceRoundRobin, ConnectTimeout: 5 * time.Second, IdleTimeout: time.Hour, DrainQuiet: 100 * time.Millisecond, DrainReply: 3 * time.Second,
+			KeepAlive: proxy.KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9},
 			Pool:      proxy.PoolConfig{MaxIdle: time.Minute, ReuseQuiet: 20 * time.Millisecond},
 			Health:    proxy.HealthConfig{Timeout: 2 * time.Second, Rise: 2, Fall: 3, Retry: 10 * time.Second},
 			TLS:       proxy.TLS{MinVersion: "1.2"},
@@ -54,7 +55,7 @@ func TestLoad(t *testing.T) {
 	write(t, "empty.toml", "")
 	write(t, "null.json", "null")
 	write(t, "windows.JSON", "\ufeff{\"handler\": \"echo\",\r\n\"tcp\": {\"max_clients\": 3}}\r\n")
-	write(t, "alias.yaml", "log: {level: &l debug}\ntcp: {network: tcp4, address: *l}\n")
+	write(t, "alias.yaml", "log: {level: &l debug}\ntcp: {network: unix, address: *l}\n")
 
 	tests := []struct {
 		name    string
@@ -88,7 +89,7 @@ func TestLoad(t *testing.T) {
 		{name: "a byte order mark", args: "--config windows.JSON", change: func(c *config.Config) { c.TCP.MaxClients = 3 }},
 		{
 			name: "an alias", args: "--config alias.yaml",
-			change: func(c *config.Config) { c.TCP.Network, c.TCP.Address, c.Log.Level = "tcp4", "debug", "debug" },
+			change: func(c *config.Config) { c.TCP.Network, c.TCP.Address, c.Log.Level = "unix", "debug", "debug" },
 		},
 		{
 			name: "an empty variable is none", args: "--config a.yaml",
@@ -105,12 +106,19 @@ func TestLoad(t *testing.T) {
 			change: func(c *config.Config) { c.TCP.MaxClients = 2 },
 		},
 		{
-			name: "a value with one dash, and one with two", args: "--tcp.address -x --log.level=info",
-			change: func(c *config.Config) { c.TCP.Address = "-x" },
+			name: "a value with one dash, and one with two", args: "--tcp.network=unix --tcp.address -x --log.level=info",
+			change: func(c *config.Config) { c.TCP.Network, c.TCP.Address = "unix", "-x" },
 		},
 		{
 			name: "a bool by flag", args: "--log.connections false",
 			change: func(c *config.Config) { c.Log.Connections = false },
+		},
+		{
+			name: "bare bools", args: "--proxy.tls.enable --tcp.keepalive.enable false --tcp.no_delay --log.connections --log.connections",
+			change: func(c *config.Config) {
+				c.Proxy.TLS.Enable, c.TCP.Socket.KeepAlive.Enable, c.TCP.Socket.NoDelay = true, tcp.SwitchOff, tcp.SwitchOn
+				c.Proxy.KeepAlive.Enable = tcp.SwitchOff // as the client's side
+			},
 		},
 		{
 			name: "drain_timeout 0 cuts at once", environ: []string{"WIRELINE_TCP_DRAIN_TIMEOUT=0"},
@@ -124,6 +132,7 @@ func TestLoad(t *testing.T) {
 			name: "what is on by default", args: "--tcp.no_delay=false --tcp.keepalive.enable=false",
 			change: func(c *config.Config) {
 				c.TCP.Socket.NoDelay, c.TCP.Socket.KeepAlive.Enable = tcp.SwitchOff, tcp.SwitchOff
+				c.Proxy.KeepAlive.Enable = tcp.SwitchOff
 			},
 		},
 		{
@@ -131,6 +140,7 @@ func TestLoad(t *testing.T) {
 			change: func(c *config.Config) {
 				c.TCP.Linger, c.TCP.Socket.KeepAlive.Idle = handler.CloseWithin(5*time.Second), time.Minute
 				c.TCP.Socket.UserTimeout, c.TCP.Socket.SendBuffer = 1500*time.Millisecond, 64<<10
+				c.Proxy.KeepAlive.Idle, c.Proxy.UserTimeout = time.Minute, 1500*time.Millisecond
 			},
 		},
 		{
@@ -284,10 +294,10 @@ func TestLoadErrors(t *testing.T) {
 			},
 		},
 		{
-			name: "flags without a value", args: "--tcp.address --log.connections --config",
+			name: "flags without a value", args: "--tcp.address --echo.max_line --config",
 			want: []string{
 				`tcp.address: flag --tcp.address: needs a value`,
-				`log.connections: flag --log.connections: needs a value`,
+				`echo.max_line: flag --echo.max_line: needs a value`,
 				`config: flag --config: needs a value`,
 			},
 		},
@@ -534,7 +544,7 @@ func TestLoadErrors(t *testing.T) {
 		},
 		{
 			name: "a proxy to itself", args: "--handler proxy --tcp.address :8001 --proxy.upstreams a:8001,127.0.0.1:8001 --proxy.tls.enable=true",
-			want: []string{`proxy.upstreams: flag --proxy.upstreams: "a:8001,127.0.0.1:8001" must not name this server's own address, tcp.address :8001`},
+			want: []string{`proxy.upstreams: flag --proxy.upstreams: "a:8001,127.0.0.1:8001" must not name this server's own address, :8001`},
 		},
 		{
 			name: "also with --check and --print-config", args: "--check --print-config --log.level=loud",

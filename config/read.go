@@ -7,6 +7,9 @@ import (
 	"github.com/spf13/viper"
 )
 
+// defaultSource is the source of a value that no source sets.
+const defaultSource = "default"
+
 // setting is a value that a source sets for a key.
 type setting struct {
 	key    *key
@@ -14,6 +17,8 @@ type setting struct {
 	text   string   // as it was written; a list with commas
 	items  []string // of a real list; nil for other values
 	value  any      // from parse
+
+	inherited bool // source, text and value are those of another key
 }
 
 // parse sets value.
@@ -69,7 +74,7 @@ func read(s *schema, args, environ []string) *reading {
 
 func (r *reading) defaults() {
 	for _, k := range r.schema.keys {
-		set := &setting{key: k, source: "default", text: k.def}
+		set := &setting{key: k, source: defaultSource, text: k.def}
 		if r.parse(set) {
 			r.layers.SetDefault(k.name, set)
 		}
@@ -134,6 +139,21 @@ func (r *reading) parse(set *setting) bool {
 		return false
 	}
 	return true
+}
+
+// inherit gives the keys that no source sets the value of the key that they inherit from, if
+// a source sets that.
+func (r *reading) inherit() {
+	byName := map[string]*setting{}
+	for _, set := range r.settings {
+		byName[set.key.name] = set
+	}
+	for _, set := range r.settings {
+		from := byName[set.key.inherit]
+		if from != nil && set.source == defaultSource && from.source != defaultSource {
+			set.source, set.text, set.value, set.inherited = "as "+from.key.name, from.text, from.value, true
+		}
+	}
 }
 
 // assign sets the fields of the struct that c points to.

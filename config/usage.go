@@ -29,5 +29,5 @@ func Usage(w io.Writer) {
 	for _, k := range walk(reflect.TypeFor[Config]()).keys {
 		entry("--"+k.name+" "+strings.ToUpper(k.kind.name), k.help, "default "+k.defaultText()+", env "+k.env())
 	}
-	io.WriteString(tw, "\nExit codes: 0 clean stop, 1 failed to serve or forced stop, 2 bad usage or configuration.\n")
+	io.WriteString(tw, "\nExit codes: 0 clean stop, 1 serving failed or clients were cut, 2 bad usage or configuration, or an address that cannot be bound.\n")
 }

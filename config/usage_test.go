@@ -16,7 +16,7 @@ func TestUsage(t *testing.T) {
 	text := b.String()
 	want := []string{
 		"Usage: wireline [--config FILE] [--check] [--print-config] [--version] [--help] [--KEY VALUE ...]\n",
-		"Exit codes: 0 clean stop, 1 failed to serve or forced stop, 2 bad usage or configuration.\n",
+		"Exit codes: 0 clean stop, 1 serving failed or clients were cut, 2 bad usage or configuration, or an address that cannot be bound.\n",
 		"env WIRELINE_CONFIG\n",
 	}
 	for _, k := range config.Keys(config.Config{}) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"wireline/internal/netconn"
 	"wireline/lib/field"
 )
 
@@ -86,6 +87,13 @@ type Config struct {
 
 	// TLS makes the proxy speak TLS to its upstreams.
 	TLS TLS `config:"tls"`
+
+	// KeepAlive notices upstreams that have vanished.
+	KeepAlive KeepAlive `config:"keepalive"`
+
+	// UserTimeout breaks a connection whose upstream has not acknowledged what was sent
+	// for that long (RFC 5482), on Linux. Zero means the system's time.
+	UserTimeout time.Duration `config:"user_timeout" default:"0s" inherit:"tcp.user_timeout" help:"break a connection whose upstream acknowledges nothing for this time (TCP_USER_TIMEOUT), 0s = the system's time; if not set, as tcp.user_timeout"`
 
 	// SendProxy tells the upstream the client's address. Empty means SendProxyOff.
 	SendProxy SendProxy `config:"send_proxy" default:"off" help:"PROXY protocol to the upstream: off, v1 or v2"`
@@ -184,6 +192,7 @@ func (c *Config) Validate() error {
 		e.Check(!c.sendsProxy(), "Pool.Reuse", true, "cannot go with send_proxy, whose header names one client for the whole connection")
 		e.Check(runtime.GOOS != "windows", "Pool.Reuse", true, "does not work on Windows: a connection cannot be looked at without reading from it")
 	}
+	c.checkVanished(&e)
 	c.checkTLS(&e)
 	return e.Err()
 }
@@ -194,7 +203,7 @@ func parseUpstream(text string) (network, address, why string) {
 		if path == "" {
 			return "", "", "needs a path after unix:"
 		}
-		return "unix", path, ""
+		return "unix", path, netconn.CheckUnixPath(path)
 	}
 	host, port, err := net.SplitHostPort(text)
 	if err != nil || host == "" {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,7 +33,7 @@ func (p *pair) dial(c choice, to *upstream) bool {
 	if g == nil || !to.literal.IsValid() || p.proxy.Config.sendsProxy() || p.proxy.speaksTLS() {
 		return false
 	}
-	fd, err := beginConnect(to.literal)
+	fd, err := beginConnect(to.literal, p.proxy.Config.dialOptions())
 	if err != nil {
 		return false // package net tries again, and tells why
 	}
@@ -126,8 +127,8 @@ func (d *dialing) Slow() {}
 // Expired implements eventloop.Handler.
 func (d *dialing) Expired() { d.Wake() }
 
-// beginConnect returns a socket like those of package net, whose connect has begun.
-func beginConnect(to netip.AddrPort) (fd int, err error) {
+// beginConnect returns a socket with these options, whose connect has begun.
+func beginConnect(to netip.AddrPort, options []dialOption) (fd int, err error) {
 	family := unix.AF_INET6
 	if to.Addr().Is4() {
 		family = unix.AF_INET
@@ -136,7 +137,7 @@ func beginConnect(to netip.AddrPort) (fd int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	for _, o := range dialOptions {
+	for _, o := range options {
 		if err = unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
 			unix.Close(fd)
 			return -1, err
@@ -149,13 +150,23 @@ func beginConnect(to netip.AddrPort) (fd int, err error) {
 	return fd, nil
 }
 
-// dialOptions are those of net.Dialer.
-var dialOptions = []struct{ level, name, value int }{
-	{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-	{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-	{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15},
-	{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
-	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9},
+// dialOption is a socket option of a connection to an upstream.
+type dialOption struct{ level, name, value int }
+
+// dialOptions are those that Config.dialer sets.
+func (c *Config) dialOptions() []dialOption {
+	list := []dialOption{{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}}
+	if k := c.KeepAlive.netKeepAlive(); k.Enable {
+		list = append(list,
+			dialOption{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			dialOption{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(k.Idle / time.Second)},
+			dialOption{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(k.Interval / time.Second)},
+			dialOption{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, k.Count})
+	}
+	if c.UserTimeout > 0 {
+		list = append(list, dialOption{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, milliseconds(c.UserTimeout)})
+	}
+	return list
 }
 
 // connected returns EALREADY while the connect is under way, nil when it has succeeded. It

@@ -18,7 +18,7 @@ func TestNoConnectToItself(t *testing.T) {
 	to := netip.MustParseAddrPort(ln.Addr().String())
 	ln.Close()
 	for range 100_000 {
-		fd, err := beginConnect(to)
+		fd, err := beginConnect(to, nil)
 		if err != nil {
 			continue // it was refused, as nearly always
 		}

@@ -97,7 +97,7 @@ func (u *upstream) dial(ctx context.Context, limit time.Duration, h header) (net
 // connect makes a connection. The dialer resolves names, and tries IPv6 and IPv4 side by side
 // (RFC 8305).
 func (u *upstream) connect(ctx context.Context, limit time.Duration) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: limit}
+	dialer := u.proxy.Config.dialer(limit)
 	conn, err := dialer.DialContext(ctx, u.network, u.address)
 	if u.isFull(err) {
 		conn, err = u.awaitRoom(ctx, limit, err)

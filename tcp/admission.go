@@ -8,24 +8,41 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// admission limits the connections of a server: how many at one time, how many of one
-// address, and how many per second. The accept loops of the server share it.
+// admission limits the connections of a server: how many at one time, how many of one address
+// and of one network, from which networks, and how many per second. The accept loops of the
+// server share it.
 type admission struct {
-	max, maxPerIP int
-	refuse        bool          // over max: refuse the client instead of waiting
-	rate          *rate.Limiter // nil without a limit
-	onFull        func()        // called when an accept loop begins to wait for a place; may be nil
+	max       int
+	refuse    bool          // over max: refuse the client instead of waiting
+	rate      *rate.Limiter // nil without a limit
+	networks  networks
+	maxPerIP  int
+	maxPerNet int
+	onFull    func() // called when an accept loop begins to wait for a place; may be nil
 
 	mu     sync.Mutex
 	active int
 	perIP  map[netip.Addr]int
+	perNet map[netip.Prefix]int
 	leaves chan struct{} // closed when the next connection leaves; nil if none waits for that
 }
 
+// verdict is what enter says of a client.
+type verdict uint8
+
+const (
+	admitted verdict = iota
+	denied           // by Config.Allow or Config.Deny
+	overPerIP
+	overPerPrefix
+)
+
 func (a *admission) init(cfg *Config) {
-	a.max, a.maxPerIP = cfg.MaxClients, cfg.MaxClientsPerIP
+	a.max, a.maxPerIP, a.maxPerNet = cfg.MaxClients, cfg.MaxClientsPerIP, cfg.MaxClientsPerPrefix
+	a.networks = cfg.networks()
 	a.refuse = cfg.WhenFull == FullRefuse
 	a.perIP = make(map[netip.Addr]int)
+	a.perNet = make(map[netip.Prefix]int)
 	if cfg.AcceptRate > 0 {
 		// The connections of 10 ms may come at once: timers are not much finer.
 		burst := max(1, int(cfg.AcceptRate/100))
@@ -111,31 +128,54 @@ func (a *admission) takePlace() bool {
 	return true
 }
 
-// enter counts a connection, which has a place, for its address. It reports false if the
-// address has too many.
-func (a *admission) enter(ip netip.Addr) bool {
-	if a.maxPerIP <= 0 || !ip.IsValid() {
-		return true
+// enter counts a connection, which has a place, for its address and its network, if it may
+// come in. A client without an address is not counted.
+func (a *admission) enter(ip netip.Addr) verdict {
+	if !ip.IsValid() {
+		return admitted
+	}
+	if !a.networks.allows(ip) {
+		return denied
+	}
+	if a.maxPerIP <= 0 && a.maxPerNet <= 0 {
+		return admitted
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.perIP[ip] >= a.maxPerIP {
-		return false
+	network := a.networks.of(ip)
+	switch {
+	case a.maxPerIP > 0 && a.perIP[ip] >= a.maxPerIP:
+		return overPerIP
+	case a.maxPerNet > 0 && a.perNet[network] >= a.maxPerNet:
+		return overPerPrefix
 	}
-	a.perIP[ip]++
-	return true
+	if a.maxPerIP > 0 {
+		a.perIP[ip]++
+	}
+	if a.maxPerNet > 0 {
+		a.perNet[network]++
+	}
+	return admitted
 }
 
 // leave undoes place, and enter if ip is valid.
 func (a *admission) leave(ip netip.Addr) {
-	a.mu.Lock()
-	if n := a.perIP[ip]; n > 1 {
-		a.perIP[ip] = n - 1
-	} else {
-		delete(a.perIP, ip)
+	if ip.IsValid() {
+		a.mu.Lock()
+		countDown(a.perIP, ip)
+		countDown(a.perNet, a.networks.of(ip))
+		a.mu.Unlock()
 	}
-	a.mu.Unlock()
 	a.giveBack()
+}
+
+// countDown undoes a count, if there is one.
+func countDown[K comparable](counts map[K]int, key K) {
+	if n := counts[key]; n > 1 {
+		counts[key] = n - 1
+	} else {
+		delete(counts, key)
+	}
 }
 
 // giveBack undoes place.

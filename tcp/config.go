@@ -36,7 +36,9 @@ type Config struct {
 	Network string `config:"network" default:"tcp" help:"tcp, tcp4, tcp6 or unix"`
 
 	// Address is host:port, or the path of the socket file if Network is unix. Empty
-	// means ":8000". Port 0 means a free port; the line "listening" in the log has it.
+	// means ":8000". Without a host, or with ::, the server listens on all IPv4 and IPv6
+	// addresses of the machine, with 0.0.0.0 on those of IPv4. Port 0 means a free port;
+	// the line "listening" in the log has it.
 	Address string `config:"address" default:":8000" help:"host:port, or a path with tcp.network=unix; port 0 picks one"`
 
 	// SocketMode is the permissions of a unix socket's file, as four octal digits such as
@@ -53,6 +55,22 @@ type Config struct {
 	// MaxClientsPerIP limits the clients of one address; one more is reset. Zero means
 	// no limit. Clients of unix sockets have no address and are not counted.
 	MaxClientsPerIP int `config:"max_clients_per_ip" default:"0" help:"clients of one address, 0 = no limit; one more is reset"`
+
+	// MaxClientsPerPrefix limits the clients of one network, as MaxClientsPerIP those of one
+	// address: a client with IPv6 has a whole /64 of addresses. Zero means no limit.
+	MaxClientsPerPrefix int `config:"max_clients_per_prefix" default:"0" help:"clients of one network (tcp.prefix_v4, tcp.prefix_v6), 0 = no limit; one more is reset"`
+
+	// PrefixV4 and PrefixV6 are how many bits of an address name its network, for
+	// MaxClientsPerPrefix. Zero means 32 and 64.
+	PrefixV4 int `config:"prefix_v4" default:"32" help:"bits of an IPv4 address that name its network, for tcp.max_clients_per_prefix"`
+	PrefixV6 int `config:"prefix_v6" default:"64" help:"bits of an IPv6 address that name its network, for tcp.max_clients_per_prefix"`
+
+	// Allow are the networks and addresses whose clients are served; others are reset.
+	// Empty means all. Deny are those whose clients are reset, also if Allow has them. The
+	// client's address is the one that the PROXY header of a trusted peer has named, if
+	// one has. Clients of unix sockets that have no address are served.
+	Allow []string `config:"allow" help:"networks whose clients are served, such as 10.0.0.0/8; others are reset; empty = all"`
+	Deny  []string `config:"deny" help:"networks whose clients are reset, also if tcp.allow has them"`
 
 	// WhenFull says what happens to a client over MaxClients. Empty means FullWait.
 	WhenFull WhenFull `config:"when_full" default:"wait" help:"wait: stop accepting, the kernel queues; refuse: accept and reset"`
@@ -104,17 +122,11 @@ type Config struct {
 // one joined error.
 func (c *Config) Validate() error {
 	var e field.Errors
-	switch c.Network {
-	case "", "tcp", "tcp4", "tcp6":
-	case "unix":
-		// ":8000" is the default, which remains when only the network is set.
-		e.Check(c.Address != "" && c.Address[0] != ':', "Address", c.Address, "must be a path when the network is unix")
-	default:
-		e.Check(false, "Network", c.Network, "must be tcp, tcp4, tcp6 or unix")
-	}
+	c.validateAddress(&e)
 	c.socketFile(&e)
 	e.Check(c.MaxClients >= 0, "MaxClients", c.MaxClients, "must not be negative")
 	e.Check(c.MaxClientsPerIP >= 0, "MaxClientsPerIP", c.MaxClientsPerIP, "must not be negative")
+	c.validateNetworks(&e)
 	e.Check(c.WhenFull == "" || c.WhenFull == FullWait || c.WhenFull == FullRefuse,
 		"WhenFull", c.WhenFull, "must be wait or refuse")
 	e.Check(c.AcceptRate >= 0 && !math.IsInf(c.AcceptRate, 1),

@@ -48,6 +48,17 @@ type Group struct {
 	failed  chan error // the first listener that has failed
 }
 
+// StartError is what a Group returns when it has not begun to serve: the configuration of a
+// server is wrong, or its address cannot be bound. If one field is to blame, errors.As finds
+// its *field.Error.
+type StartError struct{ Err error }
+
+// Error returns the text of Err.
+func (e *StartError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *StartError) Unwrap() error { return e.Err }
+
 type groupPhase int
 
 const (
@@ -66,15 +77,15 @@ const (
 // the key service if it has a Name. At the end Run waits until the log is written, for a
 // second at most. While it runs, SIGPIPE is ignored: a log whose reader has gone ends nothing.
 //
-// Run returns nil after a clean stop, ErrCut when connections had to be reset, and
-// otherwise what kept it from serving. The values of ctx are those of every connection's
+// Run returns nil after a clean stop, a *StartError when it did not begin to serve, ErrCut
+// when connections had to be reset, and otherwise what ended a listener. The values of ctx are those of every connection's
 // context.
 func (g *Group) Run(ctx context.Context) error {
 	signals := g.notify() // first, so that a signal is not lost
 	defer signals.stop()
 	defer logger.Flush(flushTimeout)
 	if err := g.start(ctx); err != nil {
-		return err
+		return &StartError{err}
 	}
 	stopReload := signals.onReload(g.OnReload)
 	defer stopReload()

@@ -95,7 +95,7 @@ func TestGroupValidates(t *testing.T) {
 		"name":            {func(one, two *tcp.Server) { one.Name = two.Name }, []string{"two servers have the name two"}},
 		"without a name":  {func(_, two *tcp.Server) { two.Name, two.MaxClients = "", -1 }, []string{"tcp: MaxClients -1"}},
 		"another's TLS":   {func(one, _ *tcp.Server) { one.TLS.Cert = "missing" }, []string{"service one: tcp: TLS.Key"}},
-		"no such address": {func(_, two *tcp.Server) { two.Address = "127.0.0.1:port" }, []string{"service two: listen tcp: lookup tcp/port"}},
+		"no such address": {func(_, two *tcp.Server) { two.Address = "127.0.0.1:port" }, []string{"service two: tcp: Address 127.0.0.1:port: must have a port"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var j journal
@@ -128,7 +128,7 @@ func TestGroupListensForAllOrNone(t *testing.T) {
 	first := testutil.Listen(t, "tcp", "127.0.0.1:0").Addr().String()
 	one.Address, two.Address = strings.Replace(first, "127.0.0.1", "127.0.0.2", 1), ln.Addr().String()
 	_, result := runGroup(t, &tcp.Group{Servers: []*tcp.Server{one, two}})
-	if err := result(); err == nil || !strings.Contains(err.Error(), "service two: listen tcp "+two.Address) {
+	if err := result(); err == nil || !strings.Contains(err.Error(), "service two: tcp.address: listen tcp "+two.Address) {
 		t.Errorf("Run: %v", err)
 	}
 	if got := j.services("listening"); got != "" {

@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"syscall"
@@ -16,7 +17,7 @@ import (
 // The socket options of cfg are set before the socket listens, and connections inherit
 // them; those that the system does not pass on are set on each connection. An option that
 // the system does not have, or for which it takes another value, is an error that names
-// the key.
+// the key, and so is an address that cannot be bound. errors.As finds a *field.Error.
 func Listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("tcp: %w", err)
@@ -28,15 +29,27 @@ func Listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 func listenAs(ctx context.Context, cfg *Config) (net.Listener, error) {
 	ln, err := listen(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return nil, cfg.listenError(err)
 	}
-	if cfg.Socket.Backlog > 0 {
-		if err := changeBacklog(ln, cfg.Socket.Backlog); err != nil {
+	for _, s := range cfg.settings() {
+		if s.option != backlog {
+			continue
+		}
+		if err := changeBacklog(ln, s.value); err != nil {
 			ln.Close()
-			return nil, fmt.Errorf("tcp: listen %s: tcp.backlog %d: %w", ln.Addr(), cfg.Socket.Backlog, err)
+			return nil, fmt.Errorf("tcp: listen %s: %w", ln.Addr(), s.refuse(err))
 		}
 	}
 	return ln, nil
+}
+
+// listenError adds to err of listen which field it is about: the address, unless err says so.
+func (c *Config) listenError(err error) error {
+	var bad *field.Error
+	if errors.As(err, &bad) {
+		return err
+	}
+	return c.addressError(err)
 }
 
 func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
@@ -59,7 +72,7 @@ func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	// refuses some of TCP's socket options, among them the filter of blockSYN
 	// (mptcp_setsockopt_sol_socket in Linux's net/mptcp/sockopt.c).
 	lc.SetMultipathTCP(false)
-	network, address := cfg.network(), cfg.address()
+	network, address := cfg.listenNetwork(), cfg.address()
 	if network == "unix" {
 		return listenUnix(ctx, &lc, address, file)
 	}

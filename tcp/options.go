@@ -2,7 +2,6 @@ package tcp
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"net"
 	"runtime"
@@ -133,7 +132,7 @@ func (c *Config) apply(fd uintptr) error {
 			continue
 		}
 		if err := setOption(fd, s.option, s.value); err != nil {
-			return fmt.Errorf("%s %v: %w", s.key, s.given, err)
+			return s.refuse(err)
 		}
 	}
 	return nil

@@ -416,3 +416,18 @@ func TestBacklog(t *testing.T) {
 		t.Errorf("%d connections in the queue, want 3", n)
 	}
 }
+
+// Check finds the options that the system does not take, without listening.
+func TestCheckTriesOptions(t *testing.T) {
+	for name, o := range map[string]tcp.Socket{
+		"Socket.Backlog":       {Backlog: 1 << 29},
+		"Socket.ReceiveBuffer": {ReceiveBuffer: 1 << 29},
+		"Socket.FastOpen":      {FastOpen: 1 << 29},
+	} {
+		var bad *field.Error
+		err := (&tcp.Config{Socket: o}).Check(t.Context())
+		if !errors.As(err, &bad) || bad.Field != name {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

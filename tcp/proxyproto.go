@@ -44,11 +44,7 @@ func (c *Config) headerPolicy() headerPolicy {
 		mode:    cmp.Or(c.ProxyProtocol, ProxyProtocolOff),
 		timeout: cmp.Or(c.ProxyHeaderTimeout, defaultHeaderTimeout),
 	}
-	for _, text := range c.ProxyProtocolTrusted {
-		if prefix, err := parsePrefix(text); err == nil {
-			p.trusted = append(p.trusted, prefix)
-		}
-	}
+	p.trusted = parsePrefixes(c.ProxyProtocolTrusted)
 	return p
 }
 
@@ -64,24 +60,8 @@ func (c *Config) validateProxyProtocol(e *field.Errors) {
 	default:
 		e.Check(false, "ProxyProtocol", c.ProxyProtocol, "must be off, optional or required")
 	}
-	for _, text := range c.ProxyProtocolTrusted {
-		_, err := parsePrefix(text)
-		e.Check(err == nil, "ProxyProtocolTrusted", text, "must be a network such as 10.0.0.0/8, or an address")
-	}
+	checkPrefixes(e, "ProxyProtocolTrusted", c.ProxyProtocolTrusted)
 	e.Check(c.ProxyHeaderTimeout >= 0, "ProxyHeaderTimeout", c.ProxyHeaderTimeout, "must not be negative")
-}
-
-// parsePrefix reads a network, such as 10.0.0.0/8, or a single address.
-func parsePrefix(text string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(text); err == nil {
-		addr = addr.Unmap().WithZone("")
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(text)
-	if addr := p.Addr(); err == nil && addr.Is4In6() && p.Bits() >= 96 {
-		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-96) // as the addresses of peers
-	}
-	return p.Masked(), err
 }
 
 // trusts reports whether the header of a connection may be believed. A client of a unix
@@ -90,11 +70,5 @@ func (p *headerPolicy) trusts(a *accepted) bool {
 	if a.kind&overUnix != 0 {
 		return true
 	}
-	peer := a.clientIP()
-	for _, prefix := range p.trusted {
-		if prefix.Contains(peer) {
-			return true
-		}
-	}
-	return false
+	return containedIn(p.trusted, a.clientIP())
 }

@@ -16,6 +16,8 @@ const (
 	causeFull      cause = "max_clients"
 	causeWaiting   cause = "max_clients_wait" // the server is full, and further clients wait
 	causePerIP     cause = "max_clients_per_ip"
+	causePerPrefix cause = "max_clients_per_prefix"
+	causeDenied    cause = "denied"
 	causeHeader    cause = "proxy_header"
 	causeUntrusted cause = "untrusted_peer"
 	causeHandshake cause = "tls_handshake"

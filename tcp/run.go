@@ -11,8 +11,8 @@ import (
 // SIGTERM, SIGQUIT or SIGHUP (unless SIGHUP was ignored from the start, as nohup does). A
 // second signal cuts the drain short. A nil cfg is the zero Config.
 //
-// It returns nil after a clean stop, ErrCut when connections had to be reset, and
-// otherwise what kept it from serving; see Group.Run.
+// It returns nil after a clean stop, a *StartError when it did not begin to serve, ErrCut when
+// connections had to be reset, and otherwise what ended the listener; see Group.Run.
 func ListenAndServe(cfg *Config, h handler.Handler) error {
 	s := &Server{Handler: h}
 	if cfg != nil {

@@ -66,11 +66,8 @@ func (s *Server) rejectGently(conn net.Conn) {
 // admit counts a connection for its address, and reports whether it may come in. If not,
 // it is closed.
 func (s *Server) admit(a *accepted) bool {
-	if !s.admission.enter(a.clientIP()) {
-		s.stats.refusedPerIP.Add(1)
-		s.refusals.add(causePerIP, a.peer(), slog.Int("max_clients_per_ip", s.MaxClientsPerIP))
-		a.reset()
-		a.Done()
+	if v := s.admission.enter(a.clientIP()); v != admitted {
+		s.rejectAddress(a, v)
 		return false
 	}
 	a.kind |= counted
@@ -78,6 +75,23 @@ func (s *Server) admit(a *accepted) bool {
 		a.setLinger(a.from.linger)
 	}
 	return true
+}
+
+// rejectAddress resets a client whose address may not come in.
+func (s *Server) rejectAddress(a *accepted, v verdict) {
+	switch v {
+	case denied:
+		s.stats.refusedDenied.Add(1)
+		s.refusals.add(causeDenied, a.peer(), slog.String("denied", a.clientIP().String()))
+	case overPerIP:
+		s.stats.refusedPerIP.Add(1)
+		s.refusals.add(causePerIP, a.peer(), slog.Int("max_clients_per_ip", s.MaxClientsPerIP))
+	case overPerPrefix:
+		s.stats.refusedPerPrefix.Add(1)
+		s.refusals.add(causePerPrefix, a.peer(), slog.Int("max_clients_per_prefix", s.MaxClientsPerPrefix))
+	}
+	a.reset()
+	a.Done()
 }
 
 // deliver gives the handler an admitted connection. For a plain handler it returns the

@@ -91,6 +91,10 @@ type Stats struct {
 	RefusedPerIP uint64 // reset because of MaxClientsPerIP
 	Panics       uint64 // handlers that panicked, or ended their goroutine
 
+	// RefusedPerPrefix counts connections reset because of MaxClientsPerPrefix,
+	// RefusedDenied those reset because of Allow and Deny.
+	RefusedPerPrefix, RefusedDenied uint64
+
 	// RefusedHeader counts connections reset because their PROXY header was bad or
 	// missing, or the peer is not trusted; FailedHandshakes those whose TLS handshake
 	// failed.
@@ -118,6 +122,8 @@ type Stats struct {
 type counters struct {
 	refusedHeader, failedHandshakes, probes stdatomic.Uint64
 
+	refusedPerPrefix, refusedDenied stdatomic.Uint64
+
 	accepted, refusedFull, refusedPerIP, acceptErrors, acceptEpisodes, panics stdatomic.Uint64
 }
 
@@ -130,6 +136,9 @@ func (s *Server) Stats() Stats {
 		RefusedFull:  s.stats.refusedFull.Load(),
 		RefusedPerIP: s.stats.refusedPerIP.Load(),
 		Panics:       s.stats.panics.Load(),
+
+		RefusedPerPrefix: s.stats.refusedPerPrefix.Load(),
+		RefusedDenied:    s.stats.refusedDenied.Load(),
 
 		RefusedHeader:    s.stats.refusedHeader.Load(),
 		FailedHandshakes: s.stats.failedHandshakes.Load(),
@@ -260,7 +269,26 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	if s.setupErr != nil {
 		return nil, s.setupErr
 	}
-	return listenAs(ctx, &s.Config)
+	ln, err := listenAs(ctx, &s.Config)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkListener(ln); err != nil {
+		ln.Close()
+		return nil, err
+	}
+	return ln, nil
+}
+
+// checkListener reports why the handler must not serve the clients of ln, if it has a method
+// CheckListener: a proxy must not be its own upstream.
+func (s *Server) checkListener(ln net.Listener) error {
+	if h, ok := s.handler().(interface{ CheckListener(net.Addr) error }); ok {
+		if err := h.CheckListener(ln.Addr()); err != nil {
+			return fmt.Errorf("tcp: handler: %w", err)
+		}
+	}
+	return nil
 }
 
 // Serve accepts connections from ln and serves them until the server stops. It owns ln and
@@ -279,7 +307,8 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 //
 // The error is never nil: ErrServerClosed after Shutdown, Close or the end of
 // ctx (joined with ErrCut if connections were cut then), what is wrong with the
-// configuration or, by its method Validate, with the handler, or the error of ln.
+// configuration or, by its methods Validate and CheckListener, with the handler, or the error
+// of ln.
 // Temporary errors, such as too many open files, do not end Serve: it waits and tries
 // again.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
@@ -287,6 +316,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if s.setupErr != nil {
 		ln.Close()
 		return s.setupErr
+	}
+	if err := s.checkListener(ln); err != nil {
+		ln.Close()
+		return err
 	}
 	err := s.serveListener(ctx, ln)
 	if !errors.Is(err, ErrServerClosed) {

@@ -56,13 +56,17 @@ func (l *unixListener) unlink() {
 func (f *socketFile) setOwner(path string) error {
 	if f.hasGroup {
 		if err := os.Lchown(path, -1, f.group); err != nil {
-			return fmt.Errorf("tcp.socket_group %s: %w", f.groupName, err)
+			return f.refuse("tcp.socket_group", "SocketGroup", f.groupName, err)
 		}
 	}
 	if f.hasMode {
 		if err := os.Chmod(path, f.mode); err != nil {
-			return fmt.Errorf("tcp.socket_mode %04o: %w", f.mode, err)
+			return f.refuse("tcp.socket_mode", "SocketMode", fmt.Sprintf("%04o", f.mode), err)
 		}
 	}
 	return nil
+}
+
+func (*socketFile) refuse(key, name, value string, err error) error {
+	return (&setting{key: key, field: name, given: value}).refuse(err)
 }

@@ -3,6 +3,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,8 +27,14 @@ import (
 // Exit codes.
 const (
 	exitOK     = 0 // a clean stop
-	exitFailed = 1 // the server could not serve, or connections were cut
-	exitUsage  = 2 // the command line or the configuration is wrong
+	exitFailed = 1 // serving has failed, or connections were cut
+	exitUsage  = 2 // the command line or the configuration is wrong, or the address cannot be bound
+)
+
+// How long names are looked up by --check, and before serving.
+const (
+	checkTimeout = 5 * time.Second
+	startTimeout = time.Second
 )
 
 // flushTimeout is how long the program waits, when it ends, for what it writes to stderr.
@@ -59,20 +66,45 @@ func (p *program) run(args, environ []string) int {
 	case config.Version:
 		fmt.Fprintf(p.stdout, "wireline %s %s %s/%s\n", p.versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	case config.Check:
+		if err := p.check(cfg); err != nil {
+			p.report(err)
+			return exitUsage
+		}
 		fmt.Fprintln(p.stdout, "configuration is good")
 	case config.Print:
 		err = cfg.Print(p.stdout)
 	default:
 		err = p.serve(&cfg.Config)
 	}
+	var start *tcp.StartError
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &start):
+		p.report(cfg.Blame(start.Err))
+		return exitUsage
 	case errors.Is(err, tcp.ErrCut): // the last line of the log says so
 	default:
 		p.report(err)
 	}
 	return exitFailed
+}
+
+// check reports what is wrong with the configuration as far as that can be known without
+// listening. An upstream's name that does not resolve now may do so later: that is a warning.
+func (p *program) check(cfg *config.Loaded) error {
+	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
+	defer cancel()
+	warn := func(err error) { p.report(fmt.Errorf("warning: %w", cfg.Blame(err))) }
+	return cfg.Blame(errors.Join(cfg.Config.TCP.Check(ctx), checkUpstreams(ctx, &cfg.Config, warn)))
+}
+
+// checkUpstreams reports an upstream whose name is that of this server.
+func checkUpstreams(ctx context.Context, cfg *config.Config, warn func(error)) error {
+	if cfg.Handler != "proxy" {
+		return nil
+	}
+	return cfg.Proxy.Resolve(ctx, cfg.TCP.Network, cfg.TCP.Address, warn)
 }
 
 // serve runs the server until it is told to stop. It writes what was logged before it
@@ -83,6 +115,11 @@ func (p *program) serve(cfg *config.Config) error {
 	log, err := logger.New(p.stderr, cfg.Log)
 	if err != nil {
 		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	if err := checkUpstreams(ctx, cfg, func(error) {}); err != nil {
+		return &tcp.StartError{Err: err}
 	}
 	cfg.TCP.Log = log
 	record := handler.LogFailures(log)

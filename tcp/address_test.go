@@ -1,0 +1,100 @@
+package tcp_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"wireline/internal/testutil"
+	"wireline/lib/field"
+	"wireline/tcp"
+)
+
+func TestValidateAddress(t *testing.T) {
+	for _, test := range []struct{ network, address, want string }{
+		{"", "", ""},
+		{"tcp", ":8000", ""},
+		{"tcp", "[::1]:http", ""},
+		{"tcp", "localhost:0", ""},
+		{"tcp4", "0.0.0.0:1", ""},
+		{"tcp6", "[::]:1", ""},
+		{"unix", "s", ""},
+		{"unix", strings.Repeat("x", 100), ""},
+
+		{"tcp", "8000", "must be host:port"},
+		{"tcp", "127.0.0.1", "must be host:port"},
+		{"tcp", "::1:0", "must be host:port"},
+		{"tcp", "nonsense", "must be host:port"},
+		{"tcp", "127.0.0.1:99999", "must have a port"},
+		{"tcp", "127.0.0.1:-1", "must have a port"},
+		{"tcp", "127.0.0.1:nonsense", "must have a port"},
+		{"tcp4", "[::1]:0", "must be an IPv4 address"},
+		{"tcp6", "127.0.0.1:0", "must be an IPv6 address"},
+		{"unix", ":8000", "must be a path"},
+		{"unix", "", "must be a path"},
+		{"unix", "a\x00b", "must not have a zero byte"},
+		{"unix", strings.Repeat("x", 120), "is too long"},
+		{"udp", ":0", "Network udp: must be"},
+	} {
+		err := (&tcp.Config{Network: test.network, Address: test.address}).Validate()
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s %q: %v, want %q", test.network, test.address, err, test.want)
+		}
+	}
+}
+
+// 0.0.0.0 is IPv4 alone; no host is both.
+func TestListenOnAllInterfaces(t *testing.T) {
+	for address, both := range map[string]bool{"0.0.0.0:0": false, ":0": true, "[::]:0": true} {
+		ln, err := tcp.Listen(context.Background(), &tcp.Config{Address: address})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		for host, want := range map[string]bool{"127.0.0.1": true, "::1": both} {
+			conn, err := net.DialTimeout("tcp", net.JoinHostPort(host, port), patience)
+			if err == nil {
+				conn.Close()
+			}
+			if host == "::1" && errors.Is(err, syscall.EADDRNOTAVAIL) {
+				continue // the system has no IPv6
+			}
+			if (err == nil) != want {
+				t.Errorf("%s, from %s: %v", address, host, err)
+			}
+		}
+	}
+}
+
+// What --check finds without listening, and what is left to the start; both name the field.
+func TestCheckAndStart(t *testing.T) {
+	taken := testutil.Listen(t, "tcp", "127.0.0.1:0").Addr().String()
+	missing := filepath.Join(t.TempDir(), "no", "s")
+	for _, test := range []struct {
+		cfg   tcp.Config
+		check bool // finds it
+	}{
+		{tcp.Config{Address: taken}, false},
+		{tcp.Config{Address: "name.invalid:0"}, true},
+		{tcp.Config{Network: "unix", Address: missing}, true},
+	} {
+		var bad *field.Error
+		if err := test.cfg.Check(t.Context()); (err != nil) != test.check || err != nil && (!errors.As(err, &bad) || bad.Field != "Address") {
+			t.Errorf("Check of %s: %v", test.cfg.Address, err)
+		}
+		err := tcp.ListenAndServe(&test.cfg, nil)
+		var start *tcp.StartError
+		if !errors.As(err, &start) || !errors.As(err, &bad) || bad.Field != "Address" || bad.Value != test.cfg.Address || !strings.HasPrefix(err.Error(), "tcp.address: listen ") {
+			t.Errorf("ListenAndServe on %s: %v", test.cfg.Address, err)
+		}
+	}
+	good := tcp.Config{Address: "localhost:0"}
+	if err := good.Check(t.Context()); err != nil {
+		t.Errorf("Check: %v", err)
+	}
+}
