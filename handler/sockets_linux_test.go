@@ -448,7 +448,6 @@ func TestHijackOverSockets(t *testing.T) {
 		"in OnOpen":          {"rest", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 				hijacked, closed := make(chan taken, 1), make(chan *handler.Client, 1)
 				hijack := func(c *handler.Client) error {

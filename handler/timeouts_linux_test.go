@@ -237,26 +237,20 @@ func TestTimeoutsAfterABlockedReply(t *testing.T) {
 	t.Parallel()
 	big := strings.Repeat("x", len(large))
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		var conns []net.Conn
-		for _, h := range []*handler.Frames{{IdleTimeout: 3 * limit}, {FrameTimeout: 3 * limit}} {
+		for what, h := range map[string]*handler.Frames{
+			"big\n":     {IdleTimeout: 3 * limit},
+			"big\nhalf": {FrameTimeout: 3 * limit},
+		} {
 			h.OnFrame = func(c *handler.Client, _ []byte) error {
 				_, err := io.WriteString(c, big)
 				return err
 			}
 			conn := serve(reportErrors(h)).connect()
-			send(t, conn, "big\n")
-			if h.FrameTimeout > 0 {
-				send(t, conn, "half")
-			}
+			send(t, conn, what)
 			receive(t, conn, "x")
-			conns = append(conns, conn)
-		}
-		time.Sleep(limit / 4) // the rest of each reply is pending
-		for _, conn := range conns {
+			time.Sleep(limit / 4) // the rest of the reply is pending
 			receive(t, conn, big[1:])
-		}
-		begin := time.Now()
-		for _, conn := range conns {
+			begin := time.Now()
 			receiveAll(t, conn, "too slow\n")
 			within(t, "closed", time.Since(begin), 0, 3*limit+slack)
 		}

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	flag.Set("test.parallel", "32") // most tests wait rather than compute
+	flag.Set("test.parallel", "16") // most tests wait rather than compute
 	goleak.VerifyTestMain(m)
 }
 
