@@ -173,11 +173,16 @@ func TestCertificateReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	current := func() []byte {
-		config, err := o.smtp.TLS.GetConfigForClient(&tls.ClientHelloInfo{})
+		hello := &tls.ClientHelloInfo{ServerName: "localhost"}
+		config, err := o.smtp.TLS.GetConfigForClient(hello)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return config.Certificates[0].Certificate[0]
+		cert, err := config.GetCertificate(hello)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert.Certificate[0]
 	}
 	first := current()
 	writeCertificate(t, newCertificate(), o.cert, o.key)
