@@ -13,11 +13,25 @@ import (
 // ServeConn passes conn to h as a server does, and returns when h is done with it. Use
 // it to implement the Handle method of an Acceptor. The context of the connection is
 // ctx, and its close mode is CloseDefault. A panic in the handler ends the connection
-// and is logged to slog.Default().
+// and is logged to slog.Default(), or reported to the server that ctx belongs to.
+//
+// The connection counts as one of the handler, and the handler's drain is its drain. No server counts
+// it as a client, so no limit of a server holds.
 func ServeConn(ctx context.Context, conn net.Conn, h Acceptor) {
 	d := &direct{ctx: ctx, conn: conn, done: make(chan struct{})}
 	h.Accept(d)
 	<-d.done
+}
+
+// PanicReporterKey is the key under which the context of a server's connections has a PanicReporter.
+// So the server also counts the panics of connections that were hijacked and then passed to Handle.
+type PanicReporterKey struct{}
+
+// PanicReporter counts and logs the panics of a server's handlers.
+type PanicReporter interface {
+	// ReportPanic is called by the function that recovers, with what it has recovered: nil stands
+	// for runtime.Goexit.
+	ReportPanic(peer string, v any)
 }
 
 // direct is the Accepted of a connection that was passed to Handle, not accepted by a
@@ -53,6 +67,10 @@ func (d *direct) Panicked(v any) {
 	peer := ""
 	if addr := d.RemoteAddr(); addr != nil {
 		peer = addr.String()
+	}
+	if server, ok := d.ctx.Value(PanicReporterKey{}).(PanicReporter); ok {
+		server.ReportPanic(peer, v)
+		return
 	}
 	what := "runtime.Goexit"
 	if v != nil {

@@ -25,7 +25,7 @@ type listener struct {
 // or as ln's own SO_LINGER says, which they inherit, or else as s is told: then SO_LINGER
 // is still to be set.
 func (s *Server) newListener(ctx context.Context, ln net.Listener) *listener {
-	l := &listener{server: s, ctx: connContext{s.ctx, ctx}, ln: ln, raw: newRawListener(s, ln)}
+	l := &listener{server: s, ctx: connContext{s.ctx, ctx, panicReporter{s}}, ln: ln, raw: newRawListener(s, ln)}
 	mode, err := modeOf(ln)
 	if own, ok := ln.(*tunedListener); ok {
 		mode = own.mode
@@ -41,15 +41,25 @@ func (s *Server) newListener(ctx context.Context, ln net.Listener) *listener {
 // the values of the one that was passed to Serve.
 type connContext struct {
 	context.Context
-	values context.Context
+	values   context.Context
+	reporter handler.PanicReporter
 }
 
 func (c connContext) Value(key any) any {
+	if key == (handler.PanicReporterKey{}) {
+		return c.reporter
+	}
 	if v := c.Context.Value(key); v != nil {
 		return v
 	}
 	return c.values.Value(key)
 }
+
+// panicReporter is a Server as a handler.PanicReporter.
+type panicReporter struct{ server *Server }
+
+// ReportPanic implements handler.PanicReporter.
+func (r panicReporter) ReportPanic(peer string, v any) { r.server.reportPanic(peer, v) }
 
 func (l *listener) accept() (*accepted, error) {
 	if l.raw != nil {
