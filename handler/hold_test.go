@@ -74,10 +74,14 @@ func overHolds(t *testing.T, test func(t *testing.T, s *served, l *later)) {
 func TestDrainWaitsForHolds(t *testing.T) {
 	overHolds(t, func(t *testing.T, s *served, l *later) {
 		conn, idle := s.connect(), s.connect()
+		send(t, idle, "i\n")
+		(<-l.replies)()
+		receive(t, idle, "i\n")
 		send(t, conn, "a\n")
 		first := <-l.replies
 		send(t, conn, "b\n")
 		second := <-l.replies
+		waitForBusy(t, l.frames.Clients(), 1)
 		done := make(chan error)
 		go func() { done <- s.shutdown(patience) }()
 		receiveAll(t, idle, "")
