@@ -37,11 +37,13 @@ func (c *Client) serveBatch(until int64) outcome {
 		out := c.serveFrames(b, ok, err, until)
 		c.endBatch()
 		c.touch()
+		c.noteRead()
 		if out != batchDrained {
 			return out
 		}
 	} else {
 		c.touch()
+		c.noteRead()
 	}
 	c.noteFrameBegan(began)
 	return batchDrained

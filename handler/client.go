@@ -44,6 +44,7 @@ type Client struct {
 	// Owned by the serving goroutine.
 	phase             phase
 	input             input
+	lastRead          uint32        // when something was last read from the client; see noteRead
 	in                *frame.Buffer // input that is not served yet; nil while there is none
 	bytesIn, framesIn int64         // not added to life.count yet
 	frameBegan        int64         // when the partial frame in the buffer began; zero if there is none

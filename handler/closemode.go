@@ -124,7 +124,7 @@ func (l *life) howToClose() (how closing.How, bound time.Duration) {
 		return closing.Reset, bound
 	case why == ReasonFIN, asked && mode != CloseLingering:
 		return closing.FIN, bound
-	case why == ReasonDrain, why == ReasonIdleTimeout && mode != CloseLingering:
+	case why == ReasonDrain, (why == ReasonIdleTimeout || why == ReasonReadTimeout) && mode != CloseLingering:
 		return closing.Quiet, bound
 	}
 	return closing.Linger, bound

@@ -8,13 +8,17 @@ import (
 	"runtime/debug"
 	"sync"
 
+	"wireline/internal/panics"
 	"wireline/lib/logger"
 )
 
 // ServeConn passes conn to h as a server does, and returns when h is done with it. Use
 // it to implement the Handle method of an Acceptor. The context of the connection is
 // ctx, and its close mode is CloseDefault. A panic in the handler ends the connection
-// and is logged to slog.Default().
+// and is logged to slog.Default(), or reported to the server that ctx belongs to.
+//
+// The connection counts as one of the handler, and the handler's drain is its drain. No server counts
+// it as a client, so no limit of a server holds.
 func ServeConn(ctx context.Context, conn net.Conn, h Acceptor) {
 	d := &direct{ctx: ctx, conn: conn, done: make(chan struct{})}
 	h.Accept(d)
@@ -54,6 +58,10 @@ func (d *direct) Panicked(v any) {
 	peer := ""
 	if addr := d.RemoteAddr(); addr != nil {
 		peer = addr.String()
+	}
+	if server := panics.ReporterOf(d.ctx); server != nil {
+		server.ReportPanic(peer, v)
+		return
 	}
 	what := "runtime.Goexit"
 	if v != nil {

@@ -2,6 +2,7 @@ package handler_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"runtime"
@@ -65,6 +66,51 @@ func TestHandleRecovers(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A hijacked connection that is passed to a Handle counts as one of that handler. A panic of
+// its is counted by the server. The context for it is the server's, not that of the client, which has ended.
+func TestHandleAfterHijack(t *testing.T) {
+	silenceLog(t)
+	inner := &handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
+		if err := c.Context().Err(); err != nil {
+			t.Errorf("the context has ended: %v", err)
+		}
+		panic("as asked")
+	}}
+	causes, lens := make(chan error, 1), make(chan int, 1)
+	var inside sync.WaitGroup
+	outer := &handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
+		before := c.Context()
+		conn, _, err := c.Hijack()
+		if err != nil {
+			return err
+		}
+		causes <- context.Cause(before)
+		ctx := c.Context()
+		inside.Go(func() { inner.Handle(ctx, conn) })
+		return nil
+	}}
+	inner.OnOpen = func(*handler.Client) error { lens <- inner.Clients().Len(); return nil }
+	s := tcptest.NewServer(outer)
+	defer s.Close()
+	conn := s.Dial()
+	defer conn.Close()
+	send(t, conn, "upgrade\n")
+	if cause := <-causes; !errors.Is(cause, handler.ErrHijacked) || !errors.Is(cause, handler.ErrClosed) {
+		t.Errorf("the cause is %v", cause)
+	}
+	if n := <-lens; n != 1 {
+		t.Errorf("the handler has %d clients, want 1", n)
+	}
+	send(t, conn, "x\n")
+	receiveAll(t, conn, "")
+	conn.Close()
+	inside.Wait()
+	if n := s.TCP.Stats().Panics; n != 1 {
+		t.Errorf("%d panics were counted, want 1", n)
+	}
+	inner.Close()
 }
 
 func asAsked() { panic("as asked") }

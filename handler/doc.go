@@ -35,7 +35,8 @@
 //	any   --- drain timeout expired ---> RST
 //
 // All clients are drained at the same time, so a drain takes as long as the slowest
-// frame. A client that has sent only part of a frame is idle. A frame that had arrived
+// frame. A client that has sent only part of a frame is idle. One that Go or Hold keeps busy
+// for a reply from a goroutine is busy. A frame that had arrived
 // when the drain began but was not read yet is served; that is at most one per client.
 //
 // A drain begins with Shutdown or Close of the handler.

@@ -78,6 +78,16 @@ type Frames struct {
 	// even if output to it is pending. Zero means no timeout.
 	IdleTimeout time.Duration
 
+	// ReadTimeout ends a client that sends nothing for this time, also if output to it is sent
+	// meanwhile. Zero means no timeout. It does not run while OnFrame runs, while the client is
+	// held or paused, or while its replies wait to be sent, and begins again after that.
+	ReadTimeout time.Duration
+
+	// OnIdle, if not nil, is called when the client has sent nothing for half of ReadTimeout: it
+	// may send a ping. The client has the other half to answer, from the return of OnIdle.
+	// It is called once for each silence, as OnFrame is, and its result is treated alike.
+	OnIdle func(c *Client) error
+
 	// FrameTimeout ends a client that does not complete a frame within this time. It
 	// starts with the first byte of the frame; further bytes do not extend it. Zero
 	// means no timeout.
@@ -152,6 +162,7 @@ func (h *Frames) Accept(a Accepted) {
 		return
 	}
 	c.touch()
+	c.noteRead()
 	if h.OnOpen == nil {
 		c.flags.set(visible)
 	}

@@ -18,8 +18,9 @@ var ErrHijacked = errors.New("handler: connection hijacked")
 // count the connection, and their timeouts, limits and drains do not affect it. Its
 // record is written. On error, the connection stays with the handler.
 //
-// Hijack may be called only in OnFrame and OnOpen. Afterwards only Value and Record of
-// the Client may be used. c.Context has ended then, with ErrHijacked as its cause. OnFrame is not called again. OnClose is called after the
+// Hijack may be called only in OnFrame and OnOpen. Afterwards only Value, Record and
+// Context of the Client may be used. The context that c.Context has returned before ends with
+// ErrHijacked as its cause; from then on it returns that of the server, for the new owner. OnFrame is not called again. OnClose is called after the
 // function that called Hijack has returned.
 //
 // A Handler that wraps a Frames must implement Acceptor and pass Accept on, or Hijack

@@ -12,7 +12,7 @@ const defaultMaxInFlight = 100
 // has returned. Write the reply, then call release.
 //
 // While a client is held, a drain waits for it, and so does the end after the client's FIN:
-// the reply is delivered first. IdleTimeout does not run. Other ends do not wait: after Close,
+// the reply is delivered first. IdleTimeout and ReadTimeout do not run. Other ends do not wait: after Close,
 // ErrQuit, an error or a reset, Write returns ErrClosed. When Frames.MaxInFlight holds are not
 // released, the client is not read from.
 //
@@ -67,6 +67,10 @@ func (c *Client) unhold() (awaited bool) {
 	was := c.flags.And(^ends)
 	if idle := c.frames.IdleTimeout; e.holds == 0 && idle > 0 {
 		c.armLocked(c.lastActivity.Load() + int64(idle))
+	}
+	if e.holds == 0 && c.frames.ReadTimeout > 0 {
+		c.flags.set(relieved)
+		return true
 	}
 	return was&ends&(crowded|released) != 0
 }

@@ -74,10 +74,14 @@ func overHolds(t *testing.T, test func(t *testing.T, s *served, l *later)) {
 func TestDrainWaitsForHolds(t *testing.T) {
 	overHolds(t, func(t *testing.T, s *served, l *later) {
 		conn, idle := s.connect(), s.connect()
+		send(t, idle, "i\n")
+		(<-l.replies)()
+		receive(t, idle, "i\n")
 		send(t, conn, "a\n")
 		first := <-l.replies
 		send(t, conn, "b\n")
 		second := <-l.replies
+		waitForBusy(t, l.frames.Clients(), 1)
 		done := make(chan error)
 		go func() { done <- s.shutdown(patience) }()
 		receiveAll(t, idle, "")
@@ -285,18 +289,22 @@ func TestDrainsWithRepliesInFlight(t *testing.T) {
 		"tcp by goroutine": transports[2].listen,
 	} {
 		t.Run(name, func(t *testing.T) {
-			for n := range drains / 2 {
-				drainWithReplies(t, listen, n)
-				if t.Failed() {
-					return
-				}
+			var all sync.WaitGroup
+			var n atomic.Int64
+			for range 8 { // a drain mostly waits
+				all.Go(func() {
+					for i := n.Add(1); i <= int64(drains/2) && !t.Failed(); i = n.Add(1) {
+						drainWithReplies(t, listen, i)
+					}
+				})
 			}
+			all.Wait()
 		})
 	}
 }
 
 // drainWithReplies shuts a server down while clients wait for replies.
-func drainWithReplies(t *testing.T, listen func(t *testing.T) (net.Listener, func() net.Conn), n int) {
+func drainWithReplies(t *testing.T, listen func(t *testing.T) (net.Listener, func() net.Conn), n int64) {
 	const clients, lines = 2, 4
 	var begun, lost atomic.Int64
 	ran := make(chan struct{}, clients*lines)

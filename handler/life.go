@@ -50,6 +50,8 @@ const (
 	crowded                      // there are MaxInFlight holds: read nothing; never without holding
 	released                     // the last release is to wake the serving goroutine
 	observed                     // Context was called
+	relieved                     // the last hold was released: ReadTimeout begins again
+	pinged                       // OnIdle was called since something was read
 )
 
 func (f *flags) has(bit uint32) bool { return f.Load()&bit != 0 }

@@ -5,8 +5,8 @@ package handler
 // that has already arrived is kept. Calls do not nest: one Resume ends any number of
 // calls of Pause.
 //
-// During the pause, the read timeouts do not run: Resume restarts IdleTimeout, and
-// FrameTimeout if a frame has begun. A FIN or RST of the client is only noticed after
+// During the pause, the read timeouts do not run: Resume restarts IdleTimeout and
+// ReadTimeout, and FrameTimeout if a frame has begun. A FIN or RST of the client is only noticed after
 // Resume. A drain ends a paused client without serving another frame.
 func (c *Client) Pause() { c.flags.set(paused) }
 
@@ -27,6 +27,7 @@ func (c *Client) Resume() {
 func (c *Client) restartAfterPause() {
 	if c.flags.has(resumed) {
 		c.flags.clear(resumed)
+		c.restartSilence(c.lastActivity.Load())
 		if c.frameBegan != 0 {
 			c.frameBegan = c.lastActivity.Load()
 		}

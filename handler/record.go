@@ -29,6 +29,7 @@ const (
 	ReasonFIN          Reason = "fin"           // the client sent its FIN, and everything was answered
 	ReasonReset        Reason = "reset"         // the client reset the connection
 	ReasonIdleTimeout  Reason = "idle_timeout"  // no byte in either direction for too long
+	ReasonReadTimeout  Reason = "read_timeout"  // the client sent nothing for too long
 	ReasonFrameTimeout Reason = "frame_timeout" // a frame was not completed in time
 	ReasonWriteTimeout Reason = "write_timeout" // the client accepted no output for too long
 	ReasonSlowReader   Reason = "slow_reader"   // too much output was pending; see SlowClose

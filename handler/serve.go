@@ -115,6 +115,7 @@ func (c *Client) open() {
 		ok = c.continueAfter(c.frames.OnOpen(c))
 		c.endBatch()
 		c.touch()
+		c.noteRead()
 	}
 	if ok {
 		c.flags.set(visible)
@@ -173,8 +174,10 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
 			return false, false
 		case c.flags.has(draining):
 			c.drainRead(w)
-		case probed && c.endTimedOut():
-			return false, false
+		case probed && c.expiredTimeout() != "":
+			if c.endTimedOut() {
+				return false, false
+			}
 		case woken && !probed && c.expiredTimeout() != "":
 			// If the process was stopped (SIGSTOP) for a while, input may have
 			// arrived in time. Read once before the timeout ends the client.
@@ -259,6 +262,7 @@ func (c *Client) noteRecord() {
 	}
 	if t.Arrived() {
 		c.touch()
+		c.noteRead()
 	}
 	c.noteFrameBegan(c.frameBegan)
 }

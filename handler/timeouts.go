@@ -41,6 +41,7 @@ func (c *Client) holdsRecord() bool {
 // client for a while.
 func (c *Client) restartTimeouts() {
 	c.touch()
+	c.restartSilence(c.lastActivity.Load())
 	if c.frameBegan != 0 {
 		c.frameBegan = c.lastActivity.Load()
 	}
@@ -57,6 +58,9 @@ func (c *Client) nextDue() (due int64) {
 		if end := c.frameBegan + int64(limit); due == 0 || end < due {
 			due = end
 		}
+	}
+	if end := c.silenceDue(); end != 0 && (due == 0 || end < due) {
+		due = end
 	}
 	return due
 }
@@ -75,15 +79,22 @@ func (c *Client) expiredTimeout() Reason {
 	case limit > 0 && c.frameBegan != 0 && now >= c.frameBegan+int64(limit):
 		return ReasonFrameTimeout
 	}
+	if end := c.silenceDue(); end != 0 && now >= end {
+		return c.silenceReason()
+	}
 	return ReasonIdleTimeout
 }
 
 // endTimedOut ends the client if a read timeout has expired, and reports whether it has. It
-// calls OnError first.
+// calls OnError first. At half of ReadTimeout it calls OnIdle instead.
 func (c *Client) endTimedOut() bool {
 	why := c.expiredTimeout()
-	if why == "" {
+	switch why {
+	case "":
 		return false
+	case callOnIdle:
+		c.callOnIdle()
+		return c.ended()
 	}
 	c.beginBatch()
 	c.endInput(why, os.ErrDeadlineExceeded)

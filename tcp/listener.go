@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/panics"
 )
 
 // listener is a listener that a server serves, and what its connections have in common.
@@ -26,7 +27,7 @@ type listener struct {
 // or as ln's own SO_LINGER says, which they inherit, or else as s is told: then SO_LINGER
 // is still to be set.
 func (s *Server) newListener(ctx context.Context, ln net.Listener) *listener {
-	l := &listener{server: s, ctx: connContext{s.ctx, ctx}, ln: ln}
+	l := &listener{server: s, ctx: connContext{s.ctx, ctx, panicReporter{s}}, ln: ln}
 	l.plain = isPlain(ln) && takesSockets(s.handler())
 	if l.plain && s.tls == nil { // a handshake needs a net.Conn anyway
 		l.raw = newRawListener(ln)
@@ -46,15 +47,25 @@ func (s *Server) newListener(ctx context.Context, ln net.Listener) *listener {
 // the values of the one that was passed to Serve.
 type connContext struct {
 	context.Context
-	values context.Context
+	values   context.Context
+	reporter panics.Reporter
 }
 
 func (c connContext) Value(key any) any {
+	if key == (panics.Key{}) {
+		return c.reporter
+	}
 	if v := c.Context.Value(key); v != nil {
 		return v
 	}
 	return c.values.Value(key)
 }
+
+// panicReporter is a Server as a panics.Reporter.
+type panicReporter struct{ server *Server }
+
+// ReportPanic implements panics.Reporter.
+func (r panicReporter) ReportPanic(peer string, v any) { r.server.reportPanic(peer, v) }
 
 func (l *listener) accept() (*accepted, error) {
 	if l.raw != nil {

@@ -181,7 +181,7 @@ func (s *Server) handshake(a *accepted) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(connContext{s.preambleCtx, a.Context()}, s.handshakeTimeout())
+	ctx, cancel := context.WithTimeout(connContext{s.preambleCtx, a.Context(), panicReporter{s}}, s.handshakeTimeout())
 	defer cancel()
 	bounded := s.handshakes.Conn(ctx, beneath)
 	defer bounded.Done()
