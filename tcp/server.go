@@ -292,14 +292,15 @@ func (s *Server) checkListener(ln net.Listener) error {
 }
 
 // Serve accepts connections from ln and serves them until the server stops. It owns ln and
-// closes it. If ln is closed by other code, Serve ends, on Linux with the next connection.
+// closes it. If ln is closed by other code, Serve ends, on Linux and without TLS with the next
+// connection.
 // Several calls of Serve may run at the same time, for several listeners; the limits count
 // all their connections.
 //
 // Connections from a listener of Listen have the socket options of its Config. Those from
 // another TCP listener get TCP_NODELAY on Linux, and keep-alive after 15 seconds unless
 // the listener has SO_KEEPALIVE; the KeepAlive fields of the net.ListenConfig that made it
-// are not known.
+// are not known. Under TLS, and for a handler.Plain, they have the options of package net.
 //
 // When ctx ends, the server stops as by Shutdown, within DrainTimeout, and then Serve
 // returns. The connections' contexts have the values of ctx; they do not end with ctx, but
