@@ -130,7 +130,7 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
 	if c.flags.has(inLoop) {
 		until = w.Now() + int64(timeSlice)
 	}
-	probed := false
+	probed, checked := false, false
 	for reads := 0; ; {
 		switch {
 		case c.ended():
@@ -174,7 +174,8 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
 			return false, false
 		case c.flags.has(draining):
 			c.drainRead(w)
-		case probed && c.expiredTimeout() != "":
+		case probed && !checked:
+			checked = true // once: OnIdle may be called, and what it writes has to be sent
 			if c.endTimedOut() {
 				return false, false
 			}
