@@ -113,9 +113,6 @@ func (a *accepted) takeHeader(h header) error {
 	}
 	e := a.more()
 	e.header = h.Header
-	if e.header != nil && e.header.Command.IsLocal() {
-		a.from.server.stats.probes.Add(1)
-	}
 	if local, remote := h.addrs(); remote != nil {
 		e.local, e.remote = local, remote
 		addr, _ := remote.(*net.TCPAddr)
