@@ -129,9 +129,6 @@ func (a *accepted) takeHeader(h header) error {
 		return err
 	}
 	e := a.more()
-	if h.Header != nil && h.Command.IsLocal() {
-		a.from.server.stats.probes.Add(1)
-	}
 	t := told{header: h.Header}
 	if e.told != nil {
 		t.name = e.told.name

@@ -97,13 +97,22 @@ func (s *Server) findHeader(a *accepted) (found bool, err error) {
 	h, err := a.peek()
 	switch {
 	case err == nil:
-		err = a.takeHeader(h)
+		err = s.takeHeader(a, h)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return false, nil
 	case errors.Is(err, errNoHeader) && p.mode == ProxyProtocolOptional:
 		err = nil
 	}
 	return err == nil, err
+}
+
+// takeHeader takes h off the connection, and counts it if it is a balancer's own.
+func (s *Server) takeHeader(a *accepted, h header) error {
+	err := a.takeHeader(h)
+	if err == nil && a.Local() {
+		s.stats.probes.Add(1)
+	}
+	return err
 }
 
 // awaitHeader waits for a PROXY header.
@@ -136,7 +145,7 @@ func (s *Server) readHeader(a *accepted) error {
 	silent := errors.Is(err, os.ErrDeadlineExceeded)
 	switch {
 	case err == nil:
-		return a.takeHeader(h)
+		return s.takeHeader(a, h)
 	case s.proxyproto.mode == ProxyProtocolOptional && (silent || errors.Is(err, errNoHeader)):
 		return nil
 	case silent:
