@@ -210,11 +210,15 @@ func (s *Server) log() *slog.Logger {
 	return s.Config.log().With("service", s.Name)
 }
 
-// logListening writes a line that scripts read: addr comes first.
+// logListening writes a line that scripts read: addr comes first. The line says if anybody who
+// can reach this machine can connect.
 func (s *Server) logListening(ln net.Listener) {
 	attrs := []any{"addr", ln.Addr().String()}
 	if s.Name != "" {
 		attrs = append(attrs, "service", s.Name)
+	}
+	if isEverywhere(ln.Addr()) {
+		attrs = append(attrs, "interfaces", "all")
 	}
 	s.Config.log().Info("listening", attrs...)
 }
