@@ -115,7 +115,7 @@ func (c *Client) beginHandshake(w *eventloop.Worker) {
 	u.ctx, u.end = context.WithCancel(c.accepted.Context())
 	u.bounded = c.frames.handshakes.Conn(u.ctx, u)
 	u.tls = transport.Server(u.bounded, u.config)
-	u.due = c.conn.Now() + int64(c.frames.handshakeTimeout())
+	u.due = eventloop.After(c.conn.Now(), c.frames.handshakeTimeout())
 	c.frames.background.Add(1)
 	go u.run()
 }

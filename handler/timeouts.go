@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"time"
+
+	"wireline/internal/eventloop"
 )
 
 // flushTimeout bounds the wait for pending output of a client that has ended, if there
@@ -52,10 +54,10 @@ func (c *Client) restartTimeouts() {
 func (c *Client) nextDue() (due int64) {
 	c.restartAfterPause()
 	if idle := c.frames.IdleTimeout; idle > 0 && !c.flags.has(holding) {
-		due = c.lastActivity.Load() + int64(idle)
+		due = eventloop.After(c.lastActivity.Load(), idle)
 	}
 	if limit := c.frames.FrameTimeout; limit > 0 && c.frameBegan != 0 {
-		if end := c.frameBegan + int64(limit); due == 0 || end < due {
+		if end := eventloop.After(c.frameBegan, limit); due == 0 || end < due {
 			due = end
 		}
 	}
@@ -76,7 +78,7 @@ func (c *Client) expiredTimeout() Reason {
 	switch limit := c.frames.FrameTimeout; {
 	case now < due:
 		return ""
-	case limit > 0 && c.frameBegan != 0 && now >= c.frameBegan+int64(limit):
+	case limit > 0 && c.frameBegan != 0 && now >= eventloop.After(c.frameBegan, limit):
 		return ReasonFrameTimeout
 	}
 	if end := c.silenceDue(); end != 0 && now >= end {
@@ -178,7 +180,7 @@ func (c *Client) checkStall() {
 		o.unsent, o.stalled = unsent, now
 		c.touch()
 	}
-	if due := o.stalled + int64(limit); now < due {
+	if due := eventloop.After(o.stalled, limit); now < due {
 		c.armLocked(min(due, now+o.checkInterval(limit)))
 		return
 	}

@@ -38,7 +38,7 @@ func (p *pair) dial(c choice, to *upstream) bool {
 		return false // package net tries again, and tells why
 	}
 	limit := p.proxy.Config.connectTimeout()
-	d := &dialing{group: g, pair: p, choice: c, to: to, until: g.Now() + int64(limit)}
+	d := &dialing{group: g, pair: p, choice: c, to: to, until: eventloop.After(g.Now(), limit)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.wire.phase != connecting || g.Add(&d.Socket, fd, d, p.besideClient(to)) != nil { // it was cut meanwhile

@@ -1,6 +1,9 @@
 package proxy
 
-import "wireline/handler"
+import (
+	"wireline/handler"
+	"wireline/internal/eventloop"
+)
 
 // action is what a side has to do next.
 type action uint8
@@ -151,10 +154,10 @@ func (x *wire) deadline() (at int64, why handler.Reason) {
 	if x.phase != relaying {
 		return 0, ""
 	}
-	if limit := int64(x.cfg.IdleTimeout); limit > 0 {
-		at, why = x.activity+limit, handler.ReasonIdleTimeout
+	if limit := x.cfg.IdleTimeout; limit > 0 {
+		at, why = eventloop.After(x.activity, limit), handler.ReasonIdleTimeout
 		if x.sampled > x.activity {
-			at = x.sampled + limit/16
+			at = eventloop.After(x.sampled, limit/16)
 		}
 	}
 	earlier := func(end int64, reason handler.Reason) {
@@ -162,11 +165,11 @@ func (x *wire) deadline() (at int64, why handler.Reason) {
 			at, why = end, reason
 		}
 	}
-	if limit := int64(x.cfg.HalfCloseTimeout); limit > 0 && x.halfClosed != 0 {
-		earlier(x.halfClosed+limit, handler.ReasonHalfCloseTimeout)
+	if limit := x.cfg.HalfCloseTimeout; limit > 0 && x.halfClosed != 0 {
+		earlier(eventloop.After(x.halfClosed, limit), handler.ReasonHalfCloseTimeout)
 	}
 	if x.quietSince != 0 && !x.sides[upstreamSide].has(ended|pending) {
-		earlier(max(x.quietSince, x.activity)+int64(x.cfg.Pool.reuseQuiet()), handler.ReasonFIN)
+		earlier(eventloop.After(max(x.quietSince, x.activity), x.cfg.Pool.reuseQuiet()), handler.ReasonFIN)
 	}
 	if x.draining && !x.anyPending() {
 		earlier(x.quietAt(), handler.ReasonDrain)
@@ -178,9 +181,9 @@ func (x *wire) deadline() (at int64, why handler.Reason) {
 // the upstream owes a reply, that is not before drainReply has passed since the drain began, or
 // since the request if that came later.
 func (x *wire) quietAt() int64 {
-	at := x.activity + int64(x.cfg.drainQuiet())
+	at := eventloop.After(x.activity, x.cfg.drainQuiet())
 	if asked := x.until; x.phase == relaying && asked != 0 && !x.sides[upstreamSide].has(ended) {
-		at = max(at, asked+int64(x.cfg.drainReply()))
+		at = max(at, eventloop.After(asked, x.cfg.drainReply()))
 	}
 	return at
 }

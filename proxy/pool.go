@@ -159,7 +159,7 @@ func (p *pool) fill(ctx context.Context) {
 			}
 			if p.cfg().Reuse {
 				returning = true
-				timer.Reset(min(2*p.cfg().reuseQuiet(), longestReturn))
+				timer.Reset(2 * min(p.cfg().reuseQuiet(), longestReturn/2))
 				continue
 			}
 		}

@@ -59,6 +59,12 @@ func (c *Config) listenNetwork() string {
 	return c.network()
 }
 
+// isEverywhere reports whether a listener at a takes connections to all addresses of the machine.
+func isEverywhere(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsUnspecified()
+}
+
 // Check is Validate, and also asks the system what it can tell without listening: whether the
 // host in Address has an IP address, whether the folder of a unix socket is there, and, on
 // Linux, whether the system takes the socket options. What is left are faults that only

@@ -71,6 +71,23 @@ func TestListenOnAllInterfaces(t *testing.T) {
 	}
 }
 
+// The line "listening" says when the server listens on all interfaces.
+func TestListeningLineSaysAllInterfaces(t *testing.T) {
+	for address, all := range map[string]bool{"127.0.0.1:0": false, "0.0.0.0:0": true, ":0": true} {
+		var j journal
+		s := &tcp.Server{Config: tcp.Config{Address: address, Log: j.logger()}, Handler: echo()}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.ListenAndServe(ctx) }()
+		eventually(t, "the line", func() bool { return len(j.find("listening")) == 1 })
+		if got := j.find("listening")[0]["interfaces"]; (got == "all") != all {
+			t.Errorf("%s: interfaces %v", address, got)
+		}
+		cancel()
+		<-done
+	}
+}
+
 // What --check finds without listening, and what is left to the start; both name the field.
 func TestCheckAndStart(t *testing.T) {
 	taken := testutil.Listen(t, "tcp", "127.0.0.1:0").Addr().String()

@@ -80,6 +80,9 @@ func parseHeader(b []byte) (header, error) {
 	if err == nil {
 		err = checkTLVs(h)
 	}
+	if err == nil && h.Version == 2 && !h.Command.IsLocal() {
+		err = checkChecksum(b[:size])
+	}
 	if err != nil {
 		return header{}, fmt.Errorf("PROXY header: %w", err)
 	}

@@ -236,11 +236,15 @@ func (s *Server) log() *slog.Logger {
 // baseLog is log without the name of the server.
 func (s *Server) baseLog() *slog.Logger { return logger.Async(s.asyncLog) }
 
-// logListening writes a line that scripts read: addr comes first.
+// logListening writes a line that scripts read: addr comes first. The line says if anybody who
+// can reach this machine can connect.
 func (s *Server) logListening(ln net.Listener) {
 	attrs := []any{"addr", ln.Addr().String()}
 	if s.Name != "" {
 		attrs = append(attrs, "service", s.Name)
+	}
+	if isEverywhere(ln.Addr()) {
+		attrs = append(attrs, "interfaces", "all")
 	}
 	s.baseLog().Info("listening", attrs...)
 }
