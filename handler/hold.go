@@ -66,7 +66,7 @@ func (c *Client) unhold() (awaited bool) {
 	}
 	was := c.flags.And(^ends)
 	if idle := c.frames.IdleTimeout; e.holds == 0 && idle > 0 {
-		c.armLocked(c.lastActivity.Load() + int64(idle))
+		c.armLocked(after(c.lastActivity.Load(), idle))
 	}
 	if e.holds == 0 && c.frames.ReadTimeout > 0 {
 		c.flags.set(relieved)

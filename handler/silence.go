@@ -1,5 +1,10 @@
 package handler
 
+import (
+	"math"
+	"time"
+)
+
 // silenceUnit is the unit of Client.lastRead, as a power of two of nanoseconds: about 17 ms. So
 // 32 bits, which fit between other fields, are enough.
 const silenceUnit = 24
@@ -40,8 +45,11 @@ func (c *Client) silenceDue() int64 {
 	if c.silenceReason() == callOnIdle {
 		limit /= 2
 	}
-	return last + int64(limit)
+	return after(last, limit)
 }
+
+// after adds d to a time, without overflow.
+func after(at int64, d time.Duration) int64 { return at + min(int64(d), math.MaxInt64-at) }
 
 // silenceReason returns what is to happen at silenceDue.
 func (c *Client) silenceReason() Reason {

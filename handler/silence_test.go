@@ -52,6 +52,24 @@ func TestReadTimeout(t *testing.T) {
 	})
 }
 
+// The longest timeouts never expire.
+func TestLongestReadTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := echoFrames()
+		h.ReadTimeout = 1<<63 - 1
+		conn, ended := handle(t, h, 100)
+		for range 3 {
+			time.Sleep(time.Hour)
+			send(t, conn, "a\n")
+			receive(t, conn, "a\n")
+		}
+		conn.Close()
+		if r := ended(); r.Reason != handler.ReasonFIN {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
 // OnIdle is called after half of ReadTimeout, once for each silence. An answer keeps the client.
 func TestOnIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
