@@ -14,6 +14,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/testutil"
+	"wireline/lib/logger"
 	"wireline/tcptest"
 )
 
@@ -197,6 +198,7 @@ func TestCloseForAndSetAttr(t *testing.T) {
 		}
 		var log bytes.Buffer
 		handler.LogRecords(logTo(&log))(r)
+		logger.Flush(patience)
 		if got := log.String(); !strings.Contains(got, "level=INFO") || !strings.Contains(got, ` device=d1 version=2 by=server reason=closed err="tired of you"`) {
 			t.Errorf("logged %s", got)
 		}
@@ -204,6 +206,7 @@ func TestCloseForAndSetAttr(t *testing.T) {
 		handler.LogFailures(logTo(&log))(r)
 		r.Reason = handler.ReasonHandlerError
 		handler.LogFailures(logTo(&log))(r)
+		logger.Flush(patience)
 		if got := log.String(); !strings.HasPrefix(got, "level=WARN") || !strings.Contains(got, " device=d1 version=2 by=server ") {
 			t.Errorf("logged %s", got)
 		}

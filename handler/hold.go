@@ -3,6 +3,8 @@ package handler
 import (
 	"context"
 	stdatomic "sync/atomic"
+
+	"wireline/internal/eventloop"
 )
 
 // defaultMaxInFlight is used when Frames.MaxInFlight is zero.
@@ -66,7 +68,7 @@ func (c *Client) unhold() (awaited bool) {
 	}
 	was := c.flags.And(^ends)
 	if idle := c.frames.IdleTimeout; e.holds == 0 && idle > 0 {
-		c.armLocked(after(c.lastActivity.Load(), idle))
+		c.armLocked(eventloop.After(c.lastActivity.Load(), idle))
 	}
 	if e.holds == 0 && c.frames.ReadTimeout > 0 {
 		c.flags.set(relieved)

@@ -1,8 +1,7 @@
 package handler
 
 import (
-	"math"
-	"time"
+	"wireline/internal/eventloop"
 )
 
 // silenceUnit is the unit of Client.lastRead, as a power of two of nanoseconds: about 17 ms. So
@@ -45,11 +44,8 @@ func (c *Client) silenceDue() int64 {
 	if c.silenceReason() == callOnIdle {
 		limit /= 2
 	}
-	return after(last, limit)
+	return eventloop.After(last, limit)
 }
-
-// after adds d to a time, without overflow.
-func after(at int64, d time.Duration) int64 { return at + min(int64(d), math.MaxInt64-at) }
 
 // silenceReason returns what is to happen at silenceDue.
 func (c *Client) silenceReason() Reason {
