@@ -117,12 +117,11 @@ func TestTLSOpenSSLRevoked(t *testing.T) {
 			p := ca.startTLS(t, "--tcp.tls.client_ca="+ca.file("clients.pem"), "--tcp.tls.crl="+ca.file("clients.crl"))
 			session := func(direction string, cert []string) *toolProcess {
 				args := append([]string{version, direction, ca.file(cert[1][strings.LastIndex(cert[1], "/")+1:] + ".session")}, cert...)
-				client := launchTool(t, path, ca.authority.client(p.addr, args...)...)
-				client.send("hello\n")
-				return client
+				return launchTool(t, path, ca.authority.client(p.addr, args...)...)
 			}
 			for _, cert := range [][]string{good, bad} {
 				client := session("-sess_out", cert)
+				client.send("hello\n")
 				client.awaitOutput("hello\n") // not on a line of its own: openssl cuts what it prints
 				client.stdin.Close()
 				client.wait()
@@ -133,6 +132,7 @@ func TestTLSOpenSSLRevoked(t *testing.T) {
 			wantRefused(t, session("-sess_in", bad), "alert bad certificate")
 			wantRefused(t, session("-sess_out", bad), "alert bad certificate")
 			client := session("-sess_in", good)
+			client.send("hello\n")
 			client.awaitOutput("hello\n")
 			client.awaitOutput("Reused, TLSv")
 			client.stdin.Close()

@@ -54,10 +54,10 @@ func TestUnixSocketTaken(t *testing.T) {
 	}
 	for _, path := range []string{served, file} {
 		other := launch(t, "wireline", "--tcp.network=unix", "--tcp.address="+path)
-		if code := other.wait(); code != exitFailed {
-			t.Errorf("exit code %d, want %d", code, exitFailed)
+		if code := other.wait(); code != exitUsage {
+			t.Errorf("exit code %d, want %d", code, exitUsage)
 		}
-		want := "wireline: listen unix " + path + ": bind: address already in use\n"
+		want := "wireline: tcp.address: flag --tcp.address: \"" + path + "\" cannot be bound: listen unix " + path + ": bind: address already in use\n"
 		if got := other.stderr.String(); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}

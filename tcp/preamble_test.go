@@ -158,7 +158,8 @@ func TestShutdownWithoutPreambles(t *testing.T) {
 		t.Errorf("plain: %v", plain)
 	}
 	for _, o := range openings(t) {
-		if d := took(o.cfg, o.begin); d != plain {
+		d := took(o.cfg, o.begin)
+		if (d - plain).Abs() > time.Millisecond { // for which a connection in memory may be looked at
 			t.Errorf("%s: %v, plain %v", o.name, d, plain)
 		}
 	}
