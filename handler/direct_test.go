@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/lib/logger"
 	"wireline/tcptest"
 )
@@ -118,8 +119,6 @@ func asAsked() { panic("as asked") }
 // defaultLog makes slog.Default() write to the result until the end of the test.
 func defaultLog(t *testing.T) *strings.Builder {
 	var text strings.Builder
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&text, nil)))
-	t.Cleanup(func() { slog.SetDefault(before) })
+	testutil.SetDefaultLog(t, slog.New(slog.NewTextHandler(&text, nil)))
 	return &text
 }

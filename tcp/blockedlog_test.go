@@ -41,9 +41,7 @@ func TestBlockedLog(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			log := blockedLog(t)
 			if name == "default" {
-				before := slog.Default()
-				slog.SetDefault(log)
-				t.Cleanup(func() { slog.SetDefault(before) })
+				testutil.SetDefaultLog(t, log)
 				log = nil
 			}
 			h := echoAfter(panicIfAsked)

@@ -288,11 +288,9 @@ func TestFlushTimeout(t *testing.T) {
 
 // A logger for nil follows slog.Default().
 func TestDefault(t *testing.T) {
-	old := slog.Default()
-	defer slog.SetDefault(old)
 	for range 2 {
 		out := newSink()
-		slog.SetDefault(slog.New(slog.NewTextHandler(out, without())))
+		testutil.SetDefaultLog(t, slog.New(slog.NewTextHandler(out, without())))
 		logger.Async(nil).Info("hello")
 		if got := out.lines(t); got[0] != "level=INFO msg=hello" {
 			t.Errorf("logged %q", got)
