@@ -1,8 +1,6 @@
 package handler
 
-import (
-	"wireline/internal/eventloop"
-)
+import "wireline/internal/eventloop"
 
 // silenceUnit is the unit of Client.lastRead, as a power of two of nanoseconds: about 17 ms. So
 // 32 bits, which fit between other fields, are enough.
