@@ -1,6 +1,7 @@
 package handler_test
 
 import (
+	"net"
 	"testing"
 	"time"
 
@@ -10,8 +11,8 @@ import (
 )
 
 // keyUpdates is how many KeyUpdates have answers that do not fit into small buffers, but that the
-// server still reads: about 240 KB.
-const keyUpdates = 9000
+// server still reads: about 108 KB.
+const keyUpdates = 4000
 
 // sendKeyUpdates sends KeyUpdates that all want an answer, and reads none.
 func sendKeyUpdates(t *testing.T, conn *testutil.RecordClient) {
@@ -28,7 +29,10 @@ func sendKeyUpdates(t *testing.T, conn *testutil.RecordClient) {
 
 // overFullTLS runs test with a client whose connection is full of answers to KeyUpdates, and
 // beneath TLS more of them are queued.
-func overFullTLS(t *testing.T, config func(*handler.Frames), test func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client)) {
+// filled is how old the connection is by then.
+func overFullTLS(t *testing.T, config func(*handler.Frames),
+	test func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client, filled time.Duration)) {
+
 	build := func() *handler.Frames {
 		h := &handler.Frames{
 			Codec:   keepEnd,
@@ -39,6 +43,9 @@ func overFullTLS(t *testing.T, config func(*handler.Frames), test func(t *testin
 	}
 	overTLSWith(t, true, 4<<10, build, func(t *testing.T, s *served) {
 		conn := s.connectByHand()
+		if socket, ok := conn.Conn.(*net.TCPConn); ok {
+			socket.SetReadBuffer(4 << 10)
+		}
 		var c *handler.Client
 		eventually(t, "the client is there", func() bool {
 			for c = range s.frames.Clients().All() {
@@ -47,8 +54,17 @@ func overFullTLS(t *testing.T, config func(*handler.Frames), test func(t *testin
 		})
 		sendKeyUpdates(t, conn)
 		eventually(t, "the KeyUpdates are read", func() bool { return c.Record().FramesIn == keyUpdates/10 })
-		test(t, s, conn, c)
+		test(t, s, conn, c, c.Record().Duration)
 	})
+}
+
+// endsAfter checks that a client has ended when its connection had accepted nothing for limit,
+// which began before filled.
+func endsAfter(t *testing.T, c *handler.Client, filled, limit time.Duration) {
+	t.Helper()
+	if d := c.Record().Duration; d < limit || d > filled+limit+2*slack {
+		t.Errorf("ended after %v, and was full after %v; the limit is %v", d, filled, limit)
+	}
 }
 
 // answersThenClose checks that the client reads all answers, then a close_notify and a FIN.
@@ -76,7 +92,7 @@ func TestTLSCloseSendsQueue(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			overFullTLS(t, func(*handler.Frames) {}, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client) {
+			overFullTLS(t, func(*handler.Frames) {}, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client, _ time.Duration) {
 				test.end(t, conn, c)
 				eventually(t, "the client has ended", func() bool { return c.Record().Reason != "" })
 				if test.name == "Close" {
@@ -96,19 +112,19 @@ func TestTLSCloseSendsQueue(t *testing.T) {
 // A client that accepts no answers to its KeyUpdates has the write timeout, like any client that
 // accepts no output.
 func TestTLSQueueWriteTimeout(t *testing.T) {
-	overFullTLS(t, func(h *handler.Frames) { h.WriteTimeout = limit }, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client) {
+	overFullTLS(t, func(h *handler.Frames) { h.WriteTimeout = limit }, func(t *testing.T, s *served, _ *testutil.RecordClient, c *handler.Client, filled time.Duration) {
 		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonWriteTimeout {
 			t.Errorf("record %+v", r)
 		}
-		within(t, "ended", c.Record().Duration, limit, 2*slack)
+		endsAfter(t, c, filled, limit)
 	})
 }
 
 // A client that goes on accepting them, if slowly, stays.
 func TestTLSQueueSlowReader(t *testing.T) {
-	overFullTLS(t, func(h *handler.Frames) { h.WriteTimeout = 4 * limit }, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client) {
-		for range 10 { // longer than the timeout
-			conn.ReceiveKeyUpdates(t, keyUpdates/10)
+	overFullTLS(t, func(h *handler.Frames) { h.WriteTimeout = 2 * limit }, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client, _ time.Duration) {
+		for range 5 { // longer than the timeout
+			conn.ReceiveKeyUpdates(t, keyUpdates/5)
 			time.Sleep(limit / 2)
 		}
 		sendRecord(t, conn, "\n")
@@ -120,11 +136,11 @@ func TestTLSQueueSlowReader(t *testing.T) {
 
 // A client that has ended and accepts nothing any more is closed at the write timeout.
 func TestTLSCloseGivesUp(t *testing.T) {
-	overFullTLS(t, func(h *handler.Frames) { h.IdleTimeout = limit }, func(t *testing.T, s *served, _ *testutil.RecordClient, c *handler.Client) {
+	overFullTLS(t, func(h *handler.Frames) { h.IdleTimeout = limit }, func(t *testing.T, s *served, _ *testutil.RecordClient, c *handler.Client, filled time.Duration) {
 		c.CloseWith(handler.CloseDefault)
 		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonClosed {
 			t.Errorf("record %+v", r)
 		}
-		within(t, "ended", c.Record().Duration, limit, 2*slack)
+		endsAfter(t, c, filled, limit)
 	})
 }
