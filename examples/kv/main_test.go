@@ -33,7 +33,7 @@ func TestUsage(t *testing.T) {
 		{"-idle-timeout -1s", exitUsage, "must not be negative"},
 		{"-write-timeout -1s", exitUsage, "must not be negative"},
 		{"-max-clients -1", exitUsage, "MaxClients"},
-		{"-addr nonsense", exitFailed, "nonsense"},
+		{"-addr nonsense", exitUsage, "nonsense"},
 	} {
 		var stderr strings.Builder
 		if code := run(strings.Fields(test.args), &stderr); code != test.code || !strings.Contains(stderr.String(), test.says) {

@@ -59,7 +59,7 @@ func TestUsage(t *testing.T) {
 		{"-users x", exitUsage, "need -tls-cert"},
 		{"-require-auth" + tlsFiles, exitUsage, "needs -users"},
 		{"-max-clients -1", exitUsage, "MaxClients"},
-		{"-addr nonsense", exitFailed, "nonsense"},
+		{"-addr nonsense", exitUsage, "nonsense"},
 		{"-tls-cert nosuch -tls-key nosuch", exitFailed, "nosuch"},
 		{"-tls-implicit -tls-cert nosuch -tls-key nosuch", exitFailed, "nosuch"},
 		{"-users nosuch" + tlsFiles, exitFailed, "nosuch"},
