@@ -181,7 +181,7 @@ func listenAndServe(o options) error {
 	if o.connections {
 		s.frames.OnRecord = handler.LogRecords(o.tcp.Log)
 	}
-	server := &tcp.Server{Config: o.tcp, Handler: &s.frames, OnDrain: s.drain}
+	server := &tcp.Server{Config: o.tcp, Handler: &s.frames}
 	group := tcp.Group{Servers: []*tcp.Server{server}}
 	return group.Run(context.Background())
 }

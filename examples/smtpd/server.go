@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
-	"sync/atomic"
 
 	"wireline/handler"
 	"wireline/lib/frame"
@@ -82,8 +80,6 @@ type server struct {
 	frames  handler.Frames
 	config  Config
 	message frame.DotBlock // the codec of a message
-
-	draining atomic.Bool
 }
 
 // newServer returns a server. The caller may set timeouts in its frames.
@@ -94,6 +90,7 @@ func newServer(c Config) *server {
 	s.frames.OnOpen = s.open
 	s.frames.OnFrame = serve
 	s.frames.OnError = fail
+	s.frames.OnEnd = end
 	return s
 }
 
@@ -121,20 +118,12 @@ func fail(c *handler.Client, err error) {
 	}
 }
 
-// goodbye is what a server says that stops (RFC 5321, 3.8).
-func (s *server) goodbye() string {
-	return "421 4.3.2 " + s.config.hostname() + " shutting down, closing connection"
-}
-
-// drain tells the idle clients that the server stops. It is the tcp.Server's OnDrain. A
-// client that is being served gets the reply to its command; either drain sees that it is
-// busy, or session.serve sees draining.
-func (s *server) drain() {
-	s.draining.Store(true)
-	for c := range s.frames.Clients().All() {
-		if !c.Busy() {
-			io.WriteString(c, s.goodbye()+"\r\n")
-		}
+// end tells a client of a server that stops (RFC 5321, 3.8). A client that was being served has the
+// reply to its command before.
+func end(c *handler.Client) {
+	if c.Record().Reason == handler.ReasonDrain {
+		x := c.Value.(*session)
+		x.reply("421 4.3.2 " + x.server.config.hostname() + " shutting down, closing connection")
 	}
 }
 

@@ -57,7 +57,6 @@ func startMemory(t *testing.T, c Config, set ...func(*tcptest.Server)) *memory {
 		m.records = append(m.records, r)
 	}
 	m.net = tcptest.NewUnstartedServer(&m.frames)
-	m.net.TCP.OnDrain = m.server.drain
 	for _, f := range set {
 		f(m.net)
 	}
@@ -496,7 +495,7 @@ func TestDrain(t *testing.T) {
 	tcptest.ReceiveAll(t, idle, goodbye)
 	tcptest.ReceiveAll(t, sending, goodbye)
 	close(stored)
-	if got, err := io.ReadAll(busy); err != nil || stable(string(got)) != "250 2.0.0 stored\r\n" {
+	if got, err := io.ReadAll(busy); err != nil || stable(string(got)) != "250 2.0.0 stored\r\n"+goodbye {
 		t.Errorf("the busy client got %q, %v", got, err)
 	}
 	if err := <-drained; err != nil {

@@ -41,10 +41,6 @@ type mail struct {
 
 // serve serves a frame.
 func (x *session) serve(frame []byte) error {
-	if x.server.draining.Load() {
-		x.reply(x.server.goodbye())
-		return handler.ErrQuit
-	}
 	switch x.phase {
 	case phaseMessage:
 		return x.receive(frame)
