@@ -5,7 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"testing"
 	"time"
 
@@ -15,23 +14,22 @@ import (
 	"wireline/tcp"
 )
 
-// blockedLog is a log whose writer never returns, until the test's end.
+// blockedLog is a log whose writer does not return before the test's end.
 func blockedLog(t *testing.T) *slog.Logger {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
-	for err == nil { // fill it
-		_, err = w.Write(make([]byte, 4<<10))
-	}
-	w.SetWriteDeadline(time.Time{})
+	w := blockedWriter{make(chan struct{})}
 	t.Cleanup(func() {
-		r.Close()
-		w.Close()
+		close(w.end)
 		testutil.Eventually(t, "the end of the writer", func() bool { return logger.Flush(patience) })
 	})
 	return slog.New(slog.NewTextHandler(w, nil))
+}
+
+// blockedWriter takes nothing until end is closed.
+type blockedWriter struct{ end chan struct{} }
+
+func (w blockedWriter) Write(p []byte) (int, error) {
+	<-w.end
+	return len(p), nil
 }
 
 // A log that nobody reads from stops nothing: not serving, limits, panics, the drain, or
