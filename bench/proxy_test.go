@@ -114,18 +114,22 @@ func TestFamilyCPU(t *testing.T) {
 	}
 	before := family()
 	client := dialServer(t, r)
-	var conn net.Conn
-	for _, want := range []string{"", "hello"} { // the first is the connection that waited for the start
-		if conn, err = ln.Accept(); err != nil {
+	io.WriteString(client, "hello")
+	arrived := make(chan error, 2)
+	for range 2 { // the other is the connection that waited for the start: either may come first
+		conn, err := ln.Accept()
+		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		if want != "" {
-			go io.WriteString(client, want)
-			if _, err := io.ReadFull(conn, make([]byte, len(want))); err != nil {
-				t.Fatal(err)
+		go func() {
+			if _, err := io.ReadFull(conn, make([]byte, len("hello"))); err != io.EOF {
+				arrived <- err
 			}
-		}
+		}()
+	}
+	if err := <-arrived; err != nil {
+		t.Fatal(err)
 	}
 	own, err := processCPU(pid)
 	if err != nil {

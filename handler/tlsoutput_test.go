@@ -11,17 +11,14 @@ import (
 )
 
 // keyUpdates is how many KeyUpdates have answers that do not fit into small buffers, but that the
-// server still reads: about 108 KB. manyKeyUpdates are 243 KB.
-const (
-	keyUpdates     = 4000
-	manyKeyUpdates = 9000
-)
+// server still reads: about 108 KB.
+const keyUpdates = 4000
 
-// sendKeyUpdates sends updates KeyUpdates that all want an answer, and reads none.
-func sendKeyUpdates(t *testing.T, conn *testutil.RecordClient, updates int) {
+// sendKeyUpdates sends KeyUpdates that all want an answer, and reads none.
+func sendKeyUpdates(t *testing.T, conn *testutil.RecordClient) {
 	t.Helper()
 	var stream []byte
-	for n := range updates {
+	for n := range keyUpdates {
 		stream = append(stream, conn.Out.KeyUpdate(true)...)
 		if n%10 == 9 { // crypto/tls does not take many in a row
 			stream = append(stream, conn.Out.Seal(testutil.DataRecord, []byte("\n"))...)
@@ -30,10 +27,10 @@ func sendKeyUpdates(t *testing.T, conn *testutil.RecordClient, updates int) {
 	send(t, conn.Conn, string(stream))
 }
 
-// overFullTLS runs test with a client whose connection is full of answers to that many KeyUpdates, and
+// overFullTLS runs test with a client whose connection is full of answers to KeyUpdates, and
 // beneath TLS more of them are queued.
 // filled is how old the connection is by then.
-func overFullTLS(t *testing.T, updates int, config func(*handler.Frames),
+func overFullTLS(t *testing.T, config func(*handler.Frames),
 	test func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client, filled time.Duration)) {
 
 	build := func() *handler.Frames {
@@ -55,8 +52,8 @@ func overFullTLS(t *testing.T, updates int, config func(*handler.Frames),
 			}
 			return c != nil
 		})
-		sendKeyUpdates(t, conn, updates)
-		eventually(t, "the KeyUpdates are read", func() bool { return c.Record().FramesIn == int64(updates/10) })
+		sendKeyUpdates(t, conn)
+		eventually(t, "the KeyUpdates are read", func() bool { return c.Record().FramesIn == keyUpdates/10 })
 		test(t, s, conn, c, c.Record().Duration)
 	})
 }
@@ -95,7 +92,7 @@ func TestTLSCloseSendsQueue(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			overFullTLS(t, keyUpdates, func(*handler.Frames) {}, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client, _ time.Duration) {
+			overFullTLS(t, func(*handler.Frames) {}, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client, _ time.Duration) {
 				test.end(t, conn, c)
 				eventually(t, "the client has ended", func() bool { return c.Record().Reason != "" })
 				if test.name == "Close" {
@@ -115,7 +112,7 @@ func TestTLSCloseSendsQueue(t *testing.T) {
 // A client that accepts no answers to its KeyUpdates has the write timeout, like any client that
 // accepts no output.
 func TestTLSQueueWriteTimeout(t *testing.T) {
-	overFullTLS(t, keyUpdates, func(h *handler.Frames) { h.WriteTimeout = limit }, func(t *testing.T, s *served, _ *testutil.RecordClient, c *handler.Client, filled time.Duration) {
+	overFullTLS(t, func(h *handler.Frames) { h.WriteTimeout = limit }, func(t *testing.T, s *served, _ *testutil.RecordClient, c *handler.Client, filled time.Duration) {
 		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonWriteTimeout {
 			t.Errorf("record %+v", r)
 		}
@@ -125,13 +122,13 @@ func TestTLSQueueWriteTimeout(t *testing.T) {
 
 // A client that goes on accepting them, if slowly, stays.
 func TestTLSQueueSlowReader(t *testing.T) {
-	overFullTLS(t, manyKeyUpdates, func(h *handler.Frames) { h.WriteTimeout = 4 * limit }, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client, _ time.Duration) {
+	overFullTLS(t, func(h *handler.Frames) { h.WriteTimeout = 4 * limit }, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client, _ time.Duration) {
 		for range 10 { // longer than the timeout
-			conn.ReceiveKeyUpdates(t, manyKeyUpdates/10)
+			conn.ReceiveKeyUpdates(t, keyUpdates/10)
 			time.Sleep(limit / 2)
 		}
 		sendRecord(t, conn, "\n")
-		eventually(t, "the client is served", func() bool { return c.Record().FramesIn == manyKeyUpdates/10+1 })
+		eventually(t, "the client is served", func() bool { return c.Record().FramesIn == keyUpdates/10+1 })
 		c.Close()
 		closesWith(t, conn, alertCloseNotify)
 	})
@@ -139,7 +136,7 @@ func TestTLSQueueSlowReader(t *testing.T) {
 
 // A client that has ended and accepts nothing any more is closed at the write timeout.
 func TestTLSCloseGivesUp(t *testing.T) {
-	overFullTLS(t, keyUpdates, func(h *handler.Frames) { h.IdleTimeout = limit }, func(t *testing.T, s *served, _ *testutil.RecordClient, c *handler.Client, filled time.Duration) {
+	overFullTLS(t, func(h *handler.Frames) { h.IdleTimeout = limit }, func(t *testing.T, s *served, _ *testutil.RecordClient, c *handler.Client, filled time.Duration) {
 		c.CloseWith(handler.CloseDefault)
 		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonClosed {
 			t.Errorf("record %+v", r)
