@@ -51,7 +51,10 @@ func relayWireline(ctx context.Context, ln net.Listener, upstream netip.AddrPort
 
 func serveHandler(ctx context.Context, ln net.Listener, h handler.Handler, log *slog.Logger, cfg *tls.Config) error {
 	srv := tcp.Server{
-		Config:    tcp.Config{MaxClients: 100_000, MaxClientsPerIP: 100_000, Log: log},
+		Config: tcp.Config{
+			MaxClients: 100_000, MaxClientsPerIP: 100_000, Log: log,
+			HandshakeTimeout: floodBound, // a flood has no core to itself
+		},
 		Handler:   h,
 		TLSConfig: cfg,
 	}
