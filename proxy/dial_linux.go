@@ -33,7 +33,7 @@ func (p *pair) dial(c choice, to *upstream) bool {
 	if g == nil || !to.literal.IsValid() || p.proxy.Config.sendsProxy() || p.proxy.speaksTLS() {
 		return false
 	}
-	fd, err := beginConnect(to.literal, p.proxy.Config.dialOptions())
+	fd, err := beginConnect(to.literal, p.proxy.dialOptions)
 	if err != nil {
 		return false // package net tries again, and tells why
 	}

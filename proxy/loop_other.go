@@ -13,6 +13,10 @@ type dialing struct{}
 
 func (*dialing) Wake() {}
 
+type dialOption struct{}
+
+func (*Config) dialOptions() []dialOption { return nil }
+
 func (p *pair) dial(choice, *upstream) bool { return false }
 
 func (p *pair) useLoop(net.Conn) bool { return false }

@@ -57,7 +57,8 @@ type Proxy struct {
 	upstreamTLS upstreamTLS
 	pipes       pipes
 	loops       eventloop.Lazy
-	portables   wait.Wait // portable pollers that have not ended
+	dialOptions []dialOption // of Config; for sockets that an event loop connects
+	portables   wait.Wait    // portable pollers that have not ended
 
 	started    sync.Once
 	mu         sync.Mutex
@@ -82,6 +83,7 @@ func (x *Proxy) init() {
 	x.made.Do(func() {
 		x.ctx, x.stop = context.WithCancel(context.Background())
 		x.upstreamTLS.proxy = x
+		x.dialOptions = x.Config.dialOptions()
 		for i, name := range x.Config.Upstreams {
 			x.upstreams = append(x.upstreams, newUpstream(x, i, name))
 		}
