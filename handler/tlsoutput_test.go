@@ -14,19 +14,6 @@ import (
 // server still reads: about 108 KB.
 const keyUpdates = 4000
 
-// sendKeyUpdates sends KeyUpdates that all want an answer, and reads none.
-func sendKeyUpdates(t *testing.T, conn *testutil.RecordClient) {
-	t.Helper()
-	var stream []byte
-	for n := range keyUpdates {
-		stream = append(stream, conn.Out.KeyUpdate(true)...)
-		if n%10 == 9 { // crypto/tls does not take many in a row
-			stream = append(stream, conn.Out.Seal(testutil.DataRecord, []byte("\n"))...)
-		}
-	}
-	send(t, conn.Conn, string(stream))
-}
-
 // overFullTLS runs test with a client whose connection is full of answers to KeyUpdates, and
 // beneath TLS more of them are queued.
 // filled is how old the connection is by then.
@@ -52,7 +39,7 @@ func overFullTLS(t *testing.T, config func(*handler.Frames),
 			}
 			return c != nil
 		})
-		sendKeyUpdates(t, conn)
+		send(t, conn.Conn, string(conn.Out.KeyUpdates(keyUpdates, "\n")))
 		eventually(t, "the KeyUpdates are read", func() bool { return c.Record().FramesIn == keyUpdates/10 })
 		test(t, s, conn, c, c.Record().Duration)
 	})

@@ -197,6 +197,18 @@ func (c *RecordClient) Receive(t testing.TB, want string) (keyUpdates int) {
 	return keyUpdates
 }
 
+// KeyUpdates returns n KeyUpdates that all want an answer, and text behind each tenth, as
+// crypto/tls does not take many in a row.
+func (k *RecordKeys) KeyUpdates(n int, text string) (stream []byte) {
+	for i := range n {
+		stream = append(stream, k.KeyUpdate(true)...)
+		if i%10 == 9 {
+			stream = append(stream, k.Seal(DataRecord, []byte(text))...)
+		}
+	}
+	return stream
+}
+
 // ReceiveKeyUpdates reads n records, which must be KeyUpdates. It returns n.
 func (c *RecordClient) ReceiveKeyUpdates(t testing.TB, n int) int {
 	t.Helper()
