@@ -73,40 +73,36 @@ func leaves(err error) (list []error) {
 // refuse adds an error of the section at path to the problems. If it is the error of a
 // field, the problem has the key, the source and the value as it was written.
 func (r *reading) refuse(path string, err error) {
-	problem := blame(r.settings, path, err)
-	if problem != nil && r.isInherited(problem.Key) {
-		return // the other key has the problem too
-	}
-	if problem == nil {
-		problem = &Error{Source: "section " + path, Err: err}
+	problem := &Error{Source: "section " + path, Err: err}
+	if set, bad := blame(r.settings, path, err); set != nil {
+		if set.inherited {
+			return // the other key has the problem too
+		}
+		problem = set.problem(bad)
 	}
 	if !r.bad[problem.Key] {
 		r.problems = append(r.problems, problem)
 	}
 }
 
-func (r *reading) isInherited(name string) bool {
-	for _, set := range r.settings {
-		if set.key.name == name {
-			return set.inherited
-		}
-	}
-	return false
-}
-
-// blame returns err, of the section at path, with the key, the source and the value of its
-// field; nil if it is not the error of a field with a key.
-func blame(settings []*setting, path string, err error) *Error {
+// blame returns the setting that err, of the section at path, is about, and what is wrong with
+// it; nil if err is not the error of a field with a key.
+func blame(settings []*setting, path string, err error) (*setting, *field.Error) {
 	var bad *field.Error
 	if !errors.As(err, &bad) {
-		return nil
+		return nil, nil
 	}
 	for _, set := range settings {
 		if set.key.path == join(path, bad.Field) {
-			return &Error{Key: set.key.name, Source: set.source, Err: &valueError{set.text, bad}}
+			return set, bad
 		}
 	}
-	return nil
+	return nil, nil
+}
+
+// problem is the error of a setting: with its key, its source and its value as it was written.
+func (s *setting) problem(bad *field.Error) *Error {
+	return &Error{Key: s.key.name, Source: s.source, Err: &valueError{s.text, bad}}
 }
 
 // Blame returns err, of the server or its handler, as Load returns its errors: with the key to
@@ -115,8 +111,8 @@ func (l *Loaded) Blame(err error) error {
 	var blamed []error
 	for _, one := range leaves(err) {
 		for _, section := range []string{"TCP", "Proxy", "Echo"} {
-			if problem := blame(l.settings, section, one); problem != nil {
-				one = problem
+			if set, bad := blame(l.settings, section, one); set != nil {
+				one = set.problem(bad)
 				break
 			}
 		}
