@@ -60,6 +60,9 @@ func (b *Buffer) Len() int { return b.w - b.r }
 // Cap returns the size of the buffer in bytes.
 func (b *Buffer) Cap() int { return cap(b.data) }
 
+// Full reports whether the unsplit bytes fill the buffer, so that Space makes it grow.
+func (b *Buffer) Full() bool { return b.Len() == len(b.data) }
+
 // Bytes returns the unsplit bytes. They are valid until the next call of Space.
 func (b *Buffer) Bytes() []byte { return b.data[b.r:b.w] }
 

@@ -38,6 +38,10 @@ var codecs = []struct {
 	{frame.Length{Width: 2, Strip: 3}, "a frame"},
 	{frame.Length{Width: frame.Varint}, "a frame"},
 	{frame.Length{Width: frame.Varint, Offset: 1, Adjust: 3}, "a frame"},
+	{frame.Checked{}, "a frame"},
+	{device, "a frame"},
+	{frame.Checked{Magic: []byte{0xaa}, Length: frame.Length{Width: 1, Offset: 1, Adjust: -4, Strip: 0, KeepHeader: true}, Checksum: frame.CRC32IEEE}, "\x01\x0ba frame"},
+	{frame.Checked{Magic: []byte("~"), Length: frame.Length{Width: frame.Varint, Adjust: 2}, Checksum: frame.CRC16CCITTFalse, Skip: 1}, "a frame"},
 	{frame.Netstring{}, "a frame"},
 	{frame.JSONLines{}, `{"a":"frame"}`},
 	{frame.DotBlock{}, "a\r\n\r\nframe\r\n"},
@@ -124,7 +128,8 @@ func TestWrapIsAppend(t *testing.T) {
 	}
 }
 
-// DotBlock is no Wrapper: dots are added within the payload.
+// DotBlock is no Wrapper: dots are added within the payload. Nor is Checked: the bytes after the
+// payload are different each time, and would have to be allocated.
 func TestEveryCodecIsAWrapper(t *testing.T) {
 	for _, c := range []frame.Codec{frame.Line{}, frame.Delimiter{}, frame.Fixed{}, frame.Length{}, frame.Netstring{}, frame.JSONLines{}} {
 		if _, ok := c.(frame.Wrapper); !ok {
@@ -208,6 +213,11 @@ func TestInvalidSettings(t *testing.T) {
 		frame.Length{Strip: 1 << 20},
 		frame.Length{Offset: 2, Strip: 5},
 		frame.Length{Width: frame.Varint, Strip: 1},
+		frame.Checked{Length: frame.Length{Width: 5}},
+		frame.Checked{Magic: make([]byte, 65)},
+		frame.Checked{Checksum: frame.CRC32IEEE + 1},
+		frame.Checked{Skip: -1},
+		frame.Checked{Magic: []byte("~~"), Skip: 7},
 	} {
 		err := c.(frame.Validator).Validate()
 		if !errors.Is(err, frame.ErrConfig) {

@@ -186,32 +186,38 @@ func dotBlock(data string) (message, rest string, err error) {
 // prefixed is the model of Length, for valid settings.
 func prefixed(data []byte, c frame.Length) (want []string) {
 	for len(data) > 0 {
-		length, head := prefix(data, c)
-		if head == 0 {
-			return append(want, broken)
-		}
-		body := new(big.Int).Add(length, big.NewInt(int64(c.Adjust)))
-		total := new(big.Int).Add(body, big.NewInt(int64(head)))
-		strip := c.Strip
-		if strip == 0 && !c.KeepHeader {
-			strip = head
-		}
-		switch {
-		case body.Sign() < 0, !body.IsUint64(), !total.IsUint64(), total.Cmp(big.NewInt(int64(strip))) < 0:
-			return append(want, broken)
-		case body.Cmp(big.NewInt(int64(bound(c.Max)))) > 0:
-			want = append(want, tooLong)
-			if total.Cmp(big.NewInt(int64(len(data)))) > 0 {
-				return want
-			}
-		case total.Cmp(big.NewInt(int64(len(data)))) > 0:
-			return append(want, broken)
-		default:
-			want = append(want, "="+string(data[strip:total.Int64()]))
+		what, total := nextPrefixed(data, c)
+		want = append(want, what)
+		if what == broken || total.Cmp(big.NewInt(int64(len(data)))) > 0 {
+			return want
 		}
 		data = data[total.Int64():]
 	}
 	return want
+}
+
+// nextPrefixed returns what the first frame in data is, and its size; nil if that cannot be
+// told.
+func nextPrefixed(data []byte, c frame.Length) (what string, total *big.Int) {
+	length, head := prefix(data, c)
+	if head == 0 {
+		return broken, nil
+	}
+	body := new(big.Int).Add(length, big.NewInt(int64(c.Adjust)))
+	total = new(big.Int).Add(body, big.NewInt(int64(head)))
+	strip := c.Strip
+	if strip == 0 && !c.KeepHeader {
+		strip = head
+	}
+	switch {
+	case body.Sign() < 0, !body.IsUint64(), !total.IsUint64(), total.Cmp(big.NewInt(int64(strip))) < 0:
+		return broken, total
+	case body.Cmp(big.NewInt(int64(bound(c.Max)))) > 0:
+		return tooLong, total
+	case total.Cmp(big.NewInt(int64(len(data)))) > 0:
+		return broken, total
+	}
+	return "=" + string(data[strip:total.Int64()]), total
 }
 
 // prefix parses the length field of a frame and returns its end; 0 if it is incomplete

@@ -24,6 +24,7 @@
 //	Delimiter  "hello--", any byte string or the first of several
 //	Fixed      frames of one length
 //	Length     "\x00\x05hello", and most other headers with a length in them
+//	Checked    "\x7e\x00\x05hello\xc2\x14", Length with a marker and a checksum
 //	Netstring  "5:hello,"
 //	JSONLines  a JSON value on each line
 //	DotBlock   lines up to one of a single dot, as a message in SMTP
@@ -37,7 +38,7 @@
 // Every codec has a maximum frame size. A longer frame is reported as ErrTooLong, after
 // the frames before it and without buffering the rest of it. A frame that begins with
 // its length is refused as soon as the length is known. An invalid length is reported
-// as ErrLength, and a line end other than "\r\n", where only that is allowed, as ErrLineEnd.
+// as ErrLength, a wrong marker or checksum as ErrMagic or ErrChecksum, and a line end other than "\r\n", where only that is allowed, as ErrLineEnd.
 //
 // An error ends the stream. The exception is ErrTooLong: Buffer.Discard discards the
 // rest of that frame as it arrives, and then the next frames follow.

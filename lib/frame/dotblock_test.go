@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"wireline/internal/testutil"
 	"wireline/lib/frame"
 )
 
@@ -86,6 +87,9 @@ func TestDotBlockCostsLittle(t *testing.T) {
 // A block that is too long is refused when little more than Max has arrived.
 func TestDotBlockIsRefusedEarly(t *testing.T) {
 	for _, max := range []int{1, 100, 10_000, 1 << 20} {
+		if testutil.RaceEnabled && max > 10_000 {
+			continue // it takes long, and has no concurrency
+		}
 		for _, line := range []string{"a line\r\n", "..\r\n", ".\x00\r\n", strings.Repeat("x", 5000)} {
 			var in frame.Buffer
 			c, dots := frame.DotBlock{Max: max}, 0
