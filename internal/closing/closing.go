@@ -155,7 +155,9 @@ func (c *Closing) Input(n int, drained, ended bool, now int64) {
 	c.discarded += n
 	c.empty = drained
 	switch {
-	case ended, now >= c.end, c.quiet && n == 0:
+	case ended, c.quiet && n == 0:
+		c.conclude()
+	case now >= c.end && (drained || n == 0 || c.discarded > FullSpeed): // more may wait if the process was stopped
 		c.conclude()
 	case c.discarded > FullSpeed:
 		c.at = now + int64(slowPause)

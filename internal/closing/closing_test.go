@@ -135,6 +135,29 @@ func TestInputWakesLingering(t *testing.T) {
 	}
 }
 
+// After the process was stopped (SIGSTOP) for longer than a close lingers, what waits is discarded
+// before the close: otherwise the kernel would send a RST. A peer that never stops sending is
+// closed after FullSpeed.
+func TestLateLingering(t *testing.T) {
+	for _, test := range []struct{ waits, reads int }{{100_000, 4}, {1 << 30, closing.FullSpeed>>15 + 1}} {
+		var c closing.Closing
+		c.Flushed(true, closing.Linger, 0)
+		c.FINSent(nil, false, 0)
+		c.Input(0, true, false, 0)
+		c.Arrived()
+		now, reads := int64(time.Hour), 0
+		for c.Next(now) == closing.Discard {
+			n := min(32<<10, test.waits)
+			test.waits -= n
+			reads++
+			c.Input(n, n < 32<<10, false, now)
+		}
+		if c.Next(now) != closing.CloseFIN || reads != test.reads {
+			t.Errorf("%d reads, want %d; then %v", reads, test.reads, c.Next(now))
+		}
+	}
+}
+
 // FuzzClosing checks that any sequence of results ends the close within its time limit.
 // The close ends with a RST only if that was asked for or output has failed, and never
 // sends two FINs in a row.

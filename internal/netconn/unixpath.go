@@ -2,6 +2,7 @@ package netconn
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"syscall"
 )
@@ -19,4 +20,19 @@ func CheckUnixPath(path string) (why string) {
 		return fmt.Sprintf("is too long for a unix socket: %d bytes, %d at most", len(path), longest)
 	}
 	return ""
+}
+
+// SameUnixPath reports whether two paths name the same unix socket, as far as their text tells.
+func SameUnixPath(a, b string) bool {
+	if a == b || strings.HasPrefix(a, "@") || strings.HasPrefix(b, "@") { // an abstract one is no path
+		return a == b
+	}
+	return absolute(a) == absolute(b)
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return filepath.Clean(path)
 }

@@ -5,6 +5,9 @@ package outq
 // maxKept is the largest buffer, in bytes, that Reset keeps.
 const maxKept = 64 << 10
 
+// maxSlack is how much memory, in bytes, Fit leaves to a queue that needs less.
+const maxSlack = 4 << 10
+
 // Queue is a first-in, first-out queue of bytes that counts what was added and sent.
 // The zero value is empty and ready to use. It is not safe for concurrent use.
 //
@@ -20,6 +23,20 @@ type Queue struct {
 
 // Size returns how many bytes are waiting to be sent.
 func (q *Queue) Size() int { return int(q.added - q.sent) }
+
+// Cap returns how many bytes of memory the queue has.
+func (q *Queue) Cap() int { return cap(q.pending) + cap(q.sending) }
+
+// Fit moves the bytes to a buffer of their size, if the queue has much more memory than they need. A
+// slice that Head has returned is not valid any more.
+func (q *Queue) Fit() {
+	size := q.Size()
+	if q.Cap() <= maxSlack || size > q.Cap()/4 {
+		return
+	}
+	q.sending = append(append(make([]byte, 0, size), q.sending[q.done:]...), q.pending...)
+	q.pending, q.done = nil, 0
+}
 
 // Add appends a copy of p.
 func (q *Queue) Add(p []byte) {

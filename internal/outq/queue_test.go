@@ -11,6 +11,7 @@ import (
 // methods added them and in whatever pieces they are taken.
 func FuzzQueue(f *testing.F) {
 	f.Add([]byte{0, 10, 1, 4, 2, 0, 3, 20, 1, 255, 4, 0, 5, 0})
+	f.Add([]byte{0, 200, 1, 50, 0, 10, 6, 0, 4, 0, 1, 100, 6, 0, 0, 3, 1, 255})
 	f.Add([]byte{3, 200, 0, 3, 3, 9, 1, 1, 1, 1, 1, 1, 2, 2, 2})
 	f.Fuzz(func(t *testing.T, steps []byte) {
 		var q outq.Queue
@@ -27,7 +28,7 @@ func FuzzQueue(f *testing.F) {
 		}
 		for ; len(steps) >= 2; steps = steps[2:] {
 			n := steps[1]
-			switch steps[0] % 6 {
+			switch steps[0] % 7 {
 			case 0:
 				p := make(n)
 				in = append(in, p...)
@@ -69,6 +70,11 @@ func FuzzQueue(f *testing.F) {
 			case 5:
 				q.Reset()
 				in, out, marked = nil, nil, 0
+			case 6:
+				q.Fit()
+				if q.Cap() > max(4*q.Size(), 4<<10) {
+					t.Fatalf("a queue of %d bytes has %d of memory", q.Size(), q.Cap())
+				}
 			}
 			if !bytes.HasPrefix(in, out) {
 				t.Fatalf("added %v, sent %v", in, out)
@@ -129,5 +135,22 @@ func BenchmarkAddAndTake(b *testing.B) {
 	for b.Loop() {
 		q.Add(p)
 		q.Take(len(q.Head()))
+	}
+}
+
+// Few bytes do not keep the memory of many.
+func TestFit(t *testing.T) {
+	var q outq.Queue
+	q.Add(make([]byte, 60<<10))
+	q.Take(len(q.Head()) - 3)
+	q.Add([]byte{1, 2})
+	q.Mark()
+	q.Fit()
+	if q.Cap() > 100 || q.Size() != 5 || !bytes.Equal(q.Head(), []byte{0, 0, 0, 1, 2}) {
+		t.Errorf("%d bytes in %d of memory: %v", q.Size(), q.Cap(), q.Head())
+	}
+	q.Take(5)
+	if !q.Marked() {
+		t.Error("the mark is lost")
 	}
 }

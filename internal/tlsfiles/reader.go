@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"time"
 )
@@ -30,7 +31,12 @@ func NewReader() *Reader { return &Reader{until: time.Now().Add(roundTime)} }
 
 // File returns the contents of a file, never nil without an error. What is not a regular file
 // is an error.
-func (r *Reader) File(name string) ([]byte, error) { return within(r, name, readFile) }
+func (r *Reader) File(name string) ([]byte, error) { return r.FileUpTo(name, math.MaxInt64) }
+
+// FileUpTo is File for the first bytes of a file, of which there are most at most.
+func (r *Reader) FileUpTo(name string, most int64) ([]byte, error) {
+	return within(r, name, func(name string) ([]byte, error) { return readFile(name, most) })
+}
 
 // Dir returns the entries of a folder, in the order of their names.
 func (r *Reader) Dir(name string) ([]os.DirEntry, error) { return within(r, name, os.ReadDir) }
@@ -64,8 +70,9 @@ func within[T any](r *Reader, name string, read func(string) (T, error)) (T, err
 	}
 }
 
-// readFile is os.ReadFile for regular files. It does not wait for the other end of a FIFO.
-func readFile(name string) ([]byte, error) {
+// readFile is os.ReadFile for regular files, up to a number of bytes. It does not wait for the other
+// end of a FIFO.
+func readFile(name string, most int64) ([]byte, error) {
 	file, err := os.OpenFile(name, os.O_RDONLY|nonblock, 0)
 	if err != nil {
 		return nil, err
@@ -78,5 +85,5 @@ func readFile(name string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: errNotRegular}
 	}
-	return io.ReadAll(file)
+	return io.ReadAll(io.LimitReader(file, most))
 }

@@ -22,6 +22,11 @@ func TestReader(t *testing.T) {
 			t.Errorf("%d bytes, nil %v, %v; want %d", len(got), got == nil, err, len(want))
 		}
 	}
+	for most, want := range map[int64]int{0: 0, 9999: 9999, 10000: 10000, 10001: 10000} {
+		if got, err := r.FileUpTo(file, most); len(got) != want || err != nil {
+			t.Errorf("%d bytes of %d, %v", len(got), most, err)
+		}
+	}
 	if entries, err := r.Dir(folder); len(entries) != 1 || err != nil {
 		t.Errorf("entries %v, %v", entries, err)
 	}
