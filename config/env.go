@@ -6,26 +6,31 @@ import (
 	"strings"
 )
 
-// configEnv names the file when --config does not.
-const configEnv = envPrefix + "CONFIG"
-
 // parseEnv returns the settings of the environment, and what is wrong with the variables
 // that begin with our prefix.
 func parseEnv(s *schema, environ []string) (settings []*setting, problems []error) {
+	variables := slices.Sorted(slices.Values(environ))
+	for _, variable := range variables {
+		if name, value, _ := strings.Cut(variable, "="); value != "" {
+			if m := s.growEnv(name); m != nil {
+				m.seen("env " + name)
+			}
+		}
+	}
 	byEnv := map[string]*key{}
 	var known []string
-	for _, k := range s.keys {
-		byEnv[k.env()] = k
-		known = append(known, strings.TrimPrefix(k.env(), envPrefix))
+	for _, k := range s.all() {
+		byEnv[k.env] = k
+		known = append(known, strings.TrimPrefix(k.env, s.prefix))
 	}
-	for _, variable := range slices.Sorted(slices.Values(environ)) {
+	for _, variable := range variables {
 		name, value, _ := strings.Cut(variable, "=")
 		k := byEnv[name]
 		switch {
-		case !strings.HasPrefix(name, envPrefix) || name == configEnv:
-		case k == nil && isServiceLink(name, value):
+		case !strings.HasPrefix(name, s.prefix) || name == s.prefix+"CONFIG":
+		case k == nil && (isServiceLink(name, value) || value == "" && s.growEnv(name) != nil):
 		case k == nil:
-			err := unknown("variable", envPrefix, strings.TrimPrefix(name, envPrefix), known)
+			err := s.unknownVariable(strings.TrimPrefix(name, s.prefix), known)
 			problems = append(problems, &Error{Source: "env " + printable(name), Err: err})
 		case value != "":
 			settings = append(settings, &setting{key: k, source: "env " + name, text: value})

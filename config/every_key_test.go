@@ -14,6 +14,8 @@ import (
 
 	"wireline/config"
 	"wireline/handler"
+	"wireline/internal/app"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 )
 
@@ -180,6 +182,7 @@ func everyKeyOf[T any](t *testing.T, defaults T) {
 }
 
 func TestEveryKey(t *testing.T) {
+	testutil.Long(t)
 	everyKeyOf(t, defaults())
 }
 
@@ -226,7 +229,7 @@ func TestKeysDoNotCollide(t *testing.T) {
 		"WIRELINE_CONFIG": "--config", "config": "--config",
 		"check": "--check", "print-config": "--print-config", "version": "--version", "help": "--help",
 	}
-	for _, k := range config.Keys(config.Config{}) {
+	for _, k := range config.Keys(app.Config{}) {
 		for _, name := range []string{k.Name, k.Env} {
 			if other := owner[name]; other != "" {
 				t.Errorf("%s is the name of %s and of %s", name, other, k.Name)

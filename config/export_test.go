@@ -13,30 +13,26 @@ type Key struct {
 	Parse                          func(text string) (any, error)
 }
 
+// wireline are the options of the program's keys.
+var wireline = Options{Name: "wireline", Prefix: "WIRELINE"}
+
 // Keys returns the keys of a configuration struct.
 func Keys(of any) (keys []Key) {
-	for _, k := range walk(reflect.TypeOf(of)).keys {
-		keys = append(keys, Key{k.name, k.env(), k.def, k.help, k.kind.name, k.index, k.typ, k.kind.parse})
+	for _, k := range walk(reflect.TypeOf(of), wireline).keys {
+		keys = append(keys, Key{k.name, k.env, k.def, k.help, k.kind.name, k.index, k.typ, k.kind.parse})
 	}
 	return keys
 }
 
-// Read is Load for any struct, without the checks of Validate.
+// Read is Load without the checks of Validate.
 func Read(into any, args, environ []string) (*Loaded, error) {
-	in := read(walk(reflect.TypeOf(into).Elem()), args, environ)
+	s := walk(reflect.TypeOf(into).Elem(), wireline)
+	in := read(s, args, environ)
 	if len(in.problems) > 0 {
 		return nil, errors.Join(in.problems...)
 	}
-	in.assign(into)
-	return &Loaded{Action: in.action, settings: in.settings}, nil
-}
-
-// ReadAndCheck is Read with the checks of the sections' Validate methods.
-func ReadAndCheck(into any, args, environ []string) error {
-	in := read(walk(reflect.TypeOf(into).Elem()), args, environ)
-	in.assign(into)
-	in.checkSections(reflect.ValueOf(into).Elem(), "")
-	return errors.Join(in.problems...)
+	in.assign(reflect.ValueOf(into).Elem())
+	return &Loaded{Action: in.action, settings: in.settings, schema: s}, nil
 }
 
 // Kinds are the kinds of values by their names.
@@ -46,6 +42,7 @@ func init() {
 	for _, k := range []*kind{stringKind, boolKind, intKind, numberKind, durationKind, sizeKind, listKind} {
 		Kinds[k.name] = k
 	}
+	Kinds["autosize"] = autoSizeKind
 }
 
 // Parse reads a value.

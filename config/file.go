@@ -28,9 +28,12 @@ func parseFile(s *schema, name, from string) (settings []*setting, problems []er
 	if decode == nil {
 		return fail(fmt.Errorf("unknown extension %q, must be .yaml, .yml, .toml or .json", extension))
 	}
-	data, err := readFile(name)
+	data, err := s.options.readFile(name)
+	if err == nil {
+		data, err = checkFile(data)
+	}
 	if err != nil {
-		return fail(err)
+		return fail(bare(err))
 	}
 	source := "file " + printable(name)
 	tree, err := decode(data)
@@ -42,20 +45,23 @@ func parseFile(s *schema, name, from string) (settings []*setting, problems []er
 	return f.settings, f.problems, nil
 }
 
-// readFile returns the text of a file, without a byte order mark.
-func readFile(name string) ([]byte, error) {
+// ReadFile reads a file as Load does: the first MiB of it, and a byte more if it is larger, which
+// Load refuses. Like os.ReadFile it waits for a FIFO, and for a disk that does not answer.
+func ReadFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, bare(err)
+		return nil, err
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, errors.New("is a directory") // Windows has no such error
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
+}
+
+// checkFile returns the text of a file, without a byte order mark.
+func checkFile(data []byte) ([]byte, error) {
 	switch {
-	case err != nil:
-		return nil, bare(err)
 	case len(data) > maxFile:
 		return nil, errors.New("is larger than 1 MiB")
 	case !utf8.Valid(data):
@@ -108,10 +114,17 @@ func (f *file) section(name string, tree *yaml.Node) {
 
 // member reads the settings below a name.
 func (f *file) member(name string, tree *yaml.Node) {
+	m, rest := f.schema.grow(name)
 	k := f.schema.byName[name]
+	if m != nil && (rest == "" || k != nil || f.schema.isSection(name)) {
+		m.inFile = true
+		m.seen(f.source)
+	}
 	switch {
-	case k == nil && !f.schema.sections[name]:
-		f.problem(printable(name), unknown("key", "", name, f.schema.names()))
+	case m == nil && f.schema.inFamily(name):
+		f.problem(printable(name), errors.New("must be a name of the letters a to z and digits, and begin with a letter"))
+	case k == nil && !f.schema.isSection(name):
+		f.problem(printable(name), f.schema.unknownKey("key", "", name, f.schema.names()))
 	case f.seen[name]:
 		f.problem(name, errors.New("is set twice"))
 	case k == nil:

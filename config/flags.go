@@ -13,9 +13,9 @@ type Action int
 const (
 	Serve   Action = iota // no flag: serve
 	Check                 // --check: the configuration is good, there is nothing to do
-	Print                 // --print-config: call Loaded.Print
+	Print                 // --print-config
 	Version               // --version
-	Help                  // --help: call Usage
+	Help                  // --help
 )
 
 // switches are the flags without a value. If several are given, the last one in this list
@@ -38,10 +38,20 @@ func (t *text) Set(s string) error { *t = text(s); return nil }
 func (t *text) String() string     { return string(*t) }
 func (t *text) Type() string       { return "text" }
 
+// growFlags adds the members of families that the command line names.
+func growFlags(s *schema, args []string) {
+	for _, arg := range args {
+		if name, ok := strings.CutPrefix(arg, "--"); ok {
+			name, _, _ = strings.Cut(name, "=")
+			s.grow(name)
+		}
+	}
+}
+
 // newFlags defines a flag for every key, --config and the switches.
 func newFlags(s *schema) *pflag.FlagSet {
-	flags := pflag.NewFlagSet("wireline", pflag.ContinueOnError)
-	for _, k := range s.keys {
+	flags := pflag.NewFlagSet(s.options.name(), pflag.ContinueOnError)
+	for _, k := range s.all() {
 		f := flags.VarPF(new(text), k.name, "", k.help)
 		if k.kind.name == boolKind.name {
 			f.NoOptDefVal = "true"
@@ -56,9 +66,9 @@ func newFlags(s *schema) *pflag.FlagSet {
 
 // parseFlags gives the flags their values. pflag stops at the first error, so it gets one
 // flag at a time, and all errors are reported.
-func parseFlags(flags *pflag.FlagSet, args []string) (problems []error) {
+func parseFlags(s *schema, flags *pflag.FlagSet, args []string) (problems []error) {
 	for len(args) > 0 {
-		n, err := nextFlag(flags, args)
+		n, err := nextFlag(s, flags, args)
 		if err == nil && n == 2 { // pflag would not take the value of a flag that may be bare
 			err = flags.Parse([]string{args[0] + "=" + args[1]})
 		} else if err == nil {
@@ -73,13 +83,13 @@ func parseFlags(flags *pflag.FlagSet, args []string) (problems []error) {
 }
 
 // nextFlag returns how many arguments belong to the first flag, and what is wrong with it.
-func nextFlag(flags *pflag.FlagSet, args []string) (n int, err error) {
+func nextFlag(s *schema, flags *pflag.FlagSet, args []string) (n int, err error) {
 	first := args[0]
 	if first == "-h" {
 		return 1, nil
 	}
 	if len(first) < 2 || first[0] != '-' || first == "--" {
-		return 1, &Error{Source: "argument " + printable(first), Err: errors.New("only flags are known, such as --handler echo")}
+		return 1, &Error{Source: "argument " + printable(first), Err: errors.New("only flags are known, such as " + s.sampleFlag())}
 	}
 	given, _, joined := strings.Cut(first, "=")
 	name, source := strings.TrimPrefix(given, "--"), "flag "+printable(given)
@@ -89,9 +99,9 @@ func nextFlag(flags *pflag.FlagSet, args []string) (n int, err error) {
 	flag := flags.Lookup(name)
 	switch {
 	case flag == nil && apart && !strings.HasPrefix(args[1], "-"): // and what looks like its value
-		return 2, &Error{Source: source, Err: unknownFlag(flags, name)}
+		return 2, &Error{Source: source, Err: unknownFlag(s, flags, name)}
 	case flag == nil:
-		return 1, &Error{Source: source, Err: unknownFlag(flags, name)}
+		return 1, &Error{Source: source, Err: unknownFlag(s, flags, name)}
 	case joined || isSwitch(name):
 		return 1, nil
 	case flag.NoOptDefVal != "" && (!apart || strings.HasPrefix(args[1], "-")): // a bare bool
@@ -100,6 +110,16 @@ func nextFlag(flags *pflag.FlagSet, args []string) (n int, err error) {
 		return 2, nil
 	}
 	return 1, &Error{Key: name, Source: source, Err: errors.New("needs a value")}
+}
+
+// sampleFlag shows what a flag looks like.
+func (s *schema) sampleFlag() string {
+	for _, k := range s.keys {
+		if k.def != "" {
+			return "--" + k.name + " " + k.def
+		}
+	}
+	return "--config FILE"
 }
 
 func isSwitch(name string) bool {
@@ -111,10 +131,10 @@ func isSwitch(name string) bool {
 	return false
 }
 
-func unknownFlag(flags *pflag.FlagSet, name string) error {
+func unknownFlag(s *schema, flags *pflag.FlagSet, name string) error {
 	var known []string
 	flags.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
-	return unknown("flag", "--", strings.TrimLeft(name, "-"), known)
+	return s.unknownKey("flag", "--", strings.TrimLeft(name, "-"), known)
 }
 
 // flagAction returns the action of the switches.

@@ -5,14 +5,13 @@ import (
 	"testing"
 	"time"
 
-	"wireline/config"
 	"wireline/tcp"
 )
 
 // What is not set for the upstreams is as on the client's side, and --print-config says so.
 func TestInherit(t *testing.T) {
 	args := strings.Fields("--tcp.keepalive.idle 2s --tcp.keepalive.count 3 --proxy.keepalive.count 4 --proxy.keepalive.interval 5s --tcp.keepalive.enable=false")
-	loaded, err := config.Load(args, nil)
+	loaded, err := load(args, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +28,7 @@ func TestInherit(t *testing.T) {
 	t.Chdir(t.TempDir())
 	roundTrip(t, loaded)
 
-	_, err = config.Load([]string{"--tcp.keepalive.idle=0"}, nil) // one error, not two
+	_, err = load([]string{"--tcp.keepalive.idle=0"}, nil) // one error, not two
 	if want := `tcp.keepalive.idle: flag --tcp.keepalive.idle: "0" must be whole seconds from 1s to 9h`; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}

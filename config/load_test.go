@@ -17,6 +17,7 @@ import (
 	"wireline/config"
 	"wireline/echo"
 	"wireline/handler"
+	"wireline/internal/app"
 	"wireline/lib/field"
 	"wireline/lib/logger"
 	"wireline/proxy"
@@ -24,8 +25,8 @@ import (
 )
 
 // defaults is the configuration that nothing was set in.
-func defaults() config.Config {
-	return config.Config{
+func defaults() app.Config {
+	return app.Config{Service: app.Service{
 		Handler: "echo",
 		TCP: tcp.Config{
 			Network: "tcp", Address: ":8000", PrefixV4: 32, PrefixV6: 64, WhenFull: tcp.FullWait, DrainTimeout: 8 * time.Second,
@@ -35,13 +36,14 @@ func defaults() config.Config {
 		},
 		Echo: echo.Config{MaxLine: 64 << 10, WriteTimeout: 30 * time.Second},
 		Proxy: proxy.Config{
-			Balance: proxy.BalanceRoundRobin, ConnectTimeout: 5 * time.Second, IdleTimeout: time.Hour, DrainQuiet: 100 * time.Millisecond, DrainReply: 3 * time.Second,
+			Balance: proxy.BalanceRoundRobin, ConnectTimeout: 5 * time.Second, IdleTimeout: time.Hour, HalfCloseIdle: 5 * time.Minute, DrainQuiet: 100 * time.Millisecond, DrainReply: 3 * time.Second,
 			KeepAlive: proxy.KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9},
 			Pool:      proxy.PoolConfig{MaxIdle: time.Minute, ReuseQuiet: 20 * time.Millisecond},
 			Health:    proxy.HealthConfig{Timeout: 2 * time.Second, Rise: 2, Fall: 3, Retry: 10 * time.Second},
 			TLS:       proxy.TLS{MinVersion: "1.2"},
 			SendProxy: proxy.SendProxyOff,
 		},
+	},
 		Log: logger.Config{Level: "info", Format: "text", Connections: true},
 	}
 }
@@ -61,83 +63,91 @@ func TestLoad(t *testing.T) {
 		name    string
 		args    string
 		environ []string
-		change  func(c *config.Config)
+		change  func(c *app.Config)
 		linux   bool // sets what only Linux has
 	}{
-		{name: "nothing", change: func(*config.Config) {}},
+		{name: "nothing", change: func(*app.Config) {}},
 		{
 			name: "a file by flag", args: "--config a.yaml",
-			change: func(c *config.Config) { c.TCP.Address, c.TCP.MaxClients, c.Log.Level = ":1", 1, "debug" },
+			change: func(c *app.Config) { c.TCP.Address, c.TCP.MaxClients, c.Log.Level = ":1", 1, "debug" },
 		},
 		{
 			name: "a file by env", environ: []string{"WIRELINE_CONFIG=b.yml"},
-			change: func(c *config.Config) { c.TCP.Address = ":2" },
+			change: func(c *app.Config) { c.TCP.Address = ":2" },
 		},
 		{
 			name: "the flag's file instead of env's", args: "--config=a.yaml", environ: []string{"WIRELINE_CONFIG=missing.yaml"},
-			change: func(c *config.Config) { c.TCP.Address, c.TCP.MaxClients, c.Log.Level = ":1", 1, "debug" },
+			change: func(c *app.Config) { c.TCP.Address, c.TCP.MaxClients, c.Log.Level = ":1", 1, "debug" },
 		},
 		{
 			name: "one key from each source", args: "--config a.yaml --tcp.max_clients 3",
 			environ: []string{"WIRELINE_TCP_MAX_CLIENTS=2", "WIRELINE_TCP_ADDRESS=:2"},
-			change:  func(c *config.Config) { c.TCP.Address, c.TCP.MaxClients, c.Log.Level = ":2", 3, "debug" },
+			change:  func(c *app.Config) { c.TCP.Address, c.TCP.MaxClients, c.Log.Level = ":2", 3, "debug" },
 		},
-		{name: "an empty file", args: "--config empty.yaml", change: func(*config.Config) {}},
-		{name: "an empty TOML file", args: "--config empty.toml", change: func(*config.Config) {}},
-		{name: "JSON's null", args: "--config null.json", change: func(*config.Config) {}},
-		{name: "a section without keys", args: "--config hollow.yaml", change: func(c *config.Config) { c.Log.Level = "warn" }},
-		{name: "a byte order mark", args: "--config windows.JSON", change: func(c *config.Config) { c.TCP.MaxClients = 3 }},
+		{name: "an empty file", args: "--config empty.yaml", change: func(*app.Config) {}},
+		{name: "an empty TOML file", args: "--config empty.toml", change: func(*app.Config) {}},
+		{name: "JSON's null", args: "--config null.json", change: func(*app.Config) {}},
+		{name: "a section without keys", args: "--config hollow.yaml", change: func(c *app.Config) { c.Log.Level = "warn" }},
+		{name: "a byte order mark", args: "--config windows.JSON", change: func(c *app.Config) { c.TCP.MaxClients = 3 }},
 		{
 			name: "an alias", args: "--config alias.yaml",
-			change: func(c *config.Config) { c.TCP.Network, c.TCP.Address, c.Log.Level = "unix", "debug", "debug" },
+			change: func(c *app.Config) { c.TCP.Network, c.TCP.Address, c.Log.Level = "unix", "debug", "debug" },
 		},
 		{
 			name: "an empty variable is none", args: "--config a.yaml",
 			environ: []string{"WIRELINE_TCP_ADDRESS=", "WIRELINE_TCP_MAX_CLIENTS=", "WIRELINE_LOG_LEVEL="},
-			change:  func(c *config.Config) { c.TCP.Address, c.TCP.MaxClients, c.Log.Level = ":1", 1, "debug" },
+			change:  func(c *app.Config) { c.TCP.Address, c.TCP.MaxClients, c.Log.Level = ":1", 1, "debug" },
 		},
-		{name: "an empty WIRELINE_CONFIG too", environ: []string{"WIRELINE_CONFIG="}, change: func(*config.Config) {}},
+		{name: "an empty WIRELINE_CONFIG too", environ: []string{"WIRELINE_CONFIG="}, change: func(*app.Config) {}},
 		{
 			name: "an empty flag sets the empty string", args: "--tcp.address=", environ: []string{"WIRELINE_TCP_ADDRESS=:1"},
-			change: func(c *config.Config) { c.TCP.Address = "" },
+			change: func(c *app.Config) { c.TCP.Address = "" },
 		},
 		{
 			name: "the last of a flag counts", args: "--tcp.max_clients x --tcp.max_clients=2",
-			change: func(c *config.Config) { c.TCP.MaxClients = 2 },
+			change: func(c *app.Config) { c.TCP.MaxClients = 2 },
 		},
 		{
 			name: "a value with one dash, and one with two", args: "--tcp.network=unix --tcp.address -x --log.level=info",
-			change: func(c *config.Config) { c.TCP.Network, c.TCP.Address = "unix", "-x" },
+			change: func(c *app.Config) { c.TCP.Network, c.TCP.Address = "unix", "-x" },
 		},
 		{
 			name: "a bool by flag", args: "--log.connections false",
-			change: func(c *config.Config) { c.Log.Connections = false },
+			change: func(c *app.Config) { c.Log.Connections = false },
 		},
 		{
 			name: "bare bools", args: "--proxy.tls.enable --tcp.keepalive.enable false --tcp.no_delay --log.connections --log.connections",
-			change: func(c *config.Config) {
+			change: func(c *app.Config) {
 				c.Proxy.TLS.Enable, c.TCP.Socket.KeepAlive.Enable, c.TCP.Socket.NoDelay = true, tcp.SwitchOff, tcp.SwitchOn
 				c.Proxy.KeepAlive.Enable = tcp.SwitchOff // as the client's side
 			},
 		},
 		{
 			name: "drain_timeout 0 cuts at once", environ: []string{"WIRELINE_TCP_DRAIN_TIMEOUT=0"},
-			change: func(c *config.Config) { c.TCP.DrainTimeout = -1 },
+			change: func(c *app.Config) { c.TCP.DrainTimeout = -1 },
+		},
+		{
+			name: "idle_timeout 0 is never", environ: []string{"WIRELINE_PROXY_IDLE_TIMEOUT=0", "WIRELINE_PROXY_HALF_CLOSE_IDLE=0"},
+			change: func(c *app.Config) { c.Proxy.IdleTimeout, c.Proxy.HalfCloseIdle = -1, -1 },
+		},
+		{
+			name: "write_timeout 0 is never", environ: []string{"WIRELINE_ECHO_WRITE_TIMEOUT=0"},
+			change: func(c *app.Config) { c.Echo.WriteTimeout = -1 },
 		},
 		{
 			name: "drain_reply 0 does not wait", environ: []string{"WIRELINE_PROXY_DRAIN_REPLY=0"},
-			change: func(c *config.Config) { c.Proxy.DrainReply = -1 },
+			change: func(c *app.Config) { c.Proxy.DrainReply = -1 },
 		},
 		{
 			name: "what is on by default", args: "--tcp.no_delay=false --tcp.keepalive.enable=false",
-			change: func(c *config.Config) {
+			change: func(c *app.Config) {
 				c.TCP.Socket.NoDelay, c.TCP.Socket.KeepAlive.Enable = tcp.SwitchOff, tcp.SwitchOff
 				c.Proxy.KeepAlive.Enable = tcp.SwitchOff
 			},
 		},
 		{
 			name: "socket options", args: "--tcp.linger=5s --tcp.keepalive.idle=1m --tcp.user_timeout=1500ms --tcp.send_buffer=64KiB", linux: true,
-			change: func(c *config.Config) {
+			change: func(c *app.Config) {
 				c.TCP.Linger, c.TCP.Socket.KeepAlive.Idle = handler.CloseWithin(5*time.Second), time.Minute
 				c.TCP.Socket.UserTimeout, c.TCP.Socket.SendBuffer = 1500*time.Millisecond, 64<<10
 				c.Proxy.KeepAlive.Idle, c.Proxy.UserTimeout = time.Minute, 1500*time.Millisecond
@@ -145,7 +155,7 @@ func TestLoad(t *testing.T) {
 		},
 		{
 			name: "variables of others", environ: []string{"HOME=/x", "WIRELINE=1", "wireline_handler=x", "WIRELINEX=2", "=C:=x", ""},
-			change: func(*config.Config) {},
+			change: func(*app.Config) {},
 		},
 		{
 			name: "Kubernetes services called wireline and wireline-admin",
@@ -155,7 +165,7 @@ func TestLoad(t *testing.T) {
 				"WIRELINE_PORT_8000_TCP_PROTO=tcp", "WIRELINE_PORT_8000_TCP_PORT=8000", "WIRELINE_PORT_8000_TCP_ADDR=10.0.0.1",
 				"WIRELINE_ADMIN_SERVICE_HOST=10.0.0.2", "WIRELINE_ADMIN_PORT_53_UDP=udp://10.0.0.2:53",
 			},
-			change: func(*config.Config) {},
+			change: func(*app.Config) {},
 		},
 	}
 	for _, test := range tests {
@@ -165,7 +175,7 @@ func TestLoad(t *testing.T) {
 			}
 			want := defaults()
 			test.change(&want)
-			got, err := config.Load(strings.Fields(test.args), test.environ)
+			got, err := load(strings.Fields(test.args), test.environ)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -181,7 +191,7 @@ func TestLoadLeavesItsArgumentsAlone(t *testing.T) {
 	environ := []string{"WIRELINE_LOG_LEVEL=info", "WIRELINE_HANDLER=echo"}
 	wantArgs, wantEnviron := slices.Clone(args), slices.Clone(environ)
 	for range 2 {
-		if _, err := config.Load(args, environ); err != nil {
+		if _, err := load(args, environ); err != nil {
 			t.Fatal(err)
 		}
 		args, wantArgs = args[1:], wantArgs[1:] // once for help, once for the rest
@@ -209,7 +219,7 @@ func TestAction(t *testing.T) {
 		{"--no-such-flag --tcp.max_clients ten arg --help", broken, config.Help},
 	}
 	for _, test := range tests {
-		got, err := config.Load(strings.Fields(test.args), test.environ)
+		got, err := load(strings.Fields(test.args), test.environ)
 		if err != nil {
 			t.Errorf("%s: %v", test.args, err)
 		} else if got.Action != test.want {
@@ -563,7 +573,7 @@ func TestLoadErrors(t *testing.T) {
 			if err := os.Mkdir("directory.yaml", 0o700); err != nil {
 				t.Fatal(err)
 			}
-			loaded, err := config.Load(strings.Fields(test.args), test.environ)
+			loaded, err := load(strings.Fields(test.args), test.environ)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -589,7 +599,7 @@ func openError(name string) string {
 }
 
 func TestErrorsAreForErrorsAs(t *testing.T) {
-	_, err := config.Load([]string{"--config", "missing.yaml"}, nil)
+	_, err := load([]string{"--config", "missing.yaml"}, nil)
 	var problem *config.Error
 	if !errors.As(err, &problem) || problem.Key != "config" || problem.Source != "flag --config" {
 		t.Errorf("got %#v", err)
@@ -597,7 +607,7 @@ func TestErrorsAreForErrorsAs(t *testing.T) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v is not fs.ErrNotExist", err)
 	}
-	_, err = config.Load(nil, []string{"WIRELINE_TCP_MAX_CLIENTS=-1"})
+	_, err = load(nil, []string{"WIRELINE_TCP_MAX_CLIENTS=-1"})
 	var bad *field.Error
 	if !errors.As(err, &bad) || bad.Field != "MaxClients" {
 		t.Errorf("%v is not MaxClients' error", err)
@@ -651,7 +661,7 @@ func TestErrorsOfSectionsInSections(t *testing.T) {
 		} `config:"outer"`
 		Unused strict `config:"-"`
 	}
-	err := config.ReadAndCheck(&c, []string{"--outer.inner.deeper.size=2048"}, nil)
+	_, err := config.Load(&c, app.Options("", []string{"--outer.inner.deeper.size=2048"}, nil))
 	if err == nil {
 		t.Fatal("no error")
 	}

@@ -26,22 +26,50 @@ type kind struct {
 
 var (
 	stringKind   = &kind{"string", parseString, func(v any) string { return v.(string) }}
+	secretKind   = &kind{"string", parseSecret, func(v any) string { return masked(v.(string)) }}
 	boolKind     = &kind{"bool", parseBool, func(v any) string { return strconv.FormatBool(v.(bool)) }}
 	intKind      = &kind{"int", parseInt, func(v any) string { return strconv.Itoa(v.(int)) }}
 	numberKind   = &kind{"number", parseNumber, func(v any) string { return strconv.FormatFloat(v.(float64), 'f', -1, 64) }}
 	durationKind = &kind{"duration", parseDuration, formatDuration}
 	sizeKind     = &kind{"size", parseSize, formatSize}
+	autoSizeKind = &kind{"size", parseAutoSize, formatAutoSize}
 	listKind     = &kind{"list", parseList, func(v any) string { return strings.Join(v.([]string), ",") }}
 )
+
+// mask is shown in the place of a secret.
+const mask = "(secret)"
+
+// masked is what is shown of a secret.
+func masked(secret string) string {
+	if secret == "" {
+		return ""
+	}
+	return mask
+}
+
+// parseSecret refuses the mask: a configuration that was printed does not have its secrets, and
+// one that everybody knows must not take their place.
+func parseSecret(text string) (any, error) {
+	if text == mask {
+		return nil, errors.New("stands for a secret that was not printed")
+	}
+	return parseString(text)
+}
 
 // kindOf returns the kind of a field, by its type and the option of its tag; nil if there
 // is none.
 func kindOf(t reflect.Type, option string) *kind {
 	switch {
+	case option == "secret" && t.Kind() == reflect.String && !isText(t):
+		return secretKind
+	case option == "secret":
+		return nil // its values would be shown
 	case isText(t):
 		return textKind(t, cmp.Or(option, stringKind.name))
 	case option == "size" && t.Kind() == reflect.Int:
 		return sizeKind
+	case option == "autosize" && t.Kind() == reflect.Int:
+		return autoSizeKind
 	case option != "":
 		return nil
 	case t == reflect.TypeFor[time.Duration]():
@@ -197,6 +225,32 @@ func formatSize(v any) string {
 		}
 	}
 	return "0"
+}
+
+// parseAutoSize reads a size whose default is derived from the machine: that is zero in the
+// field, and "auto" as text. The size 0 is -1 in the field, no limit.
+func parseAutoSize(text string) (any, error) {
+	if text == "auto" {
+		return 0, nil
+	}
+	n, err := parseSize(text)
+	switch {
+	case err != nil && err != errRange:
+		return nil, errors.New("is not auto or a size such as 65536, 64KiB, 1MiB or 1GiB")
+	case n == 0 && err == nil:
+		return -1, nil
+	}
+	return n, err
+}
+
+func formatAutoSize(v any) string {
+	switch n := v.(int); {
+	case n == 0:
+		return "auto"
+	case n < 0:
+		return "0"
+	}
+	return formatSize(v)
 }
 
 func parseList(text string) (any, error) {

@@ -46,6 +46,10 @@ func TestParse(t *testing.T) {
 		{"size", "1024KiB", 1 << 20, "1MiB"},
 		{"size", "1GiB", 1 << 30, ""},
 		{"size", strconv.Itoa(math.MaxInt>>30) + "GiB", math.MaxInt >> 30 << 30, ""},
+		{"autosize", "auto", 0, ""},
+		{"autosize", "0", -1, ""},
+		{"autosize", "0KiB", -1, "0"},
+		{"autosize", "65536", 65536, "64KiB"},
 		{"list", "", []string(nil), ""},
 		{"list", "a", []string{"a"}, ""},
 		{"list", "a, b ,c", []string{"a", "b", "c"}, "a,b,c"},
@@ -79,6 +83,7 @@ func TestParseErrors(t *testing.T) {
 		unit     = "has no unit, write 10s or 5m"
 		negative = "must not be negative"
 		size     = "is not a size such as 65536, 64KiB, 1MiB or 1GiB"
+		autosize = "is not auto or a size such as 65536, 64KiB, 1MiB or 1GiB"
 		item     = "has an empty item"
 		utf8     = "is not UTF-8 text"
 	)
@@ -101,6 +106,10 @@ func TestParseErrors(t *testing.T) {
 			"": size, "KiB": size, "64KB": size, "64K": size, "64kib": size, "64 KiB": size, "64B": size, "1.5MiB": size,
 			"-1": size, "+1": size, "1TiB": size, "1KiBKiB": size,
 			"9223372036854775808": outside, "8589934592GiB": outside, "99999999999999999999KiB": outside,
+		},
+		"autosize": {
+			"": autosize, "Auto": autosize, "none": autosize, "-1": autosize, "64KB": autosize,
+			"9223372036854775808": outside,
 		},
 		"list": {",": item, "a,": item, "a, ,b": item, " ": item, "a,\xff": utf8},
 	}

@@ -11,8 +11,9 @@ import (
 )
 
 // Print writes the configuration in force as YAML, with the source of each value in a
-// comment on its line. As a file it makes the same configuration again. If Action is
-// Version or Help, there is no configuration, and Print writes an empty document.
+// comment on its line. As a file it makes the same configuration again, but for secrets, which
+// are masked. If Action is Version or Help, there is no configuration, and Print writes an empty
+// document.
 func (l *Loaded) Print(w io.Writer) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	sections := map[string]*yaml.Node{"": root}
@@ -31,6 +32,22 @@ func (l *Loaded) Print(w io.Writer) error {
 		return fmt.Errorf("print configuration: %w", err)
 	}
 	return nil
+}
+
+// Value is a value of a configuration.
+type Value struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`  // as text; a secret is masked
+	Source string `json:"source"` // as in Print
+}
+
+// Values returns the configuration in force, in the order of the keys.
+func (l *Loaded) Values() []Value {
+	values := make([]Value, len(l.settings))
+	for i, s := range l.settings {
+		values[i] = Value{s.key.name, s.key.kind.format(s.value), s.shownSource()}
+	}
+	return values
 }
 
 // openSection returns the mapping of a section, and makes it for the first key.
@@ -67,7 +84,7 @@ func valueNode(set *setting) *yaml.Node {
 	default:
 		node = &yaml.Node{Kind: yaml.ScalarNode, Value: set.key.kind.format(set.value)}
 	}
-	node.LineComment = "# " + set.source
+	node.LineComment = "# " + set.shownSource()
 	return node
 }
 

@@ -3,6 +3,7 @@ package config_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"runtime"
 	"strings"
@@ -11,10 +12,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"wireline/config"
+	"wireline/internal/app"
 )
 
 // printed returns what --print-config writes.
-func printed(t testing.TB, loaded *config.Loaded) string {
+func printed(t testing.TB, loaded interface{ Print(io.Writer) error }) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := loaded.Print(&b); err != nil {
@@ -26,7 +28,7 @@ func printed(t testing.TB, loaded *config.Loaded) string {
 func TestPrint(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "wireline.toml", "[tcp]\nmax_clients = 100\naccept_rate = 2.5\n[echo]\nidle_timeout = '90m'\n")
-	loaded, err := config.Load(
+	loaded, err := load(
 		[]string{"--config=wireline.toml", "--print-config", "--tcp.network=unix", "--tcp.address", "@abstract", "--tcp.drain_timeout=0", "--log.connections", "0"},
 		[]string{"WIRELINE_LOG_LEVEL=debug", "WIRELINE_ECHO_MAX_LINE=1048576", "WIRELINE_TCP_MAX_CLIENTS="})
 	if err != nil {
@@ -45,6 +47,7 @@ tcp:
   prefix_v6: 64 # default
   allow: [] # default
   deny: [] # default
+  max_buffered: auto # default
   when_full: wait # default
   accept_rate: 2.5 # file wireline.toml
   tls:
@@ -85,13 +88,22 @@ tcp:
 echo:
   max_line: 1MiB # env WIRELINE_ECHO_MAX_LINE
   idle_timeout: 1h30m # file wireline.toml
+  read_timeout: 0s # default
+  first_frame_timeout: 0s # default
   frame_timeout: 0s # default
   write_timeout: 30s # default
+  max_lifetime: 0s # default
+  limit:
+    frames: 0 # default
+    frame_burst: 0 # default
+    bytes: 0 # default
+    byte_burst: 0 # default
 proxy:
   upstreams: [] # default
   balance: round_robin # default
   connect_timeout: 5s # default
   idle_timeout: 1h # default
+  half_close_idle: 5m # default
   half_close_timeout: 0s # default
   drain_quiet: 100ms # default
   drain_reply: 3s # default
@@ -125,6 +137,16 @@ log:
   level: debug # env WIRELINE_LOG_LEVEL
   format: text # default
   connections: false # flag --log.connections
+admin:
+  address: "" # default
+  token: "" # default
+  token_file: "" # default
+  hosts: [] # default
+  tls:
+    cert: "" # default
+    key: "" # default
+reload:
+  watch: false # default
 `
 	if diff := cmp.Diff(want, printed(t, loaded)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -163,23 +185,27 @@ more: ['a,b', '#c', 'd: e', "f\ng"] # file l.yaml
 
 // roundTrip proves that a configuration, printed, is the same configuration,
 // that every key is on a line of its own, and that its source is on that line.
-func roundTrip(t testing.TB, loaded *config.Loaded) {
+func roundTrip(t testing.TB, loaded *loaded) {
 	t.Helper()
 	text := printed(t, loaded)
 	write(t, "printed.yaml", text)
-	again, err := config.Load([]string{"--config", "printed.yaml"}, nil)
+	again, err := load([]string{"--config", "printed.yaml"}, nil)
 	if err != nil {
 		t.Fatalf("%v\nin what was printed:\n%s", err, text)
 	}
 	if diff := cmp.Diff(loaded.Config, again.Config); diff != "" {
 		t.Errorf("printed and read again (-first +second):\n%s\nprinted:\n%s", diff, text)
 	}
-	if got, want := strings.Count(text, " # "), len(config.Keys(config.Config{})); got < want {
+	if got, want := strings.Count(text, " # "), len(config.Keys(app.Config{})); got < want {
 		t.Errorf("%d comments for %d keys:\n%s", got, want, text)
 	}
-	// tcp, tcp.tls, tcp.keepalive, echo, proxy, proxy.pool, proxy.health, proxy.tls,
-	// proxy.keepalive and log have a line each.
-	if got, want := strings.Count(text, "\n"), len(config.Keys(config.Config{}))+10; got != want {
+	// tcp, tcp.tls, tcp.keepalive, echo, echo.limit, proxy, proxy.pool, proxy.health, proxy.tls,
+	// proxy.keepalive, log, admin, admin.tls and reload have a line each.
+	want := len(config.Keys(app.Config{})) + 14
+	if n := len(loaded.Config.Services); n > 0 { // a line for services, and one for each name and each section
+		want += 1 + n*(len(config.Keys(app.Service{}))+11)
+	}
+	if got := strings.Count(text, "\n"); got != want {
 		t.Errorf("%d lines, want %d:\n%s", got, want, text)
 	}
 }
@@ -196,7 +222,7 @@ func TestPrintedIsTheSameConfiguration(t *testing.T) {
 		if address == "" || address == ":8000" {
 			network = "tcp"
 		}
-		loaded, err := config.Load([]string{"--tcp.network=" + network, "--tcp.address=" + address}, nil)
+		loaded, err := load([]string{"--tcp.network=" + network, "--tcp.address=" + address}, nil)
 		if err != nil {
 			t.Fatalf("%q: %v", address, err)
 		}
@@ -220,7 +246,7 @@ func TestPrintFromFilesWithOddNames(t *testing.T) {
 	}
 	for name, comment := range tests {
 		write(t, name, "tcp: {max_clients: 7}\n")
-		loaded, err := config.Load([]string{"--config", name}, nil)
+		loaded, err := load([]string{"--config", name}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,7 +258,7 @@ func TestPrintFromFilesWithOddNames(t *testing.T) {
 }
 
 func TestPrintSaysThatItFailed(t *testing.T) {
-	loaded, err := config.Load(nil, nil)
+	loaded, err := load(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,13 +277,15 @@ func FuzzLoad(f *testing.F) {
 	f.Add(0, []byte("handler: echo\ntcp:\n  address: '@a'\n  max_clients: 10\nlog: {level: debug}\n"))
 	f.Add(0, []byte("tcp: &a {tcp: *a, address: *a, <<: *a}\n? [x]\n: y\n--- 5\n"))
 	f.Add(0, []byte("tcp.drain_timeout: 0\necho: {max_line: !!int \"10\"}\n"))
+	f.Add(0, []byte("tcp: {max_clients: 5}\nservices: {a: {tcp.address: ':1', tcp: {max_clients: 7}}, b: {handler: proxy, tcp: {address: ':2'}, proxy: {upstreams: ['127.0.0.1:1']}}, c_: }\n"))
+	f.Add(1, []byte("[services.a.tcp]\naddress = ':1'\n[services.b]\nhandler = 'proxy'\n"))
 	f.Add(1, []byte("handler = 'echo'\n[tcp]\nmax_clients = 10\naccept_rate = nan\n[[log]]\na = 1979-05-27\n"))
 	f.Add(2, []byte(`{"tcp": {"address": "\u0000", "max_clients": 1e3}, "tcp": [null, true]}`))
 	f.Fuzz(func(t *testing.T, format int, data []byte) {
 		name := []string{"f.yaml", "f.toml", "f.json"}[uint(format)%3]
 		t.Chdir(t.TempDir())
 		write(t, name, string(data))
-		loaded, err := config.Load([]string{"--config", name}, nil)
+		loaded, err := load([]string{"--config", name}, nil)
 		if err == nil {
 			roundTrip(t, loaded)
 			return

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"wireline/config"
 	"wireline/internal/testutil"
 )
 
@@ -52,7 +51,7 @@ func TestTLSFiles(t *testing.T) {
 		{main + "--tcp.tls.ocsp_staple=ca.pem", `tcp.tls.ocsp_staple: flag --tcp.tls.ocsp_staple: "ca.pem" cannot be used: `},
 		{main + "--tcp.tls.min_version=1.3 --tcp.tls.max_version=1.2", `tcp.tls.max_version: flag --tcp.tls.max_version: "1.2" must not be below min_version`},
 	} {
-		_, err := config.Load(strings.Fields(test.args), nil)
+		_, err := load(strings.Fields(test.args), nil)
 		switch {
 		case test.want == "" && err != nil, test.want != "" && err == nil:
 			t.Errorf("%s: %v, want %q", test.args, err, test.want)

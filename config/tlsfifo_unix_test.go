@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"wireline/config"
 	"wireline/internal/testutil"
 )
 
@@ -45,7 +44,7 @@ func TestCheckOfFIFOs(t *testing.T) {
 		{proxy + "--proxy.tls.cert=a.crt --proxy.tls.key=fifo", "proxy.tls.key", "fifo"},
 	} {
 		began := time.Now()
-		_, err := config.Load(strings.Fields("--check "+test.args), nil)
+		_, err := load(strings.Fields("--check "+test.args), nil)
 		if err == nil || !strings.HasPrefix(err.Error(), test.key+": flag --"+test.key+": ") || !strings.Contains(err.Error(), test.file) {
 			t.Errorf("%s: %v", test.args, err)
 		}

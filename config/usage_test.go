@@ -2,24 +2,26 @@ package config_test
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"wireline/config"
+	"wireline/internal/app"
 )
 
 func TestUsage(t *testing.T) {
 	var b bytes.Buffer
-	config.Usage(&b)
+	config.Usage(&b, new(app.Config), app.Options("", nil, nil))
 	text := b.String()
 	want := []string{
 		"Usage: wireline [--config FILE] [--check] [--print-config] [--version] [--help] [--KEY VALUE ...]\n",
 		"Exit codes: 0 clean stop, 1 serving failed or clients were cut, 2 bad usage or configuration, or an address that cannot be bound.\n",
 		"env WIRELINE_CONFIG\n",
 	}
-	for _, k := range config.Keys(config.Config{}) {
+	for _, k := range config.Keys(app.Config{}) {
 		want = append(want, fmt.Sprintf("  --%s %s ", k.Name, strings.ToUpper(k.Kind)), k.Help, "env "+k.Env+"\n")
 	}
 	for _, s := range want {
@@ -34,35 +36,27 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// table renders the keys as README.md has them.
-func table() string {
-	cell := strings.NewReplacer("|", `\|`).Replace
-	var b strings.Builder
-	b.WriteString("| key | default | env | meaning |\n|---|---|---|---|\n")
-	for _, k := range config.Keys(config.Config{}) {
-		def := ""
-		if k.Default != "" {
-			def = "`" + cell(k.Default) + "`"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s |\n", k.Name, def, k.Env, cell(k.Help))
-	}
-	return b.String()
-}
+var update = flag.Bool("update", false, "write the table into docs/configuration.md")
 
-func TestTableInREADME(t *testing.T) {
-	const begin, end = "<!-- config table -->", "<!-- /config table -->"
-	readme, err := os.ReadFile("../README.md")
-	if err != nil && !os.IsNotExist(err) {
+// docs/configuration.md has the table that config writes.
+func TestTableInDocs(t *testing.T) {
+	const begin, end = "<!-- config table -->\n", "<!-- /config table -->"
+	page, err := os.ReadFile("../docs/configuration.md")
+	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, begun := strings.Cut(string(readme), begin)
-	got, _, ended := strings.Cut(rest, end)
-	switch {
-	case !begun && !ended:
-		t.Skipf("README.md has no %s to compare with", begin)
-	case !begun || !ended:
-		t.Fatalf("README.md has %s or %s without the other", begin, end)
-	case strings.TrimSpace(got) != strings.TrimSpace(table()):
-		t.Errorf("the table of keys in README.md is out of date; it should be\n%s\n%s%s", begin, table(), end)
+	var want strings.Builder
+	if err := config.Table(&want, new(app.Config), app.Options("", nil, nil)); err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begun := strings.Cut(string(page), begin)
+	got, after, ended := strings.Cut(rest, end)
+	if !begun || !ended {
+		t.Fatalf("docs/configuration.md has no %s and %s", begin, end)
+	}
+	if *update {
+		write(t, "../docs/configuration.md", before+begin+want.String()+end+after)
+	} else if got != want.String() {
+		t.Error("the table in docs/configuration.md is out of date: go test ./config -run TestTableInDocs -update")
 	}
 }

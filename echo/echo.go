@@ -25,8 +25,12 @@ func New(cfg Config) *handler.Frames {
 				fmt.Fprintf(c, "error: line too long (max %d bytes)\n", maxLine)
 			}
 		},
-		IdleTimeout:  cfg.IdleTimeout,
-		FrameTimeout: cfg.FrameTimeout,
-		WriteTimeout: cfg.WriteTimeout,
+		IdleTimeout:       cfg.IdleTimeout,
+		ReadTimeout:       cfg.ReadTimeout,
+		FirstFrameTimeout: cfg.FirstFrameTimeout,
+		FrameTimeout:      cfg.FrameTimeout,
+		WriteTimeout:      cfg.WriteTimeout,
+		MaxLifetime:       cfg.MaxLifetime,
+		Limit:             cfg.Limit,
 	}
 }

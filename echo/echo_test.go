@@ -2,6 +2,7 @@ package echo_test
 
 import (
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"wireline/echo"
+	"wireline/handler"
 	"wireline/tcptest"
 )
 
@@ -64,9 +66,10 @@ func TestEcho(t *testing.T) {
 }
 
 func TestTimeoutsAreSet(t *testing.T) {
-	h := echo.New(echo.Config{IdleTimeout: 1, FrameTimeout: 2, WriteTimeout: 3})
-	if h.IdleTimeout != 1 || h.FrameTimeout != 2 || h.WriteTimeout != 3 {
-		t.Errorf("the timeouts are %v, %v, %v, want 1ns, 2ns, 3ns", h.IdleTimeout, h.FrameTimeout, h.WriteTimeout)
+	limit := handler.Limit{Frames: 1, FrameBurst: 2, Bytes: 3, ByteBurst: 4}
+	h := echo.New(echo.Config{IdleTimeout: 1, FrameTimeout: 2, WriteTimeout: 3, ReadTimeout: 4, FirstFrameTimeout: 5, MaxLifetime: 6, Limit: limit})
+	if h.IdleTimeout != 1 || h.FrameTimeout != 2 || h.WriteTimeout != 3 || h.ReadTimeout != 4 || h.FirstFrameTimeout != 5 || h.MaxLifetime != 6 || h.Limit != limit {
+		t.Errorf("the handler is %+v", h)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		s := tcptest.NewUnstartedServer(echo.New(echo.Config{IdleTimeout: time.Hour}))
@@ -82,13 +85,53 @@ func TestTimeoutsAreSet(t *testing.T) {
 	})
 }
 
+// A new configuration of a running server holds for the clients that come later.
+func TestReconfigure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := echo.New(echo.Config{MaxLine: 10, IdleTimeout: time.Hour})
+		s := tcptest.NewUnstartedServer(h)
+		s.Serve(tcptest.Listen())
+		defer s.Close()
+		old := s.Dial()
+		defer old.Close()
+		tcptest.Send(t, old, "one\n")
+		tcptest.Receive(t, old, "one\n")
+		if err := h.Reconfigure(echo.New(echo.Config{MaxLine: 5, IdleTimeout: time.Minute})); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Reconfigure(echo.New(echo.Config{IdleTimeout: -1})); err == nil {
+			t.Error("a wrong timeout is accepted")
+		}
+		young, long := s.Dial(), s.Dial()
+		defer young.Close()
+		defer long.Close()
+		tcptest.Send(t, long, "too long\n")
+		tcptest.ReceiveAll(t, long, "error: line too long (max 5 bytes)\n")
+		begin := time.Now()
+		for _, conn := range []net.Conn{old, young} {
+			tcptest.Send(t, conn, "two\n")
+			tcptest.Receive(t, conn, "two\n")
+		}
+		tcptest.ReceiveAll(t, young, "")
+		if idle := time.Since(begin); idle != time.Minute {
+			t.Errorf("a new client is closed after %v, want a minute", idle)
+		}
+		time.Sleep(50 * time.Minute)
+		tcptest.Send(t, old, "not long\n")
+		tcptest.Receive(t, old, "not long\n")
+	})
+}
+
 func TestValidate(t *testing.T) {
 	if err := (&echo.Config{}).Validate(); err != nil {
 		t.Errorf("Validate of the zero value: %v", err)
 	}
-	bad := echo.Config{MaxLine: -1, IdleTimeout: -1, FrameTimeout: -1, WriteTimeout: -1}
+	bad := echo.Config{
+		MaxLine: -1, IdleTimeout: -1, FrameTimeout: -1, ReadTimeout: -1, FirstFrameTimeout: -1, MaxLifetime: -1,
+		Limit: handler.Limit{Frames: -1, ByteBurst: 1},
+	}
 	err := bad.Validate()
-	for _, name := range []string{"MaxLine", "IdleTimeout", "FrameTimeout", "WriteTimeout"} {
+	for _, name := range []string{"MaxLine", "IdleTimeout", "FrameTimeout", "ReadTimeout", "FirstFrameTimeout", "MaxLifetime", "Limit.Frames", "Limit.ByteBurst"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("no error for %s in: %v", name, err)
 		}

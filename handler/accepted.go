@@ -44,6 +44,10 @@ type Accepted interface {
 	// is already set.
 	CloseMode() CloseMode
 
+	// Memory returns the budget for what is buffered for the connection; nil if there is
+	// none. It is the same for each call.
+	Memory() *Memory
+
 	// TLS returns the TLS connection after its handshake, or nil without TLS.
 	TLS() *tls.Conn
 

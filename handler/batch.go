@@ -13,6 +13,9 @@ const (
 	maxClockStep    = 64
 )
 
+// partCounts is how many bytes of a frame that is not whole count at once.
+const partCounts = 64 << 10
+
 // outcome says how a batch ended.
 type outcome int
 
@@ -35,6 +38,7 @@ func (c *Client) serveBatch(until int64) outcome {
 		began, c.frameBegan = 0, 0 // the frame that had begun is whole
 		c.beginBatch()
 		out := c.serveFrames(b, ok, err, until)
+		c.payFrames(c.framesIn)
 		c.endBatch()
 		c.touch()
 		c.noteRead()
@@ -42,6 +46,7 @@ func (c *Client) serveBatch(until int64) outcome {
 			return out
 		}
 	} else {
+		c.countPart()
 		c.touch()
 		c.noteRead()
 	}
@@ -49,14 +54,35 @@ func (c *Client) serveBatch(until int64) outcome {
 	return batchDrained
 }
 
+// countPart adds what was read of a frame that is not whole to the counts, when that is much: a
+// large frame is seen while it arrives.
+func (c *Client) countPart() {
+	if c.bytesIn < partCounts {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.countInLocked()
+}
+
+// countInLocked adds what was read, and the frames in it, to the counts. The caller holds mu.
+func (c *Client) countInLocked() {
+	c.count.BytesIn += c.bytesIn
+	c.count.FramesIn += c.framesIn
+	c.bytesIn, c.framesIn = 0, 0
+}
+
 // whole reports whether no more input follows, so that what is left in the buffer may be a frame
 // without an end. Without the close_notify of TLS anybody could have cut it off.
-func (c *Client) whole() bool { return c.input.has(eof) && !c.input.has(truncated) }
+func (c *Client) whole() bool {
+	return c.input.has(eof) && !c.input.has(truncated) && !c.frames.WholeFrames
+}
 
 // serveFrames serves frames, beginning with the result b, ok, err of the first call of
 // Next.
 func (c *Client) serveFrames(b []byte, ok bool, err error, until int64) outcome {
-	nextCheck := firstClockCheck
+	budget := c.frameBudget()
+	nextCheck := min(firstClockCheck, budget)
 	for n := 1; ; n++ {
 		switch {
 		case ok:
@@ -78,21 +104,21 @@ func (c *Client) serveFrames(b []byte, ok bool, err error, until int64) outcome 
 			return c.endFrames(batchStopped)
 		}
 		if n >= nextCheck && c.in.Len() > 0 {
-			if until != 0 && c.conn.Now() > until {
+			if n >= budget || until != 0 && c.conn.Now() > until {
 				return c.endFrames(batchStopped)
 			}
-			nextCheck += min(nextCheck, maxClockStep)
+			nextCheck = min(nextCheck+min(nextCheck, maxClockStep), budget)
 		}
 		b, ok, err = c.in.Next(c.codec().Codec, c.whole())
 	}
 }
 
-// endFrames ends serveFrames with out. In a drain it also ends the client, unless the client
-// is held, or it has sent its FIN and everything before it was served: then the client has ended
-// by itself.
+// endFrames ends serveFrames with out. In a drain, or after MaxLifetime, it also ends the client,
+// unless the client is held, or it has sent its FIN and everything before it was served: then the
+// client has ended by itself.
 func (c *Client) endFrames(out outcome) outcome {
-	if c.flags.has(draining) && (!c.input.has(eof) || c.in.Len() > 0) && !c.awaitRelease() {
-		c.end(ByServer, ReasonDrain, nil)
+	if c.flags.has(leaving) && (!c.input.has(eof) || c.in.Len() > 0) {
+		c.endLeaving()
 	}
 	if c.ended() {
 		return batchEnded
@@ -106,6 +132,7 @@ func (c *Client) skip(err error) bool {
 	if c.frames.TooLong != TooLongDiscard || !errors.Is(err, frame.ErrTooLong) || !c.in.Discard(c.codec().Codec) {
 		return false
 	}
+	c.payFrames(1)
 	if c.frames.OnError != nil {
 		c.frames.OnError(c, err)
 	}

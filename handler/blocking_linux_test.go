@@ -281,6 +281,7 @@ func TestFunctionMayBlockAndFail(t *testing.T) {
 // A Write over MaxPending waits for its client, which may be the client of the frame
 // function or another one.
 func TestFunctionMayWaitInWrite(t *testing.T) {
+	testutil.Long(t)
 	const size = 16 << 20 // more than two sockets hold
 	for _, own := range []bool{false, true} {
 		t.Run(fmt.Sprintf("own %v", own), func(t *testing.T) {
@@ -588,6 +589,7 @@ func TestDrainWaitsForAFunctionThatBlocks(t *testing.T) {
 }
 
 func TestDrainCutsFunctionsThatBlock(t *testing.T) {
+	testutil.Long(t)
 	var b *blocker
 	build := func() *handler.Frames { b = newBlocker(); return b.frames() }
 	overLoopsAndGoroutines(t, build, func(t *testing.T, s *served) {
@@ -600,10 +602,10 @@ func TestDrainCutsFunctionsThatBlock(t *testing.T) {
 		expectServed(t, others)
 		waitForBusy(t, s.server.TCP.Handler.(*handler.Frames).Clients(), len(blocked))
 		begin := time.Now()
-		if err := s.shutdown(time.Second); !errors.Is(err, handler.ErrCut) || !errors.Is(err, context.DeadlineExceeded) {
+		if err := s.shutdown(limit / 2); !errors.Is(err, handler.ErrCut) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("shutdown: %v", err)
 		}
-		within(t, "cut", time.Since(begin), time.Second, slack)
+		within(t, "cut", time.Since(begin), limit/2, slack)
 		for _, conn := range others {
 			receiveAll(t, conn, "")
 		}
@@ -621,6 +623,7 @@ func TestDrainCutsFunctionsThatBlock(t *testing.T) {
 // connections are served at the same time: here each function waits for all the others.
 // Afterwards no connection uses a goroutine.
 func TestAllFunctionsBlockAtTheSameTime(t *testing.T) {
+	testutil.Long(t)
 	const clients, rounds = 200, 20
 	var meeting *barrier
 	build := func() *handler.Frames {

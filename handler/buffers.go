@@ -35,8 +35,8 @@ func (c *Client) takeBuffer(w *eventloop.Worker) {
 		return
 	}
 	partial := c.in
-	if in, ok := w.Local.(*frame.Buffer); ok && in != nil {
-		w.Local = (*frame.Buffer)(nil)
+	if in, ok := w.Frames.(*frame.Buffer); ok && in != nil {
+		w.Frames = (*frame.Buffer)(nil)
 		c.in = in
 	} else if w.InLoop() {
 		c.in = frame.NewBuffer(loopBuffer)
@@ -74,11 +74,11 @@ func (c *Client) leaveBuffer(w *eventloop.Worker) {
 		in.MoveTo(c.in)
 	}
 	in.Reset()
-	own, _ := w.Local.(*frame.Buffer)
+	own, _ := w.Frames.(*frame.Buffer)
 	switch {
 	case in.Cap() < pooledSize: // too small for other clients
 	case own == nil && workerKeeps(w, in.Cap()):
-		w.Local = in
+		w.Frames = in
 	case in.Cap() <= maxPooled:
 		buffers.Put(in)
 	}

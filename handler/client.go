@@ -44,17 +44,19 @@ type Client struct {
 	// Owned by the serving goroutine.
 	phase             phase
 	input             input
-	lastRead          uint32        // when something was last read from the client; see noteRead
+	lastRead          coarse        // when something was last read from the client; see noteRead
 	in                *frame.Buffer // input that is not served yet; nil while there is none
 	bytesIn, framesIn int64         // not added to life.count yet
-	frameBegan        int64         // when the partial frame in the buffer began; zero if there is none
+	frameBegan        int64         // when the partial frame in the buffer began; zero if there is none; see suspendFrame
 
 	lastActivity stdatomic.Int64             // when the last byte was read or written
 	timerDue     stdatomic.Int64             // when Expired will be called; zero for never; written under mu
 	endState     stdatomic.Pointer[endState] // nil until it is needed; created under mu
 
+	sending sending // under mu
+	opened  coarse  // when FirstFrameTimeout began; the serving goroutine's, here because there is room
+
 	// Under mu.
-	sending sending
 	special *special // nil for a client that has nothing special
 	out     *output  // nil while no output is pending
 }
@@ -79,7 +81,7 @@ const (
 )
 
 // input is a set of facts that the serving goroutine knows about the input.
-type input uint8
+type input uint16
 
 const (
 	unread    input = 1 << iota // the connection may have input to read
@@ -89,18 +91,24 @@ const (
 	unsent                      // replies of the last batch may be pending; nothing is read until they are sent
 	idled                       // the client was last served while nothing could be read: no read timeout runs
 	truncated                   // the end of the stream came without the close_notify of TLS
-	finishing                   // the client is held in a drain: it ends when it is released
+	finishing                   // the client is held, and leaving: it ends when it is released
+	slowed                      // Limit is reached: nothing is read or served until it allows more
+	counted                     // the server's Memory counts what is kept of the input
+	extended                    // the timeouts of this partial frame have begun again, after the process was stopped
+	woken                       // a timeout may have expired, which is to be seen yet
+	looked                      // one has expired, and what may have arrived in time is being served
 )
 
 func (i input) has(bit input) bool { return i&bit != 0 }
 func (i *input) set(bit input)     { *i |= bit }
 func (i *input) clear(bit input)   { *i &^= bit }
 
-// special is what few clients have: a codec of their own, or TLS. It is replaced under mu, by
+// special is what few clients have: a codec of their own, TLS, or a Limit. It is replaced under mu, by
 // the serving goroutine, which may read it without mu.
 type special struct {
 	codec   *clientCodec // set by SetCodec; nil for the codec of the handler
 	tls     *transport.TLS
+	pace    *pace    // the serving goroutine's; nil without Limit
 	upgrade *upgrade // to TLS, from StartTLS to the end of the handshake
 }
 
@@ -149,15 +157,17 @@ func (c *Client) upgrade() *upgrade {
 // endState is the state that a client needs only when it ends, or if it uses what few
 // clients use. It is allocated on demand to keep an idle client small.
 type endState struct {
-	closing       closing.Closing
-	drainReadEnds int64    // when a drain stops reading frames that have arrived
-	localAddr     net.Addr // saved before the connection is closed; under mu
-	writeErr      error    // why output failed; nil for ErrClosed; under mu
-	holds         int      // how many calls of Hold are not released yet; under mu
+	closing      closing.Closing
+	lastReadEnds int64    // when a client that is leaving is not read from any more
+	localAddr    net.Addr // saved before the connection is closed; under mu
+	writeErr     error    // why output failed; nil for ErrClosed; under mu
+	holds        int      // how many calls of Hold are not released yet; under mu
 
+	held  *clientHeld // nil until it holds something; under mu
 	attrs []slog.Attr // of SetAttr; replaced, never changed; under mu
 
-	context stdatomic.Pointer[clientContext] // nil until Context is called; set under mu
+	context  stdatomic.Pointer[clientContext]  // nil until Context is called; set under mu
+	timeouts stdatomic.Pointer[clientTimeouts] // of SetTimeouts; nil for those of Frames
 
 	// For finishTLS.
 	unsent   int   // Conn.Unsent at the last check
@@ -219,11 +229,11 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// CloseFor is like Close, and puts err into the record, where ReasonClosed stands with it: why the
+// CloseFor is like Close, and puts err into the record, with ReasonApplication: why the
 // application has closed the client. Unlike an error of OnFrame it is not logged as a failure.
 // nil is allowed. If the client has ended before, the record stays as it is.
 func (c *Client) CloseFor(err error) error {
-	c.end(ByServer, ReasonClosed, err)
+	c.end(ByServer, ReasonApplication, err)
 	c.wake()
 	return nil
 }
@@ -233,15 +243,19 @@ func (c *Client) CloseFor(err error) error {
 // other modes have no effect if the client has already ended. It returns at once, and
 // always returns nil.
 func (c *Client) CloseWith(mode CloseMode) error {
-	end := &ending{by: ByServer, reason: ReasonClosed, mode: mode, asked: true}
+	c.closeAs(ReasonClosed, mode)
+	return nil
+}
+
+func (c *Client) closeAs(reason Reason, mode CloseMode) {
+	end := &ending{by: ByServer, reason: reason, mode: mode, asked: true}
 	c.ending.CompareAndSwap(nil, end)
 	c.endContext()
 	if mode == CloseReset {
-		c.abort(ByServer, ReasonClosed, nil)
+		c.abort(ByServer, reason, nil)
 	} else {
 		c.wake()
 	}
-	return nil
 }
 
 // wake makes the serving goroutine check the state of the client. For a client that has
@@ -295,10 +309,14 @@ func (m *clientMember) shared() *life { return &m.life }
 
 func (m *clientMember) Record() Record { return (*Client)(m).Record() }
 
+func (m *clientMember) live() Live { return (*Client)(m).live() }
+
+func (m *clientMember) closeAs(reason Reason, mode CloseMode) { (*Client)(m).closeAs(reason, mode) }
+
 // Drain implements drain.Member. An idle client sends its FIN when it is woken.
 func (m *clientMember) Drain() (busy bool) {
 	m.flags.set(draining)
-	return (*Client)(m).Busy()
+	return (*Client)(m).Busy() || (*Client)(m).firstInputLeft() > 0
 }
 
 // Wake implements drain.Member.

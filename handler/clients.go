@@ -55,6 +55,7 @@ type set[M member] struct {
 
 	members drain.Set[M]
 	lastID  atomic.Uint64
+	ledger  Ledger
 }
 
 // member is a connection as a member of its set.
@@ -62,12 +63,19 @@ type member interface {
 	drain.Member
 	shared() *life
 	Record() Record
+	live() Live
+	closeAs(reason Reason, mode CloseMode)
 }
 
 // add adds m and reports whether it did. It does not once the set is shutting down.
 func (s *set[M]) add(m M) bool {
 	m.shared().id = s.lastID.Add(1)
-	return s.members.Add(m)
+	s.ledger.Open()
+	if s.members.Add(m) {
+		return true
+	}
+	s.ledger.Refuse()
+	return false
 }
 
 // remove removes m and writes its record. A second call for the same m does nothing.
@@ -79,6 +87,7 @@ func (s *set[M]) remove(m M) {
 			record = LogFailures(nil)
 		}
 		r := m.Record()
+		s.ledger.End(r)
 		if r.Probe {
 			probe.Count(m.shared().accepted)
 		}

@@ -116,7 +116,7 @@ func (l *life) howToClose() (how closing.How, bound time.Duration) {
 	mode, asked := l.closeMode()
 	bound = mode.Limit()
 	switch why := l.reason(); {
-	case why == ReasonCut, why == ReasonSlowReader, why == ReasonWriteTimeout:
+	case why == ReasonCut, why == ReasonSlowReader, why == ReasonMemory, why == ReasonWriteTimeout:
 		return closing.Reset, bound
 	case why == ReasonReset, why == ReasonIOError: // the connection is broken: nothing more arrives
 		return closing.FIN, bound
@@ -124,8 +124,13 @@ func (l *life) howToClose() (how closing.How, bound time.Duration) {
 		return closing.Reset, bound
 	case why == ReasonFIN, asked && mode != CloseLingering:
 		return closing.FIN, bound
-	case why == ReasonDrain, (why == ReasonIdleTimeout || why == ReasonReadTimeout) && mode != CloseLingering:
+	case why == ReasonDrain, why.silent() && mode != CloseLingering:
 		return closing.Quiet, bound
 	}
 	return closing.Linger, bound
+}
+
+// silent reports whether a connection ended because its client has sent nothing.
+func (r Reason) silent() bool {
+	return r == ReasonIdleTimeout || r == ReasonReadTimeout || r == ReasonFirstFrameTimeout
 }

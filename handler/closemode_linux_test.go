@@ -5,11 +5,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"net/netip"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,37 +23,6 @@ import (
 
 // These tests check what a closed connection looks like to the peer: how the stream ends,
 // whether the last bytes arrive, and in which state the kernel keeps the connection.
-
-// tcpStates maps the states in /proc/net/tcp (include/net/tcp_states.h) to their names
-// in ss(8) and the documentation.
-var tcpStates = map[string]string{
-	"01": "ESTAB", "04": "FIN_WAIT1", "05": "FIN_WAIT2", "06": "TIME_WAIT", "08": "CLOSE_WAIT", "09": "LAST_ACK", "0B": "CLOSING",
-}
-
-// stateOf returns the TCP state of the server end of conn, or "none" if the kernel has
-// no such connection.
-func stateOf(t *testing.T, conn net.Conn) string {
-	t.Helper()
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		t.Skip(err)
-	}
-	want := procAddr(conn.RemoteAddr()) + " " + procAddr(conn.LocalAddr())
-	for line := range strings.Lines(string(table)) {
-		if f := strings.Fields(line); len(f) > 3 && f[1]+" "+f[2] == want {
-			return tcpStates[f[3]]
-		}
-	}
-	return "none"
-}
-
-// procAddr returns an IPv4 address in the format of /proc/net/tcp on little-endian
-// machines.
-func procAddr(addr net.Addr) string {
-	a := netip.MustParseAddrPort(addr.String())
-	b := a.Addr().As4()
-	return fmt.Sprintf("%02X%02X%02X%02X:%04X", b[3], b[2], b[1], b[0], a.Port())
-}
 
 func expectState(t *testing.T, conn net.Conn, want string) {
 	t.Helper()
@@ -211,6 +177,8 @@ func overModes(t *testing.T, reply []byte, test func(t *testing.T, c *closer, s 
 // A client that has sent everything and reads: only the reset looks different, and
 // leaves no TIME_WAIT.
 func TestCloseModes(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	overModes(t, []byte("bye\n"), func(t *testing.T, c *closer, s *tcptest.Server, _ bool, mode handler.CloseMode) {
 		close(c.proceed)
 		conn := s.Dial()
@@ -244,6 +212,8 @@ func TestCloseModes(t *testing.T) {
 // A client that is still sending and does not read yet when it is closed: the plain
 // close and the reset destroy the rest of the reply, the other modes deliver it.
 func TestCloseModesWithUnreadInput(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	input := "go\n" + strings.Repeat("more\n", 20<<10) // more than one read
 	overModes(t, reply, func(t *testing.T, c *closer, s *tcptest.Server, frames bool, mode handler.CloseMode) {
@@ -274,6 +244,7 @@ func TestCloseModesWithUnreadInput(t *testing.T) {
 // A close waits for a client that acknowledges nothing until the limit, even if the
 // server has not read all its input. After that, the kernel continues to send.
 func TestCloseWithinWaits(t *testing.T) {
+	t.Parallel()
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	for _, holder := range holders {
 		for name, unread := range map[string]string{"all read": "", "unread input": strings.Repeat("more\n", 20<<10)} {
@@ -307,6 +278,8 @@ func TestCloseWithinWaits(t *testing.T) {
 
 // A client that continues to send during the wait still gets the reply.
 func TestCloseWithinDiscards(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	for _, holder := range holders {
 		t.Run(holder.name, func(t *testing.T) {
@@ -359,6 +332,7 @@ func TestCloseWithinEndsWithTheAcknowledgement(t *testing.T) {
 // While many closes wait, the loops serve other clients. The end of a drain ends the
 // wait.
 func TestCloseWithinDoesNotDelayOthers(t *testing.T) {
+	testutil.Long(t)
 	reply := bytes.Repeat([]byte("reply\n"), 20<<10)
 	for _, linger := range []handler.CloseMode{handler.CloseDefault, handler.CloseWithin(time.Hour)} {
 		for _, holder := range holders[:2] {
@@ -446,6 +420,7 @@ func clientsOf(h handler.Handler) (all []closable) {
 
 // CloseReset ends a close of another mode.
 func TestCloseResetWhileClosing(t *testing.T) {
+	testutil.Long(t)
 	for _, holder := range holders {
 		for _, m := range modes[1:] {
 			t.Run(holder.name+"/"+m.String(), func(t *testing.T) {
@@ -473,6 +448,7 @@ func TestCloseResetWhileClosing(t *testing.T) {
 
 // A drain ends idle clients with a FIN in every mode, except reset.
 func TestDrainWithCloseModes(t *testing.T) {
+	t.Parallel()
 	for _, holder := range holders[:2] {
 		for _, m := range modes {
 			t.Run(holder.name+"/"+m.String(), func(t *testing.T) {

@@ -106,6 +106,8 @@ func inPieces(conn net.Conn, text string, size int) error {
 }
 
 func TestSwitchingProtocols(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	mail := "Subject: x\r\n\r\n..\r\nDATA\r\nQUIT"
 	block := strings.Repeat("set k 0 0 3\r\n", 3000) // more than the initial buffer
 	var in, out strings.Builder
@@ -134,7 +136,7 @@ func TestSwitchingProtocols(t *testing.T) {
 			[]int{1000, 1 << 20}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			overTransports(t, test.build, func(t *testing.T, s *served) {
+			overTransportsAtOnce(t, func(*served) *handler.Frames { return test.build() }, func(t *testing.T, s *served) {
 				for _, size := range test.sizes {
 					conn := s.connect()
 					var sender sync.WaitGroup
@@ -287,6 +289,8 @@ func discarding() *handler.Frames {
 }
 
 func TestDiscard(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	bad := strings.Repeat("x", 200)
 	for name, test := range map[string]struct {
 		in, out string
@@ -305,7 +309,7 @@ func TestDiscard(t *testing.T) {
 		"no long line":          {"a\n", "a\n", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			overTransports(t, discarding, func(t *testing.T, s *served) {
+			overTransportsAtOnce(t, func(*served) *handler.Frames { return discarding() }, func(t *testing.T, s *served) {
 				conn := s.connect()
 				var sender sync.WaitGroup
 				defer sender.Wait()
@@ -398,6 +402,7 @@ func TestSetCodecInOnError(t *testing.T) {
 
 // Discarding a frame of any length costs no memory.
 func TestDiscardIsBounded(t *testing.T) {
+	testutil.Long(t)
 	const size, bound = 100 << 20, 16 << 20 // the parallel runs need a little memory too
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		t.Helper()

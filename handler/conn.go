@@ -13,7 +13,9 @@ import (
 	"go.uber.org/atomic"
 
 	"wireline/internal/closing"
+	"wireline/internal/drain"
 	"wireline/internal/netconn"
+	"wireline/internal/timestamp"
 	"wireline/lib/sync/wait"
 )
 
@@ -35,6 +37,8 @@ type Conn struct {
 	owner    *Conns
 	inflight wait.Wait // writes in progress
 	busy     bool      // under mu of life
+	answered bool      // something was written after something was read; under mu of life
+	active   int64     // timestamp.Clock at the last byte either way; under mu of life
 
 	deadlines sync.Mutex    // orders SetReadDeadline and wake; guards the fields below
 	lingered  chan struct{} // nil until the connection lingers; closed when that is over
@@ -44,7 +48,8 @@ type Conn struct {
 
 func newConn(a Accepted, conn net.Conn, owner *Conns) *Conn {
 	c := &Conn{conn: conn, owner: owner}
-	c.accepted, c.begin = a, now()
+	c.accepted, c.begin = a, timestamp.Now()
+	c.active = timestamp.Clock()
 	c.busy = true // it may send a greeting before it reads
 	return c
 }
@@ -91,17 +96,22 @@ func (c *Conn) Quit() {
 // does not wait for the handler function: it resets the connection at once. It always
 // returns nil.
 func (c *Conn) CloseWith(mode CloseMode) error {
-	c.ending.CompareAndSwap(nil, &ending{by: ByServer, reason: ReasonClosed, mode: mode, asked: true})
+	c.closeAs(ReasonClosed, mode)
+	return nil
+}
+
+func (c *Conn) closeAs(reason Reason, mode CloseMode) {
+	c.ending.CompareAndSwap(nil, &ending{by: ByServer, reason: reason, mode: mode, asked: true})
 	if mode == CloseReset {
 		netconn.Reset(c.conn)
 	} else {
 		c.wake()
 	}
-	return nil
 }
 
 // Read implements net.Conn. During a drain it returns ErrDraining, and after Quit or
-// CloseWith it returns net.ErrClosed.
+// CloseWith it returns net.ErrClosed. A client that has come while the server was about to stop may
+// still send its first request, for a moment and until something is written after it.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.setBusy(false)
 	if err := c.stopped(); err != nil {
@@ -115,7 +125,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	c.mu.Lock()
 	c.busy = true
-	c.count.bytesIn += int64(n)
+	c.count.BytesIn += int64(n)
+	c.active = timestamp.Clock()
 	c.mu.Unlock()
 	switch {
 	case err == io.EOF:
@@ -129,12 +140,23 @@ func (c *Conn) Read(p []byte) (int, error) {
 // stopped returns why Read must not continue, or nil.
 func (c *Conn) stopped() error {
 	switch {
-	case c.flags.has(draining):
+	case c.flags.has(draining) && !time.Now().Before(c.firstInput()):
 		return ErrDraining
-	case c.reason() == ReasonClosed:
+	case c.reason() == ReasonClosed, c.reason() == ReasonKicked:
 		return net.ErrClosed
 	}
 	return nil
+}
+
+// firstInput returns until when a drain waits for the first request of a client that has come
+// late; zero if it does not. A request may come in parts; it is over when something is written.
+func (c *Conn) firstInput() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.answered {
+		return time.Time{}
+	}
+	return drain.FirstInput(c.accepted)
 }
 
 // Write implements net.Conn.
@@ -143,8 +165,10 @@ func (c *Conn) Write(p []byte) (int, error) {
 	defer c.inflight.Done()
 	n, err := c.conn.Write(p)
 	c.mu.Lock()
-	c.count.bytesOut += int64(n)
-	c.count.framesOut++
+	c.count.BytesOut += int64(n)
+	c.count.FramesOut++
+	c.answered = c.answered || c.count.BytesIn > 0
+	c.active = timestamp.Clock()
 	c.mu.Unlock()
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		c.endIO(err)
@@ -265,6 +289,11 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	if c.stopped() != nil {
 		return nil // keep the deadline that wake has set
 	}
+	if c.flags.has(draining) {
+		if until := c.firstInput(); t.IsZero() || t.After(until) {
+			t = until
+		}
+	}
 	return c.conn.SetReadDeadline(t)
 }
 
@@ -302,10 +331,13 @@ func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
 func (c *Conn) wake() {
 	c.deadlines.Lock()
 	defer c.deadlines.Unlock()
-	if c.lingerEnd.IsZero() {
-		c.conn.SetReadDeadline(past)
-	} else {
+	switch {
+	case !c.lingerEnd.IsZero():
 		c.boundLingering()
+	case c.stopped() != nil:
+		c.conn.SetReadDeadline(past)
+	default:
+		c.conn.SetReadDeadline(c.firstInput())
 	}
 }
 
@@ -314,10 +346,14 @@ type connMember Conn
 
 func (m *connMember) shared() *life { return &m.life }
 
+func (m *connMember) live() Live { return (*Conn)(m).live() }
+
+func (m *connMember) closeAs(reason Reason, mode CloseMode) { (*Conn)(m).closeAs(reason, mode) }
+
 // Drain implements drain.Member.
 func (m *connMember) Drain() (busy bool) {
 	m.flags.set(draining)
-	return (*Conn)(m).Busy()
+	return (*Conn)(m).Busy() || time.Now().Before((*Conn)(m).firstInput())
 }
 
 // Wake implements drain.Member.

@@ -77,6 +77,7 @@ func reset(conn net.Conn) {
 
 // A RST ends the context, also while the function waits or the client is not read.
 func TestContextEndsAtReset(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("only a write tells")
 	}
@@ -136,6 +137,8 @@ func TestContextAfterReset(t *testing.T) {
 
 // Whatever ends the client ends its context, with the reason.
 func TestContextEndsWithClient(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	for name, test := range map[string]struct {
 		lines []string
 		end   func(t *testing.T, s *served, c *handler.Client, conn net.Conn)

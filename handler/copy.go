@@ -20,8 +20,8 @@ func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 	n, err := to.ReadFrom(unwrap(r))
 	c.noteCopyError(err, "write")
 	c.mu.Lock()
-	c.count.bytesOut += n
-	c.count.framesOut++
+	c.count.BytesOut += n
+	c.count.FramesOut++
 	c.mu.Unlock()
 	return n, err
 }
@@ -48,7 +48,7 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	}
 	c.mu.Lock()
 	c.busy = true
-	c.count.bytesIn += n
+	c.count.BytesIn += n
 	c.mu.Unlock()
 	return n, err
 }

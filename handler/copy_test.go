@@ -12,6 +12,7 @@ import (
 // The error of a copy between two sockets by package net does not tell which of them
 // has failed. The record does.
 func TestResetWhileCopying(t *testing.T) {
+	t.Parallel()
 	for name, relay := range map[string]func(conn, up net.Conn){
 		"from the client": func(conn, up net.Conn) { io.Copy(up, conn) },
 		"to the client":   func(conn, up net.Conn) { io.Copy(conn, up) },

@@ -18,7 +18,8 @@ import (
 // and is logged to slog.Default(), or reported to the server that ctx belongs to.
 //
 // The connection counts as one of the handler, and the handler's drain is its drain. No server counts
-// it as a client, so no limit of a server holds.
+// it as a client, also if it was hijacked from one: no limit of a server holds, Stats does not
+// include it, and a stop of the server does not wait for it.
 func ServeConn(ctx context.Context, conn net.Conn, h Acceptor) {
 	d := &direct{ctx: ctx, conn: conn, done: make(chan struct{})}
 	h.Accept(d)
@@ -38,6 +39,7 @@ func (d *direct) Context() context.Context { return d.ctx }
 func (d *direct) LocalAddr() net.Addr      { return d.conn.LocalAddr() }
 func (d *direct) RemoteAddr() net.Addr     { return d.conn.RemoteAddr() }
 func (d *direct) CloseMode() CloseMode     { return CloseDefault }
+func (d *direct) Memory() *Memory          { return nil }
 
 func (d *direct) Network() string {
 	if addr := d.conn.LocalAddr(); addr != nil {

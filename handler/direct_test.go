@@ -69,8 +69,8 @@ func TestHandleRecovers(t *testing.T) {
 	}
 }
 
-// A hijacked connection that is passed to a Handle counts as one of that handler. A panic of
-// its is counted by the server. The context for it is the server's, not that of the client, which has ended.
+// A hijacked connection that is passed to a Handle counts as one of that handler, not of the server.
+// A panic of its is counted by the server. The context for it is the server's, not that of the client, which has ended.
 func TestHandleAfterHijack(t *testing.T) {
 	silenceLog(t)
 	inner := &handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
@@ -93,7 +93,9 @@ func TestHandleAfterHijack(t *testing.T) {
 		return nil
 	}}
 	inner.OnOpen = func(*handler.Client) error { lens <- inner.Clients().Len(); return nil }
-	s := tcptest.NewServer(outer)
+	s := tcptest.NewUnstartedServer(outer)
+	s.TCP.MaxClients = 1
+	s.Start()
 	defer s.Close()
 	conn := s.Dial()
 	defer conn.Close()
@@ -104,6 +106,10 @@ func TestHandleAfterHijack(t *testing.T) {
 	if n := <-lens; n != 1 {
 		t.Errorf("the handler has %d clients, want 1", n)
 	}
+	// The server does not count it: another client has the only place.
+	other := s.Dial()
+	defer other.Close()
+	eventually(t, "the other client is the only one", func() bool { return s.TCP.Stats().Accepted == 2 && s.TCP.Stats().Active == 1 })
 	send(t, conn, "x\n")
 	receiveAll(t, conn, "")
 	conn.Close()

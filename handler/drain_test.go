@@ -1,6 +1,7 @@
 package handler_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -58,6 +59,7 @@ func waitForBusy[C interface{ Busy() bool }](t *testing.T, clients interface{ Al
 }
 
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	overTransportsAtOnce(t, buildGated, func(t *testing.T, s *served) {
 		g := s.gated
 		fresh, idle, half, busy := s.connect(), s.connect(), s.connect(), s.connect()
@@ -120,11 +122,13 @@ func TestDrainIsAsSlowAsTheSlowestFrame(t *testing.T) {
 }
 
 func TestDrainCutsWhatIsLeft(t *testing.T) {
+	t.Parallel()
 	overTransportsAtOnce(t, buildGated, func(t *testing.T, s *served) {
 		g := s.gated
 		idle, busy := s.connect(), s.connect()
 		send(t, busy, "slow\n")
 		<-g.began
+		eventually(t, "both clients", func() bool { return s.server.TCP.Stats().Accepted == 2 }) // none comes late
 		done := make(chan error, 1)
 		go func() { done <- s.shutdown(time.Second) }()
 		receiveAll(t, idle, "")
@@ -394,5 +398,67 @@ func TestHandlerWithEmbeddedConns(t *testing.T) {
 	receiveAll(t, conn, "")
 	if d := server.TCP.Drained(); d.Idle != 1 {
 		t.Errorf("drained %+v", d)
+	}
+}
+
+// lateAccepted is a connection that has come while its server was stopping.
+type lateAccepted struct {
+	*accepted
+	until time.Time
+}
+
+func (a lateAccepted) FirstInput() time.Time { return a.until }
+
+// A client that has come late may send its first request in parts. After the reply, or the time for the
+// request, a plain handler stops.
+func TestPlainLatecomer(t *testing.T) {
+	for name, test := range map[string]struct {
+		parts []string
+		reply string
+		after time.Duration
+	}{
+		"whole":      {[]string{"hello\n"}, "hello\n", 100 * time.Millisecond},
+		"in parts":   {[]string{"he", "l", "lo\n"}, "hello\n", 300 * time.Millisecond},
+		"not at all": {nil, "", time.Second},
+		"a part":     {[]string{"he"}, "", time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				records := newRecords()
+				readErr := make(chan error, 1)
+				h := handler.Func(func(_ context.Context, conn net.Conn) {
+					for r := bufio.NewReader(conn); ; {
+						line, err := r.ReadString('\n')
+						if err != nil {
+							readErr <- err
+							return
+						}
+						io.WriteString(conn, line)
+					}
+				})
+				h.OnRecord = records.Add
+				conn, server := tcptest.PipeSize(100)
+				begin := time.Now()
+				h.Accept(lateAccepted{&accepted{ctx: t.Context(), conn: server}, begin.Add(time.Second)})
+				drained := make(chan error, 1)
+				go func() { drained <- h.Close() }()
+				for _, part := range test.parts {
+					time.Sleep(100 * time.Millisecond)
+					send(t, conn, part)
+				}
+				receiveAll(t, conn, test.reply)
+				within(t, "ended", time.Since(begin), test.after, test.after+50*time.Millisecond)
+				conn.Close()
+				if err := <-drained; err != nil {
+					t.Error(err)
+				}
+				if err := <-readErr; !errors.Is(err, handler.ErrDraining) {
+					t.Errorf("the last Read: %v", err)
+				}
+				if r := records.Next(t); r.Reason != handler.ReasonDrain {
+					t.Errorf("record %+v", r)
+				}
+			})
+		})
 	}
 }

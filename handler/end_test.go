@@ -190,7 +190,7 @@ func TestCloseForAndSetAttr(t *testing.T) {
 		receiveAll(t, conn, "a\n")
 		conn.Close()
 		r := s.records.Next(t)
-		if r.By != handler.ByServer || r.Reason != handler.ReasonClosed || r.Err != tired {
+		if r.By != handler.ByServer || r.Reason != handler.ReasonApplication || r.Err != tired {
 			t.Errorf("record %+v", r)
 		}
 		if err := <-writes; !errors.Is(err, tired) || !errors.Is(err, handler.ErrClosed) {
@@ -199,7 +199,7 @@ func TestCloseForAndSetAttr(t *testing.T) {
 		var log bytes.Buffer
 		handler.LogRecords(logTo(&log))(r)
 		logger.Flush(patience)
-		if got := log.String(); !strings.Contains(got, "level=INFO") || !strings.Contains(got, ` device=d1 version=2 by=server reason=closed err="tired of you"`) {
+		if got := log.String(); !strings.Contains(got, "level=INFO") || !strings.Contains(got, ` device=d1 version=2 by=server reason=application err="tired of you"`) {
 			t.Errorf("logged %s", got)
 		}
 		log.Reset()

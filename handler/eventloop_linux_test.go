@@ -117,6 +117,8 @@ func TestPacketsAreAllRead(t *testing.T) {
 // A steady feed always leaves output unsent. It does not stop the client's own frames
 // from being served.
 func TestFeedDoesNotStarveItsReader(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	const commands = 20
 	var served_ atomic.Int32
 	build := func() *handler.Frames {
@@ -168,6 +170,7 @@ func TestFeedDoesNotStarveItsReader(t *testing.T) {
 
 // Hijack takes a connection over between two messages, never within one.
 func TestHijackWaitsForWholeMessages(t *testing.T) {
+	t.Parallel()
 	const size = 8 << 20
 	pushed := make(chan struct{}, 1)
 	build := func() *handler.Frames {
@@ -228,7 +231,12 @@ func TestHijackingFunctionDoesNotDelayADrain(t *testing.T) {
 // A buffer that has grown for the long frame of one client is not kept for the small
 // partial frame of another.
 func TestLongFramesLeaveNoLargeBuffers(t *testing.T) {
-	const clients, rest, most = 100, 5 << 10, 64 << 10
+	testutil.Long(t)
+	const rest, most = 5 << 10, 64 << 10
+	clients := int64(100)
+	if testutil.Reduced() {
+		clients = 50 // enough for one large buffer of the loop
+	}
 	build := func() *handler.Frames {
 		return &handler.Frames{Codec: frame.Length{Max: 2 << 20}, OnFrame: func(c *handler.Client, _ []byte) error {
 			_, err := io.WriteString(c, "k")

@@ -32,6 +32,7 @@ func (c *Client) finish(w *eventloop.Worker) (again bool) {
 		case closing.WaitOutput:
 			if !c.awaitOutput() {
 				c.checkStall() // a client that has ended always has a write limit
+				c.waitForOutput(w)
 				return false
 			}
 			how, bound := c.howToClose()
@@ -40,6 +41,7 @@ func (c *Client) finish(w *eventloop.Worker) (again bool) {
 		case closing.SendFIN:
 			err := c.transport().CloseWrite()
 			if err == nil && !c.finishTLS() {
+				c.waitForOutput(w)
 				return false
 			}
 			steps.FINSent(err, c.holdsInput(), now)
@@ -58,6 +60,7 @@ func (c *Client) finish(w *eventloop.Worker) (again bool) {
 			steps.Acknowledged(n, c.transport().Acknowledged(), now)
 		case closing.WaitInput, closing.WaitTimer:
 			c.dropBuffer(w)
+			c.countInput()
 			c.arm(steps.Timer())
 			return false
 		case closing.CloseReset:
@@ -71,6 +74,13 @@ func (c *Client) finish(w *eventloop.Worker) (again bool) {
 			return false
 		}
 	}
+}
+
+// waitForOutput gives back the loop's buffer while output is pending, and counts what is kept of the
+// input.
+func (c *Client) waitForOutput(w *eventloop.Worker) {
+	c.leaveBuffer(w)
+	c.countInput()
 }
 
 // beginEnd begins the closing phase: OnEnd is called, and then nothing more may be written.
@@ -108,7 +118,7 @@ func (c *Client) discard(w *eventloop.Worker, read reader) (n int, ended bool) {
 		c.input.clear(unread)
 	}
 	c.mu.Lock()
-	c.count.bytesIn += int64(n)
+	c.count.BytesIn += int64(n)
 	c.mu.Unlock()
 	return n, err != nil
 }
@@ -140,6 +150,7 @@ func (c *Client) leave(w *eventloop.Worker) {
 	c.mu.Lock()
 	c.releaseLocked()
 	c.mu.Unlock()
+	c.holdNothing()
 	if !c.isTakenOver() {
 		defer c.accepted.Done()
 	}

@@ -3,15 +3,17 @@ package handler
 import (
 	"cmp"
 	"context"
+	"iter"
+	"math/rand/v2"
 	"net"
 	"sync"
+	stdatomic "sync/atomic"
 	"time"
 
-	"wireline/internal/eventloop"
-	"wireline/internal/handshakes"
+	"wireline/internal/timestamp"
 	"wireline/internal/transport"
+	"wireline/lib/field"
 	"wireline/lib/frame"
-	"wireline/lib/sync/wait"
 )
 
 // stopGrace is how long stop waits for the goroutines of portable pollers, handshakes and
@@ -23,7 +25,8 @@ const stopGrace = 50 * time.Millisecond
 // sets OnFrame, and Codec unless frames are lines.
 //
 // The zero value discards lines. Set the fields before the first connection, and do not
-// change them afterwards. A Frames must not be copied.
+// change them afterwards; Reconfigure replaces them for the clients that come later. A Frames
+// must not be copied.
 type Frames struct {
 	// OnFrame is called for each frame. Calls for one client do not overlap. It may
 	// block; other clients are served meanwhile. frame is valid until OnFrame returns,
@@ -89,9 +92,30 @@ type Frames struct {
 	OnIdle func(c *Client) error
 
 	// FrameTimeout ends a client that does not complete a frame within this time. It
-	// starts with the first byte of the frame; further bytes do not extend it. Zero
-	// means no timeout.
+	// starts with the first byte of the frame; further bytes do not extend it. It stands still
+	// while the client is not read from, because of its Limit or because its replies wait to be
+	// sent; after a pause it begins again. Zero means no timeout.
 	FrameTimeout time.Duration
+
+	// FirstFrameTimeout ends a client that has not completed its first frame this time after it
+	// was accepted, and its TLS handshake was made, or after OnOpen has returned. Bytes do not
+	// extend it, nor does a frame that TooLong discards. So it is the time for a login. Zero means
+	// no timeout. It does not run while the client is held or paused, and begins again after
+	// that.
+	FirstFrameTimeout time.Duration
+
+	// MaxLifetime ends a client this time after it was accepted, plus or minus the jitter: so the
+	// clients of a server spread over others again. The reply to the frame that is being served,
+	// and those of Hold and Go, are delivered, then the connection is closed as after ErrQuit. A
+	// frame that has begun to arrive may be completed within a second. If WriteTimeout is not
+	// positive, a client that accepts no output for ten seconds is reset then. Zero means no
+	// limit.
+	MaxLifetime time.Duration
+
+	// MaxLifetimeJitter is how much shorter or longer than MaxLifetime the lifetime of a client
+	// may be, at random, so that clients that came together do not all come back together. Zero
+	// means a tenth of MaxLifetime. Negative means no jitter.
+	MaxLifetimeJitter time.Duration
 
 	// HandshakeTimeout bounds the handshake of StartTLS. Zero means 10 seconds.
 	HandshakeTimeout time.Duration
@@ -105,8 +129,8 @@ type Frames struct {
 	// time. A slow client that accepts some bytes stays. The timeout is accurate to a
 	// sixteenth of it, between 10 milliseconds and a second. Answers of TLS itself, to
 	// KeyUpdates, count as output. For a TLS listener
-	// passed to Serve, progress is only seen in steps of 64 KiB. Zero means no timeout, but 10
-	// seconds for a client that has ended.
+	// passed to Serve, progress is only seen in steps of 64 KiB. Zero means 30 seconds, negative no
+	// timeout; in both cases it is 10 seconds for a client that has ended.
 	WriteTimeout time.Duration
 
 	// MaxPending limits the output pending for one client, in bytes. When that much is
@@ -118,18 +142,41 @@ type Frames struct {
 	// SlowBlock.
 	WhenSlow WhenSlow
 
+	// FullDuplex goes on reading, and serving frames, while replies are pending. Without it, a client
+	// that sends and does not read is not read from either. But two sides that both do so would wait for
+	// each other: one of them must go on reading, and a program that is a client itself sets this.
+	// MaxPending and WhenSlow bound what is pending.
+	FullDuplex bool
+
+	// WholeFrames ends a client with io.ErrUnexpectedEOF if its stream ends within a frame, also where
+	// the codec would take the rest for a frame, as frame.Line takes a last line without an end:
+	// the connection may have been cut there. The reason is ReasonFrameError, and OnError is called.
+	WholeFrames bool
+
+	// Limit bounds how many frames and bytes a second are taken from one client. The zero value
+	// sets no limit. While a client waits, the read timeouts do not run, but for
+	// FirstFrameTimeout. After that FrameTimeout goes on where it was, and the others begin again.
+	// Frames that TooLong discards count too. A client that is to end in a drain or because
+	// of MaxLifetime does not wait: at most one frame of it is served then, as without Limit. A RST
+	// that comes meanwhile ends the client at once where the poller tells of it, a FIN after the
+	// frames before it.
+	Limit Limit
+
 	// MaxInFlight limits how many calls of Hold and Go may be under way for one client. While
 	// there are that many, the client is not read from, and no further frame of it is served.
 	// Zero means 100. Negative means no limit.
 	MaxInFlight int
 
-	once       sync.Once
-	ownCodec   *clientCodec // Codec, for clients without SetCodec
-	clients    Clients
-	delayed    delayedFlush
-	loops      eventloop.Lazy
-	handshakes handshakes.Limiter
-	background wait.Wait // counts portable pollers, handshakes and functions of Go
+	// Set by the first use, and not changed afterwards.
+	once     sync.Once
+	ownCodec *clientCodec   // Codec, for clients without SetCodec
+	timeouts clientTimeouts // the fields above, for clients without SetTimeouts
+	limits   *limits        // Limit; nil without
+	seed     uint64         // of the jitter
+	*common                 // &own, or that of the Frames whose Reconfigure has got this one
+
+	shared stdatomic.Pointer[common] // common, for those who do not know whether there was a first use
+	own    common
 }
 
 // TooLong says what happens to a client that sends a frame longer than the maximum of
@@ -145,8 +192,18 @@ const (
 	TooLongDiscard
 )
 
-// Clients returns the set of the current clients. Use it to range over them.
-func (h *Frames) Clients() *Clients { return &h.clients }
+// Clients returns the set of the current clients. Use it to range over them. For a Frames that was
+// passed to Reconfigure of another one, they are those of that one; it is the same for Totals, Live,
+// Last and Drained.
+func (h *Frames) Clients() *Clients { return &h.all().clients }
+
+// all returns what h shares with its other generations.
+func (h *Frames) all() *common {
+	if c := h.shared.Load(); c != nil {
+		return c
+	}
+	return &h.own
+}
 
 // Handle implements Handler. It serves conn without a server, and returns when the
 // connection is closed or hijacked.
@@ -155,14 +212,18 @@ func (h *Frames) Handle(ctx context.Context, conn net.Conn) { ServeConn(ctx, con
 // Accept implements Acceptor.
 func (h *Frames) Accept(a Accepted) {
 	h.once.Do(h.init)
+	h.current.Load().accept(a)
+}
+
+// accept is Accept for a client of this generation.
+func (h *Frames) accept(a Accepted) {
 	c := &Client{frames: h}
-	c.accepted, c.begin = a, now()
+	c.accepted, c.begin = a, timestamp.Now()
 	if err := c.attach(); err != nil {
 		a.Done()
 		return
 	}
-	c.touch()
-	c.noteRead()
+	c.startTimeouts()
 	if h.OnOpen == nil {
 		c.flags.set(visible)
 	}
@@ -176,6 +237,7 @@ func (h *Frames) Accept(a Accepted) {
 		c.conn.Wake() // so that OnOpen is called before any input arrives
 	}
 	c.arm(c.nextDue())
+	c.checkLifetime()
 	c.conn.Start()
 }
 
@@ -190,37 +252,80 @@ func (c *Client) attach() error {
 	if t != nil {
 		c.special = &special{tls: t}
 	}
-	return nil
-}
-
-// Validate reports an error in the settings of the codec; see frame.Validator.
-// tcp.ListenAndServe calls it before it listens. Without Validate, the first use of a
-// wrong codec is a frame error.
-func (h *Frames) Validate() error {
-	if v, ok := h.codec().(frame.Validator); ok {
-		return v.Validate()
+	if h.limits != nil {
+		c.setSpecial(func(s *special) { s.pace = new(pace) })
 	}
 	return nil
 }
 
+// Validate reports every setting that is out of range or makes no sense, each as a *field.Error,
+// and an error in the settings of the codec; see frame.Validator. tcp.ListenAndServe calls it before
+// it listens. Without Validate, a negative timeout is none, and the first use of a wrong codec is
+// a frame error.
+func (h *Frames) Validate() error {
+	var e field.Errors
+	for _, timeout := range []struct {
+		name string
+		d    time.Duration
+	}{
+		{"IdleTimeout", h.IdleTimeout},
+		{"ReadTimeout", h.ReadTimeout},
+		{"FrameTimeout", h.FrameTimeout},
+		{"FirstFrameTimeout", h.FirstFrameTimeout},
+		{"MaxLifetime", h.MaxLifetime},
+		{"HandshakeTimeout", h.HandshakeTimeout},
+	} {
+		e.Check(timeout.d >= 0, timeout.name, timeout.d, "must not be negative")
+	}
+	e.Check(h.MaxLifetimeJitter <= h.MaxLifetime, "MaxLifetimeJitter", h.MaxLifetimeJitter, "must not be longer than MaxLifetime")
+	e.Add(h.Limit.validate())
+	if v, ok := h.codec().(frame.Validator); ok {
+		e.Add(v.Validate())
+	}
+	return e.Err()
+}
+
+// init prepares a Frames that has clients of its own.
 func (h *Frames) init() {
-	h.ownCodec = newClientCodec(h.codec())
+	h.prepare(&h.own)
 	h.handshakes.Limit = h.MaxHandshakes
 	if h.OnRecord != nil {
 		h.clients.OnRecord = h.OnRecord
+	}
+	h.current.Store(h)
+}
+
+// prepare makes h ready to serve clients that belong to c.
+func (h *Frames) prepare(c *common) {
+	h.common = c
+	h.shared.Store(c)
+	h.ownCodec = newClientCodec(h.codec())
+	h.timeouts = h.ownTimeouts().over(&defaultTimeouts)
+	h.seed = rand.Uint64()
+	h.limits = newLimits(h.Limit)
+}
+
+// ownTimeouts returns the timeouts as they are set.
+func (h *Frames) ownTimeouts() Timeouts {
+	return Timeouts{
+		Idle:       h.IdleTimeout,
+		Read:       h.ReadTimeout,
+		Frame:      h.FrameTimeout,
+		FirstFrame: h.FirstFrameTimeout,
+		Write:      h.WriteTimeout,
 	}
 }
 
 // Shutdown implements Shutdowner. See Clients.Shutdown.
 func (h *Frames) Shutdown(ctx context.Context) error {
-	err := h.clients.Shutdown(ctx)
+	err := h.own.clients.Shutdown(ctx)
 	h.stop()
 	return err
 }
 
 // Close implements Handler. See Clients.Close.
 func (h *Frames) Close() error {
-	err := h.clients.Close()
+	err := h.own.clients.Close()
 	h.stop()
 	return err
 }
@@ -228,12 +333,21 @@ func (h *Frames) Close() error {
 // stop ends the goroutines of the pollers. It does not wait for a frame function that
 // does not return.
 func (h *Frames) stop() {
-	h.loops.Stop()
-	h.background.WaitWithTimeout(stopGrace)
+	h.own.loops.Stop()
+	h.own.background.WaitWithTimeout(stopGrace)
 }
 
+// Totals implements Observed.
+func (h *Frames) Totals() Totals { return h.all().clients.Totals() }
+
+// Live implements Observed.
+func (h *Frames) Live() iter.Seq[Live] { return h.all().clients.Live() }
+
+// Last implements Observed.
+func (h *Frames) Last() []Record { return h.all().clients.Last() }
+
 // Drained returns what Shutdown has done with the clients so far.
-func (h *Frames) Drained() DrainStats { return h.clients.Drained() }
+func (h *Frames) Drained() DrainStats { return h.all().clients.Drained() }
 
 func (h *Frames) codec() frame.Codec {
 	if h.Codec == nil {

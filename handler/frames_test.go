@@ -102,7 +102,12 @@ func TestRepliesToPipelinedFramesAreOneWrite(t *testing.T) {
 }
 
 func TestTooLongIsAnsweredInFull(t *testing.T) {
+	testutil.Long(t)
 	const answer = "error: too long\n"
+	rounds := 5
+	if testutil.Reduced() {
+		rounds = 2
+	}
 	build := func() *handler.Frames {
 		return &handler.Frames{
 			Codec:   frame.Line{Max: 1000, KeepEnd: true},
@@ -118,7 +123,7 @@ func TestTooLongIsAnsweredInFull(t *testing.T) {
 		flood := bytes.Repeat([]byte("x"), 3<<20)
 		// One after the other: a server discards input for two seconds (closing.LongLinger),
 		// which is little for many clients on a busy machine.
-		for range 5 {
+		for range rounds {
 			conn := s.connect()
 			// The client sends everything before it reads.
 			if _, err := conn.Write(append([]byte("good\n"), flood...)); err != nil {
@@ -443,6 +448,7 @@ func TestWriteFromManyGoroutinesStaysWhole(t *testing.T) {
 }
 
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
+	testutil.Long(t)
 	if testutil.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}

@@ -102,8 +102,6 @@ func (c *Client) handOver() error {
 	}
 	c.failLocked(ErrHijacked)
 	c.sending.set(takenOver | gone)
-	c.count.bytesIn += c.bytesIn
-	c.count.framesIn += c.framesIn
-	c.bytesIn, c.framesIn = 0, 0
+	c.countInLocked()
 	return nil
 }

@@ -14,7 +14,7 @@ const defaultMaxInFlight = 100
 // has returned. Write the reply, then call release.
 //
 // While a client is held, a drain waits for it, and so does the end after the client's FIN:
-// the reply is delivered first. IdleTimeout and ReadTimeout do not run. Other ends do not wait: after Close,
+// the reply is delivered first. IdleTimeout, ReadTimeout and FirstFrameTimeout do not run. Other ends do not wait: after Close,
 // ErrQuit, an error or a reset, Write returns ErrClosed. When Frames.MaxInFlight holds are not
 // released, the client is not read from.
 //
@@ -67,10 +67,11 @@ func (c *Client) unhold() (awaited bool) {
 		ends |= crowded
 	}
 	was := c.flags.And(^ends)
-	if idle := c.frames.IdleTimeout; e.holds == 0 && idle > 0 {
-		c.armLocked(eventloop.After(c.lastActivity.Load(), idle))
+	t := c.timeouts()
+	if e.holds == 0 && t.Idle > 0 {
+		c.armLocked(eventloop.After(c.lastActivity.Load(), t.Idle))
 	}
-	if e.holds == 0 && c.frames.ReadTimeout > 0 {
+	if e.holds == 0 && (t.Read > 0 || t.FirstFrame > 0 && c.count.FramesIn == 0) {
 		c.flags.set(relieved)
 		return true
 	}
@@ -88,19 +89,19 @@ func (c *Client) awaitRelease() (held bool) {
 		return false
 	}
 	c.input.set(idled)
-	if c.flags.has(draining) {
+	if c.flags.has(leaving) {
 		c.input.set(finishing)
 	}
 	return true
 }
 
-// endDrained ends a client that a drain has found busy, or paused.
-func (c *Client) endDrained() {
+// endReleased ends a client that a drain or the end of MaxLifetime has found busy, or paused.
+func (c *Client) endReleased() {
 	if c.input.has(eof) && !c.holdsInput() {
 		c.endOfInput()
 		return
 	}
-	c.end(ByServer, ReasonDrain, nil)
+	c.endLeaving()
 }
 
 // Go calls f in a new goroutine and holds the client until f has returned; see Hold. f may

@@ -72,6 +72,8 @@ func overHolds(t *testing.T, test func(t *testing.T, s *served, l *later)) {
 
 // A drain waits for replies from goroutines.
 func TestDrainWaitsForHolds(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	overHolds(t, func(t *testing.T, s *served, l *later) {
 		conn, idle := s.connect(), s.connect()
 		send(t, idle, "i\n")
@@ -124,6 +126,7 @@ func TestHalfCloseWaitsForHolds(t *testing.T) {
 
 // The drain's timeout cuts a client that is held.
 func TestDrainCutsHeldClient(t *testing.T) {
+	testutil.Long(t)
 	overHolds(t, func(t *testing.T, s *served, l *later) {
 		conn := s.connect()
 		send(t, conn, "a\n")
@@ -277,13 +280,16 @@ func TestDrainOfHeldClientWithPartialFrame(t *testing.T) {
 // No reply is lost in a drain, whenever it begins: each frame that OnFrame has got is
 // answered, and each frame of which the client knows that it was read.
 func TestDrainsWithRepliesInFlight(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	drains := 2000 // with 10,000, too, none was lost
 	switch {
 	case testutil.RaceEnabled:
 		drains = 200
-	case testing.Short():
+	case testutil.Reduced():
 		drains = 500
 	}
+	drains = testutil.Rounds(drains)
 	for name, listen := range map[string]func(t *testing.T) (net.Listener, func() net.Conn){
 		"tcp":              transports[0].listen,
 		"tcp by goroutine": transports[2].listen,

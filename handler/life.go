@@ -11,6 +11,7 @@ import (
 
 	"wireline/internal/netconn"
 	"wireline/internal/probe"
+	"wireline/internal/timestamp"
 	"wireline/internal/transport"
 )
 
@@ -19,7 +20,7 @@ import (
 type life struct {
 	accepted Accepted
 	id       uint64
-	begin    timestamp
+	begin    timestamp.Time
 	ending   stdatomic.Pointer[ending]
 
 	// sync/atomic instead of go.uber.org/atomic, which aligns each value to eight
@@ -27,12 +28,7 @@ type life struct {
 	flags flags
 
 	mu    sync.Mutex
-	count counters // under mu
-}
-
-// counters are the byte and frame counts of a Record.
-type counters struct {
-	bytesIn, bytesOut, framesIn, framesOut int64
+	count Counts // under mu
 }
 
 // flags are requests to the serving goroutine, and facts that it tells other
@@ -50,9 +46,14 @@ const (
 	crowded                      // there are MaxInFlight holds: read nothing; never without holding
 	released                     // the last release is to wake the serving goroutine
 	observed                     // Context was called
-	relieved                     // the last hold was released: ReadTimeout begins again
+	relieved                     // the last hold was released: ReadTimeout and FirstFrameTimeout begin again
 	pinged                       // OnIdle was called since something was read
+	retired                      // MaxLifetime is over: serve no further frame
+	renewed                      // there is a ReadTimeout where there was none: it counts from the last activity
 )
+
+// leaving has the flags that say that the client is to end, after what is in flight.
+const leaving = draining | retired
 
 func (f *flags) has(bit uint32) bool { return f.Load()&bit != 0 }
 func (f *flags) set(bit uint32)      { f.Or(bit) }
@@ -73,6 +74,10 @@ type ending struct {
 
 // ID returns the number of the connection. A handler numbers its connections from 1.
 func (l *life) ID() uint64 { return l.id }
+
+// Accepted returns what Accept got for this connection: a server that passes an Accepted of its own
+// finds it here again. Only methods that any goroutine may call may be used.
+func (l *life) Accepted() Accepted { return l.accepted }
 
 // Context returns the context of the connection. It ends when the server cuts its
 // connections or has stopped.
@@ -106,7 +111,7 @@ func (l *life) end(by Party, reason Reason, err error) {
 func (l *life) ended() bool { return l.ending.Load() != nil }
 
 // stopping reports whether no further frame may be served.
-func (l *life) stopping() bool { return l.flags.has(draining) || l.ended() }
+func (l *life) stopping() bool { return l.flags.has(leaving) || l.ended() }
 
 // reason returns why the connection ended, or "" if it has not.
 func (l *life) reason() Reason {
@@ -166,31 +171,33 @@ func (l *life) Record() Record {
 	} else {
 		took = time.Duration(end.took.Load())
 	}
-	l.mu.Lock()
-	count := l.count
-	l.mu.Unlock()
+	count := l.counts()
 	if took == 0 {
-		took = l.begin.elapsed()
+		took = l.begin.Elapsed()
 	}
 	return Record{
-		ID:        l.id,
-		Peer:      l.RemoteAddr(),
-		TLS:       NewTLSInfo(l.accepted.TLS()),
-		Begin:     l.begin.time(),
-		Duration:  took,
-		BytesIn:   count.bytesIn,
-		BytesOut:  count.bytesOut,
-		FramesIn:  count.framesIn,
-		FramesOut: count.framesOut,
-		Probe:     probe.Is(l.accepted, count.bytesIn+count.bytesOut, end.by == ByClient),
-		By:        end.by,
-		Reason:    end.reason,
-		Err:       end.err,
+		ID:       l.id,
+		Peer:     l.RemoteAddr(),
+		TLS:      NewTLSInfo(l.accepted.TLS()),
+		Begin:    l.begin.Time(),
+		Duration: took,
+		Counts:   count,
+		Probe:    probe.Is(l.accepted, count.BytesIn+count.BytesOut, end.by == ByClient),
+		By:       end.by,
+		Reason:   end.reason,
+		Err:      end.err,
 	}
+}
+
+// counts returns what the connection has read and written.
+func (l *life) counts() Counts {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count
 }
 
 // seal fixes the end and the duration in the record of a closed connection.
 func (l *life) seal() {
 	l.end(ByServer, ReasonClosed, nil) // no effect if there is a reason already
-	l.ending.Load().took.Store(int64(l.begin.elapsed()))
+	l.ending.Load().took.Store(int64(l.begin.Elapsed()))
 }

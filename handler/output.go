@@ -42,18 +42,19 @@ type output struct {
 type sending uint16
 
 const (
-	busy      sending = 1 << iota // a frame is being served
-	batching                      // a batch is being served: its end will flush
-	watched                       // the event loop notices if the batch takes long
-	delayed                       // the client is in Frames.delayed
-	blocked                       // Writable will be called when the connection accepts more
-	awaited                       // the serving goroutine is to be woken when the batch is sent
-	shut                          // no further message is accepted
-	failed                        // nothing can be written any more
-	takenOver                     // the connection has a new owner
-	gone                          // the connection is closed, or has a new owner
-	held                          // StartTLS: what follows the marked output waits for the end of the handshake
-	tlsQueued                     // the serving goroutine is to be woken when TLS has nothing queued
+	busy       sending = 1 << iota // a frame is being served
+	batching                       // a batch is being served: its end will flush
+	watched                        // the event loop notices if the batch takes long
+	delayed                        // the client is in Frames.delayed
+	blocked                        // Writable will be called when the connection accepts more
+	awaited                        // the serving goroutine is to be woken when the batch is sent
+	shut                           // no further message is accepted
+	failed                         // nothing can be written any more
+	takenOver                      // the connection has a new owner
+	gone                           // the connection is closed, or has a new owner
+	held                           // StartTLS: what follows the marked output waits for the end of the handshake
+	tlsQueued                      // the serving goroutine is to be woken when TLS has nothing queued
+	countedOut                     // the server's Memory counts what is pending
 )
 
 func (s sending) has(bits sending) bool { return s&bits != 0 }
@@ -76,6 +77,9 @@ func (c *Client) releaseLocked() {
 	o := c.out
 	isPending := o != nil && o.Size() > 0 || c.sending.has(blocked) // blocked without output: see watchTLS
 	if o == nil || isPending && !c.sending.has(failed) || c.sending.has(batching) || o.waiting > 0 {
+		if isPending {
+			c.countOutputLocked()
+		}
 		return
 	}
 	c.out = nil
@@ -83,6 +87,9 @@ func (c *Client) releaseLocked() {
 	o.changed.L = nil
 	o.Reset()
 	outputs.Put(o)
+	if c.sending.has(countedOut) {
+		c.countOutputLocked()
+	}
 }
 
 // wait waits until changed is signaled.
@@ -117,7 +124,7 @@ func (c *Client) flushLaterLocked(o *output) {
 // sendLocked sends a message in two parts after the pending output. It copies what the
 // connection does not accept at once.
 func (c *Client) sendLocked(o *output, p, tail []byte) {
-	c.count.framesOut++
+	c.count.FramesOut++
 	if c.sending.has(blocked|held) || !o.Single() {
 		o.Add(p)
 		o.Add(tail)
@@ -173,7 +180,7 @@ func (c *Client) sentLocked(o *output, n int) {
 	if n == 0 {
 		return
 	}
-	c.count.bytesOut += int64(n)
+	c.count.BytesOut += int64(n)
 	if !c.sending.has(busy) {
 		c.touch() // for a batch, serveBatch does it at the end
 	}
@@ -239,12 +246,10 @@ func (c *Client) beginBatch() {
 }
 
 // endBatch sends the replies gathered since beginBatch, and updates the counters.
-// Nothing more is read until the replies are sent.
+// Nothing more is read until the replies are sent, unless Frames.FullDuplex is set.
 func (c *Client) endBatch() {
 	c.mu.Lock()
-	c.count.bytesIn += c.bytesIn
-	c.count.framesIn += c.framesIn
-	c.bytesIn, c.framesIn = 0, 0
+	c.countInLocked()
 	c.sending.clear(batching)
 	if c.out != nil && !c.sending.has(held) {
 		c.out.Mark()
@@ -253,7 +258,7 @@ func (c *Client) endBatch() {
 		c.sending.set(held)
 	}
 	c.flushLocked(true)
-	if !c.flushedLocked() {
+	if !c.flushedLocked() && !c.frames.FullDuplex {
 		c.input.set(unsent)
 	}
 	c.sending.clear(busy)

@@ -5,8 +5,8 @@ package handler
 // that has already arrived is kept. Calls do not nest: one Resume ends any number of
 // calls of Pause.
 //
-// During the pause, the read timeouts do not run: Resume restarts IdleTimeout and
-// ReadTimeout, and FrameTimeout if a frame has begun. A FIN or RST of the client is only noticed after
+// During the pause, the read timeouts do not run: Resume restarts IdleTimeout,
+// ReadTimeout and FirstFrameTimeout, and FrameTimeout if a frame has begun. A FIN or RST of the client is only noticed after
 // Resume. A drain ends a paused client without serving another frame.
 func (c *Client) Pause() { c.flags.set(paused) }
 
@@ -23,13 +23,22 @@ func (c *Client) Resume() {
 	}
 }
 
-// restartAfterPause restarts the timeout of a partial frame after a pause.
+// restartAfterPause restarts the read timeouts after a pause, those that do not run for a client that
+// is held after a hold, and a new ReadTimeout.
 func (c *Client) restartAfterPause() {
-	if c.flags.has(resumed) {
-		c.flags.clear(resumed)
-		c.restartSilence(c.lastActivity.Load())
-		if c.frameBegan != 0 {
-			c.frameBegan = c.lastActivity.Load()
-		}
+	if !c.flags.has(resumed | relieved | renewed) {
+		return
+	}
+	was := c.flags.And(^(resumed | relieved | renewed))
+	at := coarseTime(c.lastActivity.Load())
+	c.lastRead = at
+	if was&renewed != 0 {
+		c.flags.clear(pinged) // in the silence of an earlier ReadTimeout
+	}
+	if was&(resumed|relieved) != 0 {
+		c.opened = at
+	}
+	if was&resumed != 0 {
+		c.restartFrame()
 	}
 }

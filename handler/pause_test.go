@@ -18,6 +18,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/lib/frame"
 	"wireline/tcptest"
 )
@@ -94,6 +95,7 @@ func overAll(t *testing.T, build func() *handler.Frames, test func(t *testing.T,
 }
 
 func TestPauseInOnFrame(t *testing.T) {
+	t.Parallel()
 	overAll(t, pausing, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
 		send(t, conn, "a\npause\nb\nc\n") // b and c are in the buffer, or not read yet
 		receive(t, conn, "a\npause\n")
@@ -113,6 +115,8 @@ func TestPauseInOnFrame(t *testing.T) {
 // Pause is called while the server waits for input. Input that arrives then is not
 // served either.
 func TestPauseFromAnotherGoroutine(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	overAll(t, echoFrames, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
 		for range 2 { // before the first byte, and after a frame
 			c.Pause()
@@ -128,6 +132,7 @@ func TestPauseFromAnotherGoroutine(t *testing.T) {
 }
 
 func TestPauseInOnOpen(t *testing.T) {
+	t.Parallel()
 	opened := make(chan *handler.Client, 1)
 	build := func() *handler.Frames {
 		h := echoFrames()
@@ -150,6 +155,7 @@ func TestPauseInOnOpen(t *testing.T) {
 
 // One Resume ends several pauses, and a Resume without a pause has no effect.
 func TestPausesDoNotNest(t *testing.T) {
+	t.Parallel()
 	overAll(t, pausing, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
 		c.Resume()
 		c.Resume()
@@ -187,12 +193,20 @@ func TestPauseAndResumeInOneFrame(t *testing.T) {
 
 // Pauses at random times lose no frame and keep the order.
 func TestPausesWhileAClientSends(t *testing.T) {
-	const lines = 5000
+	testutil.Long(t)
+	t.Parallel()
+	const lines, between = 5000, 20 // the next pause begins this many lines later
 	var begun atomic.Int64
+	some := make(chan struct{}, 1) // lines were served
 	build := func() *handler.Frames {
 		begun.Store(0)
 		return &handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
-			begun.Add(1)
+			if begun.Add(1)%between == 0 {
+				select {
+				case some <- struct{}{}:
+				default:
+				}
+			}
 			return echoLine(c, line)
 		}}
 	}
@@ -223,8 +237,7 @@ func TestPausesWhileAClientSends(t *testing.T) {
 				select {
 				case <-stop:
 					return
-				default:
-					runtime.Gosched()
+				case <-some:
 				}
 			}
 		})
@@ -236,9 +249,12 @@ func TestPausesWhileAClientSends(t *testing.T) {
 // A client that is not read from cannot send without limit. It continues where it
 // stopped.
 func TestPauseBlocksTheSender(t *testing.T) {
-	const lines, size = 16 << 10, 1 << 10
+	testutil.Long(t)
+	// More than the buffers of both ends take, which Linux lets grow to 10 MiB.
+	const lines, size = 1 << 10, 16 << 10
+	padding := strings.Repeat("0", size-9)
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
-		line := func(i int) string { return fmt.Sprintf("%0*d", size-1, i) }
+		line := func(i int) string { return fmt.Sprintf("%s%08d", padding, i) }
 		next := 0
 		h := &handler.Frames{OnFrame: func(c *handler.Client, got []byte) error {
 			if string(got) != line(next) {
@@ -286,6 +302,7 @@ func TestPauseBlocksTheSender(t *testing.T) {
 
 // Read timeouts do not run during a pause.
 func TestPauseOutlastsTimeouts(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	tests := []struct{ name, sent, before, rest, after string }{
 		{"silent", "", "", "a\n", "a\n"},
@@ -354,6 +371,7 @@ func TestPauseOutlastsTimeouts(t *testing.T) {
 // Timeouts restart after a pause, even if the pause was shorter than the timeout, or
 // ends exactly when the timeout would have expired.
 func TestTimeoutsRestartAfterAPause(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	run := func(t *testing.T, slack time.Duration, serve func(*handler.Frames) (dial func() net.Conn)) {
 		var clients sync.WaitGroup
@@ -418,6 +436,8 @@ func TestTimeoutsRestartAfterAPause(t *testing.T) {
 }
 
 func TestDrainOfAPausedClient(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	for name, text := range map[string]string{
 		"frames in the buffer": "pause\nb\nc\n",
 		"partial frame":        "pause\nb",
@@ -480,6 +500,8 @@ func TestCutOfAPausedClient(t *testing.T) {
 
 // Input before a FIN is served after the pause, and then the FIN is noticed.
 func TestFINInAPause(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	for _, text := range []string{"pause\nb\nlast", "pause\n", "pause\nb\n"} {
 		overAll(t, pausing, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
 			send(t, conn, text)
@@ -521,6 +543,8 @@ func TestResetInAPause(t *testing.T) {
 
 // Output to a paused client is sent.
 func TestWriteToAPausedClient(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	overAll(t, pausing, func(t *testing.T, s *served, conn net.Conn, c *handler.Client) {
 		send(t, conn, "pause\nb\n")
 		receive(t, conn, "pause\n")

@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
 	"wireline/internal/eventloop"
 	"wireline/internal/testutil"
+	"wireline/internal/timestamp"
 	"wireline/internal/transport"
+	"wireline/lib/frame"
 )
 
 // script is a poller's connection on which only what the test sets happens.
@@ -42,13 +45,14 @@ func (scripted) Context() context.Context { return context.Background() }
 func (scripted) LocalAddr() net.Addr      { return nil }
 func (scripted) RemoteAddr() net.Addr     { return nil }
 func (scripted) CloseMode() CloseMode     { return CloseDefault }
+func (scripted) Memory() *Memory          { return nil }
 func (scripted) TLS() *tls.Conn           { return nil }
 func (scripted) Done()                    {}
 
 func newScripted(h *Frames, s *script) *Client {
 	h.once.Do(h.init)
 	c := &Client{frames: h, conn: s, phase: phaseServing}
-	c.accepted, c.begin = scripted{}, now()
+	c.accepted, c.begin = scripted{}, timestamp.Now()
 	return c
 }
 
@@ -195,4 +199,143 @@ func TestNoOutputOfTLSAfterClose(t *testing.T) {
 		t.Fatalf("closed: %v, queued: %v; want a close with a close_notify in the queue", s.closed, secure.Queued())
 	}
 	(*pollerHandler)(c).Writable()
+}
+
+// A client is not late if the process was stopped, and what it has sent has arrived meanwhile, also
+// if that takes several reads.
+func TestStoppedPastTheReadTimeouts(t *testing.T) {
+	for name, h := range map[string]*Frames{
+		"first frame": {FirstFrameTimeout: time.Second},
+		"frame":       {FrameTimeout: time.Second},
+		"idle":        {IdleTimeout: time.Second},
+		"silence":     {ReadTimeout: time.Second},
+	} {
+		for _, size := range []int{100, 5 * loopBuffer} {
+			h := &Frames{
+				FirstFrameTimeout: h.FirstFrameTimeout, FrameTimeout: h.FrameTimeout, IdleTimeout: h.IdleTimeout, ReadTimeout: h.ReadTimeout,
+				Codec: frame.Line{Max: 10 * loopBuffer},
+			}
+			served := 0
+			h.OnFrame = func(_ *Client, line []byte) error { served = len(line); return nil }
+			clock := int64(time.Millisecond)
+			s := &script{now: func() int64 { return clock }}
+			input := "x"
+			s.read = func(p []byte) (int, bool, error) {
+				n := copy(p, input)
+				input = input[n:]
+				return n, n < len(p), nil
+			}
+			s.look = s.read
+			c := newScripted(h, s)
+			c.startTimeouts()
+			w := new(eventloop.Worker)
+			(*pollerHandler)(c).Ready(w, eventloop.In)
+			clock += int64(time.Hour)
+			input = strings.Repeat("x", size) + "\n"
+			(*pollerHandler)(c).Ready(w, eventloop.Woken)
+			if served != size+1 || c.ended() {
+				t.Errorf("%s: a frame of %d bytes was served, of %d; record %+v", name, served, size+1, c.Record())
+			}
+			// What has not arrived is late.
+			input = "x"
+			(*pollerHandler)(c).Ready(w, eventloop.In)
+			clock += int64(time.Hour)
+			(*pollerHandler)(c).Ready(w, eventloop.Woken)
+			if late := h.FirstFrameTimeout == 0; c.ended() != late {
+				t.Errorf("%s: after another hour, record %+v", name, c.Record())
+			}
+		}
+	}
+}
+
+// A client that never stops sending a frame without an end is late nevertheless.
+func TestLateWhileSending(t *testing.T) {
+	clock := int64(time.Millisecond)
+	s := &script{now: func() int64 { return clock }}
+	s.read = func(p []byte) (int, bool, error) { return copy(p, strings.Repeat("x", 100)), false, nil }
+	s.look = s.read
+	c := newScripted(&Frames{FirstFrameTimeout: time.Second, Codec: frame.Line{Max: frame.MaxMax}}, s)
+	c.startTimeouts()
+	w := new(eventloop.Worker)
+	(*pollerHandler)(c).Ready(w, eventloop.In)
+	clock += int64(time.Hour)
+	(*pollerHandler)(c).Ready(w, eventloop.Woken)
+	if r := c.Record(); r.Reason != ReasonFirstFrameTimeout {
+		t.Errorf("record %+v", r)
+	}
+}
+
+// So is one that never stops sending frames that are discarded, although each batch ends with its time
+// slice.
+func TestLateInAFlood(t *testing.T) {
+	clock := int64(time.Millisecond)
+	h := &Frames{FirstFrameTimeout: time.Second, Codec: frame.Line{Max: 3}, TooLong: TooLongDiscard}
+	h.OnError = func(*Client, error) { clock += int64(timeSlice) / 10 }
+	text := strings.Repeat("too long\n", loopBuffer)
+	s := &script{now: func() int64 { return clock }}
+	s.read = func(p []byte) (int, bool, error) { return copy(p, text), false, nil }
+	s.look = s.read
+	c := newScripted(h, s)
+	c.flags.set(inLoop)
+	c.startTimeouts()
+	c.input.set(unread)
+	w := new(eventloop.Worker) // as if each turn of the loop had begun long ago
+	c.serveEvent(w, false)
+	clock += int64(time.Second)
+	turns := 0
+	for again, alive := c.serveEvent(w, true); alive; again, alive = c.serveEvent(w, false) {
+		if turns++; !again || turns > 10_000 {
+			t.Fatalf("after %d turns it goes on; again: %t", turns, again)
+		}
+	}
+	if r := c.Record(); r.Reason != ReasonFirstFrameTimeout {
+		t.Errorf("record %+v", r)
+	}
+}
+
+// Lifetimes are spread evenly over what the jitter allows.
+func TestLifetimes(t *testing.T) {
+	for _, test := range []struct{ life, jitter, spread time.Duration }{
+		{time.Hour, 0, 6 * time.Minute},
+		{time.Hour, time.Minute, time.Minute},
+		{time.Hour, time.Hour, time.Hour},
+		{time.Hour, -1, 0},
+	} {
+		h := &Frames{MaxLifetime: test.life, MaxLifetimeJitter: test.jitter}
+		h.once.Do(h.init)
+		const n = 10_000
+		var sum time.Duration
+		for id := range uint64(n) {
+			d := h.lifetime(id) - test.life
+			if d < -test.spread || d > test.spread {
+				t.Fatalf("%+v: a lifetime of %v", test, test.life+d)
+			}
+			sum += max(d, -d)
+		}
+		if mean := sum / n; mean < test.spread*45/100 || mean > test.spread*55/100 {
+			t.Errorf("%+v: the mean difference is %v, want half of %v", test, mean, test.spread)
+		}
+	}
+}
+
+// A frame that has arrived while the process was stopped, past MaxLifetime, is served.
+func TestStoppedPastMaxLifetime(t *testing.T) {
+	served := 0
+	h := &Frames{MaxLifetime: time.Nanosecond, OnFrame: func(*Client, []byte) error { served++; return nil }}
+	s := &script{now: func() int64 { return int64(time.Hour) }}
+	input := "a\nb\n"
+	s.look = func(p []byte) (int, bool, error) {
+		n := copy(p, input)
+		input = input[n:]
+		return n, true, nil
+	}
+	s.read = s.look
+	c := newScripted(h, s)
+	for c.begin.Elapsed() == 0 { // the clock of Windows moves in steps
+	}
+	(*pollerHandler)(c).Expired()
+	(*pollerHandler)(c).Ready(new(eventloop.Worker), eventloop.Woken)
+	if r := c.Record(); served != 1 || r.Reason != ReasonMaxLifetime {
+		t.Errorf("%d frames were served, want 1; record %+v", served, r)
+	}
 }

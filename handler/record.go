@@ -26,22 +26,27 @@ type Reason string
 // The reasons. The party is ByClient for ReasonFIN, ReasonReset, ReasonIOError and ReasonTLS, and
 // ByServer for the others. In a proxy, ByUpstream may also go with the first three.
 const (
-	ReasonFIN          Reason = "fin"           // the client sent its FIN, and everything was answered
-	ReasonReset        Reason = "reset"         // the client reset the connection
-	ReasonIdleTimeout  Reason = "idle_timeout"  // no byte in either direction for too long
-	ReasonReadTimeout  Reason = "read_timeout"  // the client sent nothing for too long
-	ReasonFrameTimeout Reason = "frame_timeout" // a frame was not completed in time
-	ReasonWriteTimeout Reason = "write_timeout" // the client accepted no output for too long
-	ReasonSlowReader   Reason = "slow_reader"   // too much output was pending; see SlowClose
-	ReasonFrameError   Reason = "frame_error"   // the input is not a valid frame, or the frame is too long
-	ReasonHandlerError Reason = "handler_error" // OnFrame or OnOpen returned an error
-	ReasonPanic        Reason = "panic"         // the handler panicked or called runtime.Goexit
-	ReasonClosed       Reason = "closed"        // the handler closed the connection
-	ReasonHijacked     Reason = "hijacked"      // the handler hijacked the connection
-	ReasonDrain        Reason = "drain"         // the server is shutting down
-	ReasonCut          Reason = "cut"           // the server is shutting down, and the drain took too long
-	ReasonIOError      Reason = "io_error"      // another error of the connection
-	ReasonTLS          Reason = "tls"           // the handshake of StartTLS failed, or a record is not valid
+	ReasonFIN               Reason = "fin"                 // the client sent its FIN, and everything was answered
+	ReasonReset             Reason = "reset"               // the client reset the connection
+	ReasonIdleTimeout       Reason = "idle_timeout"        // no byte in either direction for too long
+	ReasonReadTimeout       Reason = "read_timeout"        // the client sent nothing for too long
+	ReasonFrameTimeout      Reason = "frame_timeout"       // a frame was not completed in time
+	ReasonFirstFrameTimeout Reason = "first_frame_timeout" // the first frame was not completed in time
+	ReasonMaxLifetime       Reason = "max_lifetime"        // the client was connected for long enough
+	ReasonWriteTimeout      Reason = "write_timeout"       // the client accepted no output for too long
+	ReasonSlowReader        Reason = "slow_reader"         // too much output was pending; see SlowClose
+	ReasonMemory            Reason = "memory"              // all clients together held too much, and this one most; see Memory
+	ReasonFrameError        Reason = "frame_error"         // the input is not a valid frame, or the frame is too long
+	ReasonHandlerError      Reason = "handler_error"       // OnFrame or OnOpen returned an error
+	ReasonPanic             Reason = "panic"               // the handler panicked or called runtime.Goexit
+	ReasonClosed            Reason = "closed"              // the handler closed the connection
+	ReasonApplication       Reason = "application"         // the handler closed it with an error of its own; see CloseFor
+	ReasonKicked            Reason = "kicked"              // an operator closed it: Live.Kick
+	ReasonHijacked          Reason = "hijacked"            // the handler hijacked the connection
+	ReasonDrain             Reason = "drain"               // the server is shutting down
+	ReasonCut               Reason = "cut"                 // the server is shutting down, and the drain took too long
+	ReasonIOError           Reason = "io_error"            // another error of the connection
+	ReasonTLS               Reason = "tls"                 // the handshake of StartTLS failed, or a record is not valid
 
 	// Reasons of a proxy.
 	ReasonNoUpstream       Reason = "no_upstream"        // no upstream could be reached
@@ -64,11 +69,7 @@ type Record struct {
 	Begin    time.Time
 	Duration time.Duration // from Begin until the connection was closed
 
-	BytesIn, BytesOut int64 // read from and written to the connection
-
-	// FramesIn counts the frames served, FramesOut the calls of Write and WriteFrame.
-	// For a Conn, FramesIn is zero and FramesOut counts its calls of Write.
-	FramesIn, FramesOut int64
+	Counts // of bytes and frames
 
 	// Probe says that this was no client, but a check of a balancer or a monitor: a
 	// connection that its peer has ended before a byte went either way, or one with the
@@ -104,7 +105,7 @@ func LogRecords(log *slog.Logger) func(Record) {
 		}
 		attrs := []slog.Attr{
 			slog.Uint64("id", r.ID),
-			slog.String("peer", r.peer()),
+			slog.String("peer", r.PeerText()),
 			logger.Seconds("duration", r.Duration.Round(time.Microsecond)),
 			slog.Int64("bytes_in", r.BytesIn),
 			slog.Int64("bytes_out", r.BytesOut),
@@ -142,7 +143,7 @@ func LogFailures(log *slog.Logger) func(Record) {
 	log = asyncLog(log)
 	return func(r Record) {
 		if r.failed() && r.Reason != ReasonPanic {
-			attrs := []any{"id", r.ID, "peer", r.peer()}
+			attrs := []any{"id", r.ID, "peer", r.PeerText()}
 			if r.Upstream != "" {
 				attrs = append(attrs, "upstream", r.Upstream)
 			}
@@ -166,9 +167,9 @@ func (r Record) failed() bool {
 	return false
 }
 
-// peer returns the address of the client as text. A client on a unix socket usually has
-// no address; then peer returns the name of the network.
-func (r Record) peer() string {
+// PeerText returns the address of the client as text. A client on a unix socket usually has
+// no address; then it is the name of the network.
+func (r Record) PeerText() string {
 	if r.Peer == nil {
 		return ""
 	}

@@ -33,8 +33,8 @@ var sample = handler.Record{
 	ID:       7,
 	Peer:     &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 5000},
 	Duration: 1500 * time.Millisecond,
-	BytesIn:  10, BytesOut: 20, FramesIn: 1, FramesOut: 2,
-	By: handler.ByClient, Reason: handler.ReasonFIN,
+	Counts:   handler.Counts{BytesIn: 10, BytesOut: 20, FramesIn: 1, FramesOut: 2},
+	By:       handler.ByClient, Reason: handler.ReasonFIN,
 }
 
 func TestLogRecords(t *testing.T) {

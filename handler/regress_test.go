@@ -124,6 +124,7 @@ func (c *countingConn) SetWriteDeadline(t time.Time) error {
 // interrupted to check for progress. Earlier code did that: it cut clients that only
 // paused, or kept calling the dead connection.
 func TestWriteTimeoutUnderTLS(t *testing.T) {
+	t.Parallel()
 	const size = 12 << 20 // more than the two sockets hold
 	setUp := func(t *testing.T, timeout time.Duration) (conn net.Conn, ended *records, written, deadlines *atomic.Int64) {
 		written, deadlines, ended = new(atomic.Int64), new(atomic.Int64), newRecords()
@@ -309,7 +310,7 @@ func TestIdleTimeoutEndsAClientThatNeverReads(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h.IdleTimeout = time.Minute
+				h.IdleTimeout, h.WriteTimeout = time.Minute, -1
 				conn, ended := handle(t, h, 1000)
 				begin := time.Now()
 				send(t, conn, "a\n")

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"wireline/internal/drain"
 	"wireline/internal/eventloop"
 	"wireline/internal/netconn"
 	"wireline/internal/transport"
@@ -65,6 +66,7 @@ func (p *pollerHandler) Broken() {
 func (p *pollerHandler) Expired() {
 	c := (*Client)(p)
 	c.timerDue.Store(0)
+	c.checkLifetime()
 	c.checkStall()
 	c.conn.Wake()
 }
@@ -87,7 +89,7 @@ func (c *Client) step(w *eventloop.Worker, ev eventloop.Event) (again bool) {
 	}
 	if ev&eventloop.Hup != 0 {
 		c.input.set(unread | hangup)
-		if c.flags.has(observed) {
+		if c.flags.has(observed) || c.input.has(slowed) {
 			c.checkHangup()
 		}
 	}
@@ -99,7 +101,7 @@ func (c *Client) step(w *eventloop.Worker, ev eventloop.Event) (again bool) {
 		return false
 	}
 	if c.phase == phaseServing {
-		if again, alive := c.serve(w, ev&eventloop.Woken != 0); alive {
+		if again, alive := c.serveEvent(w, ev&eventloop.Woken != 0); alive {
 			c.settle(w)
 			return again
 		}
@@ -114,39 +116,54 @@ func (c *Client) open() {
 		c.beginBatch()
 		ok = c.continueAfter(c.frames.OnOpen(c))
 		c.endBatch()
-		c.touch()
-		c.noteRead()
+		c.startTimeouts()
 	}
 	if ok {
 		c.flags.set(visible)
 	}
 }
 
+// serveEvent calls serve. isWoken means that a timeout may have expired. That is seen when what has
+// arrived is served, perhaps in a later call.
+func (c *Client) serveEvent(w *eventloop.Worker, isWoken bool) (again, alive bool) {
+	if isWoken {
+		c.input.set(woken)
+	}
+	again, alive = c.serve(w)
+	if !again {
+		c.input.clear(woken | looked)
+	}
+	return again, alive
+}
+
 // serve reads and serves input until there is none. again reports that it stopped early
-// and has to be called again; alive is false if the client has ended. woken means that
-// a timeout may have expired.
-func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
+// and has to be called again; alive is false if the client has ended.
+func (c *Client) serve(w *eventloop.Worker) (again, alive bool) {
 	until := int64(0) // no time limit if no other client waits
 	if c.flags.has(inLoop) {
 		until = w.Now() + int64(timeSlice)
 	}
-	probed, checked := false, false
+	probed, checked := c.input.has(looked), false
+	lookedBefore := probed // what that has found is served; then it is time to decide
+	stopped := int64(0)    // if the process was stopped: its last activity before that, by the clock
 	for reads := 0; ; {
 		switch {
 		case c.ended():
 			return false, false
-		case c.input.has(unsent):
+		case c.input.has(unsent) && !c.flags.has(retired):
 			if !c.awaitOutput() {
-				return false, true // wait until it is sent or fails
+				c.suspendFrame()
+				return false, !c.endUnstarted() // wait until it is sent or fails
 			}
 			c.input.clear(unsent)
 			c.restartTimeouts()
-		case c.flags.has(draining) && (c.input.has(finishing) || c.flags.has(paused|holding)):
+		case c.flags.has(leaving) && (c.input.has(finishing) || c.flags.has(paused|holding)):
 			if c.awaitRelease() {
 				return false, true
 			}
-			c.endDrained()
-			return false, false
+			c.endReleased()
+		case c.flags.has(retired) && c.input.has(unsent): // finish sends it
+			c.endLeaving()
 		case c.flags.has(paused | crowded):
 			c.input.set(idled)
 			return false, true
@@ -155,6 +172,8 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
 		case c.flags.has(upgrading):
 			c.beginHandshake(w)
 			return true, true
+		case c.limited():
+			return false, !c.endUnstarted()
 		case c.input.has(buffered):
 			switch c.serveBatch(until) {
 			case batchDrained:
@@ -172,22 +191,43 @@ func (c *Client) serve(w *eventloop.Worker, woken bool) (again, alive bool) {
 			}
 			c.endOfInput()
 			return false, false
+		case c.flags.has(leaving) && reads == readsPerCall:
+			return true, true
 		case c.flags.has(draining):
-			c.drainRead(w)
-		case probed && !checked:
+			reads++
+			if c.drainRead(w) {
+				return false, true
+			}
+		case c.flags.has(retired):
+			reads++
+			if c.retire(w) {
+				return false, true
+			}
+		case probed && !checked && (lookedBefore || !c.input.has(unread) || reads == readsPerCall):
 			checked = true // once: OnIdle may be called, and what it writes has to be sent
+			if stopped != 0 && c.lastActivity.Load() > stopped && !c.input.has(extended) {
+				c.restartTimeouts()
+				c.restartFrame() // its rest may follow as fast as it is read
+				c.input.set(extended)
+			}
 			if c.endTimedOut() {
 				return false, false
 			}
-		case woken && !probed && c.expiredTimeout() != "":
+		case c.input.has(woken) && !probed && c.expiredTimeout() != "":
 			// If the process was stopped (SIGSTOP) for a while, input may have
-			// arrived in time. Read once before the timeout ends the client.
+			// arrived in time. Read what there is before the timeout ends the client.
 			probed = true
+			c.input.set(looked)
+			if c.conn.Now()-c.nextDue() > int64(eventloop.LateTimer) {
+				stopped = c.lastActivity.Load()
+			}
 			c.receive(w, c.transport().Look)
 		case !c.input.has(unread):
 			return false, true
 		case reads == readsPerCall:
 			return true, true
+		case !c.mayGrow():
+			return false, false
 		default:
 			reads++
 			c.receive(w, c.transport().Read)
@@ -201,7 +241,8 @@ type reader = func(p []byte) (n int, drained bool, err error)
 // receive calls read once and adds the result to the buffer.
 func (c *Client) receive(w *eventloop.Worker, read reader) {
 	c.takeBuffer(w)
-	n, isDrained, err := read(c.in.Space())
+	n, isDrained, err := read(c.byteBudget(c.in.Space()))
+	c.payBytes(n)
 	switch {
 	case !isDrained: // also after a Look that no event has preceded
 		c.input.set(unread)
@@ -247,11 +288,15 @@ func isBreak(err error) bool {
 
 // endOfInput ends a client that has closed its side.
 func (c *Client) endOfInput() {
-	if c.input.has(truncated) && (c.holdsInput() || c.holdsRecord()) {
+	isWithin := c.holdsInput() || c.holdsRecord()
+	switch {
+	case c.input.has(truncated) && isWithin:
 		c.end(ByClient, ReasonIOError, transport.ErrTruncated)
-		return
+	case c.frames.WholeFrames && isWithin: // as a codec that does not take the rest for a frame
+		c.endInput(ReasonFrameError, io.ErrUnexpectedEOF)
+	default:
+		c.end(ByClient, ReasonFIN, nil)
 	}
-	c.end(ByClient, ReasonFIN, nil)
 }
 
 // noteRecord notes that a part of a TLS record has arrived, if one has: a frame has begun, or
@@ -269,26 +314,47 @@ func (c *Client) noteRecord() {
 }
 
 // drainRead is the last step of reading in a drain: it ends an idle client, unless a
-// frame has arrived that was not read yet.
-func (c *Client) drainRead(w *eventloop.Worker) {
+// frame has arrived that was not read yet. It reports whether the client has come late, and
+// may still send its first frame.
+func (c *Client) drainRead(w *eventloop.Worker) (waits bool) {
 	now := c.conn.Now()
+	left := c.firstInputLeft()
 	end := c.getEndState()
-	if end.drainReadEnds == 0 {
-		end.drainReadEnds = now + int64(drainReadTime)
+	if end.lastReadEnds == 0 {
+		end.lastReadEnds = now + max(int64(drainReadTime), left)
 	}
-	if now <= end.drainReadEnds {
+	if now <= end.lastReadEnds {
 		c.receive(w, c.transport().Look)
 	}
-	if !c.input.has(buffered) && !c.flags.has(holding) { // Hold may have been called just now
-		c.end(ByServer, ReasonDrain, nil)
+	if c.input.has(buffered) || c.flags.has(holding) { // Hold may have been called just now
+		return false
 	}
+	if left > 0 {
+		c.arm(now + left)
+		return true
+	}
+	c.endLeaving()
+	return false
 }
 
-// settle prepares a live client to wait for its next event: it gives back the buffer
-// and arms the timeouts.
+// firstInputLeft returns for how long, in nanoseconds, a drain still waits for the first frame of
+// a client that has come late.
+func (c *Client) firstInputLeft() int64 {
+	until := drain.FirstInput(c.accepted)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if until.IsZero() || c.count.FramesIn > 0 {
+		return 0
+	}
+	return int64(time.Until(until))
+}
+
+// settle prepares a live client to wait for its next event: it gives back the buffer,
+// counts what is kept, and arms the timeouts.
 func (c *Client) settle(w *eventloop.Worker) {
 	c.leaveBuffer(w)
-	if !c.input.has(idled | unsent) { // otherwise nothing is read, so no read timeout runs
+	c.countInput()
+	if !c.input.has(idled | unsent | slowed) { // otherwise nothing is read, so no read timeout runs
 		c.arm(c.nextDue())
 	}
 }

@@ -154,6 +154,7 @@ func TestReadTimeoutWhileBusy(t *testing.T) {
 
 // Both pollers call OnIdle and end a silent client.
 func TestReadTimeoutOverTransports(t *testing.T) {
+	t.Parallel()
 	build := func() *handler.Frames {
 		return &handler.Frames{
 			Codec:       keepEnd,

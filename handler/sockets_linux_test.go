@@ -121,6 +121,7 @@ func TestFirstFrameMayBlock(t *testing.T) {
 }
 
 func TestManyRepliesAfterTheFIN(t *testing.T) {
+	testutil.Long(t)
 	const lines, size = 5000, 1 << 10
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		s := serve(&handler.Frames{OnFrame: func(c *handler.Client, line []byte) error {
@@ -253,6 +254,7 @@ func TestOneByteSegments(t *testing.T) {
 }
 
 func TestLongFrames(t *testing.T) {
+	testutil.Long(t)
 	const size, clients, rounds = 16 << 20, 3, 2
 	codec := frame.Length{Max: size}
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
@@ -261,6 +263,7 @@ func TestLongFrames(t *testing.T) {
 		defer all.Wait()
 		for i := range clients {
 			conn := s.connect()
+			conn.SetDeadline(time.Now().Add(4 * patience)) // for a busy machine
 			all.Go(func() {
 				payload := make([]byte, size-i)
 				rand.NewChaCha8([32]byte{byte(i)}).Read(payload)
@@ -306,6 +309,7 @@ func TestPassedDescriptors(t *testing.T) {
 // A client that sends without a pause until all others have been served does not delay
 // them. Its own replies are whole and in order.
 func TestPipeliningClientDoesNotDelayOthers(t *testing.T) {
+	testutil.Long(t)
 	const lines, others = 200_000, 8
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		s := serve(&handler.Frames{Codec: keepEnd, OnFrame: func(c *handler.Client, line []byte) error {
@@ -371,6 +375,7 @@ func smallBuffers(t *testing.T, ln net.Listener) {
 // A client that never reads costs at most the limit of its pending output, however much
 // is pushed.
 func TestPushesToClientsThatNeverRead(t *testing.T) {
+	testutil.Long(t)
 	const clients, rounds, pending = 1000, 300, 2 << 10
 	message := bytes.Repeat([]byte("m"), 1<<10)
 	for name, whenSlow := range map[string]handler.WhenSlow{"drop": handler.SlowDrop, "close": handler.SlowClose} {
@@ -436,6 +441,7 @@ func TestPushesToClientsThatNeverRead(t *testing.T) {
 // Hijack returns a connection of package net. No bytes are lost, and nothing of the
 // handler is left on it.
 func TestHijackOverSockets(t *testing.T) {
+	testutil.Long(t)
 	type taken struct {
 		conn     net.Conn
 		buffered []byte
@@ -581,8 +587,9 @@ func TestAddresses(t *testing.T) {
 // All descriptors of clients are closed, however the clients end, and finally those of
 // the server.
 func TestDescriptorsComeBack(t *testing.T) {
+	testutil.Long(t)
 	for network, clients := range map[string]int{"tcp": 500, "unix": 100} { // clients of each kind
-		if testing.Short() && network == "unix" {
+		if testutil.Reduced() && network == "unix" {
 			continue
 		}
 		for _, plain := range []bool{false, true} {
@@ -683,6 +690,8 @@ func TestDescriptorsComeBack(t *testing.T) {
 // A descriptor number is not reused while it may still be in use. If the server resets
 // clients while others connect, no client gets bytes of another.
 func TestDescriptorsAreNotMixedUp(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		h := &handler.Frames{Codec: keepEnd, MaxPending: 4 << 10, WhenSlow: handler.SlowClose, OnFrame: func(c *handler.Client, line []byte) error {
 			if string(line) != "flood\n" {

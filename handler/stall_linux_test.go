@@ -21,6 +21,7 @@ func (b bareSocket) Context() context.Context { return context.Background() }
 func (b bareSocket) LocalAddr() net.Addr      { return new(net.UnixAddr) }
 func (b bareSocket) RemoteAddr() net.Addr     { return new(net.UnixAddr) }
 func (b bareSocket) CloseMode() CloseMode     { return CloseDefault }
+func (b bareSocket) Memory() *Memory          { return nil }
 func (b bareSocket) Network() string          { return "unix" }
 func (b bareSocket) Socket() (int, bool)      { return b.fd, true }
 func (b bareSocket) TLS() *tls.Conn           { return nil }

@@ -120,31 +120,38 @@ func (c *Client) beginHandshake(w *eventloop.Worker) {
 	go u.run()
 }
 
-// run makes the handshake.
+// run makes the handshake. If it was stopped, the client does not wait for its end: a function of
+// the user's in config may block it.
 func (u *upgrade) run() {
-	defer u.client.frames.background.Done()
-	returned := false
 	defer u.end()
-	defer func() {
-		u.bounded.Done()
-		if !returned { // a function of the user's in config has panicked
-			u.client.accepted.Panicked(recover())
-			u.client.end(ByServer, ReasonPanic, nil)
-			u.err = net.ErrClosed
-		}
-		if u.err == nil {
-			u.tls.SetBase(nil) // the upgrade is not needed any more
-		}
-		u.finish()
-	}()
-	u.err = u.tls.Conn().HandshakeContext(u.ctx)
-	returned = true
+	defer u.bounded.Done()
+	err, mine := u.client.frames.handshakes.Make(u.ctx, handshakes.Handshake{
+		Conn:      u.tls.Conn(),
+		Abandoned: func() { u.finish(net.ErrClosed) },
+		Panicked: func(v any, abandoned bool) {
+			u.client.accepted.Panicked(v)
+			if !abandoned {
+				u.client.end(ByServer, ReasonPanic, nil)
+				u.bounded.Done()
+				u.finish(net.ErrClosed)
+			}
+		},
+	})
+	if !mine {
+		return
+	}
+	u.bounded.Done()
+	if err == nil {
+		u.tls.SetBase(nil) // the upgrade is not needed any more
+	}
+	u.finish(err)
 }
 
-// finish tells the serving goroutine that the handshake is over.
-func (u *upgrade) finish() {
+// finish tells the serving goroutine that the handshake is over, with err.
+func (u *upgrade) finish(err error) {
+	defer u.client.frames.background.Done()
 	u.mu.Lock()
-	u.over = true
+	u.over, u.err = true, err
 	u.mu.Unlock()
 	u.client.conn.Wake()
 }
@@ -171,6 +178,7 @@ func (c *Client) continueHandshake(w *eventloop.Worker) (over bool) {
 		return false
 	}
 	c.readAhead(w, u)
+	c.countInput()
 	c.arm(u.due)
 	return false
 }
@@ -179,7 +187,7 @@ func (c *Client) continueHandshake(w *eventloop.Worker) (over bool) {
 // a while, the client's part may have arrived in time. Then the handshake goes on, and its timeout
 // starts again, once.
 func (c *Client) extendHandshake(w *eventloop.Worker, u *upgrade) bool {
-	if u.extended {
+	if u.extended || c.conn.Now()-u.due <= int64(eventloop.LateTimer) {
 		return false
 	}
 	found := u.hasInput()
@@ -241,11 +249,10 @@ func (c *Client) endHandshake(u *upgrade, err error) {
 		}
 		c.input.set(unread)
 	}
-	c.restartTimeouts()
+	c.startTimeouts()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.count.bytesIn += c.bytesIn
-	c.bytesIn = 0
+	c.countInLocked()
 	if err != nil {
 		c.shutLocked() // what waits was to be encrypted
 	}
@@ -276,6 +283,13 @@ func (u *upgrade) hasInput() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.inputErr != nil || len(u.input) > 0
+}
+
+// buffered returns how many bytes the input takes.
+func (u *upgrade) buffered() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return cap(u.input)
 }
 
 // add hands over what was read.
@@ -333,7 +347,7 @@ func (u *upgrade) Write(p []byte) (n int, err error) {
 		}
 		m, err := c.conn.Write([3][]byte{p[n:]})
 		n += m
-		c.count.bytesOut += int64(m)
+		c.count.BytesOut += int64(m)
 		if err == nil && n < len(p) {
 			err = c.conn.WatchOut(false)
 		}

@@ -114,7 +114,7 @@ func TestStartTLSLooksOnceMore(t *testing.T) {
 			} else if test.hello {
 				s.toServer.write([]byte{22, 3, 1, 1, 0, 1})
 			}
-			clock.Add(int64(time.Second) + 1)
+			clock.Add(int64(time.Second + eventloop.LateTimer + 1))
 			ready(eventloop.Woken)
 			if c.ended() == test.hello {
 				t.Fatalf("ended: %v", c.ended())

@@ -2,6 +2,7 @@ package handler_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -305,7 +306,12 @@ func TestStartTLSPushesBeyondTheLimit(t *testing.T) {
 
 // What was to be encrypted is never sent in plain text, also if the handshake does not begin.
 func TestStartTLSNeverSendsPushesInPlaintext(t *testing.T) {
-	reply := strings.Repeat("r", 16<<20) + "\n"
+	testutil.Long(t)
+	size := 16 << 20
+	if testutil.Reduced() {
+		size = 4 << 20
+	}
+	reply := strings.Repeat("r", size) + "\n"
 	upgraded := make(chan *handler.Client, 1)
 	build := func() *handler.Frames {
 		config := &tls.Config{Certificates: []tls.Certificate{testutil.SelfSigned(t)}}
@@ -328,4 +334,51 @@ func TestStartTLSNeverSendsPushesInPlaintext(t *testing.T) {
 		c.Close()
 		receiveAll(t, conn, reply[1:])
 	})
+}
+
+// A function of the tls.Config that blocks ends with the timeout of the handshake, and a drain does
+// not wait for it.
+func TestStartTLSFunctionBlocks(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
+	for _, drains := range []bool{false, true} {
+		t.Run(fmt.Sprint("drains ", drains), func(t *testing.T) {
+			opened, entered := make(chan struct{}), make(chan struct{}, 100)
+			defer close(opened)
+			config := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+				entered <- struct{}{}
+				<-opened
+				return nil, errors.New("too late")
+			}}
+			build := func() *handler.Frames {
+				h := &handler.Frames{HandshakeTimeout: 300 * time.Millisecond, OnFrame: func(c *handler.Client, line []byte) error {
+					c.StartTLS(config)
+					return c.WriteFrame(line)
+				}}
+				if drains {
+					h.HandshakeTimeout = time.Hour
+				}
+				return h
+			}
+			overPlainTransports(t, build, func(t *testing.T, s *served) {
+				conn := s.connect()
+				send(t, conn, "STARTTLS\n")
+				receive(t, conn, "STARTTLS\n")
+				go tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).Handshake()
+				want := handler.ReasonTLS // byte by byte, the hello takes longer than the timeout
+				if drains {
+					testutil.Await(t, "the function", entered)
+					want = handler.ReasonDrain
+					ctx, cancel := context.WithTimeout(context.Background(), patience)
+					defer cancel()
+					if err := s.server.TCP.Shutdown(ctx); err != nil {
+						t.Errorf("shutdown: %v", err)
+					}
+				}
+				if r := s.records.Next(t); r.Reason != want {
+					t.Errorf("record %+v", r)
+				}
+			})
+		})
+	}
 }

@@ -20,7 +20,11 @@ import (
 	"wireline/tcptest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	tcptest.Timeout = patience
+	testutil.WaitInParallel(8 / testutil.RaceFactor)
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	// limit is a timeout. A client acts within half of it, even on a busy machine.
@@ -37,6 +41,8 @@ type accepted struct {
 	ctx  context.Context
 	conn net.Conn
 	mode handler.CloseMode
+
+	memory *handler.Memory
 }
 
 func (a *accepted) Context() context.Context     { return a.ctx }
@@ -44,6 +50,7 @@ func (a *accepted) RemoteAddr() net.Addr         { return a.conn.RemoteAddr() }
 func (a *accepted) CloseMode() handler.CloseMode { return a.mode }
 func (a *accepted) Socket() (fd int, ok bool)    { return -1, false }
 func (a *accepted) TLS() *tls.Conn               { return nil }
+func (a *accepted) Memory() *handler.Memory      { return a.memory }
 func (a *accepted) Conn() (net.Conn, error)      { return a.conn, nil }
 func (a *accepted) Done()                        {}
 
@@ -54,7 +61,8 @@ type served struct {
 	dial    func() net.Conn
 	frames  *handler.Frames // set by overTLS
 	records *records
-	gated   *gated // if the test has set it
+	gated   *gated          // if the test has set it
+	memory  *handler.Memory // of the server; if the test has set it
 }
 
 // connect dials, and closes the connection at the end of the test.
@@ -201,7 +209,7 @@ func skipped(name string) bool {
 	if runtime.GOOS == "windows" {
 		return rare || strings.Contains(name, "TLS by goroutine")
 	}
-	return rare && (testutil.RaceEnabled || testing.Short())
+	return rare && (testutil.Reduced())
 }
 
 // overTransports runs test for each transport, with a new handler from build.
@@ -230,6 +238,7 @@ func overTransportsWith(t *testing.T, parallel bool, build func(*served) *handle
 			ln, dial := transport.listen(t)
 			s.dial = dial
 			s.server = tcptest.NewUnstartedServer(h)
+			s.server.TCP.Memory = s.memory
 			if own, ok := ln.(tlsListener); ok {
 				s.server.TCP.TLSConfig = &tls.Config{Certificates: []tls.Certificate{testutil.SelfSigned(t)}}
 				ln = own.inner

@@ -148,6 +148,7 @@ func TestFrameTimeoutRestartsWithEachFrame(t *testing.T) {
 }
 
 func TestWriteTimeout(t *testing.T) {
+	t.Parallel()
 	const buffer = 1000
 	build := func() *handler.Frames {
 		return &handler.Frames{
@@ -168,6 +169,30 @@ func TestWriteTimeout(t *testing.T) {
 			if r.By != handler.ByServer || r.Reason != handler.ReasonWriteTimeout || r.BytesOut != buffer {
 				t.Errorf("record %+v", r)
 			}
+		})
+	})
+	t.Run("by default", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := build()
+			h.WriteTimeout = 0
+			conn, ended := handle(t, h, buffer)
+			send(t, conn, "a\n")
+			begin := time.Now()
+			r := ended()
+			within(t, "reset", time.Since(begin), 30*time.Second, 32*time.Second)
+			if r.Reason != handler.ReasonWriteTimeout {
+				t.Errorf("record %+v", r)
+			}
+		})
+	})
+	t.Run("never", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := build()
+			h.WriteTimeout = -1
+			conn, _ := handle(t, h, buffer)
+			send(t, conn, "a\n")
+			time.Sleep(24 * time.Hour)
+			receive(t, conn, strings.Repeat("x", 5*buffer))
 		})
 	})
 	t.Run("a slow one that reads is not", func(t *testing.T) {

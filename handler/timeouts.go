@@ -8,9 +8,15 @@ import (
 	"wireline/internal/eventloop"
 )
 
-// flushTimeout bounds the wait for pending output of a client that has ended, if there
-// is no WriteTimeout.
-const flushTimeout = 10 * time.Second
+const (
+	// defaultWriteTimeout is used when Frames.WriteTimeout is zero: a client that never reads would
+	// otherwise hold up whoever writes to it, and keep its output, for ever.
+	defaultWriteTimeout = 30 * time.Second
+
+	// flushTimeout bounds the wait for pending output of a client that has ended, if Frames or
+	// SetTimeouts has set no WriteTimeout.
+	flushTimeout = 10 * time.Second
+)
 
 var (
 	errWriteTimeout = errors.New("write timeout")
@@ -26,6 +32,7 @@ func (c *Client) noteFrameBegan(began int64) {
 	switch {
 	case !c.holdsInput() && !c.holdsRecord():
 		c.frameBegan = 0
+		c.input.clear(extended)
 	case began == 0:
 		c.frameBegan = c.lastActivity.Load()
 	default:
@@ -40,51 +47,103 @@ func (c *Client) holdsRecord() bool {
 }
 
 // restartTimeouts restarts the read timeouts, because the handler has not read from the
-// client for a while.
+// client for a while. It does not restart FirstFrameTimeout, and FrameTimeout goes on where it was
+// suspended: a client could cause that again and again.
 func (c *Client) restartTimeouts() {
 	c.touch()
-	c.restartSilence(c.lastActivity.Load())
+	c.lastRead = coarseTime(c.lastActivity.Load())
+	c.resumeFrame()
+}
+
+// restartFrame has FrameTimeout begin again, at the last activity.
+func (c *Client) restartFrame() {
 	if c.frameBegan != 0 {
 		c.frameBegan = c.lastActivity.Load()
 	}
 }
 
+// suspendFrame stops FrameTimeout, because the client is not read from. Until resumeFrame,
+// frameBegan is not when the frame began, but how much of its time is over, as a negative number.
+func (c *Client) suspendFrame() {
+	if c.frameBegan > 0 {
+		c.frameBegan = min(c.frameBegan-c.conn.Now(), -1)
+	}
+}
+
+// resumeFrame goes on with FrameTimeout.
+func (c *Client) resumeFrame() {
+	if c.frameBegan < 0 {
+		c.frameBegan = max(c.conn.Now()+c.frameBegan, 1)
+	}
+}
+
+// startTimeouts starts the read timeouts, or restarts them, and FirstFrameTimeout too.
+func (c *Client) startTimeouts() {
+	c.restartTimeouts()
+	c.opened = coarseTime(c.lastActivity.Load())
+}
+
+// readTimeout tells when a read timeout expires, by the clock of the connection, and why the client
+// ends then. due is zero if the timeout does not run.
+type readTimeout func(c *Client, t *clientTimeouts) (due int64, why Reason)
+
+// readTimeouts are all of them. If several expire at the same time, the first one counts.
+var readTimeouts = [...]readTimeout{
+	(*Client).frameDue,
+	(*Client).firstFrameDue,
+	(*Client).silenceDue,
+	(*Client).idleDue,
+}
+
+func (c *Client) idleDue(t *clientTimeouts) (due int64, why Reason) {
+	if t.Idle > 0 && !c.flags.has(holding) {
+		due = eventloop.After(c.lastActivity.Load(), t.Idle)
+	}
+	return due, ReasonIdleTimeout
+}
+
+func (c *Client) frameDue(t *clientTimeouts) (due int64, why Reason) {
+	if t.Frame > 0 && c.frameBegan > 0 {
+		due = eventloop.After(c.frameBegan, t.Frame)
+	}
+	return due, ReasonFrameTimeout
+}
+
+func (c *Client) firstFrameDue(t *clientTimeouts) (due int64, why Reason) {
+	if t.FirstFrame > 0 && c.count.FramesIn+c.framesIn == 0 && !c.flags.has(holding) {
+		due = eventloop.After(c.opened.near(c.lastActivity.Load()), t.FirstFrame)
+	}
+	return due, ReasonFirstFrameTimeout
+}
+
+// nextTimeout returns the read timeout that expires first; a due of zero if none runs. The caller is
+// the serving goroutine.
+func (c *Client) nextTimeout() (due int64, why Reason) {
+	c.restartAfterPause()
+	t := c.timeouts()
+	for _, timeout := range readTimeouts {
+		if end, reason := timeout(c, t); end != 0 && (due == 0 || end < due) {
+			due, why = end, reason
+		}
+	}
+	return due, why
+}
+
 // nextDue returns when the first read timeout expires, by the clock of the connection;
 // zero if none runs.
 func (c *Client) nextDue() (due int64) {
-	c.restartAfterPause()
-	if idle := c.frames.IdleTimeout; idle > 0 && !c.flags.has(holding) {
-		due = eventloop.After(c.lastActivity.Load(), idle)
-	}
-	if limit := c.frames.FrameTimeout; limit > 0 && c.frameBegan != 0 {
-		if end := eventloop.After(c.frameBegan, limit); due == 0 || end < due {
-			due = end
-		}
-	}
-	if end := c.silenceDue(); end != 0 && (due == 0 || end < due) {
-		due = end
-	}
+	due, _ = c.nextTimeout()
 	return due
 }
 
 // expiredTimeout returns the reason for the read timeout that has expired, or "" if
 // none has.
 func (c *Client) expiredTimeout() Reason {
-	due := c.nextDue()
-	if due == 0 {
+	due, why := c.nextTimeout()
+	if due == 0 || c.conn.Now() < due {
 		return ""
 	}
-	now := c.conn.Now()
-	switch limit := c.frames.FrameTimeout; {
-	case now < due:
-		return ""
-	case limit > 0 && c.frameBegan != 0 && now >= eventloop.After(c.frameBegan, limit):
-		return ReasonFrameTimeout
-	}
-	if end := c.silenceDue(); end != 0 && now >= end {
-		return c.silenceReason()
-	}
-	return ReasonIdleTimeout
+	return why
 }
 
 // endTimedOut ends the client if a read timeout has expired, and reports whether it has. It
@@ -98,11 +157,16 @@ func (c *Client) endTimedOut() bool {
 		c.callOnIdle()
 		return c.ended()
 	}
+	c.endLate(why)
+	return true
+}
+
+// endLate ends the client because a read timeout has expired.
+func (c *Client) endLate(why Reason) {
 	c.beginBatch()
 	c.endInput(why, os.ErrDeadlineExceeded)
 	c.endBatch()
 	c.touch()
-	return true
 }
 
 // arm arranges for Expired to be called at due; zero means never. A timer that expires
@@ -125,15 +189,16 @@ func (c *Client) armLocked(due int64) {
 }
 
 // writeLimit returns for how long the client may accept nothing of the pending output,
-// and the error when that expires. Zero means no limit. A client that has ended always
-// has a limit.
+// and the error when that expires. Zero means no limit. A client that has ended, or is to end because
+// of MaxLifetime, always has a limit.
 func (c *Client) writeLimit() (limit time.Duration, timeoutErr error) {
-	limit, timeoutErr = c.frames.WriteTimeout, errWriteTimeout
-	if limit == 0 && c.ended() {
-		limit = flushTimeout
+	t := c.timeouts()
+	limit, timeoutErr = t.Write, errWriteTimeout
+	if c.ended() || c.flags.has(retired) {
+		limit = t.lastWrite
 	}
-	if idle := c.frames.IdleTimeout; idle > 0 && (limit == 0 || idle < limit) {
-		limit, timeoutErr = idle, errIdleTimeout
+	if t.Idle > 0 && (limit == 0 || t.Idle < limit) {
+		limit, timeoutErr = t.Idle, errIdleTimeout
 	}
 	return limit, timeoutErr
 }

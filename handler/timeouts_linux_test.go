@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/lib/frame"
 )
 
@@ -39,11 +40,11 @@ func reportErrors(h *handler.Frames) *handler.Frames {
 	return h
 }
 
-// exchangeSlowly checks that exchange succeeds n times in a row, with pauses of half
-// the limit.
+// exchangeSlowly checks that exchange succeeds n times in a row, with pauses of a quarter of
+// the limit: a busy machine may be late by the rest.
 func exchangeSlowly(t *testing.T, what string, n int, exchange func(i int) error) {
 	for i := range n {
-		time.Sleep(limit / 2) // the test needs this delay
+		time.Sleep(limit / 4) // the test needs this delay
 		if err := exchange(i); err != nil {
 			t.Errorf("%s: %v, after %d exchanges", what, err, i)
 			return
@@ -64,6 +65,7 @@ func echoes(conn net.Conn, text, reply string) error {
 }
 
 func TestIdleTimeoutOverSockets(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		h := reportErrors(echoFrames())
@@ -95,21 +97,21 @@ func TestIdleTimeoutOverSockets(t *testing.T) {
 		}
 		start("one that sends nothing", func(net.Conn, *handler.Client) (time.Time, error) { return time.Time{}, nil })
 		start("one that sends half a frame", func(conn net.Conn, _ *handler.Client) (time.Time, error) {
-			time.Sleep(limit / 2)
+			time.Sleep(limit / 4)
 			last := time.Now()
 			_, err := io.WriteString(conn, "half")
 			return last, err
 		})
 		start("one that sends frames", func(conn net.Conn, _ *handler.Client) (last time.Time, err error) {
-			exchangeSlowly(t, "one that sends frames", 4, func(int) error { last = time.Now(); return echoes(conn, "a\n", "a\n") })
+			exchangeSlowly(t, "one that sends frames", 6, func(int) error { last = time.Now(); return echoes(conn, "a\n", "a\n") })
 			return last, nil
 		})
 		start("one that sends bytes", func(conn net.Conn, _ *handler.Client) (last time.Time, err error) {
-			exchangeSlowly(t, "one that sends bytes", 4, func(int) error { last = time.Now(); return echoes(conn, "a", "") })
+			exchangeSlowly(t, "one that sends bytes", 6, func(int) error { last = time.Now(); return echoes(conn, "a", "") })
 			return last, nil
 		})
 		start("one that is written to", func(conn net.Conn, c *handler.Client) (last time.Time, err error) {
-			exchangeSlowly(t, "one that is written to", 4, func(int) error {
+			exchangeSlowly(t, "one that is written to", 6, func(int) error {
 				last = time.Now()
 				io.WriteString(c, "news\n")
 				return echoes(conn, "", "news\n")
@@ -122,6 +124,7 @@ func TestIdleTimeoutOverSockets(t *testing.T) {
 // Timers work again after they have fired: for the next client, and after a while
 // without events.
 func TestTimeoutsFireRepeatedly(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		h := reportErrors(echoFrames())
@@ -142,6 +145,7 @@ func TestTimeoutsFireRepeatedly(t *testing.T) {
 
 // The idle timeout starts at the end of a frame that took longer than the timeout.
 func TestIdleTimeoutSparesASlowFrameOverSockets(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		replied := make(chan time.Time, 1)
@@ -159,6 +163,7 @@ func TestIdleTimeoutSparesASlowFrameOverSockets(t *testing.T) {
 }
 
 func TestFrameTimeoutOverSockets(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		h := reportErrors(echoFrames())
@@ -194,7 +199,7 @@ func TestFrameTimeoutOverSockets(t *testing.T) {
 			if err := echoes(next, "a", ""); err != nil {
 				t.Error(err)
 			}
-			exchangeSlowly(t, "one that ends its frames", 4, func(int) error {
+			exchangeSlowly(t, "one that ends its frames", 6, func(int) error {
 				last = time.Now()
 				return echoes(next, "\na", "a\n")
 			})
@@ -212,6 +217,7 @@ func TestFrameTimeoutOverSockets(t *testing.T) {
 // FrameTimeout does not run while the server does not read because its output is
 // blocked: the rest of the frame may be waiting in the socket.
 func TestFrameTimeoutWhileOutputWaits(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	big := strings.Repeat("x", len(large))
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
@@ -234,6 +240,7 @@ func TestFrameTimeoutWhileOutputWaits(t *testing.T) {
 
 // Timeouts run as usual after a reply that the client has read slowly.
 func TestTimeoutsAfterABlockedReply(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	big := strings.Repeat("x", len(large))
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
@@ -260,6 +267,7 @@ func TestTimeoutsAfterABlockedReply(t *testing.T) {
 // A client that accepts nothing is reset in time, and until then no more output is kept
 // for it than allowed.
 func TestWriteTimeoutOverSockets(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	const pending, message = 64 << 10, 4 << 10
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
@@ -299,6 +307,7 @@ func TestWriteTimeoutOverSockets(t *testing.T) {
 // The write timeout also ends a push that the client does not accept, even if nothing
 // else happens.
 func TestWriteTimeoutOfAPush(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		h := &handler.Frames{WriteTimeout: limit}
@@ -323,6 +332,7 @@ func TestWriteTimeoutOfAPush(t *testing.T) {
 
 // The idle timeout ends a client that accepts no output, but not one that accepts some.
 func TestIdleTimeoutOfAPush(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		h := &handler.Frames{IdleTimeout: limit}
@@ -344,7 +354,7 @@ func TestIdleTimeoutOfAPush(t *testing.T) {
 // Without any timeout, Close ends a client whose frame function waits in Write, after
 // ten seconds without progress.
 func TestCloseEndsAFunctionThatWaitsInWrite(t *testing.T) {
-	if testing.Short() {
+	if testutil.Reduced() {
 		t.Skip("waits for ten seconds")
 	}
 	t.Parallel()
@@ -378,6 +388,7 @@ func TestCloseEndsAFunctionThatWaitsInWrite(t *testing.T) {
 // Conn.Unsent shows the progress. On a busy machine the client itself may be kept from
 // reading for so long that it is ended with good reason: then the test starts again.
 func TestSlowReaderStays(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	const limit, tries = 2 * limit, 10
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
@@ -448,6 +459,7 @@ func readSlowly(clients []*slowReader, limit time.Duration, begin time.Time) (lo
 
 // The message of OnError arrives although the client never stops sending.
 func TestLastMessageReachesASendingClient(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		h := reportErrors(&handler.Frames{FrameTimeout: limit, Codec: frame.Line{Max: frame.MaxMax}})

@@ -73,7 +73,7 @@ func overTLSAtOnce(t *testing.T, build func() *handler.Frames, test func(t *test
 
 func overTLSWith(t *testing.T, parallel bool, sendBuffer int, build func() *handler.Frames, test func(t *testing.T, s *served)) {
 	for _, transport := range tlsTransports {
-		if testing.Short() && skipped(transport.name) {
+		if testutil.Reduced() && skipped(transport.name) {
 			continue
 		}
 		t.Run(transport.name, func(t *testing.T) {
@@ -136,6 +136,7 @@ const (
 // A frame begins with the first byte of its record, and bytes of the record do not extend its
 // timeout.
 func TestTLSFrameTimeout(t *testing.T) {
+	t.Parallel()
 	build := func() *handler.Frames {
 		h := echoFrames()
 		h.FrameTimeout = limit
@@ -175,6 +176,7 @@ func TestTLSFrameTimeout(t *testing.T) {
 
 // The same if the handshake has read the part of a record that came with the client's Finished.
 func TestTLSFrameTimeoutAfterHandshake(t *testing.T) {
+	t.Parallel()
 	build := func() *handler.Frames {
 		h := echoFrames()
 		h.FrameTimeout = limit
@@ -221,6 +223,7 @@ func (h *held) Write(p []byte) (int, error) {
 
 // Bytes of a record show that the client lives. When they stop, it is idle.
 func TestTLSIdleTimeout(t *testing.T) {
+	t.Parallel()
 	build := func() *handler.Frames {
 		h := echoFrames()
 		h.IdleTimeout = limit
@@ -295,6 +298,8 @@ func TestTLSLastLine(t *testing.T) {
 // The end of a client is seen at once, also behind a part of a record, in whatever order both
 // are noticed.
 func TestTLSEndInARecord(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	for _, pause := range []time.Duration{0, 10 * time.Millisecond} {
 		overTLS(t, echoFrames, func(t *testing.T, s *served) {
 			for range 20 {
@@ -342,6 +347,8 @@ func TestTLSAlertWhileSending(t *testing.T) {
 
 // What a hijacker gets is a *tls.Conn in which nothing is lost, with deadlines, both ways.
 func TestTLSHijack(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	type taken struct {
 		conn     net.Conn
 		buffered []byte
@@ -465,7 +472,7 @@ func floodKeyUpdates(conn *testutil.RecordClient) (sent int) {
 			}
 			stream = append(stream, conn.Out.Seal(testutil.DataRecord, []byte("x"))...)
 		}
-		conn.SetWriteDeadline(time.Now().Add(time.Second))
+		conn.SetWriteDeadline(time.Now().Add(limit / 4))
 		n, err := conn.Conn.Write(stream)
 		sent += n
 		if err != nil {
@@ -477,6 +484,7 @@ func floodKeyUpdates(conn *testutil.RecordClient) (sent int) {
 // A peer that wants new keys again and again, and reads no answer, is not read for ever, and
 // its end is noticed.
 func TestTLSKeyUpdateFlood(t *testing.T) {
+	testutil.Long(t)
 	overTLS(t, echoFrames, func(t *testing.T, s *served) {
 		conn := s.connectByHand()
 		if tcp, ok := conn.Conn.(*net.TCPConn); ok {
@@ -506,6 +514,7 @@ func TestTLSKeyUpdateFlood(t *testing.T) {
 
 // A client that does not read is treated as WhenSlow says, and costs no more than MaxPending.
 func TestTLSSlowReader(t *testing.T) {
+	testutil.Long(t)
 	const pending = 256 << 10
 	message := strings.Repeat("x", 9999) + "\n"
 	for _, whenSlow := range []handler.WhenSlow{handler.SlowDrop, handler.SlowClose, handler.SlowBlock} {

@@ -19,6 +19,7 @@ func (c *Client) watchTLS() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.watchTLSLocked()
+	c.countOutputLocked()
 }
 
 // watchTLSLocked is watchTLS for a caller that holds mu.

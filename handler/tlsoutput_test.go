@@ -2,6 +2,7 @@ package handler_test
 
 import (
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,6 +65,7 @@ func answersThenClose(t *testing.T, conn *testutil.RecordClient) {
 // What crypto/tls has queued is sent before the connection is closed, and the close_notify and the
 // FIN behind it, however the client ends.
 func TestTLSCloseSendsQueue(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name string
 		end  func(t *testing.T, conn *testutil.RecordClient, c *handler.Client)
@@ -79,6 +81,7 @@ func TestTLSCloseSendsQueue(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			overFullTLS(t, func(*handler.Frames) {}, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client, _ time.Duration) {
 				test.end(t, conn, c)
 				eventually(t, "the client has ended", func() bool { return c.Record().Reason != "" })
@@ -99,20 +102,26 @@ func TestTLSCloseSendsQueue(t *testing.T) {
 // A client that accepts no answers to its KeyUpdates has the write timeout, like any client that
 // accepts no output.
 func TestTLSQueueWriteTimeout(t *testing.T) {
-	overFullTLS(t, func(h *handler.Frames) { h.WriteTimeout = limit }, func(t *testing.T, s *served, _ *testutil.RecordClient, c *handler.Client, filled time.Duration) {
+	t.Parallel()
+	overFullTLS(t, func(h *handler.Frames) { h.WriteTimeout = 4 * limit }, func(t *testing.T, s *served, _ *testutil.RecordClient, c *handler.Client, filled time.Duration) {
 		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonWriteTimeout {
 			t.Errorf("record %+v", r)
 		}
-		endsAfter(t, c, filled, limit)
+		endsAfter(t, c, filled, 4*limit)
 	})
 }
 
 // A client that goes on accepting them, if slowly, stays.
 func TestTLSQueueSlowReader(t *testing.T) {
-	overFullTLS(t, func(h *handler.Frames) { h.WriteTimeout = 4 * limit }, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client, _ time.Duration) {
-		for range 10 { // longer than the timeout
-			conn.ReceiveKeyUpdates(t, keyUpdates/10)
-			time.Sleep(limit / 2)
+	testutil.Long(t)
+	t.Parallel()
+	overFullTLS(t, func(h *handler.Frames) { h.WriteTimeout = 8 * time.Second }, func(t *testing.T, s *served, conn *testutil.RecordClient, c *handler.Client, _ time.Duration) {
+		if strings.HasSuffix(t.Name(), "wrapped") {
+			t.Skip("what it accepts is seen in steps of 64 KiB, which take this client as long")
+		}
+		for range 20 { // longer than the timeout; the kernel takes more only after several of them
+			conn.ReceiveKeyUpdates(t, keyUpdates/20)
+			time.Sleep(time.Second / 2)
 		}
 		sendRecord(t, conn, "\n")
 		eventually(t, "the client is served", func() bool { return c.Record().FramesIn == keyUpdates/10+1 })
@@ -123,11 +132,13 @@ func TestTLSQueueSlowReader(t *testing.T) {
 
 // A client that has ended and accepts nothing any more is closed at the write timeout.
 func TestTLSCloseGivesUp(t *testing.T) {
-	overFullTLS(t, func(h *handler.Frames) { h.IdleTimeout = limit }, func(t *testing.T, s *served, _ *testutil.RecordClient, c *handler.Client, filled time.Duration) {
+	t.Parallel()
+	const idle = 4 * limit // a slow machine needs a second or more to read the KeyUpdates
+	overFullTLS(t, func(h *handler.Frames) { h.IdleTimeout = idle }, func(t *testing.T, s *served, _ *testutil.RecordClient, c *handler.Client, filled time.Duration) {
 		c.CloseWith(handler.CloseDefault)
 		if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonClosed {
 			t.Errorf("record %+v", r)
 		}
-		endsAfter(t, c, filled, limit)
+		endsAfter(t, c, filled, idle)
 	})
 }

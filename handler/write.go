@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -42,18 +43,18 @@ func (c *Client) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	if o := c.out; o != nil && c.joinsLocked(o, len(p)) {
 		o.Add(p)
-		c.count.framesOut++
+		c.count.FramesOut++
 		c.mu.Unlock()
 		return len(p), nil
 	}
-	o, err := c.admitLocked()
+	o, err := c.admitLocked(context.Background())
 	switch {
 	case err != nil:
 	case len(p) >= directSize:
 		c.sendLocked(o, p, nil)
 	default:
 		o.Add(p)
-		c.count.framesOut++
+		c.count.FramesOut++
 		c.flushLaterLocked(o)
 	}
 	c.mu.Unlock()
@@ -74,38 +75,44 @@ func (c *Client) joinsLocked(o *output, n int) bool {
 // Write does. It also returns the errors of the Append method of the codec. A slow
 // codec delays only the caller, and concurrent calls may encode at the same time.
 func (c *Client) WriteFrame(payload []byte) error {
+	return c.WriteFrameContext(context.Background(), payload)
+}
+
+// WriteFrameContext is WriteFrame, but waits no longer than ctx for a client that has MaxPending
+// bytes pending. Then the error is the cause of ctx, and nothing of the frame is sent.
+func (c *Client) WriteFrameContext(ctx context.Context, payload []byte) error {
 	c.mu.Lock()
 	codec := c.codec()
 	if len(payload) >= directSize || !codec.quick {
 		c.mu.Unlock()
-		return c.writeEncoded(payload)
+		return c.writeEncoded(ctx, payload)
 	}
 	if o := c.out; o != nil && c.joinsLocked(o, len(payload)) {
 		b, err := codec.Append(o.Tail(), payload)
 		if err == nil {
 			o.Grown(b)
-			c.count.framesOut++
+			c.count.FramesOut++
 		}
 		c.mu.Unlock()
 		return err
 	}
 	defer c.mu.Unlock()
-	return c.appendLocked(codec, payload)
-}
-
-// appendLocked is WriteFrame for a small payload and a quick codec.
-func (c *Client) appendLocked(codec *clientCodec, payload []byte) error {
-	o, err := c.admitLocked()
+	o, err := c.admitLocked(ctx)
 	if err != nil {
 		return err
 	}
+	return c.appendLocked(o, codec, payload)
+}
+
+// appendLocked sends a small payload, encoded by a quick codec.
+func (c *Client) appendLocked(o *output, codec *clientCodec, payload []byte) error {
 	b, err := codec.Append(o.Tail(), payload)
 	if err != nil {
 		c.releaseLocked()
 		return err
 	}
 	o.Grown(b)
-	c.count.framesOut++
+	c.count.FramesOut++
 	c.flushLaterLocked(o)
 	return nil
 }
@@ -113,11 +120,11 @@ func (c *Client) appendLocked(codec *clientCodec, payload []byte) error {
 // writeEncoded is WriteFrame for a payload that may take long to encode. It encodes
 // without mu: a loop's watchdog and a drain must not wait for it. If frames are encoded
 // at the same time, the one that is ready first is sent first.
-func (c *Client) writeEncoded(payload []byte) error {
+func (c *Client) writeEncoded(ctx context.Context, payload []byte) error {
 	buf := scratch.Get().(*[]byte)
 	defer scratch.Put(buf)
 	for {
-		codec, err := c.admit()
+		codec, err := c.admit(ctx)
 		if err != nil {
 			return err
 		}
@@ -125,7 +132,7 @@ func (c *Client) writeEncoded(payload []byte) error {
 		if err != nil {
 			return err
 		}
-		again, err := c.writeParts(parts, codec)
+		again, err := c.writeParts(ctx, parts, codec)
 		if cap(parts[0]) <= maxPooled {
 			*buf = parts[0]
 		}
@@ -140,10 +147,10 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
 // admit waits until a message would be accepted, so that no message is encoded in vain.
 // It returns the codec for it.
-func (c *Client) admit() (*clientCodec, error) {
+func (c *Client) admit(ctx context.Context) (*clientCodec, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, err := c.admitLocked(); err != nil {
+	if _, err := c.admitLocked(ctx); err != nil {
 		return nil, err
 	}
 	c.releaseLocked()
@@ -166,10 +173,10 @@ func encode(codec *clientCodec, buf, payload []byte) (parts [3][]byte, err error
 
 // writeParts writes a frame that encode has made with codec. If the client has another
 // codec by now, it writes nothing and reports that the frame has to be encoded again.
-func (c *Client) writeParts(parts [3][]byte, codec *clientCodec) (again bool, err error) {
+func (c *Client) writeParts(ctx context.Context, parts [3][]byte, codec *clientCodec) (again bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	o, err := c.admitLocked()
+	o, err := c.admitLocked(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -177,6 +184,12 @@ func (c *Client) writeParts(parts [3][]byte, codec *clientCodec) (again bool, er
 		c.releaseLocked()
 		return true, nil
 	}
+	c.addPartsLocked(o, parts)
+	return false, nil
+}
+
+// addPartsLocked sends a frame that encode has made, after the pending output.
+func (c *Client) addPartsLocked(o *output, parts [3][]byte) {
 	head, p, tail := parts[0], parts[1], parts[2]
 	if p == nil && len(head) >= directSize {
 		head, p = nil, head
@@ -184,19 +197,28 @@ func (c *Client) writeParts(parts [3][]byte, codec *clientCodec) (again bool, er
 	o.Add(head)
 	if p != nil {
 		c.sendLocked(o, p, tail)
-		return false, nil
+		return
 	}
 	o.Add(tail)
-	c.count.framesOut++
+	c.count.FramesOut++
 	c.flushLaterLocked(o)
-	return false, nil
 }
 
-// admitLocked waits until a message is accepted, or refuses it, as WhenSlow says. It
-// returns the output to add the message to.
-func (c *Client) admitLocked() (*output, error) {
+// noWait is the context of a message that must not wait: it has ended.
+var noWait = func() context.Context {
+	ctx, end := context.WithCancelCause(context.Background())
+	end(ErrSlowReader)
+	return ctx
+}()
+
+// admitLocked waits until a message is accepted, or refuses it, as WhenSlow says. Where it would
+// wait after the end of ctx, it returns the cause. It returns the output to add the message to.
+func (c *Client) admitLocked(ctx context.Context) (*output, error) {
 	for !c.sending.has(shut | failed) {
 		o := c.outputLocked()
+		if !c.mayQueueLocked(o) {
+			break
+		}
 		if o.Size() < c.frames.maxPending() {
 			return o, nil
 		}
@@ -208,10 +230,13 @@ func (c *Client) admitLocked() (*output, error) {
 			c.failLocked(fmt.Errorf("%w: %w", ErrClosed, ErrSlowReader))
 			c.abortLocked()
 		default:
-			if c.sending.has(blocked | held) {
-				o.wait()
-			} else {
+			switch {
+			case !c.sending.has(blocked | held):
 				c.flushLocked(false)
+			case ctx.Err() != nil:
+				return nil, context.Cause(ctx)
+			default:
+				c.awaitChange(ctx, o)
 			}
 		}
 	}
@@ -220,4 +245,22 @@ func (c *Client) admitLocked() (*output, error) {
 		return nil, err
 	}
 	return nil, c.closedErr()
+}
+
+// awaitChange waits until output was sent, cannot be sent any more, or ctx has ended. The caller holds
+// mu.
+func (c *Client) awaitChange(ctx context.Context, o *output) {
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, c.wakeWriters)()
+	}
+	o.wait()
+}
+
+// wakeWriters makes all who wait for room look again.
+func (c *Client) wakeWriters() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out != nil {
+		c.out.changed.Broadcast()
+	}
 }

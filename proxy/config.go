@@ -45,10 +45,11 @@ const (
 // Config says where a proxy relays to, and how. Upstreams must be set; everything else has
 // defaults. It must not change while a proxy uses it.
 type Config struct {
-	// Upstreams are the servers behind the proxy, each host:port or unix:PATH. A
-	// name is resolved anew for each connection. An upstream that is named twice gets
-	// twice as many clients.
-	Upstreams []string `config:"upstreams" help:"servers behind the proxy, host:port or unix:PATH each"`
+	// Upstreams are the servers behind the proxy, each host:port or unix:PATH. A name is
+	// resolved anew for each connection. " weight=N" may follow, from 0 to 256; without it,
+	// the weight is 1. An upstream gets clients in proportion to its weight, with every
+	// Balance; with 0 it gets none. One that is named twice counts as two.
+	Upstreams []string `config:"upstreams" help:"servers behind the proxy, host:port or unix:PATH each; ' weight=N' may follow, 0 to 256"`
 
 	// Balance picks among the upstreams that are up. Empty means BalanceRoundRobin.
 	Balance Balance `config:"balance" default:"round_robin" help:"round_robin, least_conn, random or source_hash"`
@@ -58,8 +59,13 @@ type Config struct {
 	ConnectTimeout time.Duration `config:"connect_timeout" default:"5s" help:"bound of the connect to one upstream; then the next is tried"`
 
 	// IdleTimeout closes a pair on which no byte has moved in either direction for that
-	// time. It is exact to a tenth, or 50 ms. Zero means never.
-	IdleTimeout time.Duration `config:"idle_timeout" default:"1h" help:"close a pair on which no byte has moved for that time, 0s = never"`
+	// time. It is exact to a tenth, or 50 ms. Zero means an hour. Negative means never.
+	IdleTimeout time.Duration `config:"idle_timeout" default:"1h" zero:"-1" help:"close a pair on which no byte has moved for that time, 0s = never"`
+
+	// HalfCloseIdle is the IdleTimeout of a pair of which one side has closed its direction, if
+	// it is shorter: most of those that stay silent then have no reply to come. Zero means 5
+	// minutes. Negative means that IdleTimeout holds.
+	HalfCloseIdle time.Duration `config:"half_close_idle" default:"5m" zero:"-1" help:"close a pair whose one direction has ended when no byte has moved for that time, 0s = as proxy.idle_timeout"`
 
 	// HalfCloseTimeout resets a pair when one side has closed its direction and the
 	// other has not done so within that time. Zero means never.
@@ -77,7 +83,7 @@ type Config struct {
 	// that comes later; a reply that begins after it is lost. It also holds up the end of
 	// pairs whose client sends and gets no reply. Zero means 3 seconds, negative means
 	// that only DrainQuiet counts.
-	DrainReply time.Duration `config:"drain_reply" default:"3s" help:"in a drain, wait for that time for the reply if the last byte came from the client, 0s = only drain_quiet counts; less than tcp.drain_timeout"`
+	DrainReply time.Duration `config:"drain_reply" default:"3s" zero:"-1" help:"in a drain, wait for that time for the reply if the last byte came from the client, 0s = only drain_quiet counts; less than tcp.drain_timeout"`
 
 	// Pool keeps connections ready.
 	Pool PoolConfig `config:"pool"`
@@ -155,7 +161,7 @@ type HealthConfig struct {
 func (c *Config) Validate() error {
 	var e field.Errors
 	for _, u := range c.Upstreams {
-		_, _, why := parseUpstream(u)
+		_, why := parseUpstream(u)
 		e.Check(why == "", "Upstreams", u, why)
 	}
 	switch c.Balance {
@@ -173,7 +179,6 @@ func (c *Config) Validate() error {
 		value time.Duration
 	}{
 		{"ConnectTimeout", c.ConnectTimeout},
-		{"IdleTimeout", c.IdleTimeout},
 		{"HalfCloseTimeout", c.HalfCloseTimeout},
 		{"DrainQuiet", c.DrainQuiet},
 		{"Pool.MaxIdle", c.Pool.MaxIdle},
@@ -197,31 +202,61 @@ func (c *Config) Validate() error {
 	return e.Err()
 }
 
-// parseUpstream splits an upstream's address, or says what is wrong with it.
-func parseUpstream(text string) (network, address, why string) {
-	if path, ok := strings.CutPrefix(text, "unix:"); ok {
-		if path == "" {
-			return "", "", "needs a path after unix:"
+// target is what an element of Config.Upstreams says.
+type target struct {
+	name             string // without the weight
+	network, address string
+	weight           int
+}
+
+// maxWeight is the largest weight of an upstream.
+const maxWeight = 256
+
+// parseUpstream reads an element of Config.Upstreams, or says what is wrong with it.
+func parseUpstream(text string) (t target, why string) {
+	name, weight, found := strings.Cut(text, " weight=")
+	t = target{name: name, weight: 1}
+	if found {
+		var err error
+		if t.weight, err = strconv.Atoi(weight); err != nil || t.weight < 0 || t.weight > maxWeight {
+			return t, "must have a weight from 0 to 256"
 		}
-		return "unix", path, netconn.CheckUnixPath(path)
 	}
-	host, port, err := net.SplitHostPort(text)
+	if path, ok := strings.CutPrefix(name, "unix:"); ok {
+		t.network, t.address = "unix", path
+		if path == "" {
+			return t, "needs a path after unix:"
+		}
+		return t, netconn.CheckUnixPath(path)
+	}
+	t.network, t.address = "tcp", name
+	host, port, err := net.SplitHostPort(name)
 	if err != nil || host == "" {
-		return "", "", "must be host:port or unix:PATH"
+		return t, "must be host:port or unix:PATH"
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return "", "", "must have a port from 1 to 65535"
+		return t, "must have a port from 1 to 65535"
 	}
-	return "tcp", text, ""
+	return t, ""
+}
+
+// upstreamName returns an element of Config.Upstreams without its weight.
+func upstreamName(text string) string {
+	t, _ := parseUpstream(text)
+	return t.name
 }
 
 func (c *Config) connectTimeout() time.Duration { return cmp.Or(c.ConnectTimeout, 5*time.Second) }
+func (c *Config) idleTimeout() time.Duration    { return max(cmp.Or(c.IdleTimeout, time.Hour), 0) }
+func (c *Config) halfCloseIdle() time.Duration  { return max(cmp.Or(c.HalfCloseIdle, 5*time.Minute), 0) }
 func (c *Config) drainQuiet() time.Duration     { return cmp.Or(c.DrainQuiet, 100*time.Millisecond) }
 
 // drainReply is below zero if a drain does not wait for replies.
 func (c *Config) drainReply() time.Duration { return cmp.Or(c.DrainReply, 3*time.Second) }
 
-func (c *Config) sendsProxy() bool { return c.SendProxy != "" && c.SendProxy != SendProxyOff }
+func (c *Config) sendsProxy() bool { return c.SendProxy.orOff() != SendProxyOff }
+
+func (s SendProxy) orOff() SendProxy { return cmp.Or(s, SendProxyOff) }
 
 func (c *PoolConfig) maxIdle() time.Duration    { return cmp.Or(c.MaxIdle, time.Minute) }
 func (c *PoolConfig) reuseQuiet() time.Duration { return cmp.Or(c.ReuseQuiet, 20*time.Millisecond) }

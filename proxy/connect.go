@@ -16,45 +16,78 @@ type dialResult struct {
 
 // fromPool returns a connection from the pool of the upstream that is to be tried first. If
 // there is none, it returns only that upstream.
-func (c *choice) fromPool(h header) dialResult {
-	u := c.next()
+func (c *choice) fromPool() dialResult {
+	u := c.claim()
 	if u == nil {
 		return dialResult{}
 	}
-	u.active.Add(1)
-	if conn := u.pool.get(); conn != nil && h.send(conn) == nil {
+	if conn := u.pool.get(c.settings); conn != nil && c.header().send(conn) == nil {
 		return dialResult{u, conn}
 	}
 	return dialResult{upstream: u}
 }
 
+// claim returns the upstream that is to be tried next, which counts the client from now on; nil if
+// all have been tried.
+func (c *choice) claim() *upstream {
+	for {
+		u := c.next()
+		if u == nil {
+			if c.renew() {
+				continue
+			}
+			return nil
+		}
+		u.active.Add(1)
+		if !u.is(UpstreamRemoved) {
+			return u
+		}
+		// It was removed after these settings were read, so others are in force. It may be
+		// forgotten already, and is not to get a client.
+		u.active.Add(-1)
+		c.tried--
+		c.renew()
+	}
+}
+
+// header is what the upstream is told of the client.
+func (c *choice) header() header { return c.pair.header(&c.settings.cfg) }
+
 // connect connects to the upstream in first, which fromPool has returned, and to the next
 // one where that fails. Nothing is read from the client meanwhile. If connect fails, the
 // upstream in the result is the last one tried, and does not count the client any more.
-func (c *choice) connect(ctx context.Context, first dialResult, h header) (dialResult, error) {
+func (c *choice) connect(ctx context.Context, first dialResult) (dialResult, error) {
 	if first.upstream == nil {
-		return first, ErrNoUpstreams
+		return first, ErrNoneTakesClients
 	}
 	if first.conn != nil {
 		return first, nil
 	}
-	conn, err := first.upstream.dial(ctx, c.proxy.Config.connectTimeout(), h)
-	for isOutOfDescriptors(err) && c.proxy.makeRoom() {
-		conn, err = first.upstream.dial(ctx, c.proxy.Config.connectTimeout(), h)
+	s, h := c.settings, c.header()
+	conn, err := first.upstream.dial(ctx, s, s.cfg.connectTimeout(), h)
+	for isOutOfDescriptors(err) && s.proxy.makeRoom() {
+		conn, err = first.upstream.dial(ctx, s, s.cfg.connectTimeout(), h)
 	}
 	if err == nil {
 		return dialResult{first.upstream, conn}, nil
 	}
-	return c.tryNext(ctx, first, err, h)
+	return c.tryNext(ctx, first, err)
 }
 
-// tryNext connects to the next upstream, after the connect to failed has failed with err.
-func (c *choice) tryNext(ctx context.Context, failed dialResult, err error, h header) (dialResult, error) {
-	failed.upstream.active.Add(-1)
-	if ctx.Err() != nil || len(c.left) == 0 {
+// tryNext connects to the next upstream, after the connect to failed has failed with err. If the
+// proxy was reconfigured meanwhile, the next one is one of the new configuration.
+func (c *choice) tryNext(ctx context.Context, failed dialResult, err error) (dialResult, error) {
+	if ctx.Err() != nil {
+		failed.upstream.giveUp()
 		return failed, err
 	}
-	r, next := c.connect(ctx, c.fromPool(h), h)
+	failed.upstream.active.Add(-1)
+	c.renew()
+	first := c.fromPool()
+	if first.upstream == nil {
+		return failed, err
+	}
+	r, next := c.connect(ctx, first)
 	if next != nil {
 		return r, errors.Join(err, next)
 	}

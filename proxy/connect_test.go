@@ -67,6 +67,7 @@ func TestNoUpstream(t *testing.T) {
 
 // A connect that takes too long is given up.
 func TestConnectTimeout(t *testing.T) {
+	t.Parallel()
 	full, name := fullListener(t)
 	defer full()
 	live, liveName := newUpstream(t, "tcp")
@@ -145,6 +146,8 @@ func TestUnixUpstreamWithAFullQueue(t *testing.T) {
 // Where there is no room for as long as a connect may take, that is a failure, as it is
 // with TCP, and the next upstream is tried.
 func TestUnixUpstreamWhoseQueueStaysFull(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	_, name, _ := fullUnixListener(t)
 	live, liveName := newUpstream(t, "tcp")
 	s := transports[0].serve(t, proxy.Config{
@@ -338,7 +341,7 @@ func TestValidate(t *testing.T) {
 		{proxy.Config{Upstreams: []string{"unix:"}}, "needs a path"},
 		{proxy.Config{Balance: "best"}, "Balance best: must be round_robin"},
 		{proxy.Config{SendProxy: "v3"}, "SendProxy v3: must be"},
-		{proxy.Config{IdleTimeout: -1}, "IdleTimeout -1ns: must not be negative"},
+		{proxy.Config{HalfCloseTimeout: -1}, "HalfCloseTimeout -1ns: must not be negative"},
 		{proxy.Config{Health: proxy.HealthConfig{Rise: -1}}, "Health.Rise -1: must not be negative"},
 		{proxy.Config{Pool: proxy.PoolConfig{Reuse: true}}, "Pool.Reuse true: needs a pool"},
 		{proxy.Config{SendProxy: "v1", Pool: proxy.PoolConfig{Size: 1, Reuse: true}}, "cannot go with send_proxy"},

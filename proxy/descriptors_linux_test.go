@@ -39,13 +39,13 @@ func TestPoolMakesRoom(t *testing.T) {
 			x.OnRecord = func(r handler.Record) { ended <- r }
 			x.init()
 			x.started.Do(func() {}) // nobody else fills the pools
-			pool := &x.upstreams[waiting].pool
+			pool := &x.settings.Load().upstreams[waiting].pool
 			for range 3 {
 				conn, err := net.Dial("tcp", names[waiting])
 				if err != nil {
 					t.Fatal(err)
 				}
-				pool.put(conn, false)
+				pool.put(conn, false, 0)
 			}
 			x.loops.Group() // has its own
 			client, server := testutil.Pair(t)
@@ -140,5 +140,6 @@ func (nobody) LocalAddr() net.Addr          { return &net.TCPAddr{} }
 func (nobody) RemoteAddr() net.Addr         { return &net.TCPAddr{} }
 func (nobody) TLS() *tls.Conn               { return nil }
 func (nobody) CloseMode() handler.CloseMode { return handler.CloseDefault }
+func (nobody) Memory() *handler.Memory      { return nil }
 func (n nobody) Socket() (int, bool)        { return n.fd, true }
 func (nobody) Done()                        {}

@@ -20,25 +20,30 @@ import (
 type dialing struct {
 	eventloop.Socket
 	group  *eventloop.Group
-	pair   *pair
-	choice choice
+	choice choice // for the pair
 	to     *upstream
-	until  int64 // by the loop's clock
+	began  int64 // by the loop's clock
+	until  int64
 }
 
 // dial begins to connect p to an upstream. It reports false if an event loop cannot do
 // that.
 func (p *pair) dial(c choice, to *upstream) bool {
-	g := p.proxy.loops.Group()
-	if g == nil || !to.literal.IsValid() || p.proxy.Config.sendsProxy() || p.proxy.speaksTLS() {
+	s := c.settings
+	if !to.literal.IsValid() || s.cfg.sendsProxy() || s.speaksTLS() {
 		return false
 	}
-	fd, err := beginConnect(to.literal, p.proxy.dialOptions)
+	g := s.proxy.loops.Group()
+	if g == nil {
+		return false
+	}
+	fd, err := beginConnect(to.literal, s.dialOptions)
 	if err != nil {
 		return false // package net tries again, and tells why
 	}
-	limit := p.proxy.Config.connectTimeout()
-	d := &dialing{group: g, pair: p, choice: c, to: to, until: eventloop.After(g.Now(), limit)}
+	limit := s.cfg.connectTimeout()
+	now := g.Now()
+	d := &dialing{group: g, choice: c, to: to, began: now, until: eventloop.After(now, limit)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.wire.phase != connecting || g.Add(&d.Socket, fd, d, p.besideClient(to)) != nil { // it was cut meanwhile
@@ -49,7 +54,7 @@ func (p *pair) dial(c choice, to *upstream) bool {
 		d.Close()
 		return false
 	}
-	p.dialing = d
+	p.interrupt = d.Wake
 	d.SetTimer(d.until)
 	d.Start()
 	return true
@@ -57,7 +62,7 @@ func (p *pair) dial(c choice, to *upstream) bool {
 
 // Ready implements eventloop.Handler.
 func (d *dialing) Ready(*eventloop.Worker, eventloop.Event) (more bool) {
-	p := d.pair
+	p := d.choice.pair
 	err := connected(d.FD(), d.to.literal)
 	p.mu.Lock()
 	cut := p.wire.phase != connecting
@@ -68,7 +73,7 @@ func (d *dialing) Ready(*eventloop.Worker, eventloop.Event) (more bool) {
 		}
 		err = os.ErrDeadlineExceeded
 	}
-	p.dialing = nil
+	p.interrupt = nil
 	if cut {
 		p.target = d.to
 	}
@@ -76,13 +81,13 @@ func (d *dialing) Ready(*eventloop.Worker, eventloop.Event) (more bool) {
 	switch {
 	case cut:
 		d.Close()
-		d.to.active.Add(-1)
+		d.to.giveUp()
 		p.refuse()
 	case err != nil:
 		d.Close()
-		p.proxy.run(func(ctx context.Context) { p.attach(d.next(ctx, err)) })
+		p.connect(func(ctx context.Context) (dialResult, error) { return d.next(ctx, err) })
 	default:
-		d.to.health.succeeded()
+		d.to.noteSuccess(d.choice.settings, time.Duration(d.Now()-d.began))
 		d.Remove()
 		p.attachSocket(d)
 	}
@@ -114,8 +119,8 @@ func (p *pair) attachSocket(d *dialing) {
 // next tries the other upstreams, after err.
 func (d *dialing) next(ctx context.Context, err error) (dialResult, error) {
 	err = &net.OpError{Op: "dial", Net: d.to.network, Addr: net.TCPAddrFromAddrPort(d.to.literal), Err: err}
-	d.to.noteFailure(err)
-	return d.choice.tryNext(ctx, dialResult{upstream: d.to}, err, d.pair.header())
+	d.to.noteFailure(d.choice.settings, err)
+	return d.choice.tryNext(ctx, dialResult{upstream: d.to}, err)
 }
 
 // Writable implements eventloop.Handler.

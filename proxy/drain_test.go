@@ -15,6 +15,7 @@ import (
 // A quiet pair gets its FIN both ways, one on which something moves goes on until
 // nothing does.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	overTransports(t, func(t *testing.T, tr transport) {
 		s := tr.serve(t, proxy.Config{DrainQuiet: time.Second, IdleTimeout: time.Hour})
 		quiet, quietUp := s.pair()
@@ -66,6 +67,7 @@ func TestDrain(t *testing.T) {
 // A pair that has something to write when the drain begins is closed when that is
 // written.
 func TestDrainOfASlowReader(t *testing.T) {
+	t.Parallel()
 	overTransports(t, func(t *testing.T, tr transport) {
 		s := tr.serve(t, proxy.Config{DrainQuiet: time.Second, IdleTimeout: time.Hour})
 		quiet, quietUp := s.pair()

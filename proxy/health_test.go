@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"wireline/internal/testutil"
 	"wireline/proxy"
 )
 
@@ -28,6 +29,7 @@ func relisten(t *testing.T, name string) net.Listener {
 // Without checks, failed connects of clients are what counts, and after a while one
 // client is sent to see.
 func TestPassiveHealth(t *testing.T) {
+	testutil.Long(t)
 	dead, live := deadPort(t), ""
 	ln, live := newUpstream(t, "tcp")
 	go discardAll(map[string]net.Listener{live: ln})
@@ -76,9 +78,8 @@ func TestActiveHealth(t *testing.T) {
 	}
 	ln.Close()
 	eventually(t, "the upstream to be down", func() bool { return !s.up() })
-	failures := s.proxy.Upstreams()[0].Failures
-	if failures != 2 {
-		t.Errorf("down after %d failures, want 2", failures)
+	if n := s.proxy.Upstreams()[0].Failures; n < 2 { // a further check may have failed by now
+		t.Errorf("down after %d failures, want 2", n)
 	}
 	go discardAll(map[string]net.Listener{name: relisten(t, name)})
 	eventually(t, "the upstream to be up", s.up)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"wireline/internal/netconn"
 	"wireline/lib/field"
 )
 
@@ -15,50 +15,59 @@ import (
 // client would be relayed for ever, until no descriptor is left. A tcp.Server calls it before
 // it serves.
 func (x *Proxy) CheckListener(a net.Addr) error {
-	return x.Config.CheckListener(a.Network(), a.String())
+	cfg := &x.Config
+	if s := x.settings.Load(); s != nil {
+		cfg = &s.cfg
+	}
+	return cfg.CheckListener(a.Network(), a.String())
 }
 
 // CheckListener is Proxy.CheckListener for a listener of this network (tcp, tcp4, tcp6 or
 // unix) and address. It looks up no names, and reports nothing where it is not sure.
 func (c *Config) CheckListener(network, address string) error {
 	for _, u := range c.Upstreams {
-		if isItself(network, address, u, localAddrs) {
+		if Reaches(u, network, address) {
 			return &field.Error{Field: "Upstreams", Value: u, Reason: "must not name this server's own address, " + address}
 		}
 	}
 	return nil
 }
 
-// Resolve looks up the names of the upstreams, until ctx ends, and calls warn for those that
-// have no address now. It reports an upstream whose name is that of the listener itself, as
-// CheckListener does. The errors are *field.Error.
-func (c *Config) Resolve(ctx context.Context, network, address string, warn func(error)) error {
-	var itself field.Errors
-	for _, u := range c.Upstreams {
+// Addresses looks up the names of the upstreams, until ctx ends. It returns where connections to
+// each of them go, by the elements of Upstreams: host:port with IP addresses, or the upstream
+// itself if it has no name. It calls warn with a *field.Error for a name that has no address now.
+func (c *Config) Addresses(ctx context.Context, warn func(error)) map[string][]string {
+	all := make(map[string][]string)
+	for _, text := range c.Upstreams {
+		u := upstreamName(text)
 		host, port, err := net.SplitHostPort(u)
 		if strings.HasPrefix(u, "unix:") || err != nil || len(addrsOf(host)) > 0 {
+			all[text] = []string{u}
 			continue
 		}
 		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		if err != nil {
-			warn(&field.Error{Field: "Upstreams", Value: u, Reason: "has a name without an address now: " + err.Error()})
+			warn(&field.Error{Field: "Upstreams", Value: text, Reason: "has a name without an address now: " + err.Error()})
 		}
+		all[text] = nil
 		for _, ip := range ips {
-			named := Config{Upstreams: []string{net.JoinHostPort(ip.Unmap().String(), port)}}
-			if named.CheckListener(network, address) != nil {
-				itself.Check(false, "Upstreams", u, "must not name this server's own address, "+address)
-				break
-			}
+			all[text] = append(all[text], net.JoinHostPort(ip.Unmap().String(), port))
 		}
 	}
-	return itself.Err()
+	return all
+}
+
+// Reaches reports whether connections to an upstream, host:port or unix:PATH, go to a listener of
+// this network (tcp, tcp4, tcp6 or unix) and address. It looks up no names.
+func Reaches(upstream, network, address string) bool {
+	return isItself(network, address, upstreamName(upstream), localAddrs)
 }
 
 // isItself reports whether a connection to upstream goes to a listener at own. local returns
 // the addresses of this machine.
 func isItself(network, own, upstream string, local func() []netip.Addr) bool {
 	if path, ok := strings.CutPrefix(upstream, "unix:"); ok || network == "unix" {
-		return ok && network == "unix" && absolute(path) == absolute(own)
+		return ok && network == "unix" && netconn.SameUnixPath(path, own)
 	}
 	host, port, err := net.SplitHostPort(own)
 	upHost, upPort, upErr := net.SplitHostPort(upstream)
@@ -119,11 +128,4 @@ func localAddrs() (list []netip.Addr) {
 		}
 	}
 	return list
-}
-
-func absolute(path string) string {
-	if abs, err := filepath.Abs(path); err == nil {
-		return abs
-	}
-	return filepath.Clean(path)
 }

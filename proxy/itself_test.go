@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"wireline/lib/field"
@@ -65,5 +67,29 @@ func TestCheckListener(t *testing.T) {
 	}
 	if err := x.Config.CheckListener("tcp", "127.0.0.1:8001"); err != nil {
 		t.Errorf("CheckListener: %v", err)
+	}
+}
+
+// Only names are looked up; one without an address is a warning.
+func TestAddresses(t *testing.T) {
+	c := Config{Upstreams: []string{"192.0.2.1:80", "localhost:81", "unix:/run/s", "nowhere.invalid:82", "[::1]:83"}}
+	var warned []string
+	all := c.Addresses(context.Background(), func(err error) {
+		var bad *field.Error
+		if errors.As(err, &bad) && bad.Field == "Upstreams" {
+			warned = append(warned, bad.Value.(string))
+		}
+	})
+	for _, u := range c.Upstreams {
+		want := []string{u}
+		if u == "nowhere.invalid:82" {
+			want = nil
+		}
+		if !slices.Equal(all[u], want) {
+			t.Errorf("%s is at %q, want %q", u, all[u], want)
+		}
+	}
+	if !slices.Equal(warned, []string{"nowhere.invalid:82"}) {
+		t.Errorf("warnings about %q", warned)
 	}
 }

@@ -20,14 +20,14 @@ type KeepAlive struct {
 
 	// Idle is how long an upstream is silent before the first probe, in whole seconds.
 	// Zero means 15 seconds.
-	Idle time.Duration `config:"idle" default:"15s" inherit:"tcp.keepalive.idle" help:"silence before the first probe, whole seconds; if not set, as tcp.keepalive.idle"`
+	Idle time.Duration `config:"idle" default:"15s" zero:"-1" inherit:"tcp.keepalive.idle" help:"silence before the first probe, whole seconds; if not set, as tcp.keepalive.idle"`
 
 	// Interval is the time between two probes, in whole seconds. Zero means 15 seconds.
-	Interval time.Duration `config:"interval" default:"15s" inherit:"tcp.keepalive.interval" help:"time between two probes, whole seconds; if not set, as tcp.keepalive.interval"`
+	Interval time.Duration `config:"interval" default:"15s" zero:"-1" inherit:"tcp.keepalive.interval" help:"time between two probes, whole seconds; if not set, as tcp.keepalive.interval"`
 
 	// Count is how many probes in a row are not answered before the connection is broken.
 	// Zero means 9.
-	Count int `config:"count" default:"9" inherit:"tcp.keepalive.count" help:"unanswered probes before the connection is broken; if not set, as tcp.keepalive.count"`
+	Count int `config:"count" default:"9" zero:"-1" inherit:"tcp.keepalive.count" help:"unanswered probes before the connection is broken; if not set, as tcp.keepalive.count"`
 }
 
 // netKeepAlive is k for package net.

@@ -57,7 +57,8 @@ func TestUpstreamKeepAlive(t *testing.T) {
 	} {
 		test.cfg.Upstreams = []string{ln.Addr().String()}
 		x := &Proxy{Config: test.cfg}
-		conn, err := newUpstream(x, 0, test.cfg.Upstreams[0]).connect(t.Context(), 10*time.Second)
+		s := x.newSettings(test.cfg)
+		conn, err := s.upstreams[0].connect(t.Context(), s, 10*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +72,7 @@ func TestUpstreamKeepAlive(t *testing.T) {
 			}
 		})
 		conn.Close()
-		fd, err := beginConnect(netip.MustParseAddrPort(test.cfg.Upstreams[0]), x.Config.dialOptions())
+		fd, err := beginConnect(netip.MustParseAddrPort(test.cfg.Upstreams[0]), s.dialOptions)
 		if err != nil {
 			t.Fatal(err)
 		}

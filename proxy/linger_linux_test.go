@@ -51,6 +51,7 @@ func (b *byGoroutine) LocalAddr() net.Addr          { return b.conn.LocalAddr() 
 func (b *byGoroutine) RemoteAddr() net.Addr         { return b.conn.RemoteAddr() }
 func (b *byGoroutine) TLS() *tls.Conn               { return nil }
 func (b *byGoroutine) CloseMode() handler.CloseMode { return b.mode }
+func (b *byGoroutine) Memory() *handler.Memory      { return nil }
 func (b *byGoroutine) Socket() (fd int, ok bool)    { return -1, false }
 func (b *byGoroutine) Conn() (net.Conn, error)      { return b.conn, nil }
 func (b *byGoroutine) Done()                        { close(b.done) }

@@ -12,12 +12,12 @@ import (
 // conn. It reports false, and leaves conn as it is, where that cannot be done. Connections
 // that wait in a pool are closed to make room for the descriptor.
 func (p *pair) useLoop(conn net.Conn) bool {
-	g := p.proxy.loops.Group()
+	g := p.proxy().loops.Group()
 	if g == nil {
 		return false
 	}
 	fd, err := netconn.Dup(conn)
-	for isOutOfDescriptors(err) && p.proxy.makeRoom() {
+	for isOutOfDescriptors(err) && p.proxy().makeRoom() {
 		fd, err = netconn.Dup(conn)
 	}
 	if err != nil {

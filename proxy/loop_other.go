@@ -9,10 +9,6 @@ import (
 
 // There are no event loops here: each side has a poller of its own.
 
-type dialing struct{}
-
-func (*dialing) Wake() {}
-
 type dialOption struct{}
 
 func (*Config) dialOptions() []dialOption { return nil }

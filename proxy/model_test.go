@@ -74,20 +74,23 @@ func newModel(cfg Config, kinds [2]kind) *model {
 	cfg.Upstreams = []string{"127.0.0.1:1"}
 	m := &model{now: 1}
 	m.proxy = &Proxy{Config: cfg, OnRecord: func(r handler.Record) { m.records = append(m.records, r) }}
-	m.proxy.upstreams = []*upstream{newUpstream(m.proxy, 0, cfg.Upstreams[0])}
-	m.proxy.made.Do(func() { m.proxy.stop = func() {} })
-	m.pair = newPair(m.proxy, m)
+	m.proxy.made.Do(func() {
+		m.proxy.stop = func() {}
+		m.proxy.settings.Store(m.proxy.newSettings(cfg))
+	})
+	s := m.proxy.settings.Load()
+	m.pair = newPair(s, m)
 	for id := range m.ends {
-		s := m.pair.side(sideID(id))
-		m.ends[id] = &modelConn{m: m, side: s, linger: -1, kind: kinds[id], armed: true}
-		s.conn = m.ends[id]
+		side := m.pair.side(sideID(id))
+		m.ends[id] = &modelConn{m: m, side: side, linger: -1, kind: kinds[id], armed: true}
+		side.conn = m.ends[id]
 		if kinds[id].overlapped {
 			m.pair.wire.sides[id] |= polled
 		}
 	}
 	m.proxy.pairs.Add(m.pair)
 	m.pair.mu.Lock()
-	m.pair.reach(m.proxy.upstreams[0])
+	m.pair.reach(s.upstreams[0])
 	m.pair.start()
 	m.pair.mu.Unlock()
 	m.run()
@@ -99,9 +102,10 @@ type discarded struct{ net.Conn }
 
 func (discarded) Close() error { return nil }
 
-func (m *model) RemoteAddr() net.Addr { return nil }
-func (m *model) TLS() *tls.Conn       { return nil }
-func (m *model) Done()                { m.done++ }
+func (m *model) RemoteAddr() net.Addr    { return nil }
+func (m *model) Memory() *handler.Memory { return nil }
+func (m *model) TLS() *tls.Conn          { return nil }
+func (m *model) Done()                   { m.done++ }
 
 func (m *model) errorf(format string, args ...any) {
 	m.wrong = append(m.wrong, fmt.Sprintf(format, args...))

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"time"
+
 	"wireline/handler"
 	"wireline/internal/eventloop"
 )
@@ -68,7 +70,7 @@ func (x *wire) nextTimeout(s sideID, now int64) action {
 	case at == 0 || now < at || why == handler.ReasonHalfCloseTimeout:
 	case !x.paused(s) && !x.sides[s].has(looked):
 		return actLook
-	case why == handler.ReasonIdleTimeout && x.silent(now-at):
+	case why == handler.ReasonIdleTimeout && x.silent(at, now):
 		return actAskUnsent
 	}
 	return actWait
@@ -135,9 +137,10 @@ func (x *wire) errInterval() int64 {
 }
 
 // silent reports whether both sides have been looked at, as far as they are read from, since
-// a timeout has expired. That was late ago.
-func (x *wire) silent(late int64) bool {
-	if late >= int64(stuckTime) {
+// a timeout has expired at that time. It does not wait for them for longer than stuckTime
+// after that was noticed.
+func (x *wire) silent(at, now int64) bool {
+	if x.askAt >= at && now >= x.askAt {
 		return true
 	}
 	for s, f := range x.sides {
@@ -148,13 +151,27 @@ func (x *wire) silent(late int64) bool {
 	return true
 }
 
+// notice notes that a timeout that has expired at that time was noticed. It reports whether
+// the process was stopped, and the timeout has begun again.
+func (x *wire) notice(at int64, why handler.Reason, now int64) (again bool) {
+	if why == handler.ReasonHalfCloseTimeout && now-at > int64(eventloop.LateTimer) && !x.sides[clientSide].has(restarted) {
+		x.halfClosed = now // once: the rest may follow as fast as it is read
+		x.sides[clientSide] |= restarted
+		return true
+	}
+	if x.askAt < at {
+		x.askAt = now + int64(stuckTime)
+	}
+	return false
+}
+
 // deadline returns when the first timeout of a pair that relays expires, and its name;
 // zero if none runs. FIN stands for the quiet time of an upstream that is to be reused.
 func (x *wire) deadline() (at int64, why handler.Reason) {
 	if x.phase != relaying {
 		return 0, ""
 	}
-	if limit := x.cfg.IdleTimeout; limit > 0 {
+	if limit := x.idleLimit(); limit > 0 {
 		at, why = eventloop.After(x.activity, limit), handler.ReasonIdleTimeout
 		if x.sampled > x.activity {
 			at = eventloop.After(x.sampled, limit/16)
@@ -177,6 +194,15 @@ func (x *wire) deadline() (at int64, why handler.Reason) {
 	return at, why
 }
 
+// idleLimit returns for how long no byte may move; zero if there is no limit.
+func (x *wire) idleLimit() time.Duration {
+	limit := x.cfg.idleTimeout()
+	if half := x.cfg.halfCloseIdle(); x.halfClosed != 0 && half > 0 && (limit == 0 || half < limit) {
+		limit = half
+	}
+	return limit
+}
+
 // quietAt returns when a pair that drains is quiet if nothing more moves: after drainQuiet. If
 // the upstream owes a reply, that is not before drainReply has passed since the drain began, or
 // since the request if that came later.
@@ -194,14 +220,16 @@ func (x *wire) tick(now int64) bool {
 	switch x.phase {
 	case relaying:
 		at, why := x.deadline()
-		if at == 0 || now < at || why == handler.ReasonIdleTimeout { // see askedUnsent
+		if at == 0 || now < at || x.notice(at, why, now) || why == handler.ReasonIdleTimeout { // see askedUnsent
 			return false
 		}
-		if why == handler.ReasonHalfCloseTimeout || x.silent(now-at) {
+		if why == handler.ReasonHalfCloseTimeout || x.silent(at, now) {
 			x.expire(why, now)
 		}
 	case parting:
-		if now >= x.until {
+		if now-x.until > int64(eventloop.LateTimer) { // so that what waits is discarded
+			x.until = now + int64(lingerTime)
+		} else if now >= x.until {
 			x.close(now)
 		}
 	case closing:
@@ -236,11 +264,11 @@ func (x *wire) part(now int64) {
 		x.fate, x.phase = fateReset, closing
 		return
 	}
-	x.phase, x.until = parting, now+int64(lingerTime)
+	x.phase, x.until, x.askAt = parting, now+int64(lingerTime), now
 }
 
 // close ends the pair with a FIN both ways.
-func (x *wire) close(now int64) { x.phase, x.until = closing, now+int64(stuckTime) }
+func (x *wire) close(now int64) { x.phase, x.until, x.askAt = closing, now+int64(stuckTime), now }
 
 // timer returns when next is to be asked again at the latest, which is after now; zero if
 // no time is awaited.

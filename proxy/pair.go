@@ -1,14 +1,17 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"sync"
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/drain"
 	"wireline/internal/eventloop"
 	"wireline/internal/netconn"
 	"wireline/internal/probe"
+	"wireline/internal/timestamp"
 	"wireline/internal/transport"
 )
 
@@ -18,21 +21,22 @@ import (
 // Each side has its serving goroutine, and the two may run at the same time. mu orders
 // them; nothing that is done under it blocks. The decisions are wire's.
 type pair struct {
-	proxy    *Proxy
+	settings *settings // those that were in force when the client came
 	accepted handler.Accepted
 	id       uint64
-	begin    time.Time
+	begin    timestamp.Time
 
 	mu       sync.Mutex
 	wire     wire
 	client   side
 	upstream side
 
-	target  *upstream // that was reached, or the last that was tried; nil until then
-	dialing *dialing  // not nil while an event loop waits for the upstream
-	armed   int64     // when Expired is called; zero for never
-	counted bool      // the target counts the pair
-	open    uint8     // sides that relay and are not closed
+	target    *upstream     // that was reached, or the last that was tried; nil until then
+	interrupt func()        // has the connect that is under way end at once; nil without one
+	held      *handler.Held // nil until the pair holds something
+	armed     int64         // when Expired is called; zero for never
+	counted   bool          // the target counts the pair
+	open      uint8         // sides that relay and are not closed
 }
 
 // side is one connection of a pair. It implements eventloop.Handler.
@@ -47,15 +51,19 @@ type side struct {
 	scheduled bool // Ready is called anyway
 	wasReset  bool // Reset was called
 	truncated bool // the stream has ended without the close_notify of TLS
+
+	partial uint32 // bytes of a TLS record that is not whole
 }
 
-func newPair(x *Proxy, a handler.Accepted) *pair {
-	p := &pair{proxy: x, accepted: a, id: x.lastID.Add(1), begin: time.Now()}
-	p.wire.cfg = &x.Config
+func newPair(s *settings, a handler.Accepted) *pair {
+	p := &pair{settings: s, accepted: a, id: s.proxy.lastID.Add(1), begin: timestamp.Now()}
+	p.wire.cfg = &s.cfg
 	p.client.pair, p.client.id = p, clientSide
 	p.upstream.pair, p.upstream.id = p, upstreamSide
 	return p
 }
+
+func (p *pair) proxy() *Proxy { return p.settings.proxy }
 
 func (p *pair) side(id sideID) *side {
 	if id == clientSide {
@@ -82,7 +90,7 @@ func (s *side) transport() eventloop.Transport {
 
 // accept puts the client on a poller, without starting it.
 func (p *pair) accept() error {
-	x, s := p.proxy, &p.client
+	x, s := p.proxy(), &p.client
 	conn, t, err := transport.Attach(p.accepted, &x.loops, &s.socket, s, &x.portables)
 	if err != nil {
 		return err
@@ -102,19 +110,36 @@ func (s *side) use(conn eventloop.Conn, t *transport.TLS) {
 	}
 }
 
-// header is what the upstream is told of the client.
-func (p *pair) header() header {
-	h := header{version: p.proxy.Config.SendProxy}
-	if p.proxy.Config.sendsProxy() {
+// header is what an upstream is told of the client, with the configuration cfg.
+func (p *pair) header(cfg *Config) header {
+	h := header{version: cfg.SendProxy}
+	if cfg.sendsProxy() {
 		h.client, h.local = p.accepted.RemoteAddr(), p.client.conn.LocalAddr(p.accepted.LocalAddr())
 	}
 	return h
+}
+
+// connect calls do, which connects to an upstream, in a goroutine, and attaches the result. The
+// context that do gets ends when the pair is aborted.
+func (p *pair) connect(do func(context.Context) (dialResult, error)) {
+	p.proxy().run(func(ctx context.Context) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		p.mu.Lock()
+		p.interrupt = cancel
+		if p.wire.phase != connecting { // it was aborted meanwhile
+			cancel()
+		}
+		p.mu.Unlock()
+		p.attach(do(ctx))
+	})
 }
 
 // attach begins to relay to the upstream that was reached, or ends the pair because of
 // err. Nothing of the client has been started before.
 func (p *pair) attach(to dialResult, err error) {
 	p.mu.Lock()
+	p.interrupt = nil
 	switch {
 	case err != nil:
 		p.target = to.upstream
@@ -140,7 +165,7 @@ func (p *pair) useConn(conn net.Conn) {
 	}
 	onLoop := p.useLoop(conn)
 	if !onLoop {
-		x := p.proxy
+		x := p.proxy()
 		x.portables.Add(1)
 		s.use(eventloop.NewPortable(conn, s, x.portables.Done), nil)
 	}
@@ -164,6 +189,9 @@ func (p *pair) start() {
 	now := p.client.conn.Now()
 	p.open = 2
 	p.wire.start(now)
+	if p.wire.draining {
+		p.awaitFirst(now)
+	}
 	p.arm(now)
 	p.client.conn.Start()
 	p.upstream.conn.Start()
@@ -182,35 +210,44 @@ func (p *pair) refuse() {
 
 // leave takes the pair out of the proxy's set, and writes its record.
 func (p *pair) leave() {
-	p.proxy.pairs.Remove(p, func() {
+	p.proxy().pairs.Remove(p, func() {
 		defer p.accepted.Done()
 		p.mu.Lock()
+		if p.wire.end == nil {
+			p.wire.noteEnd(handler.ByServer, handler.ReasonClosed, nil)
+		}
 		record := p.record()
 		if p.counted {
 			p.target.active.Add(-1)
 		}
+		p.hold(0)
 		p.mu.Unlock()
 		if record.Probe {
 			probe.Count(p.accepted)
 		}
-		p.proxy.record(record)
+		p.proxy().ledger.End(record)
+		p.proxy().record(record)
 	})
 }
 
-// record counts bytes as the client sees them.
+// counts returns what the pair has relayed, as the client sees it. The caller holds mu.
+func (p *pair) counts() handler.Counts {
+	return handler.Counts{BytesIn: p.client.flow.read, BytesOut: p.upstream.flow.written}
+}
+
+// record returns the record of the pair, which may go on. The caller holds mu.
 func (p *pair) record() handler.Record {
-	if p.wire.end == nil {
-		p.wire.noteEnd(handler.ByServer, handler.ReasonClosed, nil)
-	}
 	end := p.wire.end
+	if end == nil {
+		end = new(ending)
+	}
 	r := handler.Record{
 		ID:       p.id,
 		Peer:     p.accepted.RemoteAddr(),
 		TLS:      handler.NewTLSInfo(p.accepted.TLS()),
-		Begin:    p.begin,
-		Duration: time.Since(p.begin),
-		BytesIn:  p.client.flow.read,
-		BytesOut: p.upstream.flow.written,
+		Begin:    p.begin.Time(),
+		Duration: p.begin.Elapsed(),
+		Counts:   p.counts(),
 		By:       end.by,
 		Reason:   end.reason,
 		Err:      end.err,
@@ -237,11 +274,20 @@ func (p *pair) arm(now int64) {
 	}
 }
 
+// awaitFirst has a drain wait for the first bytes of a client that has come late.
+func (p *pair) awaitFirst(now int64) {
+	if until := drain.FirstInput(p.accepted); !until.IsZero() && p.client.flow.read+p.upstream.flow.read == 0 {
+		p.wire.await(now + int64(time.Until(until)))
+	}
+}
+
 // Drain implements drain.Member.
 func (p *pair) Drain() (busy bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.wire.drain(p.client.conn.Now())
+	now := p.client.conn.Now()
+	p.awaitFirst(now)
+	return p.wire.drain(now)
 }
 
 // Wake implements drain.Member.
@@ -257,16 +303,20 @@ func (p *pair) Wake() {
 func (p *pair) Cut() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.wire.abort(handler.ReasonCut) {
+	return p.abort(handler.ReasonCut)
+}
+
+// abort resets the pair, and reports false if it is closed. A connect that is under way ends at
+// once; what it belongs to resets the client then. The caller holds mu.
+func (p *pair) abort(why handler.Reason) bool {
+	if !p.wire.abort(why, nil) {
 		return false
 	}
-	if p.open == 0 { // it is still connecting
-		p.proxy.stop() // ends the connects, as everything is being cut
-		if p.dialing != nil {
-			p.dialing.Wake()
-		}
-		return true
+	switch {
+	case p.open > 0:
+		p.settle(p.client.conn.Now())
+	case p.interrupt != nil:
+		p.interrupt()
 	}
-	p.settle(p.client.conn.Now())
 	return true
 }

@@ -24,6 +24,7 @@ func (c *client) LocalAddr() net.Addr          { return c.conn.LocalAddr() }
 func (c *client) RemoteAddr() net.Addr         { return c.conn.RemoteAddr() }
 func (c *client) TLS() *tls.Conn               { return nil }
 func (c *client) CloseMode() handler.CloseMode { return handler.CloseDefault }
+func (c *client) Memory() *handler.Memory      { return nil }
 func (c *client) Socket() (int, bool)          { return -1, false }
 func (c *client) Conn() (net.Conn, error)      { return c.conn, nil }
 func (c *client) Done()                        { close(c.done) }
@@ -94,7 +95,7 @@ func TestTimerOfAClosedPair(t *testing.T) {
 	p.client.Expired() // later, as if they had waited for the lock
 	p.upstream.Expired()
 	p.upstream.Writable()
-	conn := x.upstreams[0].pool.get()
+	conn := x.settings.Load().upstreams[0].pool.get(x.settings.Load())
 	if conn == nil {
 		t.Fatal("it is not in the pool")
 	}

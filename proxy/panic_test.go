@@ -49,8 +49,8 @@ func (s *served) expectPanic() {
 	if r := s.records.Next(s.t); r.By != handler.ByServer || r.Reason != handler.ReasonPanic {
 		s.t.Errorf("record %+v", r)
 	}
-	if n := s.server.TCP.Stats().Panics; n != 1 {
-		s.t.Errorf("%d panics counted, want 1", n)
+	if n := s.server.TCP.Stats().Panics; n < 1 || n > 2 { // the sides may panic at the same time
+		s.t.Errorf("%d panics counted, want 1 or 2", n)
 	}
 	s.records.None(s.t)
 }

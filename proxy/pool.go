@@ -42,6 +42,8 @@ type idleConn struct {
 	conn  net.Conn
 	since time.Time
 	used  bool // it had a client
+
+	generation int // of the settings that it was made with
 }
 
 // PoolStats describes a pool.
@@ -60,18 +62,22 @@ func (p *pool) init(u *upstream) {
 	p.taken = make(chan struct{}, 1)
 }
 
-func (p *pool) cfg() *PoolConfig { return &p.upstream.proxy.Config.Pool }
+// settings are those in force.
+func (p *pool) settings() *settings { return p.upstream.proxy.settings.Load() }
 
-// get returns a connection that looks alive; nil if there is none.
-func (p *pool) get() net.Conn {
-	if p.cfg().Size == 0 {
+func (p *pool) cfg() *PoolConfig { return &p.settings().cfg.Pool }
+
+// get returns a connection for a client with these settings, one that looks alive; nil if there is
+// none.
+func (p *pool) get(s *settings) net.Conn {
+	if s.cfg.Pool.Size == 0 {
 		return nil
 	}
 	defer p.want()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	for len(p.idle) > 0 {
+	for len(p.idle) > 0 && p.idle[0].generation <= s.generation { // or the client is from before
 		c := p.idle[0]
 		p.idle = slices.Delete(p.idle, 0, 1)
 		if p.keepsLocked(c, now) {
@@ -86,6 +92,7 @@ func (p *pool) get() net.Conn {
 // keepsLocked reports whether c is still usable, and closes it if not.
 func (p *pool) keepsLocked(c idleConn, now time.Time) bool {
 	switch {
+	case !p.fits(c):
 	case now.Sub(c.since) >= p.cfg().maxIdle():
 		p.count.Expired++
 	case !alive(c.conn, c.used):
@@ -98,6 +105,12 @@ func (p *pool) keepsLocked(c idleConn, now time.Time) bool {
 	return false
 }
 
+// fits reports whether the settings in force have a use for c.
+func (p *pool) fits(c idleConn) bool {
+	s := p.settings()
+	return c.generation == s.generation && (!c.used || s.cfg.Pool.Reuse) && p.upstream.takesClients()
+}
+
 // closeIdle closes a connection without waiting for its peer: the caller holds a lock, or is an
 // accept loop.
 func closeIdle(conn net.Conn) {
@@ -108,18 +121,36 @@ func closeIdle(conn net.Conn) {
 	}
 }
 
-// put takes a connection, or closes it where there is no room.
-func (p *pool) put(conn net.Conn, used bool) {
+// put takes a connection that was made with settings of this generation. It closes it where there
+// is no room, or no client to come.
+func (p *pool) put(conn net.Conn, used bool, generation int) {
+	c := idleConn{conn, time.Now(), used, generation}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || len(p.idle) >= p.cfg().Size {
+	if p.closed || len(p.idle) >= p.cfg().Size || !p.fits(c) {
 		closeIdle(conn)
 		return
 	}
 	if used {
 		p.count.Reused++
 	}
-	p.idle = append(p.idle, idleConn{conn, time.Now(), used})
+	p.idle = append(p.idle, c)
+}
+
+// adapt closes the connections for which there is no use any more, and asks for others.
+func (p *pool) adapt() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.want()
+	left := len(p.idle)
+	p.idle = slices.DeleteFunc(p.idle, func(c idleConn) bool {
+		if p.fits(c) && left <= p.cfg().Size {
+			return false
+		}
+		left--
+		closeIdle(c.conn)
+		return true
+	})
 }
 
 // drop closes the oldest connection. It reports false if there is none.
@@ -195,11 +226,12 @@ func (p *pool) top(ctx context.Context, failing bool) bool {
 		room = min(room, 1)
 	}
 	for range room {
-		conn, err := p.upstream.dial(ctx, p.upstream.proxy.Config.connectTimeout(), header{})
+		s := p.settings()
+		conn, err := p.upstream.dial(ctx, s, s.cfg.connectTimeout(), header{})
 		if err != nil {
 			return false
 		}
-		p.put(conn, false)
+		p.put(conn, false, s.generation)
 	}
 	return !lost
 }
@@ -219,6 +251,9 @@ func (p *pool) sweep() (room int, lost bool) {
 	clear(p.idle[len(kept):])
 	p.idle = kept
 	lost, p.lost = p.lost, false
+	if !p.upstream.takesClients() {
+		return 0, lost
+	}
 	return p.cfg().Size - len(p.idle), lost
 }
 

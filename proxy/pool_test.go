@@ -174,6 +174,7 @@ func TestReuse(t *testing.T) {
 
 // A client that has left, and is slow to take its reply, sees its end all the same.
 func TestReuseOfASlowReader(t *testing.T) {
+	t.Parallel()
 	overTransports(t, func(t *testing.T, tr transport) {
 		s := tr.serve(t, proxy.Config{IdleTimeout: time.Hour, Pool: proxy.PoolConfig{Size: 1, Reuse: true, ReuseQuiet: time.Second}})
 		upstream := s.accept()

@@ -13,6 +13,7 @@ import (
 	"wireline/handler"
 	"wireline/internal/drain"
 	"wireline/internal/eventloop"
+	"wireline/internal/handshakes"
 	"wireline/lib/field"
 	"wireline/lib/logger"
 	"wireline/lib/sync/wait"
@@ -31,14 +32,16 @@ const (
 //
 //	h := &proxy.Proxy{Config: proxy.Config{Upstreams: []string{"10.0.0.7:6379"}}}
 type Proxy struct {
-	// Config says where clients are relayed to, and how. It must name an upstream.
+	// Config says where clients are relayed to, and how. It must name an upstream. After the
+	// first use, Reconfigure changes what holds; Config stays as it is.
 	Config Config
 
 	// TLSConfig, if set, makes the proxy speak TLS to its upstreams, as a client with this
 	// configuration, in the place of Config.TLS. Each upstream gets a copy. If it has no
 	// ServerName, that is the host in the upstream's address; if it has no
 	// ClientSessionCache, each upstream gets one. Its functions are called in any goroutine.
-	// If one panics, or blocks until the connect has timed out, the connect has failed.
+	// If one panics, or blocks until the connect has timed out, the connect has failed. As in
+	// tcp.Server.TLSConfig, there are at most 1000 goroutines of functions that block.
 	TLSConfig *tls.Config
 
 	// OnRecord is called once for each client, when it has ended, and from any
@@ -49,16 +52,23 @@ type Proxy struct {
 	// does not wait for it: it writes to it by logger.Async.
 	Log *slog.Logger
 
-	made        sync.Once
-	upstreams   []*upstream
-	turn        atomic.Uint64
-	lastID      atomic.Uint64
-	pairs       drain.Set[*pair]
-	upstreamTLS upstreamTLS
-	pipes       pipes
-	loops       eventloop.Lazy
-	dialOptions []dialOption // of Config; for sockets that an event loop connects
-	portables   wait.Wait    // portable pollers that have not ended
+	made       sync.Once
+	settings   atomic.Pointer[settings] // in force; nil before the first use
+	turns      sync.Mutex               // orders round robin
+	turn       atomic.Uint64
+	lastID     atomic.Uint64
+	pairs      drain.Set[*pair]
+	ledger     handler.Ledger
+	handshakes handshakes.Limiter // with upstreams; it bounds only how many hang
+	pipes      pipes
+	loops      eventloop.Lazy
+	portables  wait.Wait // portable pollers that have not ended
+
+	reloads sync.Mutex  // orders Reconfigure and Start
+	changes sync.Mutex  // orders what changes upstreams; guards the fields below
+	removed []*upstream // not in the settings any more, but some have pairs
+	working bool        // Start was called
+	closing bool        // Shutdown was called
 
 	started    sync.Once
 	mu         sync.Mutex
@@ -73,56 +83,58 @@ var (
 	_ handler.Shutdowner = (*Proxy)(nil)
 	_ handler.Acceptor   = (*Proxy)(nil)
 	_ handler.Starter    = (*Proxy)(nil)
+	_ handler.Observed   = (*Proxy)(nil)
 )
 
-// ErrNoUpstreams is what Validate returns for a proxy without any.
-var ErrNoUpstreams = errors.New("proxy: no upstreams")
+var (
+	// ErrNoUpstreams is what Validate returns for a proxy without any.
+	ErrNoUpstreams = errors.New("proxy: no upstreams")
+
+	// ErrNoneTakesClients is in the record of a client that came while all upstreams were
+	// drained, down by order, or of weight 0.
+	ErrNoneTakesClients = errors.New("proxy: no upstream takes clients")
+)
 
 // init makes what the fields describe, at the first use.
 func (x *Proxy) init() {
 	x.made.Do(func() {
 		x.ctx, x.stop = context.WithCancel(context.Background())
-		x.upstreamTLS.proxy = x
-		x.dialOptions = x.Config.dialOptions()
-		for i, name := range x.Config.Upstreams {
-			x.upstreams = append(x.upstreams, newUpstream(x, i, name))
-		}
+		x.settings.Store(x.newSettings(x.Config))
 	})
 }
 
 // Validate reports what is wrong with the configuration. tcp.ListenAndServe asks it
 // before it listens.
-func (x *Proxy) Validate() error {
-	if len(x.Config.Upstreams) == 0 {
+func (x *Proxy) Validate() error { return x.validate(&x.Config) }
+
+// validate reports what is wrong with a configuration of the proxy.
+func (x *Proxy) validate(cfg *Config) error {
+	if len(cfg.Upstreams) == 0 {
 		return ErrNoUpstreams
 	}
-	err := x.Config.Validate()
-	if x.TLSConfig != nil && !x.Config.TLS.Enable {
+	err := cfg.Validate()
+	if x.TLSConfig != nil && !cfg.TLS.Enable {
 		var e field.Errors
-		x.Config.checkPoolTLS(&e)
+		cfg.checkPoolTLS(&e)
 		err = errors.Join(err, e.Err())
 	}
 	return err
 }
-
-// speaksTLS reports whether the proxy speaks TLS to its upstreams.
-func (x *Proxy) speaksTLS() bool { return x.TLSConfig != nil || x.Config.TLS.Enable }
 
 // Start implements handler.Starter: it reads the files of TLS, and begins to fill the pools and
 // to check the upstreams, where that is configured. The first client does the same.
 func (x *Proxy) Start() {
 	x.init()
 	x.started.Do(func() {
-		if x.speaksTLS() {
-			x.upstreamTLS.load()
-		}
-		for _, u := range x.upstreams {
-			if x.Config.Pool.Size > 0 {
-				x.run(u.pool.fill)
-			}
-			if x.Config.Health.Interval > 0 {
-				x.run(u.health.check)
-			}
+		x.reloads.Lock()
+		defer x.reloads.Unlock()
+		s := x.settings.Load()
+		s.loadTLS(nil) // each handshake has the error
+		x.changes.Lock()
+		defer x.changes.Unlock()
+		x.working = true
+		for _, u := range s.upstreams {
+			x.work(u)
 		}
 	})
 }
@@ -166,19 +178,21 @@ func (x *Proxy) Handle(ctx context.Context, conn net.Conn) { handler.ServeConn(c
 // Accept implements handler.Acceptor.
 func (x *Proxy) Accept(a handler.Accepted) {
 	x.init()
-	p := newPair(x, a)
+	p := newPair(x.settings.Load(), a)
 	if err := p.accept(); err != nil {
 		a.Done()
 		return
 	}
+	x.ledger.Open()
 	if !x.pairs.Add(p) {
+		x.ledger.Refuse()
 		p.refuse()
 		a.Done()
 		return
 	}
 	x.Start()
-	c := x.choose(a.RemoteAddr)
-	first := c.fromPool(p.header())
+	c := p.settings.choose(p)
+	first := c.fromPool()
 	if first.conn != nil {
 		p.attach(first, nil)
 		return
@@ -186,7 +200,7 @@ func (x *Proxy) Accept(a handler.Accepted) {
 	if first.upstream != nil && p.dial(c, first.upstream) {
 		return
 	}
-	x.run(func(ctx context.Context) { p.attach(c.connect(ctx, first, p.header())) })
+	p.connect(func(ctx context.Context) (dialResult, error) { return c.connect(ctx, first) })
 }
 
 // Shutdown implements handler.Shutdowner. Clients that come from now on are refused.
@@ -194,13 +208,16 @@ func (x *Proxy) Accept(a handler.Accepted) {
 // others go on until that is so. What is left when ctx ends is reset.
 func (x *Proxy) Shutdown(ctx context.Context) error {
 	x.init()
+	x.changes.Lock()
+	x.closing = true
+	x.changes.Unlock()
 	err := x.pairs.Shutdown(ctx)
 	x.pairs.Range(func(p *pair) bool { // their record, before the process ends
 		p.leave()
 		return true
 	})
 	x.end()
-	for _, u := range x.upstreams {
+	for _, u := range x.settings.Load().upstreams {
 		u.pool.close()
 	}
 	x.loops.Stop()
@@ -223,11 +240,13 @@ func (x *Proxy) Drained() handler.DrainStats { return handler.DrainStats(x.pairs
 // Len returns how many clients there are at this moment.
 func (x *Proxy) Len() int { return x.pairs.Len() }
 
-// Upstreams returns how the upstreams are doing, in the order of Config.Upstreams.
+// Upstreams returns how the upstreams are doing, in the order of Config.Upstreams. After them come
+// those that Reconfigure has removed, and that still have pairs.
 func (x *Proxy) Upstreams() []UpstreamStats {
 	x.init()
-	list := make([]UpstreamStats, len(x.upstreams))
-	for i, u := range x.upstreams {
+	all := x.known()
+	list := make([]UpstreamStats, len(all))
+	for i, u := range all {
 		list[i] = u.stats()
 	}
 	return list
@@ -236,7 +255,7 @@ func (x *Proxy) Upstreams() []UpstreamStats {
 // makeRoom closes a connection that waits in a pool: a client needs its descriptor. It
 // reports false if there is none.
 func (x *Proxy) makeRoom() bool {
-	for _, u := range x.upstreams {
+	for _, u := range x.settings.Load().upstreams {
 		if u.pool.drop() {
 			return true
 		}

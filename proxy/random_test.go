@@ -16,6 +16,7 @@ import (
 // Whatever clients and upstreams do, what arrives is what was sent, and nothing is left
 // behind.
 func TestRandomEnds(t *testing.T) {
+	t.Parallel()
 	overTransports(t, func(t *testing.T, tr transport) {
 		s := tr.serve(t, proxy.Config{})
 		const pairs = 60

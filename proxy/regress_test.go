@@ -13,6 +13,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/proxy"
 )
 
@@ -47,16 +48,19 @@ func TestBothReset(t *testing.T) {
 	})
 }
 
-// A RST that follows a FIN arrives too: the other side may be about to answer.
+// A RST that follows a FIN arrives too: the other side may be about to answer. It is recorded as
+// such if the client has had no answer.
 func TestFINThenRST(t *testing.T) {
+	t.Parallel()
 	overTransports(t, func(t *testing.T, tr transport) {
 		if tr.upstream == "unix" || strings.HasPrefix(tr.name, "memory") || runtime.GOOS == "windows" {
 			t.Skip("there is none, or nothing tells of it")
 		}
 		s := tr.serve(t, proxy.Config{})
 		client, upstream := s.pair()
+		send(t, client, "question")
 		closeWrite(t, client)
-		receiveAll(t, upstream, "")
+		receiveAll(t, upstream, "question")
 		netconn.Reset(client)
 		if r := s.records.Next(t); r.Reason != handler.ReasonReset || r.By != handler.ByClient {
 			t.Errorf("by %s, %s; want the client's reset", r.By, r.Reason)
@@ -74,6 +78,7 @@ func TestFINThenRST(t *testing.T) {
 // An upstream that closes each connection at once does not make the pool dial as fast
 // as it can.
 func TestPoolOfAnUpstreamThatCloses(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	ln, name := newUpstream(t, "tcp")
 	accepted := make(chan struct{}, 1<<20)
@@ -106,6 +111,7 @@ func TestPoolOfAnUpstreamThatCloses(t *testing.T) {
 
 // A pool whose connections rest for long is filled up and looked after all the same.
 func TestPoolWithALongRest(t *testing.T) {
+	t.Parallel()
 	s := transports[0].serve(t, proxy.Config{Pool: proxy.PoolConfig{Size: 2, Reuse: true, ReuseQuiet: time.Hour}})
 	waiting := []net.Conn{s.accept(), s.accept()}
 	s.awaitPool(2)
@@ -119,6 +125,8 @@ func TestPoolWithALongRest(t *testing.T) {
 
 // With reuse, clients find a connection at least as often as without.
 func TestReuseHits(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	s := transports[0].serve(t, proxy.Config{Pool: proxy.PoolConfig{Size: 16, Reuse: true}})
 	newLineServer(s.upstream)
 	s.awaitPool(16)
@@ -150,6 +158,7 @@ func TestReuseHits(t *testing.T) {
 // A client that has half-closed gets the rest of its reply, whatever becomes of the
 // connection.
 func TestReuseDeliversTheRest(t *testing.T) {
+	t.Parallel()
 	overTransports(t, func(t *testing.T, tr transport) {
 		quiet := time.Duration(0)
 		if tr.upstream == "tls" { // whose writes are several
@@ -176,7 +185,7 @@ func TestReuseDeliversTheRest(t *testing.T) {
 			}
 		}()
 		rounds := 30
-		if testing.Short() {
+		if testutil.Reduced() {
 			rounds = 10
 		}
 		for range rounds {
@@ -217,6 +226,7 @@ func TestReuseWithoutAServer(t *testing.T) {
 // Who takes the last of what the kernel held just before the second look is not
 // silent.
 func TestIdleTimeoutAfterSlowReading(t *testing.T) {
+	testutil.Long(t)
 	if runtime.GOOS != "linux" {
 		t.Skip("what the kernel holds cannot be told")
 	}
@@ -226,19 +236,27 @@ func TestIdleTimeoutAfterSlowReading(t *testing.T) {
 	text := pattern(200 << 10)
 	for try := 1; ; try++ {
 		client, upstream := s.pair()
-		began := time.Now()
 		client.(*net.TCPConn).SetReadBuffer(32 << 10)
 		go io.WriteString(upstream, text)
-		timer := time.NewTimer(limit + limit/32)
-		defer timer.Stop()
-		<-timer.C
+		before := time.Now() // the first look
+		seen := testutil.Soon(patience, func() bool {
+			now := time.Now()
+			if proxy.LookedOnce(s.proxy) {
+				return true
+			}
+			before = now
+			return s.proxy.Len() == 0
+		})
 		_, err := io.ReadFull(client, make([]byte, len(text)))
 		last := time.Now()
-		if last.Sub(began) > limit+limit/16 && try < 10 {
-			continue // a busy machine has read too late
+		if last.Sub(before) > limit/16 && try < 10 { // a busy machine may have read after the second look
+			client.Close()
+			upstream.Close()
+			eventually(t, "the end of the pair", func() bool { return s.proxy.Len() == 0 })
+			continue
 		}
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || !seen {
+			t.Fatalf("looked: %v, error %v", seen, err)
 		}
 		receiveAll(t, client, "")
 		if took := time.Since(last); took < limit/2 {
@@ -323,6 +341,7 @@ func TestFINOfAFlooder(t *testing.T) {
 
 // A reader that goes on reading gets all that the proxy had before the RST.
 func TestResetAfterSlowReading(t *testing.T) {
+	t.Parallel()
 	overTransports(t, func(t *testing.T, tr transport) {
 		if !tr.tellsReset() {
 			t.Skip("there is none, or nothing tells of it")

@@ -47,6 +47,7 @@ func (s *side) serve(w *eventloop.Worker, ev eventloop.Event) (more, last bool) 
 	}
 	s.scheduled = more
 	p.arm(now)
+	p.countHeld()
 	return more, p.open == 0
 }
 
@@ -56,7 +57,7 @@ func (s *side) panicked(v any) {
 	p := s.pair
 	p.accepted.Panicked(v)
 	p.mu.Lock()
-	p.wire.abort(handler.ReasonPanic)
+	p.wire.abort(handler.ReasonPanic, nil)
 	s.scheduled = false
 	s.wake() // its connection may have panicked: only Ready touches that again
 	s.other().help(p.client.conn.Now())
@@ -108,11 +109,13 @@ func (s *side) update(note func(p *pair)) {
 	returned = true
 }
 
-// settle does for both sides what any goroutine may do, and sees to the timer.
+// settle does for both sides what any goroutine may do, and sees to the timer and to what the
+// pair holds.
 func (p *pair) settle(now int64) {
 	for p.wire.tick(now) || p.client.help(now) || p.upstream.help(now) {
 	}
 	p.arm(now)
+	p.countHeld()
 }
 
 // help does for the side what any goroutine may do, and wakes its serving goroutine for the
@@ -233,7 +236,7 @@ func (s *side) close(a action) {
 	p := s.pair
 	p.wire.left(s.id)
 	p.armed = 0 // the timer may have been this connection's
-	s.flow.drop(&p.proxy.pipes)
+	s.flow.drop(&p.proxy().pipes)
 	defer func() { p.open-- }()
 	s.unlocked(func() {
 		switch a {
@@ -264,7 +267,7 @@ func (p *pair) release() {
 		conn.Close()
 		return
 	}
-	p.target.pool.put(conn, true)
+	p.target.pool.put(conn, true, p.settings.generation)
 }
 
 // upstreamConn returns the net.Conn of the upstream, which was removed from its poller.
@@ -279,7 +282,7 @@ func (p *pair) upstreamConn() (net.Conn, error) {
 func (p *pair) dropUnwanted() {
 	for id, f := range p.wire.sides {
 		if flow := &p.side(sideID(id)).flow; flow.waits() && !f.has(pending) {
-			flow.drop(&p.proxy.pipes)
+			flow.drop(&p.proxy().pipes)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 // otherwise.
 func (s *side) splice(now int64) bool {
 	f, p := &s.flow, s.pair
-	pipes := &p.proxy.pipes
+	pipes := &p.proxy().pipes
 	var pipe *pipe
 	if s.isBare() && s.other().isBare() {
 		pipe = pipes.get()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"flag"
 	"io"
 	"log/slog"
 	"net"
@@ -25,8 +24,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	flag.Set("test.parallel", "16") // most tests wait rather than compute
+	tcptest.Timeout = patience
+	testutil.WaitInParallel(16 / testutil.RaceFactor)
 	goleak.VerifyTestMain(m)
 }
 
@@ -154,6 +153,7 @@ type served struct {
 	dial     func() (net.Conn, error)
 	upstream net.Listener // of the first upstream, if serve made one
 	records  *records
+	cfg      proxy.Config // in force
 }
 
 // serve starts a proxy with cfg. Without upstreams in it, there is one.
@@ -164,6 +164,15 @@ func (tr transport) serve(t *testing.T, cfg proxy.Config) *served {
 
 // serveWith is serve with a Proxy.TLSConfig.
 func (tr transport) serveWith(t *testing.T, cfg proxy.Config, own *tls.Config) *served {
+	t.Helper()
+	s, ln := tr.prepare(t, cfg, own)
+	s.server.Serve(ln)
+	t.Cleanup(s.server.Close)
+	return s
+}
+
+// prepare makes a proxy whose server is to serve ln.
+func (tr transport) prepare(t *testing.T, cfg proxy.Config, own *tls.Config) (_ *served, ln net.Listener) {
 	t.Helper()
 	if cfg.Pool.Reuse && runtime.GOOS == "windows" {
 		t.Skip("Pool.Reuse does not work on Windows")
@@ -179,6 +188,7 @@ func (tr transport) serveWith(t *testing.T, cfg proxy.Config, own *tls.Config) *
 	}
 	ln, dial := tr.listen(t)
 	s.dial = dial
+	s.cfg = cfg
 	s.proxy = &proxy.Proxy{Config: cfg, TLSConfig: own}
 	if tr.noLoops {
 		proxy.WithoutLoops(s.proxy)
@@ -194,9 +204,7 @@ func (tr transport) serveWith(t *testing.T, cfg proxy.Config, own *tls.Config) *
 		s.server.TCP.TLSConfig = &tls.Config{Certificates: []tls.Certificate{testutil.SelfSigned(t)}}
 		ln = own.inner
 	}
-	s.server.Serve(ln)
-	t.Cleanup(s.server.Close)
-	return s
+	return s, ln
 }
 
 // newUpstream returns a listener and its name in a configuration.
@@ -302,7 +310,7 @@ func overTransportsAtOnce(t *testing.T, test func(t *testing.T, tr transport)) {
 // out the rare ones.
 func overTransports(t *testing.T, test func(t *testing.T, tr transport)) {
 	for _, tr := range transports {
-		if testing.Short() && slices.Contains(rare, tr.name) {
+		if testutil.Reduced() && slices.Contains(rare, tr.name) {
 			continue
 		}
 		t.Run(tr.name, func(t *testing.T) {

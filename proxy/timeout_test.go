@@ -149,6 +149,33 @@ func TestHalfCloseTimeout(t *testing.T) {
 	})
 }
 
+// A pair whose one direction has ended is idle sooner than others. While bytes move, it stays.
+func TestHalfCloseIdle(t *testing.T) {
+	overTransportsAtOnce(t, func(t *testing.T, tr transport) {
+		const limit = 2 * time.Second
+		s := tr.serve(t, proxy.Config{HalfCloseIdle: limit})
+		open, _ := s.pair()
+		client, upstream := s.pair()
+		closeWrite(t, client)
+		receiveAll(t, upstream, "")
+		for range 4 {
+			time.Sleep(limit / 2) // the test needs this delay
+			send(t, upstream, "late")
+			receive(t, client, "late")
+		}
+		began := time.Now()
+		receiveAll(t, client, "")
+		if took := time.Since(began); took < limit*9/10 || took > limit+slack {
+			t.Errorf("ended after %v, want %v", took, limit)
+		}
+		if r := s.records.Next(t); r.Reason != handler.ReasonIdleTimeout || r.By != handler.ByServer {
+			t.Errorf("by %s, %s; want the idle timeout", r.By, r.Reason)
+		}
+		send(t, open, "still here")
+		s.records.None(t)
+	})
+}
+
 // expectHalfCloseTimeout reads from the client, whose FIN was sent when it began, to the
 // end by the timeout.
 func (s *served) expectHalfCloseTimeout(tr transport, client net.Conn, began time.Time, limit time.Duration) {
@@ -168,6 +195,7 @@ func (s *served) expectHalfCloseTimeout(tr transport, client net.Conn, began tim
 
 // With reuse too, where the upstream is not told of the FIN.
 func TestHalfCloseTimeoutWithReuse(t *testing.T) {
+	t.Parallel()
 	overTransports(t, func(t *testing.T, tr transport) {
 		const limit = time.Second
 		s := tr.serve(t, proxy.Config{
@@ -190,6 +218,7 @@ func TestHalfCloseTimeoutWithReuse(t *testing.T) {
 }
 
 func TestHalfClose(t *testing.T) {
+	t.Parallel()
 	overTransports(t, func(t *testing.T, tr transport) {
 		s := tr.serve(t, proxy.Config{})
 		client := s.connect()

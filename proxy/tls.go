@@ -9,8 +9,12 @@ import (
 	"net"
 	"runtime/debug"
 	"strings"
+	"sync"
+	"sync/atomic"
 
+	"wireline/internal/handshakes"
 	"wireline/internal/pemfile"
+	"wireline/internal/timeout"
 	"wireline/internal/tlsfiles"
 	"wireline/internal/transport"
 	"wireline/lib/field"
@@ -64,8 +68,8 @@ func (c *Config) checkTLS(e *field.Errors) {
 	e.Check(t.ServerName == "" || isHost(t.ServerName), "TLS.ServerName", t.ServerName, "must be a host name or an IP address, without a port")
 	if t.ServerName == "" && !t.Insecure {
 		for _, u := range c.Upstreams {
-			network, _, _ := parseUpstream(u)
-			e.Check(network != "unix", "TLS.ServerName", "", "must be set for the upstream "+u+", whose address has no host")
+			t, _ := parseUpstream(u)
+			e.Check(t.network != "unix", "TLS.ServerName", "", "must be set for the upstream "+u+", whose address has no host")
 		}
 	}
 	c.checkPoolTLS(e)
@@ -137,11 +141,14 @@ func (f clientFiles) Parse(texts [][]byte, e *field.Errors) *tls.Config {
 // String implements tlsfiles.Source.
 func (f clientFiles) String() string { return "files of TLS" }
 
-// upstreamTLS are the configurations of the upstreams, up to date with the files of TLS.
+// upstreamTLS are the configurations of the upstreams, up to date with the files of TLS while the
+// settings are in force.
 type upstreamTLS struct {
-	proxy   *Proxy
-	own     []*tls.Config                    // made of Proxy.TLSConfig, which is used instead of files
-	current *tlsfiles.Watch[upstreamConfigs] // nil with own
+	settings *settings
+	loaded   sync.Once
+	ready    atomic.Bool                      // load has set the next two
+	own      map[*upstream]*tls.Config        // made of Proxy.TLSConfig, which is used instead of files
+	current  *tlsfiles.Watch[upstreamConfigs] // nil with own
 
 	// The goroutine that reads the files owns these.
 	files    *tlsfiles.Part[*tls.Config]
@@ -152,65 +159,117 @@ type upstreamTLS struct {
 // upstreamConfigs has one configuration for each upstream, or else the error with the files: a
 // program that has not asked Validate learns of it by the first handshake.
 type upstreamConfigs struct {
-	each []*tls.Config
-	err  error
+	each  map[*upstream]*tls.Config
+	files tlsfiles.Part[*tls.Config] // of which each is made; not used with Proxy.TLSConfig
+	err   error
 }
 
-// load reads the files for the first time.
-func (t *upstreamTLS) load() {
-	if own := t.proxy.TLSConfig; own != nil {
-		t.own = t.each(own)
-		return
+// load reads the files for the first time. A second call does nothing. If nothing about TLS has
+// changed since the settings old, which may be nil, their upstreams keep their configurations, and so
+// their sessions.
+func (t *upstreamTLS) load(old *settings) {
+	t.loaded.Do(func() {
+		defer t.ready.Store(true)
+		former := old.tlsConfigs()
+		if own := t.settings.proxy.TLSConfig; own != nil {
+			t.own = t.each(own, former.each)
+			return
+		}
+		t.files = new(tlsfiles.Part[*tls.Config])
+		if former.each != nil && old.cfg.TLS == t.settings.cfg.TLS {
+			*t.files = former.files
+		}
+		t.files.Source = t.settings.cfg.TLS.source()
+		t.problems = tlsfiles.Problems{}
+		t.begin(tlsfiles.NewReader(), former.each)
+		t.current = tlsfiles.NewWatch(t.last, t.reload, t.settings.proxy.log)
+	})
+}
+
+// tlsConfigs returns the configurations of the upstreams as they are now; none before load, or for
+// nil.
+func (s *settings) tlsConfigs() upstreamConfigs {
+	switch {
+	case s == nil || !s.tls.ready.Load():
+		return upstreamConfigs{}
+	case s.tls.own != nil:
+		return upstreamConfigs{each: s.tls.own}
 	}
-	t.files = tlsfiles.NewPart(t.proxy.Config.TLS.source())
-	t.problems = tlsfiles.Problems{}
-	t.begin(tlsfiles.NewReader())
-	t.current = tlsfiles.NewWatch(t.last, t.reload, t.proxy.log)
+	return s.tls.current.Get()
 }
 
-// begin reads the files when there are no configurations yet.
-func (t *upstreamTLS) begin(r *tlsfiles.Reader) {
-	_, err := t.files.Load(r)
+// err returns what is wrong with the files that were loaded.
+func (t *upstreamTLS) err() error {
+	if t.own != nil {
+		return nil
+	}
+	return t.current.Get().err
+}
+
+// begin reads the files when there are no configurations yet. former are those that go on if the
+// files are what they were.
+func (t *upstreamTLS) begin(r *tlsfiles.Reader, former map[*upstream]*tls.Config) {
+	changed, err := t.files.Load(r)
+	if changed {
+		former = nil
+	}
 	if t.last.err = err; err == nil {
-		t.last.each = t.each(t.files.Value)
+		t.use(former)
 	}
+}
+
+// use makes the configurations of the files that were loaded. Those in former stay.
+func (t *upstreamTLS) use(former map[*upstream]*tls.Config) {
+	t.last = upstreamConfigs{each: t.each(t.files.Value, former), files: *t.files}
 }
 
 // reload reads the files again, and returns the configurations. If the files cannot be used, for
 // example while they are being written, it returns the previous ones.
 func (t *upstreamTLS) reload(r *tlsfiles.Reader) upstreamConfigs {
 	if t.last.each == nil {
-		t.begin(r)
+		t.begin(r, nil)
 		return t.last
 	}
-	log := t.proxy.log()
+	log := t.settings.proxy.log()
 	changed, err := t.files.Load(r)
 	t.problems.Note(log, t.files.String(), err, "certificates for upstreams cannot be reloaded, keeping the previous ones")
 	if changed {
-		log.Info("certificates for upstreams reloaded", "ca", t.proxy.Config.TLS.CA, "cert", t.proxy.Config.TLS.Cert)
-		t.last.each = t.each(t.files.Value)
+		log.Info("certificates for upstreams reloaded", "ca", t.settings.cfg.TLS.CA, "cert", t.settings.cfg.TLS.Cert)
+		t.use(nil)
 	}
 	return t.last
 }
 
 // config returns the configuration of a handshake with an upstream.
 func (t *upstreamTLS) config(u *upstream) (*tls.Config, error) {
-	if t.own != nil {
-		return t.own[u.index], nil
+	t.load(nil) // Start may be called by a client that came after this one
+	each := t.own
+	if each == nil {
+		if t.settings.inForce() {
+			t.current.Refresh()
+		}
+		now := t.current.Get()
+		if now.err != nil {
+			return nil, now.err
+		}
+		each = now.each
 	}
-	t.current.Refresh()
-	now := t.current.Get()
-	if now.err != nil {
-		return nil, now.err
+	if c := each[u]; c != nil {
+		return c, nil
 	}
-	return now.each[u.index], nil
+	return nil, errRemoved
 }
 
-// each returns the configuration of each upstream. Sessions are not taken over from those of
-// before: what a certificate has proved then may not hold any more.
-func (t *upstreamTLS) each(base *tls.Config) []*tls.Config {
-	list := make([]*tls.Config, len(t.proxy.upstreams))
-	for i, u := range t.proxy.upstreams {
+// each returns the configuration of each upstream: that in former, which is made of the same base, or
+// else a new one. That has no sessions of before: what a certificate has proved then may not hold
+// any more.
+func (t *upstreamTLS) each(base *tls.Config, former map[*upstream]*tls.Config) map[*upstream]*tls.Config {
+	all := make(map[*upstream]*tls.Config)
+	for _, u := range t.settings.upstreams {
+		if c := former[u]; c != nil {
+			all[u] = c
+			continue
+		}
 		c := base.Clone()
 		c.Renegotiation = tls.RenegotiateNever // a handshake cannot wait on a poller
 		if c.ServerName == "" && u.network != "unix" {
@@ -221,48 +280,52 @@ func (t *upstreamTLS) each(base *tls.Config) []*tls.Config {
 		} else {
 			c.ClientSessionCache = &foreignSessions{c.ClientSessionCache, u, make(chan struct{}, maxPuts)}
 		}
-		list[i] = c
+		all[u] = c
 	}
-	return list
+	return all
 }
+
+// errRemoved is why a connect has failed that the pool or the checks of a removed upstream had begun.
+var errRemoved = errors.New("the upstream was removed")
 
 // errPanicked is why a handshake has failed in which a function of Proxy.TLSConfig panicked, or
 // called runtime.Goexit.
 var errPanicked = errors.New("a function of the tls.Config panicked")
 
 // handshake makes conn the client's end of a TLS connection to the upstream. It closes conn if
-// that fails. It ends with ctx even if a function of Proxy.TLSConfig blocks.
-func (u *upstream) handshake(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	config, err := u.proxy.upstreamTLS.config(u)
+// that fails. It ends in time even if a function of Proxy.TLSConfig blocks.
+func (u *upstream) handshake(limit *timeout.Timeout, s *settings, conn net.Conn) (net.Conn, error) {
+	config, err := s.tls.config(u)
 	if err == nil {
-		secure, done := transport.Client(conn, config).Conn(), make(chan error, 1)
-		go u.computeHandshake(ctx, secure, done)
-		select {
-		case err = <-done:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		if err == nil {
-			return secure, nil
+		timed, done := limit.Conn(conn), make(chan error, 1)
+		secure := transport.Client(timed, config)
+		go u.computeHandshake(limit, secure.Conn(), done)
+		if err = <-done; err == nil {
+			timed.Done()
+			secure.SetBase(conn)
+			return secure.Conn(), nil
 		}
 	}
 	conn.Close()
 	return nil, fmt.Errorf("TLS handshake with %s: %w", u.name, err)
 }
 
-// computeHandshake makes a handshake and sends its result to done, which has room for it.
+// computeHandshake makes a handshake and sends its result to done, which has room for it: once,
+// and no later than ctx ends.
 func (u *upstream) computeHandshake(ctx context.Context, conn *tls.Conn, done chan<- error) {
-	returned := false
-	defer func() {
-		if !returned {
-			v := recover()
-			done <- errPanicked
+	err, mine := u.proxy.handshakes.Make(ctx, handshakes.Handshake{
+		Conn:      conn,
+		Abandoned: func() { done <- context.Cause(ctx) },
+		Panicked: func(v any, abandoned bool) {
+			if !abandoned {
+				done <- errPanicked
+			}
 			u.logPanic("TLS handshake with an upstream panicked", v)
-		}
-	}()
-	err := conn.HandshakeContext(ctx)
-	returned = true
-	done <- err
+		},
+	})
+	if mine {
+		done <- err
+	}
 }
 
 // logPanic logs a panic with value v; nil is runtime.Goexit. The deferred function calls it.

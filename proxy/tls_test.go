@@ -348,9 +348,55 @@ func TestTLSResumes(t *testing.T) {
 	}
 }
 
+// Sessions outlive a Reconfigure that changes nothing about TLS, but not one that does, nor files
+// that have changed.
+func TestTLSResumesAfterReconfigure(t *testing.T) {
+	ca := writeFile(t, "ca.pem", upstreamAuthority(t).PEM)
+	serveFiles := func(t *testing.T) *served {
+		return secure(t, upstreamConfig(t), proxy.Config{TLS: proxy.TLS{Enable: true, CA: ca, ServerName: "upstream"}})
+	}
+	serveOwn := func(t *testing.T) *served { return ownConfig(t, proxy.Config{}, func(*tls.Config) {}) }
+	another := func(c *proxy.Config) { c.Upstreams = append(c.Upstreams, refusedPort(t)+" weight=0") }
+	tests := []struct {
+		name    string
+		serve   func(t *testing.T) *served
+		change  func(c *proxy.Config)
+		resumes bool
+	}{
+		{"files, a timeout", serveFiles, func(c *proxy.Config) { c.IdleTimeout += time.Hour }, true},
+		{"files, another upstream", serveFiles, another, true},
+		{"files, the pools are emptied", serveFiles, func(c *proxy.Config) { c.KeepAlive.Count = 3 }, true},
+		{"files, TLS", serveFiles, func(c *proxy.Config) { c.TLS.MinVersion = "1.3" }, false},
+		{"files, their contents", serveFiles, func(*proxy.Config) {
+			testutil.ReplaceFile(t, ca, append(testutil.NewAuthority(t).PEM, upstreamAuthority(t).PEM...))
+		}, false},
+		{"own, a timeout", serveOwn, func(c *proxy.Config) { c.IdleTimeout += time.Hour }, true},
+		{"own, another upstream", serveOwn, another, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := test.serve(t)
+			s.relays()
+			for range 2 {
+				if !s.relays().DidResume {
+					t.Fatal("the session is not resumed")
+				}
+				s.reconfigure(test.change)
+				if got := s.relays().DidResume; got != test.resumes {
+					t.Fatalf("after Reconfigure, resumed: %v, want %v", got, test.resumes)
+				}
+				if !test.resumes {
+					return
+				}
+			}
+		})
+	}
+}
+
 // Changed files are used for new connections; what cannot be used is not, and the log has it
 // once.
 func TestTLSReload(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	old, next := testutil.NewAuthority(t), testutil.NewAuthority(t)
 	folder := t.TempDir()

@@ -76,6 +76,7 @@ func ownConfig(t *testing.T, cfg proxy.Config, change func(*tls.Config)) *served
 // A function of Proxy.TLSConfig that blocks, panics or ends its goroutine makes the connect
 // fail, in time, and costs nobody else anything.
 func TestTLSConfigFunctionFails(t *testing.T) {
+	t.Parallel()
 	opened := make(chan struct{})
 	t.Cleanup(func() { close(opened) })
 	for how, do := range map[string]struct {
@@ -88,6 +89,7 @@ func TestTLSConfigFunctionFails(t *testing.T) {
 	} {
 		for name, set := range callbacks {
 			t.Run(name+" "+how, func(t *testing.T) {
+				t.Parallel()
 				var bad atomic.Bool
 				bad.Store(true)
 				cfg := proxy.Config{ConnectTimeout: time.Second, Health: proxy.HealthConfig{Fall: 1 << 20}}
@@ -152,6 +154,7 @@ func TestDrainWhileAFunctionBlocks(t *testing.T) {
 // The session comes after the handshake, where nothing may wait: whatever Put does, the pair
 // goes on.
 func TestTLSConfigPutFails(t *testing.T) {
+	t.Parallel()
 	opened := make(chan struct{})
 	t.Cleanup(func() { close(opened) })
 	for name, f := range map[string]func(){

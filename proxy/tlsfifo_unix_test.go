@@ -20,6 +20,7 @@ import (
 // A file that becomes a FIFO holds up no connect: the old contents serve. When it is a file
 // again, that is used. At the start it is an error that names the key.
 func TestFIFOUnderConnects(t *testing.T) {
+	t.Parallel()
 	for _, key := range []string{"TLS.CA", "TLS.Cert", "TLS.Key"} {
 		t.Run(key, func(t *testing.T) {
 			t.Parallel()

@@ -59,6 +59,7 @@ const keyUpdates = 9000
 
 // What TLS has queued, and the close_notify behind that, is sent before a side is closed.
 func TestTLSCloseSendsQueue(t *testing.T) {
+	t.Parallel()
 	overFullTLS(t, proxy.Config{}, func(t *testing.T, s *served, client *testutil.RecordClient, upstream net.Conn) {
 		send(t, client.Conn, string(client.Out.Seal(testutil.AlertRecord, []byte{1, 0})))
 		closeWrite(t, client.Conn)
@@ -78,6 +79,7 @@ func TestTLSCloseSendsQueue(t *testing.T) {
 
 // A client that takes nothing does not hold up a drain for long.
 func TestTLSDrainGivesUp(t *testing.T) {
+	t.Parallel()
 	overFullTLS(t, proxy.Config{}, func(t *testing.T, s *served, client *testutil.RecordClient, upstream net.Conn) {
 		if err := s.shutdown(patience); err != nil {
 			t.Error(err)

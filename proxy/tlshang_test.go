@@ -40,7 +40,8 @@ func TestHangUnderConnects(t *testing.T) {
 		defer x.Shutdown(context.Background())
 		var reads atomic.Int32
 		release := make(chan struct{})
-		files := x.upstreamTLS.files
+		s := x.settings.Load()
+		files := s.tls.files
 		files.Source = slowFiles{files.Source, func() {
 			if reads.Add(1) == 1 {
 				<-release
@@ -49,8 +50,8 @@ func TestHangUnderConnects(t *testing.T) {
 		trusts := func(who *testutil.Authority, within time.Duration) {
 			t.Helper()
 			began := time.Now()
-			for i, u := range x.upstreams {
-				cfg, err := x.upstreamTLS.config(u)
+			for i, u := range s.upstreams {
+				cfg, err := s.tls.config(u)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -79,6 +80,38 @@ func TestHangUnderConnects(t *testing.T) {
 	})
 }
 
+// The files of settings that are not in force any more are not read.
+func TestFilesOfOldSettings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := filepath.Join(t.TempDir(), "ca.pem")
+		testutil.ReplaceFile(t, ca, testutil.NewAuthority(t).PEM)
+		cfg := Config{Upstreams: []string{"a.example:1"}, TLS: TLS{Enable: true, CA: ca}}
+		x := &Proxy{Config: cfg, Log: slog.New(slog.DiscardHandler)}
+		x.Start()
+		defer x.Shutdown(context.Background())
+		old := x.settings.Load()
+		reads := 0
+		old.tls.files.Source = slowFiles{old.tls.files.Source, func() { reads++ }}
+		ask := func() {
+			t.Helper()
+			time.Sleep(time.Minute)
+			if c, err := old.tls.config(old.upstreams[0]); c == nil || err != nil {
+				t.Errorf("%v, %v", c, err)
+			}
+			synctest.Wait()
+		}
+		if ask(); reads != 1 {
+			t.Errorf("%d reads in force, want one", reads)
+		}
+		if err := x.Reconfigure(cfg); err != nil {
+			t.Fatal(err)
+		}
+		if ask(); reads != 1 {
+			t.Errorf("%d reads afterwards, want none", reads-1)
+		}
+	})
+}
+
 // Files that cannot be read at the start are tried again.
 func TestFilesComeLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -87,12 +120,13 @@ func TestFilesComeLater(t *testing.T) {
 		x := &Proxy{Config: Config{Upstreams: []string{"a.example:1"}, TLS: TLS{Enable: true, CA: ca}}, Log: slog.New(slog.DiscardHandler)}
 		x.Start()
 		defer x.Shutdown(context.Background())
-		if _, err := x.upstreamTLS.config(x.upstreams[0]); err == nil {
+		s := x.settings.Load()
+		if _, err := s.tls.config(s.upstreams[0]); err == nil {
 			t.Error("no error")
 		}
 		testutil.ReplaceFile(t, ca, a.PEM)
 		time.Sleep(time.Second)
-		if _, err := x.upstreamTLS.config(x.upstreams[0]); err != nil {
+		if _, err := s.tls.config(s.upstreams[0]); err != nil {
 			t.Error(err)
 		}
 	})

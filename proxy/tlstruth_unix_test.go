@@ -105,6 +105,7 @@ func arrivesAs(e event, to peer) event {
 // TestTruthUnderTLS: each end of a stream arrives on the other side as what it is there,
 // whichever side ends first.
 func TestTruthUnderTLS(t *testing.T) {
+	t.Parallel()
 	var ways []transport
 	for _, tr := range transports {
 		switch tr.name {

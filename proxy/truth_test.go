@@ -13,6 +13,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 	"wireline/proxy"
 )
 
@@ -41,8 +42,9 @@ const (
 	// much does not.
 	much = 8 << 20
 
-	// settled is after how long without anything a connection counts as open.
-	settled = time.Second
+	// settled is after how long without anything a connection counts as open. A busy machine may pause
+	// for a while.
+	settled = 4 * time.Second
 )
 
 // What is sent, made before anybody waits for it.
@@ -66,6 +68,8 @@ type cell struct{ client, upstream event }
 // TestTruth: whatever the two sides do, each sees what it would see without a proxy
 // in between, on a connection of the upstream's kind.
 func TestTruth(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	networks := []string{"tcp", "unix"}
 	if runtime.GOOS == "windows" {
 		networks = networks[:1]
@@ -79,7 +83,7 @@ func TestTruth(t *testing.T) {
 		if tr.upstream == "tls" { // which changes nothing
 			truth = truths["tcp"]
 		}
-		for c, got := range table(tr.serve(t, proxy.Config{}).pair, truth) {
+		for c, got := range table(tr.serve(t, proxy.Config{ConnectTimeout: patience}).pair, truth) {
 			for side, name := range []string{"client", "upstream"} {
 				if want := truth[c][side]; got[side] != want && !differs(tr, c, side, got[side], want) {
 					t.Errorf("client: %s, upstream: %s: the %s sees %v; directly it sees %v",
@@ -220,7 +224,7 @@ func act(conn net.Conn, e, others event, done chan<- struct{}, othersDone <-chan
 		return outcome{end: "gone"}
 	}
 	wrote := make(chan error, 1)
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(4 * patience)) // for the whole table at the same time
 	go func() {
 		defer close(done)
 		var err error

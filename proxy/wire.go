@@ -34,6 +34,9 @@ const (
 	// lingerTime is how long the sides of a pair that the proxy has closed are read from,
 	// so that what a side is sending at that moment does not turn its FIN into a RST.
 	lingerTime = 500 * time.Millisecond
+
+	// closedTime is how soon after a FIN a reset says that a side has closed its connection.
+	closedTime = time.Second
 )
 
 // phase is how far a pair has come.
@@ -88,12 +91,14 @@ const (
 	pending                     // something was read, and is not written to the other side yet
 	full                        // the connection takes no more for now
 	ended                       // the end of the stream was read
+	answered                    // it has sent no byte since something was written to it
 	finSent                     // the end of the other side's stream was passed on
 	oneWay                      // one direction cannot be closed without the other
 	broken                      // the connection was reset, or has failed otherwise
 	finishing                   // TLS has something queued, which the connection is to take before it is closed
 	finished                    // nothing is queued, or the wait for that is over
 	gone                        // it is closed, or back in its pool
+	restarted                   // of the client's side: the half-close timeout has begun again after a stop
 )
 
 func (f flags) has(any flags) bool { return f&any != 0 }
@@ -113,7 +118,10 @@ type wire struct {
 	halfClosed int64    // when the first FIN was passed on, or would have been; or zero
 	quietSince int64    // when the client has left an upstream that is to be reused; or zero
 	askErrAt   [2]int64 // when a polled side is asked
-	askAt      int64    // when resetting, or a side that is finishing, asks for the unsent bytes
+
+	// askAt is when resetting, or a side that is finishing, asks for the unsent bytes. While
+	// relaying it is until when a timeout that has expired waits for a look at the sides.
+	askAt int64
 
 	// until is when parting or closing is over, or resetting if nothing is taken. While
 	// relaying, which has no such end, it is when the upstream began to owe the client a
@@ -170,21 +178,24 @@ func (x *wire) received(s sideID, looking bool, n int, drained bool, err error, 
 	}
 	f := &x.sides[s]
 	// A hangup had an event of its own, and none follows: the end is still to be read.
-	if drained && (n == 0 || !f.has(hangup)) {
+	switch {
+	case !drained && err == nil: // also after a Look that no event has preceded
+		*f |= unread
+	case drained && (n == 0 || !f.has(hangup)):
 		*f &^= unread
 	}
 	if n > 0 && !x.sides[s.other()].has(broken) {
 		x.moved(now)
 		x.noteAsked(s, now)
-		*f |= pending
+		*f = *f&^answered | pending
 		return true
 	}
 	switch {
 	case err == io.EOF:
 		*f |= ended
 	case err != nil:
+		x.breaks(s, err, now)
 		*f |= ended
-		x.breaks(s, err)
 	case drained && f.has(broken): // all that the side had sent is read
 		*f |= ended
 	case drained && looking:
@@ -204,10 +215,11 @@ func (x *wire) wrote(s sideID, n int, left bool, err error, now int64) {
 	f, to := &x.sides[s], &x.sides[s.other()]
 	if n > 0 {
 		x.moved(now)
+		*to |= answered
 	}
 	switch {
 	case err != nil:
-		x.breaks(s.other(), err)
+		x.breaks(s.other(), err, now)
 	case left:
 		*to |= full
 		x.askErrAt[s] = now + x.errInterval()
@@ -235,6 +247,9 @@ func (x *wire) noteAsked(s sideID, now int64) {
 
 func (x *wire) moved(now int64) {
 	x.activity = now
+	if x.phase == relaying {
+		x.askAt = 0
+	}
 	x.sides[clientSide] &^= looked
 	x.sides[upstreamSide] &^= looked
 }
@@ -252,7 +267,7 @@ func (x *wire) sentFIN(s sideID, err error, now int64) {
 			x.part(now)
 		}
 	case err != nil && !errors.Is(err, syscall.ENOTCONN): // which follows what Err tells
-		x.breaks(s, err)
+		x.breaks(s, err, now)
 	}
 	x.conclude(now)
 }
@@ -273,7 +288,7 @@ func (x *wire) askedErr(s sideID, err error, now int64) {
 	x.sides[s] &^= suspect
 	x.askErrAt[s] = now + x.errInterval()
 	if err != nil {
-		x.breaks(s, err)
+		x.breaks(s, err, now)
 		x.conclude(now)
 	}
 }
@@ -345,11 +360,11 @@ func (x *wire) anyFinishing() bool {
 // a sixteenth of the timeout.
 func (x *wire) sampleIdle(n int, now int64) {
 	before, again := x.unsent, x.sampled > x.activity
-	x.unsent, x.sampled = n, now
+	x.unsent, x.sampled, x.askAt = n, now, 0
 	x.sides[clientSide] &^= looked
 	x.sides[upstreamSide] &^= looked
 	switch {
-	case again && n == before, !again && n == 0:
+	case again && n == before, !again && n == 0 && !x.anyPending(): // if something waits, there may be room for it
 		x.expire(handler.ReasonIdleTimeout, now)
 	case again:
 		x.activity = now
@@ -364,6 +379,11 @@ func (x *wire) left(s sideID) {
 	}
 }
 
+// await has the client of a pair that drains send its first bytes until that time.
+func (x *wire) await(until int64) {
+	x.activity = max(x.activity, until-int64(x.cfg.drainQuiet()))
+}
+
 // drain ends the pair as soon as it is quiet. It reports whether the pair is busy until then.
 func (x *wire) drain(now int64) (busy bool) {
 	x.draining = true
@@ -376,26 +396,47 @@ func (x *wire) drain(now int64) (busy bool) {
 	return x.phase == connecting || x.anyPending() || now < x.quietAt()
 }
 
-// abort resets both sides, and why is the reason. It reports false if they are closed.
-func (x *wire) abort(why handler.Reason) bool {
+// abort resets both sides. why and err are for the record. It reports false if they are closed.
+func (x *wire) abort(why handler.Reason, err error) bool {
 	if x.phase == closed {
 		return false
 	}
 	x.end = nil // a drain may have ended it, in vain
-	x.noteEnd(handler.ByServer, why, nil)
+	x.noteEnd(handler.ByServer, why, err)
 	x.fate, x.phase = fateReset, closing
 	return true
 }
 
 // breaks notes that a connection is broken. Nobody takes what waits for it.
-func (x *wire) breaks(s sideID, err error) {
+func (x *wire) breaks(s sideID, err error, now int64) {
 	x.sides[s] = x.sides[s]&^suspect | broken
 	x.sides[s.other()] &^= pending
-	why := handler.ReasonIOError
-	if netconn.IsReset(err) {
-		why = handler.ReasonReset
+	switch {
+	case !netconn.IsReset(err):
+		x.noteEnd(s.party(), handler.ReasonIOError, err)
+	case x.hasClosed(s, err, now):
+		x.noteEnd(s.party(), handler.ReasonFIN, nil)
+	default:
+		x.noteEnd(s.party(), handler.ReasonReset, err)
 	}
-	x.noteEnd(s.party(), why, err)
+}
+
+// hasClosed reports whether a reset only says that the side has closed its connection, within a
+// moment of a FIN. After its own FIN, its system answers what arrives with a reset: as a rule that is
+// the other side's close_notify, which may be on its way when the FIN comes. If it had not read
+// the close_notify before that came with the other side's FIN, there is a reset and no FIN.
+// EPIPE tells of a reset after a FIN (tcp_reset in Linux's net/ipv4/tcp_input.c).
+func (x *wire) hasClosed(s sideID, err error, now int64) bool {
+	f := x.sides[s]
+	switch {
+	case x.end == nil:
+		return errors.Is(err, syscall.EPIPE)
+	case x.end.reason != handler.ReasonFIN || now >= x.halfClosed+int64(closedTime):
+		return false
+	case f.has(pending): // the other side may not take what came before
+		return false
+	}
+	return f.has(answered) && (f.has(ended|finSent) || errors.Is(err, syscall.EPIPE))
 }
 
 // noteEnd notes who ended the pair and why. The first end counts: what fails after it is a

@@ -25,34 +25,70 @@ const (
 	sweepTime = 200 * time.Millisecond
 )
 
-// acceptLoop accepts from l until the server stops, or the listener fails.
+// errRetired is why an accept loop has ended whose listener is to be emptied and closed by another
+// goroutine.
+var errRetired = errors.New("tcp: listener retired")
+
+// acceptError is why a listener has failed.
+type acceptError struct {
+	addr net.Addr // of the listener
+	err  error
+}
+
+func (e *acceptError) Error() string { return fmt.Sprintf("tcp: accept on %s: %v", e.addr, e.err) }
+
+func (e *acceptError) Unwrap() error { return e.err }
+
+// acceptLoop accepts from l until the server stops, the listener retires, or the listener fails.
 func (s *Server) acceptLoop(l *listener) error {
-	backoff := backoff{server: s, addr: l.ln.Addr()}
-	for s.admission.wait(s.stopped) {
+	backoff := backoff{server: s, listener: l}
+	for s.admission.wait(l.stopped) {
 		freed := backoff.freed()
 		a, err := l.accept()
 		switch {
 		case err == nil:
 			backoff.reset()
-			s.start(a)
-		case s.isStopping(): // stop has interrupted this accept
+			if !l.forward(a) {
+				s.start(a)
+			}
+		case isClosed(l.stopped): // stop, or retire, has interrupted this accept
 		case retryable(err):
 			backoff.pause(err, freed)
 		default:
-			return fmt.Errorf("tcp: accept on %s: %w", l.ln.Addr(), err)
+			return &acceptError{l.ln.Addr(), err}
 		}
 	}
-	s.sweep(l, sweepWait)
-	if unblock := blockSYN(l.ln); unblock != nil {
+	switch {
+	case l.given.Load(): // what is in its queue is another server's
+		return ErrServerClosed
+	case !s.isStopping():
+		return errRetired
+	}
+	s.empty(l)
+	return ErrServerClosed
+}
+
+// empty accepts what is left in the kernel's queue, after the last accept of the loop. To the queue
+// of a listener that retires nobody comes any more, where the kernel can be told: its clients may have
+// to wait until the server has a place, and others would come meanwhile without an end.
+func (s *Server) empty(l *listener) {
+	if s.isStopping() {
+		s.sweep(l, sweepWait)
+	}
+	unblock := blockSYN(l.ln)
+	switch {
+	case unblock != nil:
 		defer unblock()
 		s.sweep(l, lastWait)
+	case !s.isStopping():
+		s.sweep(l, sweepWait)
 	}
-	return ErrServerClosed
 }
 
 // sweep accepts the connections that are left in the kernel's queue. Their clients are
 // connected, as far as they can tell, and closing the listener would reset them
-// (inet_csk_listen_stop in Linux's net/ipv4/inet_connection_sock.c).
+// (inet_csk_listen_stop in Linux's net/ipv4/inet_connection_sock.c). The time in which they wait
+// for a place, if the server goes on without the listener, does not count.
 func (s *Server) sweep(l *listener, wait time.Duration) {
 	for end := time.Now().Add(sweepTime); time.Now().Before(end); {
 		deadline := time.Now().Add(wait)
@@ -63,7 +99,11 @@ func (s *Server) sweep(l *listener, wait time.Duration) {
 		a, err := l.accept()
 		switch {
 		case err == nil:
+			came := time.Now()
 			s.start(a)
+			if took := time.Since(came); took > sweepWait { // for a place
+				end = end.Add(took)
+			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if onTime(began, deadline, wait) {
 				return
@@ -87,8 +127,8 @@ func onTime(began, deadline time.Time, wait time.Duration) bool {
 
 // backoff decides how long to wait after a failed accept.
 type backoff struct {
-	server *Server
-	addr   net.Addr
+	server   *Server
+	listener *listener
 
 	next time.Duration // the next pause; zero after a success
 	last time.Time     // the last failure
@@ -106,13 +146,13 @@ func (b *backoff) freed() <-chan struct{} {
 func (b *backoff) reset() { b.next = 0 }
 
 // pause waits until the next attempt: for the pause, or until a descriptor comes free or
-// the server stops.
+// the listener is to be closed.
 func (b *backoff) pause(err error, freed <-chan struct{}) {
 	s := b.server
 	s.stats.acceptErrors.Add(1)
 	if time.Since(b.last) > episodeGap {
 		s.stats.acceptEpisodes.Add(1)
-		s.log().Warn("accept failed, trying again", "addr", b.addr.String(), "err", err)
+		s.log().Warn("accept failed, trying again", "addr", b.listener.ln.Addr().String(), "err", err)
 	}
 	b.last = time.Now()
 	b.next = min(max(2*b.next, firstPause), lastPause)
@@ -121,7 +161,7 @@ func (b *backoff) pause(err error, freed <-chan struct{}) {
 	select {
 	case <-timer.C:
 	case <-freed:
-	case <-s.stopped:
+	case <-b.listener.stopped:
 	}
 }
 

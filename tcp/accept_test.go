@@ -310,6 +310,7 @@ func TestShutdownEndsAPause(t *testing.T) {
 // A process that is out of file descriptors goes on serving its clients, and
 // takes the others in when it has some again.
 func TestOutOfFiles(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	if testutil.OpenFiles(t) == 0 {
 		t.Skip("no such limit here")

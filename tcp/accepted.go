@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	stdatomic "sync/atomic"
+	"time"
 
 	"github.com/pires/go-proxyproto"
 
@@ -20,7 +21,7 @@ import (
 // For the same reason its atomics are those of sync/atomic: the others take eight bytes
 // each.
 type accepted struct {
-	from  *listener
+	from  *terms
 	extra stdatomic.Pointer[extra] // nil for a plain socket; replaced, never changed
 
 	// The client's address, which the limit per address counts; valid if kind has hasIP.
@@ -41,6 +42,7 @@ const (
 	overUnix                  // the connection came over a unix socket
 	taken                     // the handler has the bare socket
 	counted                   // the limit per address counts the connection
+	late                      // the server had begun to stop when the handler got the connection
 )
 
 // extra is what an accepted connection has if it is more than a socket. Every idle client with
@@ -71,7 +73,7 @@ func (e *extra) remote() net.Addr {
 var _ handler.Accepted = (*accepted)(nil)
 
 // newAccepted returns a connection that was accepted as a net.Conn.
-func newAccepted(from *listener, conn net.Conn) *accepted {
+func newAccepted(from *terms, conn net.Conn) *accepted {
 	a := &accepted{from: from, fd: -1}
 	a.extra.Store(&extra{conn: conn})
 	switch addr := conn.RemoteAddr().(type) {
@@ -219,6 +221,9 @@ func (a *accepted) Network() string {
 // CloseMode implements handler.Accepted.
 func (a *accepted) CloseMode() handler.CloseMode { return a.from.mode }
 
+// Memory implements handler.Accepted.
+func (a *accepted) Memory() *handler.Memory { return a.from.memory }
+
 // TLS implements handler.Accepted.
 func (a *accepted) TLS() *tls.Conn { return a.more().tls }
 
@@ -265,6 +270,15 @@ func (a *accepted) setTLS(conn *tls.Conn) {
 // Panicked implements handler.Accepted.
 func (a *accepted) Panicked(v any) { a.from.server.reportPanic(a.peer(), v) }
 
+// FirstInput implements drain.Latecomer. The drain's timeout must not cut a silent client.
+func (a *accepted) FirstInput() time.Time {
+	if a.kind&late == 0 {
+		return time.Time{}
+	}
+	d := &a.from.server.drain
+	return d.began.Add(min(d.preambleGrace()+firstInputTime, d.limit/2))
+}
+
 // Local implements probe.Announced.
 func (a *accepted) Local() bool {
 	e := a.extra.Load()
@@ -288,6 +302,6 @@ func (a *accepted) Done() {
 	if a.kind&counted != 0 {
 		ip = a.clientIP()
 	}
-	s.admission.leave(ip)
+	s.admission.leave(a.from.settings, ip)
 	s.serving.Done()
 }

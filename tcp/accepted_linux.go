@@ -93,14 +93,14 @@ func (a *accepted) skip(n int) error {
 	return nil
 }
 
-// setLinger sets SO_LINGER, which unix sockets do not have.
+// setLinger sets SO_LINGER, which unix sockets do not have: seconds, or -1 for off.
 func (a *accepted) setLinger(seconds int) {
 	conn := a.more().conn
 	switch {
 	case conn != nil:
 		netconn.SetLinger(conn, seconds)
 	case a.kind&overUnix == 0:
-		unix.SetsockoptLinger(int(a.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(seconds)})
+		unix.SetsockoptLinger(int(a.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: int32(flag(seconds >= 0)), Linger: int32(max(seconds, 0))})
 	}
 }
 

@@ -26,7 +26,7 @@ func TestAcceptedWithoutDescriptor(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("there are no bare sockets")
 	}
-	a := &accepted{from: &listener{ln: &net.TCPListener{}}, fd: -1, kind: hasIP}
+	a := &accepted{from: &terms{listener: &listener{ln: &net.TCPListener{}}}, fd: -1, kind: hasIP}
 	a.reset()
 	if _, err := a.Conn(); err == nil {
 		t.Error("there is a connection")
@@ -40,13 +40,14 @@ func TestAcceptedWithoutDescriptor(t *testing.T) {
 func TestDoneOnce(t *testing.T) {
 	s := &Server{Config: Config{MaxClients: 10, MaxClientsPerIP: 10}}
 	s.init()
+	set := s.settings.Load()
 	ip := netip.MustParseAddr("192.0.2.1")
 	for range 2 {
 		s.admission.place(s.stopped)
-		s.admission.enter(ip)
+		s.admission.enter(set, ip)
 		s.serving.Add(1)
 	}
-	a := &accepted{from: &listener{server: s}, ip: ip.As16(), kind: hasIP | counted}
+	a := &accepted{from: (&listener{server: s}).newTerms(set), ip: ip.As16(), kind: hasIP | counted}
 	a.Done()
 	a.Done()
 	if n := s.serving.Count(); n != 1 || s.admission.active != 1 || s.admission.perIP[ip] != 1 {

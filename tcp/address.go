@@ -65,6 +65,64 @@ func isEverywhere(a net.Addr) bool {
 	return ok && tcp.IP.IsUnspecified()
 }
 
+// Overlaps reports whether c and other name the same address, or one that the other one is a
+// part of, as 127.0.0.1:80 is of :80: two servers cannot listen on both. Names of hosts are not
+// looked up. Port 0 is a different port each time.
+func (c *Config) Overlaps(other *Config) bool {
+	a, b := c.listenNetwork(), other.listenNetwork()
+	if a == "unix" || b == "unix" {
+		return a == b && netconn.SameUnixPath(c.Address, other.Address)
+	}
+	hostA, portA := splitAddress(a, c.address())
+	hostB, portB := splitAddress(b, other.address())
+	switch {
+	case portA != portB || portA == 0, a == "tcp4" && b == "tcp6", a == "tcp6" && b == "tcp4":
+		return false
+	case isWildcard(hostA):
+		return isWildcard(hostB) || hasFamily(a, hostB)
+	case isWildcard(hostB):
+		return hasFamily(b, hostA)
+	}
+	return hostA == hostB
+}
+
+// splitAddress returns the host and the port of an address. localhost and IPv4-mapped addresses
+// are written as package net listens on them.
+func splitAddress(network, address string) (host string, port int) {
+	host, service, _ := net.SplitHostPort(address)
+	port, _ = net.LookupPort("tcp", service)
+	switch ip, err := netip.ParseAddr(host); {
+	case err == nil && network == "tcp" && ip == netip.IPv6Unspecified():
+		host = "" // for package net it is the same
+	case err == nil:
+		host = ip.Unmap().String()
+	case host == "localhost" && network == "tcp6":
+		host = "::1"
+	case host == "localhost":
+		host = "127.0.0.1"
+	}
+	return host, port
+}
+
+func isWildcard(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
+}
+
+// hasFamily reports whether a wildcard listener of the network may take connections to host.
+func hasFamily(network, host string) bool {
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err != nil: // a name
+		return true
+	case network == "tcp4":
+		return ip.Is4()
+	case network == "tcp6":
+		return ip.Is6()
+	}
+	return true
+}
+
 // Check is Validate, and also asks the system what it can tell without listening: whether the
 // host in Address has an IP address, whether the folder of a unix socket is there, and, on
 // Linux, whether the system takes the socket options. What is left are faults that only
@@ -131,6 +189,6 @@ func (c *Config) addressError(err error) error {
 }
 
 // refuse is the error of an option that the system does not take.
-func (s *setting) refuse(err error) error {
+func (s *optionValue) refuse(err error) error {
 	return &keyError{fmt.Sprintf("%s %v: %v", s.key, s.given, err), &field.Error{Field: s.field, Value: s.given, Reason: "cannot be used: " + err.Error()}, err}
 }

@@ -115,3 +115,50 @@ func TestCheckAndStart(t *testing.T) {
 		t.Errorf("Check: %v", err)
 	}
 }
+
+func TestOverlaps(t *testing.T) {
+	for _, test := range []struct {
+		a, b string // network and address
+		want bool
+	}{
+		{"tcp :8000", "tcp :8000", true},
+		{"tcp :8000", "tcp 127.0.0.1:8000", true},
+		{"tcp :8000", "tcp [::1]:8000", true},
+		{"tcp :8000", "tcp a.example:8000", true},
+		{"tcp :8000", "tcp 0.0.0.0:8000", true},
+		{"tcp 0.0.0.0:8000", "tcp 10.0.0.7:8000", true},
+		{"tcp 127.0.0.1:8000", "tcp 127.0.0.1:8000", true},
+		{"tcp 127.0.0.1:8000", "tcp localhost:8000", true},
+		{"tcp 127.0.0.1:8000", "tcp [::ffff:127.0.0.1]:8000", true},
+		{"tcp6 localhost:8000", "tcp [0::1]:8000", true},
+		{"tcp a.example:http", "tcp a.example:80", true},
+		{"tcp6 :8000", "tcp [::1]:8000", true},
+		{"unix /run/a", "unix /run/../run/a", true},
+		{"unix @a", "unix @a", true},
+
+		{"tcp :8000", "tcp :8001", false},
+		{"tcp :0", "tcp :0", false},
+		{"tcp 127.0.0.1:8000", "tcp 127.0.0.2:8000", false},
+		{"tcp 127.0.0.1:8000", "tcp [::1]:8000", false},
+		{"tcp 0.0.0.0:8000", "tcp [::1]:8000", false},
+		{"tcp4 :8000", "tcp6 :8000", false},
+		{"tcp 0.0.0.0:8000", "tcp6 :8000", false},
+		{"tcp6 :8000", "tcp 127.0.0.1:8000", false},
+		{"tcp a.example:8000", "tcp b.example:8000", false},
+		{"unix /run/a", "unix /run/b", false},
+		{"unix @a", "unix a", false},
+		{"unix /run/a", "tcp :8000", false},
+	} {
+		parse := func(text string) *tcp.Config {
+			network, address, _ := strings.Cut(text, " ")
+			return &tcp.Config{Network: network, Address: address}
+		}
+		a, b := parse(test.a), parse(test.b)
+		if got, again := a.Overlaps(b), b.Overlaps(a); got != test.want || again != test.want {
+			t.Errorf("%s and %s: %v, %v, want %v", test.a, test.b, got, again, test.want)
+		}
+	}
+	if !new(tcp.Config).Overlaps(&tcp.Config{Address: ":8000"}) {
+		t.Error("the zero value does not overlap :8000")
+	}
+}

@@ -1,30 +1,25 @@
 package tcp
 
 import (
+	"log/slog"
 	"net/netip"
 	"sync"
+	stdatomic "sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
-// admission limits the connections of a server: how many at one time, how many of one address
-// and of one network, from which networks, and how many per second. The accept loops of the
-// server share it.
+// admission limits the connections of a server, as its settings say: how many at one time, how
+// many of one address and of one network, from which networks, and how many per second. The
+// accept loops of the server share it.
 type admission struct {
-	max       int
-	refuse    bool          // over max: refuse the client instead of waiting
-	rate      *rate.Limiter // nil without a limit
-	networks  networks
-	maxPerIP  int
-	maxPerNet int
-	onFull    func() // called when an accept loop begins to wait for a place; may be nil
+	settings *stdatomic.Pointer[settings] // of the server
+	onFull   func()                       // called when an accept loop begins to wait for a place; may be nil
 
 	mu     sync.Mutex
 	active int
-	perIP  map[netip.Addr]int
-	perNet map[netip.Prefix]int
-	leaves chan struct{} // closed when the next connection leaves; nil if none waits for that
+	perIP  map[netip.Addr]int   // those that came while there was a limit
+	perNet map[netip.Prefix]int // the same
+	leaves chan struct{}        // closed when the next connection leaves, or the settings change; nil if none waits for that
 }
 
 // verdict is what enter says of a client.
@@ -37,37 +32,49 @@ const (
 	overPerPrefix
 )
 
-func (a *admission) init(cfg *Config) {
-	a.max, a.maxPerIP, a.maxPerNet = cfg.MaxClients, cfg.MaxClientsPerIP, cfg.MaxClientsPerPrefix
-	a.networks = cfg.networks()
-	a.refuse = cfg.WhenFull == FullRefuse
+func (a *admission) init(s *Server) {
+	a.settings = &s.settings
 	a.perIP = make(map[netip.Addr]int)
 	a.perNet = make(map[netip.Prefix]int)
-	if cfg.AcceptRate > 0 {
-		// The connections of 10 ms may come at once: timers are not much finer.
-		burst := max(1, int(cfg.AcceptRate/100))
-		a.rate = rate.NewLimiter(rate.Limit(cfg.AcceptRate), burst)
+	a.onFull = func() {
+		s.refusals.add(causeWaiting, "", slog.Int("max_clients", s.settings.Load().MaxClients))
 	}
 }
 
 // wait waits until one more connection may be accepted. It does not take a place: a
 // listener without clients must not hold one. It reports false when stopped is closed.
 func (a *admission) wait(stopped <-chan struct{}) bool {
-	return a.waitRate(stopped) && (a.refuse || a.waitUntil(a.hasPlace, stopped))
+	return a.waitRate(stopped) && a.waitUntil(a.mayAccept, stopped)
+}
+
+// mayAccept reports whether a connection that is accepted now has a place, or is to be refused.
+func (a *admission) mayAccept() bool {
+	set := a.settings.Load()
+	if set.refuses() {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return set.MaxClients <= 0 || a.active < set.MaxClients
 }
 
 // place takes a place for a connection that was accepted. If full servers wait, place may
 // have to wait: another listener may have taken the place that was free before the accept.
 // It reports false if there is no place.
 func (a *admission) place(stopped <-chan struct{}) bool {
-	if a.refuse {
-		return a.takePlace()
+	if a.takePlace() {
+		return true
 	}
-	return a.waitUntil(a.takePlace, stopped)
+	taken := false
+	a.waitUntil(func() bool {
+		taken = a.takePlace()
+		return taken || a.settings.Load().refuses()
+	}, stopped)
+	return taken
 }
 
-// waitUntil waits until ok returns true, which only a leave can change, or stopped is
-// closed.
+// waitUntil waits until ok returns true, which only a leave or other settings can change, or
+// stopped is closed.
 func (a *admission) waitUntil(ok func() bool, stopped <-chan struct{}) bool {
 	if ok() {
 		return true
@@ -89,39 +96,65 @@ func (a *admission) waitUntil(ok func() bool, stopped <-chan struct{}) bool {
 	return true
 }
 
+// waitRate waits until the rate allows one more connection.
 func (a *admission) waitRate(stopped <-chan struct{}) bool {
-	var delay time.Duration
-	if a.rate != nil {
-		delay = a.rate.Reserve().Delay()
-	}
-	if delay == 0 {
-		select {
-		case <-stopped:
-			return false
-		default:
-			return true
+	for {
+		set := a.settings.Load()
+		if set.rate == nil {
+			return !isClosed(stopped)
 		}
-	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-stopped:
-		return false
-	case <-timer.C:
-		return true
+		place := set.rate.Reserve()
+		if place.Delay() == 0 {
+			return !isClosed(stopped)
+		}
+		switch waitFor(place.Delay(), stopped, set.replaced) {
+		case timeOver:
+			return true
+		case firstClosed:
+			return false
+		}
+		place.Cancel() // the rate may be another one now
 	}
 }
 
-func (a *admission) hasPlace() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.max <= 0 || a.active < a.max
+// isClosed reports whether c is closed.
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// waited is what has ended a wait.
+type waited int
+
+const (
+	timeOver waited = iota
+	firstClosed
+	secondClosed
+)
+
+// waitFor waits for d, or until one of the channels is closed.
+func waitFor(d time.Duration, first, second <-chan struct{}) waited {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-first:
+		return firstClosed
+	case <-second:
+		return secondClosed
+	case <-timer.C:
+		return timeOver
+	}
 }
 
 func (a *admission) takePlace() bool {
+	most := a.settings.Load().MaxClients
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.max > 0 && a.active >= a.max {
+	if most > 0 && a.active >= most {
 		return false
 	}
 	a.active++
@@ -129,47 +162,52 @@ func (a *admission) takePlace() bool {
 }
 
 // enter counts a connection, which has a place, for its address and its network, if it may
-// come in. A client without an address is not counted.
-func (a *admission) enter(ip netip.Addr) verdict {
+// come in by its settings. A client without an address is not counted.
+func (a *admission) enter(set *settings, ip netip.Addr) verdict {
 	if !ip.IsValid() {
 		return admitted
 	}
-	if !a.networks.allows(ip) {
+	if !set.networks.allows(ip) {
 		return denied
 	}
-	if a.maxPerIP <= 0 && a.maxPerNet <= 0 {
+	if set.MaxClientsPerIP <= 0 && set.MaxClientsPerPrefix <= 0 {
 		return admitted
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	network := a.networks.of(ip)
+	network := set.networks.of(ip)
 	switch {
-	case a.maxPerIP > 0 && a.perIP[ip] >= a.maxPerIP:
+	case set.MaxClientsPerIP > 0 && a.perIP[ip] >= set.MaxClientsPerIP:
 		return overPerIP
-	case a.maxPerNet > 0 && a.perNet[network] >= a.maxPerNet:
+	case set.MaxClientsPerPrefix > 0 && a.perNet[network] >= set.MaxClientsPerPrefix:
 		return overPerPrefix
 	}
-	if a.maxPerIP > 0 {
+	if set.MaxClientsPerIP > 0 {
 		a.perIP[ip]++
 	}
-	if a.maxPerNet > 0 {
+	if set.MaxClientsPerPrefix > 0 {
 		a.perNet[network]++
 	}
 	return admitted
 }
 
-// leave undoes place, and enter if ip is valid.
-func (a *admission) leave(ip netip.Addr) {
+// leave undoes place, and enter with the same settings if ip is valid.
+func (a *admission) leave(set *settings, ip netip.Addr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if ip.IsValid() {
-		a.mu.Lock()
-		countDown(a.perIP, ip)
-		countDown(a.perNet, a.networks.of(ip))
-		a.mu.Unlock()
+		if set.MaxClientsPerIP > 0 {
+			countDown(a.perIP, ip)
+		}
+		if set.MaxClientsPerPrefix > 0 {
+			countDown(a.perNet, set.networks.of(ip))
+		}
 	}
-	a.giveBack()
+	a.active--
+	a.wakeLocked()
 }
 
-// countDown undoes a count, if there is one.
+// countDown undoes a count.
 func countDown[K comparable](counts map[K]int, key K) {
 	if n := counts[key]; n > 1 {
 		counts[key] = n - 1
@@ -178,18 +216,21 @@ func countDown[K comparable](counts map[K]int, key K) {
 	}
 }
 
-// giveBack undoes place.
-func (a *admission) giveBack() {
+// wake lets those that wait look at the settings again.
+func (a *admission) wake() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.active--
+	a.wakeLocked()
+}
+
+func (a *admission) wakeLocked() {
 	if a.leaves != nil {
 		close(a.leaves)
 		a.leaves = nil
 	}
 }
 
-// freed returns a channel that is closed when a connection leaves.
+// freed returns a channel that is closed when a connection leaves, or the settings change.
 func (a *admission) freed() <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -52,6 +52,7 @@ var baseline = []struct {
 }
 
 func TestBaseline(t *testing.T) {
+	testutil.Long(t)
 	for _, c := range baseline {
 		t.Run(c.name, func(t *testing.T) {
 			t.Run("wireline", func(t *testing.T) {
@@ -65,7 +66,7 @@ func TestBaseline(t *testing.T) {
 				if c.races && testutil.RaceEnabled {
 					t.Skip("WaitGroup.Add while Wait waits is a data race")
 				}
-				if testing.Short() {
+				if testutil.Reduced() {
 					t.Skip("takes its time: it waits for what does not come")
 				}
 				b := &bench{T: t, server: "naive", build: newNaiveSubject, storesAt: 2}

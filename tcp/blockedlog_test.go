@@ -35,6 +35,7 @@ func (w blockedWriter) Write(p []byte) (int, error) {
 // A log that nobody reads from stops nothing: not serving, limits, panics, the drain, or
 // the end of Run, also if it is slog.Default().
 func TestBlockedLog(t *testing.T) {
+	testutil.Long(t)
 	for _, name := range []string{"its own", "default"} {
 		t.Run(name, func(t *testing.T) {
 			log := blockedLog(t)

@@ -341,6 +341,7 @@ func wantInvalid(t *testing.T, cfg tcp.TLSFiles, want string) {
 
 // Many pairs are found by name, and a change of one of them is seen.
 func TestManyCertificates(t *testing.T) {
+	testutil.Long(t)
 	synctest.Test(t, func(t *testing.T) {
 		a := testutil.NewAuthority(t)
 		dir := t.TempDir()

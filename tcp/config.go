@@ -62,8 +62,8 @@ type Config struct {
 
 	// PrefixV4 and PrefixV6 are how many bits of an address name its network, for
 	// MaxClientsPerPrefix. Zero means 32 and 64.
-	PrefixV4 int `config:"prefix_v4" default:"32" help:"bits of an IPv4 address that name its network, for tcp.max_clients_per_prefix"`
-	PrefixV6 int `config:"prefix_v6" default:"64" help:"bits of an IPv6 address that name its network, for tcp.max_clients_per_prefix"`
+	PrefixV4 int `config:"prefix_v4" default:"32" zero:"-1" help:"bits of an IPv4 address that name its network, for tcp.max_clients_per_prefix"`
+	PrefixV6 int `config:"prefix_v6" default:"64" zero:"-1" help:"bits of an IPv6 address that name its network, for tcp.max_clients_per_prefix"`
 
 	// Allow are the networks and addresses whose clients are served; others are reset.
 	// Empty means all. Deny are those whose clients are reset, also if Allow has them. The
@@ -71,6 +71,14 @@ type Config struct {
 	// one has. Clients of unix sockets that have no address are served.
 	Allow []string `config:"allow" help:"networks whose clients are served, such as 10.0.0.0/8; others are reset; empty = all"`
 	Deny  []string `config:"deny" help:"networks whose clients are reset, also if tcp.allow has them"`
+
+	// MaxBuffered limits the bytes of memory that hold what is buffered for all clients
+	// together: incomplete frames, replies that clients do not read, and what a proxy has read
+	// and not written yet. Over it the connections that hold most are reset; where that does
+	// not keep up, new ones too. See handler.Memory. Zero means a quarter of the memory that the process may
+	// use, for all servers of the process that say so together: the least of GOMEMLIMIT, the
+	// limits of its cgroup and the memory of the machine. Negative means no limit.
+	MaxBuffered int `config:"max_buffered,autosize" default:"auto" help:"bytes buffered for all clients together, over it those that hold most are reset; auto = a quarter of the memory, 0 = no limit"`
 
 	// WhenFull says what happens to a client over MaxClients. Empty means FullWait.
 	WhenFull WhenFull `config:"when_full" default:"wait" help:"wait: stop accepting, the kernel queues; refuse: accept and reset"`
@@ -99,7 +107,7 @@ type Config struct {
 
 	// DrainTimeout is the timeout of a graceful stop: connections that are left then are
 	// reset. Zero means 8 seconds, negative resets all at once.
-	DrainTimeout time.Duration `config:"drain_timeout" default:"8s" help:"timeout of a graceful stop, connections that are left then are reset; 0s resets all at once"`
+	DrainTimeout time.Duration `config:"drain_timeout" default:"8s" zero:"-1" help:"timeout of a graceful stop, connections that are left then are reset; 0s resets all at once"`
 
 	// GraceDelay is how long a Group goes on as before when it is told to stop, so that a
 	// balancer can take the server out of its list first. Zero means no delay.

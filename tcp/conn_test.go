@@ -147,6 +147,7 @@ func testTLSContract(t *testing.T, name string) {
 
 // And more than that, where the form allows it.
 func TestConnMethods(t *testing.T) {
+	t.Parallel()
 	for _, f := range forms {
 		for _, counted := range []bool{false, true} {
 			t.Run(f.name, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 // handshakes use what build makes of them.
 type credentials struct {
 	files *TLSFiles
-	log   *slog.Logger
+	log   func() *slog.Logger
 	cfg   *tls.Config // the last one that build has made; it is not changed any more
 
 	pairs       []*tlsfiles.Part[*tls.Certificate]
@@ -167,7 +167,7 @@ func (c *credentials) reloadDir(r *tlsfiles.Reader) (changed bool) {
 		if !slices.Contains(names, name) {
 			delete(c.dir, name)
 			delete(c.problems, p.String())
-			c.log.Info("certificate removed", "file", p.String())
+			c.log().Info("certificate removed", "file", p.String())
 			changed = true
 		}
 	}
@@ -179,14 +179,14 @@ func reloadPart[T any](c *credentials, r *tlsfiles.Reader, p *tlsfiles.Part[T]) 
 	changed, err := p.Load(r)
 	c.note(p.String(), err)
 	if changed {
-		c.log.Info("certificates reloaded", "file", p.String())
+		c.log().Info("certificates reloaded", "file", p.String())
 	}
 	return changed
 }
 
 // note tells the log of an error with a file when it is new; nil is the end of it.
 func (c *credentials) note(file string, err error) {
-	c.problems.Note(c.log, file, err, "certificates cannot be reloaded, keeping the previous ones")
+	c.problems.Note(c.log(), file, err, "certificates cannot be reloaded, keeping the previous ones")
 }
 
 // build makes the configuration for handshakes of what was read.
@@ -194,7 +194,7 @@ func (c *credentials) build() {
 	cfg, all := c.files.parameters(), c.all()
 	if c.staple != nil {
 		err := c.staple.Value.check(all[0])
-		c.problems.Note(c.log, "staple", err, "OCSP response is not sent")
+		c.problems.Note(c.log(), "staple", err, "OCSP response is not sent")
 		if c.stapled = err == nil; c.stapled {
 			first := *all[0]
 			first.OCSPStaple = c.staple.Value
@@ -206,7 +206,7 @@ func (c *credentials) build() {
 		a, log := c.authorities.Value, c.log
 		cfg.ClientAuth, cfg.ClientCAs = c.files.clientAuth(), a.pool
 		if a.revoked != nil {
-			cfg.VerifyConnection = func(state tls.ConnectionState) error { return a.revoked.verify(&state, log) }
+			cfg.VerifyConnection = func(state tls.ConnectionState) error { return a.revoked.verify(&state, log()) }
 		}
 	}
 	c.cfg = cfg

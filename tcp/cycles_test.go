@@ -22,12 +22,13 @@ import (
 // served, or sees an end in good order, or no server at all. Nothing hangs, and
 // nothing stays behind (TestMain looks for goroutines).
 func TestCycles(t *testing.T) {
+	testutil.Long(t)
 	const (
 		lanes = 8 // side by side: a cycle is mostly waiting
 		limit = 40 * time.Second
 	)
 	cycles := int32(1000)
-	if testing.Short() {
+	if testutil.Reduced() {
 		cycles = 100
 	}
 	var total tally
@@ -128,7 +129,7 @@ func (y *tally) visit(addr string, lines int, settled func()) error {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, windowsRefused), isTimeout(err):
 		y.refused.Add(1)
 		return errGone
-	case isReset(err):
+	case isReset(err), errors.Is(err, syscall.EPIPE): // EPIPE tells of a FIN, then a reset
 		y.unlucky.Add(1)
 		return errGone
 	case err != nil:

@@ -31,6 +31,12 @@
 // what they are doing, all at the same time. Connections that are left after DrainTimeout
 // are reset. A second signal resets them at once.
 //
+// # Changing
+//
+// Server.Reconfigure gives a server that runs another configuration. Connections that are there go
+// on as they are. Group.Change does the same for several servers, and adds and removes others: all
+// or nothing.
+//
 // # Accepting
 //
 // A temporary failure does not end the accept loop. When the system is out of file

@@ -19,6 +19,10 @@ const (
 	// on without its connection takes longer: its goroutine is left behind.
 	cutGrace = 500 * time.Millisecond
 
+	// firstInputTime is for how long a client that has come late may still send its first
+	// frame.
+	firstInputTime = time.Second
+
 	// doneGrace is the time that a goroutine needs to end after its handler has closed
 	// the connection.
 	doneGrace = 10 * time.Millisecond
@@ -37,6 +41,7 @@ type DrainStats struct {
 type drain struct {
 	once  sync.Once
 	began time.Time
+	limit time.Duration // from began; DrainTimeout, or what the context of Shutdown leaves
 
 	// ctx ends when the context of one of the calls of Shutdown ends.
 	ctx  context.Context
@@ -73,7 +78,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // shutdown is Shutdown without the wait for the log.
 func (s *Server) shutdown(ctx context.Context) error {
 	s.beginDrain()
-	s.stop()
+	s.stop(ctx)
 	unwatch := context.AfterFunc(ctx, func() { s.drain.stop(context.Cause(ctx)) })
 	defer unwatch()
 	s.drain.once.Do(func() { go s.runDrain() })
@@ -81,8 +86,9 @@ func (s *Server) shutdown(ctx context.Context) error {
 	return s.drain.err
 }
 
-// beginDrain calls OnDrain, once.
+// beginDrain notes that the server is about to stop, and calls OnDrain, once.
 func (s *Server) beginDrain() {
+	s.leaving.Store(true)
 	if s.OnDrain != nil {
 		s.onDrain.Do(s.OnDrain)
 	}

@@ -1,6 +1,8 @@
 package tcp
 
 import (
+	"net"
+
 	"wireline/internal/tlsfiles"
 	"wireline/lib/field"
 )
@@ -12,7 +14,7 @@ func BeforeReads(s *Server, wait func(file string)) error {
 	if err != nil {
 		return err
 	}
-	files.log = s.log()
+	files.log = s.log
 	files.build()
 	for _, p := range files.pairs {
 		delay(p, wait)
@@ -41,4 +43,11 @@ type delayed[T any] struct {
 func (d delayed[T]) Read(r *tlsfiles.Reader, e *field.Errors) [][]byte {
 	d.wait(d.String())
 	return d.Source.Read(r, e)
+}
+
+// OwnListener returns the listener that s has opened itself.
+func OwnListener(s *Server) net.Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.own.ln
 }

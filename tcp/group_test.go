@@ -205,6 +205,7 @@ func TestGroupAddRemove(t *testing.T) {
 
 // A group of none goes on, and a server is removed within the bound of the caller.
 func TestGroupRemoveIsBounded(t *testing.T) {
+	t.Parallel()
 	var j journal
 	gate := newGate(t)
 	only := service("", &j, echoAfter(gate.work))
@@ -238,6 +239,7 @@ func TestGroupRemoveIsBounded(t *testing.T) {
 
 // The longest grace delay is that of all, and OnDrain is called when it begins.
 func TestGroupGrace(t *testing.T) {
+	t.Parallel()
 	var j journal
 	var drains atomic.Int32
 	one, two := service("one", &j, echo()), service("two", &j, echo())

@@ -31,7 +31,7 @@ func listenAs(ctx context.Context, cfg *Config) (net.Listener, error) {
 	if err != nil {
 		return nil, cfg.listenError(err)
 	}
-	for _, s := range cfg.settings() {
+	for _, s := range cfg.options() {
 		if s.option != backlog {
 			continue
 		}

@@ -28,9 +28,9 @@ func TestListenerUnderTLS(t *testing.T) {
 		}
 		s := &Server{TLSConfig: test.tls}
 		s.init()
-		l := s.newListener(t.Context(), ln)
-		if raw := l.raw != nil; raw != test.raw || l.plain != test.plain {
-			t.Errorf("%s: bare sockets are accepted: %v, and made of connections: %v", test.name, raw, l.plain)
+		l := s.newListener(t.Context(), ln, nil)
+		if raw, plain := l.acceptsBare(), l.raw != nil; raw != test.raw || plain != test.plain {
+			t.Errorf("%s: bare sockets are accepted: %v, and made of connections: %v", test.name, raw, plain)
 		}
 		l.close()
 	}

@@ -3,7 +3,6 @@ package tcp_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"log/slog"
 	"net"
 	"os"
@@ -27,8 +26,8 @@ func TestMain(m *testing.M) {
 	if spec := os.Getenv(childEnv); spec != "" {
 		os.Exit(childMain(spec))
 	}
-	flag.Parse()
-	flag.Set("test.parallel", "8") // the parallel tests wait rather than compute
+	tcptest.Timeout = patience
+	testutil.WaitInParallel(8)
 	goleak.VerifyTestMain(m)
 }
 

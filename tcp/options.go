@@ -30,8 +30,8 @@ const (
 	sendBuffer
 )
 
-// setting is a socket option with the value that Config gives it.
-type setting struct {
+// optionValue is a socket option with the value that Config gives it.
+type optionValue struct {
 	option sockopt
 	field  string // of Config
 	key    string // of the program's configuration
@@ -41,12 +41,12 @@ type setting struct {
 	path   bool   // unix sockets have the option
 }
 
-// settings returns the options that c sets, and those that it leaves at the values of
+// options returns the options that c sets, and those that it leaves at the values of
 // package net.
-func (c *Config) settings() (list []setting) {
+func (c *Config) options() (list []optionValue) {
 	o, k := &c.Socket, &c.Socket.KeepAlive
 	idle, interval, count := cmp.Or(k.Idle, defaultIdle), cmp.Or(k.Interval, defaultInterval), cmp.Or(k.Count, defaultCount)
-	list = []setting{
+	list = []optionValue{
 		{noDelay, "Socket.NoDelay", "tcp.no_delay", o.NoDelay, flag(o.NoDelay.On()), o.NoDelay.On(), false},
 		{keepAlive, "Socket.KeepAlive.Enable", "tcp.keepalive.enable", k.Enable, flag(k.Enable.On()), k.Enable.On(), false},
 		{keepIdle, "Socket.KeepAlive.Idle", "tcp.keepalive.idle", idle, int(idle / time.Second), idle == defaultIdle, false},
@@ -55,11 +55,11 @@ func (c *Config) settings() (list []setting) {
 	}
 	add := func(o sockopt, field, key string, given any, value int, path bool) {
 		if value != 0 {
-			list = append(list, setting{o, field, key, given, value, false, path})
+			list = append(list, optionValue{o, field, key, given, value, false, path})
 		}
 	}
 	if seconds, ok := soLinger(c.Linger); ok {
-		list = append(list, setting{closeLinger, "Linger", "tcp.linger", c.Linger, seconds, false, false})
+		list = append(list, optionValue{closeLinger, "Linger", "tcp.linger", c.Linger, seconds, false, false})
 	}
 	add(userTimeout, "Socket.UserTimeout", "tcp.user_timeout", o.UserTimeout, int(roundUp(o.UserTimeout, time.Millisecond)), false)
 	add(backlog, "Socket.Backlog", "tcp.backlog", o.Backlog, o.Backlog, true)
@@ -114,7 +114,7 @@ func (c *Config) validateSocket(e *field.Errors) {
 	}{{"Backlog", o.Backlog}, {"FastOpen", o.FastOpen}, {"ReceiveBuffer", o.ReceiveBuffer}, {"SendBuffer", o.SendBuffer}} {
 		e.Check(n.value >= 0 && n.value <= math.MaxInt32/2, "Socket."+n.name, n.value, "must not be negative, or over 1073741823")
 	}
-	for _, s := range c.settings() {
+	for _, s := range c.options() {
 		switch {
 		case s.def:
 		case c.Network == "unix" && !s.path:
@@ -127,7 +127,7 @@ func (c *Config) validateSocket(e *field.Errors) {
 
 // apply sets the options on fd, a socket that does not listen yet.
 func (c *Config) apply(fd uintptr) error {
-	for _, s := range c.settings() {
+	for _, s := range c.options() {
 		if s.option == backlog || c.Network == "unix" || !inherited(s.option) {
 			continue
 		}
@@ -141,9 +141,16 @@ func (c *Config) apply(fd uintptr) error {
 // netKeepAlive is what package net is to set on each connection that it accepts: nothing
 // if the connections inherit keep-alive from the listener.
 func (c *Config) netKeepAlive() net.KeepAliveConfig {
+	k := c.keepAliveConfig()
+	k.Enable = k.Enable && !inherited(keepAlive)
+	return k
+}
+
+// keepAliveConfig is the keep-alive of each connection.
+func (c *Config) keepAliveConfig() net.KeepAliveConfig {
 	k := &c.Socket.KeepAlive
 	return net.KeepAliveConfig{
-		Enable:   k.Enable.On() && !inherited(keepAlive),
+		Enable:   k.Enable.On(),
 		Idle:     cmp.Or(k.Idle, defaultIdle),
 		Interval: cmp.Or(k.Interval, defaultInterval),
 		Count:    cmp.Or(k.Count, defaultCount),

@@ -5,6 +5,7 @@ package tcp
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 
@@ -47,7 +48,10 @@ func setOption(fd uintptr, o sockopt, value int) error {
 	return nil
 }
 
-// setBacklog changes the length of the queue of a socket that listens.
+// setBacklog changes the length of the queue of a socket that listens. Zero is the system's maximum.
 func setBacklog(fd uintptr, length int) error {
+	if length == 0 {
+		length = math.MaxInt32 // listen(2) shortens it
+	}
 	return os.NewSyscallError("listen", unix.Listen(int(fd), length))
 }

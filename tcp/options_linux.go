@@ -3,6 +3,7 @@ package tcp
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"strconv"
@@ -50,6 +51,9 @@ func setOption(fd uintptr, o sockopt, value int) error {
 	}
 	switch o {
 	case fastOpen:
+		if value == 0 {
+			return nil
+		}
 		// Without this bit the option does nothing (Documentation/networking/
 		// ip-sysctl.rst, tcp_fastopen).
 		if bits, ok := sysctl("net/ipv4/tcp_fastopen"); ok && bits&2 == 0 {
@@ -100,8 +104,11 @@ func sysctl(name string) (value int, ok bool) {
 
 // setBacklog changes the length of the queue of a socket that listens: package net always
 // takes the system's. For that listen(2) can be called again (inet_listen in
-// net/ipv4/af_inet.c).
+// net/ipv4/af_inet.c). Zero is the system's maximum.
 func setBacklog(fd uintptr, length int) error {
+	if length == 0 {
+		return os.NewSyscallError("listen", unix.Listen(int(fd), math.MaxInt32)) // listen(2) shortens it
+	}
 	if err := unix.Listen(int(fd), length); err != nil {
 		return os.NewSyscallError("listen", err)
 	}
@@ -120,7 +127,7 @@ func asNet(fd int) (keepAliveToo bool) {
 
 // setAsNet is asNet for one socket. As in package net, errors are ignored.
 func setAsNet(fd int, keepAliveToo bool) {
-	for _, s := range new(Config).settings() {
+	for _, s := range new(Config).options() {
 		if s.option == noDelay || keepAliveToo {
 			_ = setOption(uintptr(fd), s.option, s.value)
 		}

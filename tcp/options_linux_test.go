@@ -388,6 +388,7 @@ func TestDeferAccept(t *testing.T) {
 
 // The kernel keeps no more connections than the backlog and one that were not accepted.
 func TestBacklog(t *testing.T) {
+	t.Parallel()
 	ln, err := tcp.Listen(t.Context(), &tcp.Config{Address: "127.0.0.1:0", Socket: tcp.Socket{Backlog: 2}})
 	if err != nil {
 		t.Fatal(err)

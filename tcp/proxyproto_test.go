@@ -154,6 +154,7 @@ func TestProxyHeaderLocal(t *testing.T) {
 
 // Where it is optional, a connection may begin as it likes.
 func TestProxyHeaderOptional(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	cfg := trusting(tcp.ProxyProtocolOptional)
 	cfg.ProxyHeaderTimeout = 500 * time.Millisecond // for what could still become a header
@@ -175,6 +176,8 @@ func TestProxyHeaderOptional(t *testing.T) {
 // is optional the server speaks. A header that has begun is one: what is there of it is
 // not the client's.
 func TestProxyHeaderTimeout(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	for _, mode := range []tcp.ProxyProtocol{tcp.ProxyProtocolRequired, tcp.ProxyProtocolOptional} {
 		cfg := trusting(mode)
 		cfg.ProxyHeaderTimeout = 300 * time.Millisecond
@@ -284,7 +287,7 @@ func TestBadProxyHeader(t *testing.T) {
 func TestManyBadProxyHeaders(t *testing.T) {
 	s := start(t, trusting(tcp.ProxyProtocolRequired), whoami())
 	many := 10_000
-	if testing.Short() || testutil.RaceEnabled {
+	if testutil.Reduced() {
 		many = 1000
 	}
 	for i := range many {

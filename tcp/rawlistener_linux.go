@@ -2,7 +2,6 @@ package tcp
 
 import (
 	"encoding/binary"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -24,6 +23,8 @@ type rawListener struct {
 	multipath bool // as isMultipath
 	inherits  bool // accepted sockets have the listener's options
 	keepAlive bool // if inherits is false: to be set on each socket
+
+	begun bool // the options that accepted sockets are to inherit were set
 
 	// Arguments and results of onReadable, which is made once.
 	onReadable func(fd uintptr) bool
@@ -73,27 +74,21 @@ func newRawListener(ln net.Listener) *rawListener {
 	l.onReadable = l.take
 	if _, ok := ln.(*tunedListener); ok {
 		l.inherits = true // from the first on
-	} else if l.tcp {
-		l.raw.Control(func(fd uintptr) {
-			l.keepAlive = asNet(int(fd))
-			l.multipath = isMultipath(int(fd))
-		})
 	}
 	return l
 }
 
-// dupFile returns a file of a descriptor's own on what sc has.
-func dupFile(sc syscall.Conn) (*os.File, error) {
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return nil, err
+// begin prepares the first accept. It is not for a listener with TLS, whose connections have the
+// options of package net.
+func (l *rawListener) begin() {
+	l.begun = true
+	if l.inherits || !l.tcp {
+		return
 	}
-	dup, dupErr := -1, error(nil)
-	err = raw.Control(func(fd uintptr) { dup, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
-	if err = errors.Join(err, dupErr); err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(dup), "listener"), nil
+	l.raw.Control(func(fd uintptr) {
+		l.keepAlive = asNet(int(fd))
+		l.multipath = isMultipath(int(fd))
+	})
 }
 
 // isMultipath reports whether fd is a socket of multipath TCP. Go's listeners are, unless
@@ -105,6 +100,9 @@ func isMultipath(fd int) bool {
 
 // accept waits for a connection, or for the listener's deadline.
 func (l *rawListener) accept(from *listener) (*accepted, error) {
+	if !l.begun {
+		l.begin()
+	}
 	if err := l.raw.Read(l.onReadable); err != nil {
 		return nil, err
 	}
@@ -115,7 +113,7 @@ func (l *rawListener) accept(from *listener) (*accepted, error) {
 		unix.Close(l.fd)
 		return nil, l.opError(net.ErrClosed)
 	}
-	a := &accepted{from: from, fd: int32(l.fd)}
+	a := &accepted{from: from.terms(), fd: int32(l.fd)}
 	l.notePeer(a)
 	if l.tcp && (!l.inherits || l.multipath && isMultipath(l.fd)) {
 		setAsNet(l.fd, l.keepAlive)

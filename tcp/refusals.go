@@ -18,6 +18,7 @@ const (
 	causePerIP     cause = "max_clients_per_ip"
 	causePerPrefix cause = "max_clients_per_prefix"
 	causeDenied    cause = "denied"
+	causeMemory    cause = "memory"
 	causeHeader    cause = "proxy_header"
 	causeUntrusted cause = "untrusted_peer"
 	causeHandshake cause = "tls_handshake"

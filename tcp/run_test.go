@@ -93,6 +93,7 @@ func TestListeningIsLogged(t *testing.T) {
 }
 
 func TestSecondSignalCuts(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	tests := []struct {
 		name  string
@@ -126,6 +127,7 @@ func TestSecondSignalCuts(t *testing.T) {
 }
 
 func TestDrainTimeoutCuts(t *testing.T) {
+	t.Parallel()
 	c := startChild(t, childSpec{Server: "wireline", DrainTimeout: 200 * time.Millisecond})
 	idle, busy := c.dial(), c.dial()
 	exchange(t, idle, "a\n")
@@ -158,6 +160,7 @@ func TestSecondSignalInTheGraceDelayWithoutClients(t *testing.T) {
 }
 
 func TestGraceDelayStillAccepts(t *testing.T) {
+	t.Parallel()
 	const grace = 500 * time.Millisecond
 	c := startChild(t, childSpec{Server: "wireline", DrainTimeout: patience, GraceDelay: grace})
 	before := c.dial()

@@ -17,6 +17,10 @@ const rejectTime = 100 * time.Millisecond
 // start takes in a connection that was just accepted. It does not wait for the client:
 // where that is necessary, a goroutine does.
 func (s *Server) start(a *accepted) {
+	if a.from.memory.Overrun() {
+		s.rejectMemory(a)
+		return
+	}
 	if !s.admission.place(s.stopped) {
 		s.reject(a)
 		return
@@ -30,7 +34,7 @@ func (s *Server) start(a *accepted) {
 		s.preambles.Add(1)
 		go s.servePreamble(a, true)
 	case !s.admit(a):
-	case s.tls != nil:
+	case a.from.tls != nil:
 		s.preambles.Add(1)
 		go s.servePreamble(a, false)
 	default:
@@ -43,17 +47,25 @@ func (s *Server) start(a *accepted) {
 // reject turns away a client that finds the server full. Where clients are to wait,
 // it was in the queue of a listener that is about to close, and gets a FIN.
 func (s *Server) reject(a *accepted) {
-	if s.WhenFull == FullRefuse {
+	set := s.settings.Load() // as admission.place
+	if set.refuses() {
 		s.stats.refusedFull.Add(1)
-		s.refusals.add(causeFull, a.peer(), slog.Int("max_clients", s.MaxClients))
+		s.refusals.add(causeFull, a.peer(), slog.Int("max_clients", set.MaxClients))
 		a.reset()
 		return
 	}
-	s.refusals.add(causeFull, a.peer(), slog.Int("max_clients", s.MaxClients))
+	s.refusals.add(causeFull, a.peer(), slog.Int("max_clients", set.MaxClients))
 	if conn, err := a.Conn(); err == nil {
 		s.serving.Add(1)
 		go s.rejectGently(conn)
 	}
+}
+
+// rejectMemory resets a client because much more than MaxBuffered is buffered.
+func (s *Server) rejectMemory(a *accepted) {
+	s.stats.refusedMemory.Add(1)
+	s.refusals.add(causeMemory, a.peer(), slog.Int64("max_buffered", a.from.memory.Limit))
+	a.reset()
 }
 
 // rejectGently closes conn with a FIN. Input that was not read would turn that into a
@@ -66,7 +78,7 @@ func (s *Server) rejectGently(conn net.Conn) {
 // admit counts a connection for its address, and reports whether it may come in. If not,
 // it is closed.
 func (s *Server) admit(a *accepted) bool {
-	if v := s.admission.enter(a.clientIP()); v != admitted {
+	if v := s.admission.enter(a.from.settings, a.clientIP()); v != admitted {
 		s.rejectAddress(a, v)
 		return false
 	}
@@ -85,10 +97,10 @@ func (s *Server) rejectAddress(a *accepted, v verdict) {
 		s.refusals.add(causeDenied, a.peer(), slog.String("denied", a.clientIP().String()))
 	case overPerIP:
 		s.stats.refusedPerIP.Add(1)
-		s.refusals.add(causePerIP, a.peer(), slog.Int("max_clients_per_ip", s.MaxClientsPerIP))
+		s.refusals.add(causePerIP, a.peer(), slog.Int("max_clients_per_ip", a.from.MaxClientsPerIP))
 	case overPerPrefix:
 		s.stats.refusedPerPrefix.Add(1)
-		s.refusals.add(causePerPrefix, a.peer(), slog.Int("max_clients_per_prefix", s.MaxClientsPerPrefix))
+		s.refusals.add(causePerPrefix, a.peer(), slog.Int("max_clients_per_prefix", a.from.MaxClientsPerPrefix))
 	}
 	a.reset()
 	a.Done()
@@ -99,8 +111,11 @@ func (s *Server) rejectAddress(a *accepted, v verdict) {
 // server's set already, so that a stop does not miss it.
 func (s *Server) deliver(a *accepted) (serve func()) {
 	s.stats.accepted.Add(1)
+	if s.isStopping() {
+		a.kind |= late
+	}
 	if h, ok := s.handler().(handler.Acceptor); ok {
-		if s.tls != nil {
+		if a.from.tls != nil {
 			s.untrack(a) // the handler cuts it from now on
 		}
 		s.callAccept(h, a)

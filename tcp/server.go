@@ -13,6 +13,7 @@ import (
 
 	"wireline/handler"
 	"wireline/internal/handshakes"
+	"wireline/lib/histogram"
 	"wireline/lib/logger"
 	"wireline/lib/sync/wait"
 )
@@ -28,11 +29,12 @@ var (
 
 // Server accepts connections and gives them to its handler. The zero value is ready to
 // serve: without a Handler it reads and discards (RFC 863). Fields must not change once it
-// serves. All methods are safe for concurrent use. A Server that was shut down does not
-// serve again.
+// serves; Reconfigure changes the configuration then. All methods are safe for concurrent use. A
+// Server that was shut down does not serve again.
 type Server struct {
 	// Config limits the connections. Network, Address and Socket are for ListenAndServe;
-	// Linger applies to the connections of all listeners.
+	// Linger applies to the connections of all listeners. The server reads it once, at first
+	// use, and never changes it: after Reconfigure, Settings returns what is in force.
 	Config
 
 	// Name is the name of the service. The lines in the log have it with the key service.
@@ -42,8 +44,14 @@ type Server struct {
 	Handler handler.Handler
 
 	// TLSConfig, if set, makes the server speak TLS, in the place of Config.TLS, of which
-	// only MaxHandshakes applies. It is used as it is, with its ticket keys.
+	// only MaxHandshakes applies. It is used as it is, with its ticket keys. If one of its
+	// functions blocks, the handshake fails at its timeout; but the goroutine stays until the
+	// function returns, and while 1000 of them do, further handshakes fail at once.
 	TLSConfig *tls.Config
+
+	// Memory, if set, is the budget for what is buffered, in the place of MaxBuffered.
+	// Several servers may share one.
+	Memory *handler.Memory
 
 	// OnDrain, if set, is called once, when the server begins to stop: at the first
 	// moment of a Group's grace delay, when it still accepts, or else of Shutdown. It
@@ -52,16 +60,21 @@ type Server struct {
 
 	once    sync.Once
 	onDrain sync.Once
+	leaving stdatomic.Bool  // it has begun to stop, or its Group's grace delay has
 	ctx     context.Context // of every connection; ends when connections are reset
 	cut     context.CancelFunc
 	discard handler.Handler
 	drain   drain
 
-	proxyproto headerPolicy
-	tls        *tls.Config // nil without TLS
-	tickets    tickets
-	handshakes handshakes.Limiter
-	setupErr   error // what is wrong with the configuration
+	settings stdatomic.Pointer[settings] // in force; nil before init
+	changing sync.Mutex                  // held while the next ones are made, and while the listener of Config is opened
+
+	tickets        tickets
+	handshakes     handshakes.Limiter
+	measured       sync.Once            // of measure, which makes the next two
+	handshakeTimes *histogram.Histogram // of handshakes that have succeeded
+	budgets        budgets
+	setupErr       error // what is wrong with the first configuration
 
 	admission admission
 	refusals  refusals
@@ -77,10 +90,10 @@ type Server struct {
 	stopped   <-chan struct{}
 	halt      context.CancelFunc // ends stopping, under mu
 	listeners map[*listener]struct{}
+	own       *listener              // the last one that the server has opened itself; nil without one
 	tracked   map[*accepted]struct{} // connections that the server itself cuts
 
-	asyncLog *slog.Logger // Config.Log; nil means slog.Default()
-	stats    counters
+	stats counters
 }
 
 // Stats has the counters of a server.
@@ -94,6 +107,16 @@ type Stats struct {
 	// RefusedPerPrefix counts connections reset because of MaxClientsPerPrefix,
 	// RefusedDenied those reset because of Allow and Deny.
 	RefusedPerPrefix, RefusedDenied uint64
+
+	// RefusedMemory counts connections reset because an eighth more than MaxBuffered was
+	// buffered. Those that were ended because they held most are not refused; their records
+	// have handler.ReasonMemory.
+	RefusedMemory uint64
+
+	// Buffered is how many bytes are buffered now, of MaxBuffered. For servers that share a
+	// budget it is the sum. It includes clients that came when MaxBuffered was another one, but
+	// for those that count for a shared budget.
+	Buffered int64
 
 	// RefusedHeader counts connections reset because their PROXY header was bad or
 	// missing, or the peer is not trusted; FailedHandshakes those whose TLS handshake
@@ -122,12 +145,13 @@ type Stats struct {
 type counters struct {
 	refusedHeader, failedHandshakes, probes stdatomic.Uint64
 
-	refusedPerPrefix, refusedDenied stdatomic.Uint64
+	refusedPerPrefix, refusedDenied, refusedMemory stdatomic.Uint64
 
 	accepted, refusedFull, refusedPerIP, acceptErrors, acceptEpisodes, panics stdatomic.Uint64
 }
 
-// Stats returns the counts at this moment.
+// Stats returns the counts at this moment. Like Ready, HandshakeTimes and Addrs, it may be called
+// before the server serves.
 func (s *Server) Stats() Stats {
 	computing, queued := s.handshakes.Counts()
 	return Stats{
@@ -140,6 +164,9 @@ func (s *Server) Stats() Stats {
 		RefusedPerPrefix: s.stats.refusedPerPrefix.Load(),
 		RefusedDenied:    s.stats.refusedDenied.Load(),
 
+		RefusedMemory: s.stats.refusedMemory.Load(),
+		Buffered:      s.buffered(),
+
 		RefusedHeader:    s.stats.refusedHeader.Load(),
 		FailedHandshakes: s.stats.failedHandshakes.Load(),
 		Probes:           s.stats.probes.Load(),
@@ -150,19 +177,46 @@ func (s *Server) Stats() Stats {
 		AcceptErrors:   s.stats.acceptErrors.Load(),
 		AcceptEpisodes: s.stats.acceptEpisodes.Load(),
 
-		DroppedLogs: logger.Dropped(logger.Async(s.Log)),
+		DroppedLogs: logger.Dropped(s.baseLog()),
 	}
 }
 
-// Addrs returns the addresses of the listeners that the server serves now.
+// Ready reports whether a balancer should send clients: the server accepts them, and has not
+// begun to stop. In a Group's grace delay it is not ready, though it still accepts.
+func (s *Server) Ready() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.listeners) > 0 && !s.leaving.Load()
+}
+
+// HandshakeTimes returns how long the TLS handshakes have taken that have succeeded, with the
+// time that they have queued.
+func (s *Server) HandshakeTimes() histogram.Snapshot {
+	s.measure()
+	return s.handshakeTimes.Snapshot()
+}
+
+// Addrs returns the addresses of the listeners that the server serves now, without one that only
+// accepts what is left in its queue because Reconfigure has changed the address.
 func (s *Server) Addrs() []net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var addrs []net.Addr
 	for l := range s.listeners {
-		addrs = append(addrs, l.ln.Addr())
+		if !l.retired {
+			addrs = append(addrs, l.ln.Addr())
+		}
 	}
 	return addrs
+}
+
+// measure makes what Stats and HandshakeTimes read. It is not part of init, which reads the files
+// of TLS: to look at a server must not decide with which files it serves.
+func (s *Server) measure() {
+	s.measured.Do(func() {
+		s.budgets.current = s.newBuffers(&s.Config)
+		s.handshakeTimes = histogram.New(histogram.Latencies)
+	})
 }
 
 // init prepares the zero value.
@@ -173,36 +227,39 @@ func (s *Server) init() {
 		s.stopped = s.stopping.Done()
 		s.preambleCtx, s.endPreambles = context.WithCancel(s.ctx)
 		s.drain.init()
-		if s.Log != nil {
-			s.asyncLog = logger.Async(s.Log)
-		}
 		s.tracked = make(map[*accepted]struct{})
 		s.discard = &handler.Frames{Codec: discard{}}
 		s.refusals.log = s.log
-		s.admission.init(&s.Config)
-		s.admission.onFull = func() { s.refusals.add(causeWaiting, "", slog.Int("max_clients", s.MaxClients)) }
-		s.proxyproto = s.Config.headerPolicy()
+		s.measure()
+		s.admission.init(s)
 		s.handshakes.Limit = s.Config.TLS.MaxHandshakes
+		set := s.newSettings(s.Config, nil)
 		if s.setupErr = s.validate(); s.setupErr == nil {
-			s.tls, s.setupErr = s.tlsConfig()
+			set.tls, s.setupErr = s.tlsConfig(&set.TLS, nil)
 		}
+		s.settings.Store(set)
 	})
 }
 
-// validate reports what is wrong with the configuration, and with the handler if it has a
-// method Validate.
-func (s *Server) validate() error {
-	cfg := s.Config
+// validateConfig reports what is wrong with cfg.
+func (s *Server) validateConfig(cfg Config) error {
 	if s.TLSConfig != nil {
 		cfg.TLS = TLSFiles{MaxHandshakes: cfg.TLS.MaxHandshakes}
 	}
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("tcp: %w", err)
 	}
+	return nil
+}
+
+// validate reports what is wrong with the configuration, and with the handler if it has a
+// method Validate.
+func (s *Server) validate() error {
+	if err := s.validateConfig(s.Config); err != nil {
+		return err
+	}
 	if v, ok := s.handler().(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			return fmt.Errorf("tcp: handler: %w", err)
-		}
+		return handlerError(v.Validate())
 	}
 	return nil
 }
@@ -221,7 +278,7 @@ func (s *Server) named(err error) error {
 	if s.Name == "" {
 		return err
 	}
-	return fmt.Errorf("service %s: %w", s.Name, err)
+	return &ServerError{s.Name, err}
 }
 
 // log is the log of the server, which nobody waits for.
@@ -234,7 +291,12 @@ func (s *Server) log() *slog.Logger {
 }
 
 // baseLog is log without the name of the server.
-func (s *Server) baseLog() *slog.Logger { return logger.Async(s.asyncLog) }
+func (s *Server) baseLog() *slog.Logger {
+	if set := s.settings.Load(); set != nil {
+		return logger.Async(set.asyncLog)
+	}
+	return logger.Async(s.Config.Log)
+}
 
 // logListening writes a line that scripts read: addr comes first. The line says if anybody who
 // can reach this machine can connect.
@@ -247,6 +309,9 @@ func (s *Server) logListening(ln net.Listener) {
 		attrs = append(attrs, "interfaces", "all")
 	}
 	s.baseLog().Info("listening", attrs...)
+	if s.settings.Load().Socket.ReusePort && migratesNothing() {
+		s.log().Warn("net.ipv4.tcp_migrate_req is 0: connections that are being made when a process on this port stops may be reset")
+	}
 }
 
 func (s *Server) handler() handler.Handler {
@@ -259,40 +324,61 @@ func (s *Server) handler() handler.Handler {
 // ListenAndServe listens as the Config says, and serves until the server stops; see Serve.
 // It does not handle signals; a Group does.
 func (s *Server) ListenAndServe(ctx context.Context) error {
-	ln, err := s.listen(ctx)
+	l, err := s.openOwn(ctx)
 	if err != nil {
 		return err
 	}
-	s.logListening(ln)
-	return s.Serve(ctx, ln)
+	s.logListening(l.ln)
+	return s.serveListener(ctx, l)
 }
 
-// listen opens the listener of the Config.
-func (s *Server) listen(ctx context.Context) (net.Listener, error) {
+// openOwn opens the listener of the Config, and takes it.
+func (s *Server) openOwn(ctx context.Context) (*listener, error) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	l, err := s.listen(ctx, ctx)
+	if err == nil {
+		err = s.register(l)
+	}
+	return l, err
+}
+
+// listen opens the listener of the Config. Connections will have the values of values.
+func (s *Server) listen(ctx, values context.Context) (*listener, error) {
 	s.init()
 	if s.setupErr != nil {
 		return nil, s.setupErr
 	}
-	ln, err := listenAs(ctx, &s.Config)
+	return s.openListener(ctx, values, s.settings.Load(), (*Server).checkListener)
+}
+
+// openListener opens the listener that set describes. check may refuse its address.
+func (s *Server) openListener(ctx, values context.Context, set *settings, check func(*Server, net.Addr) error) (*listener, error) {
+	ln, err := listenAs(ctx, &set.Config)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkListener(ln); err != nil {
+	if err := check(s, ln.Addr()); err != nil {
 		ln.Close()
 		return nil, err
 	}
-	return ln, nil
+	return s.newListener(values, ln, &set.Config), nil
 }
 
-// checkListener reports why the handler must not serve the clients of ln, if it has a method
-// CheckListener: a proxy must not be its own upstream.
-func (s *Server) checkListener(ln net.Listener) error {
+// checkListener reports why the handler must not serve clients that connect to a, if it has a
+// method CheckListener: a proxy must not be its own upstream.
+func (s *Server) checkListener(a net.Addr) error {
 	if h, ok := s.handler().(interface{ CheckListener(net.Addr) error }); ok {
-		if err := h.CheckListener(ln.Addr()); err != nil {
-			return fmt.Errorf("tcp: handler: %w", err)
-		}
+		return handlerError(h.CheckListener(a))
 	}
 	return nil
+}
+
+func handlerError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("tcp: handler: %w", err)
 }
 
 // Serve accepts connections from ln and serves them until the server stops. It owns ln and
@@ -322,11 +408,33 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ln.Close()
 		return s.setupErr
 	}
-	if err := s.checkListener(ln); err != nil {
+	if err := s.checkListener(ln.Addr()); err != nil {
 		ln.Close()
 		return err
 	}
-	err := s.serveListener(ctx, ln)
+	l := s.newListener(ctx, ln, nil)
+	if err := s.register(l); err != nil {
+		return err
+	}
+	return s.serveListener(ctx, l)
+}
+
+// register takes a listener before anybody learns of it: if the server stops from now on,
+// serveListener accepts the connections in its queue. After a stop it closes the listener.
+func (s *Server) register(l *listener) error {
+	s.mu.Lock()
+	taken := s.addListener(l)
+	s.mu.Unlock()
+	if !taken {
+		l.close()
+		return ErrServerClosed
+	}
+	return nil
+}
+
+// serveListener is Serve for a listener that is registered, and for those that take its place.
+func (s *Server) serveListener(ctx context.Context, l *listener) error {
+	err := s.acceptUntilStop(ctx, l)
 	if !errors.Is(err, ErrServerClosed) {
 		s.refusals.flush() // the caller may exit now
 		logger.Flush(flushTimeout)
@@ -334,13 +442,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return err
 }
 
-// serveListener is Serve for a server that is set up.
-func (s *Server) serveListener(ctx context.Context, ln net.Listener) error {
-	l := s.newListener(ctx, ln)
-	if !s.addListener(l) {
-		l.close()
-		return ErrServerClosed
-	}
+// acceptUntilStop runs the accept loop of l, and shuts the server down when ctx ends.
+func (s *Server) acceptUntilStop(ctx context.Context, l *listener) error {
 	if h, ok := s.handler().(handler.Starter); ok {
 		h.Start()
 	}
@@ -359,18 +462,51 @@ func (s *Server) serveListener(ctx context.Context, ln net.Listener) error {
 	return err
 }
 
-// acceptFrom runs the accept loop. It removes the listener also if the handler's Accept
-// calls runtime.Goexit.
+// acceptFrom runs the accept loop of l, and after it that of the listener that takes its place. It
+// removes the listeners also if the handler's Accept calls runtime.Goexit.
 func (s *Server) acceptFrom(l *listener) error {
-	defer s.accepting.Done()
-	defer s.removeListener(l)
-	return s.acceptLoop(l)
+	defer func() {
+		for ; l != nil; l = s.successor(l) {
+			s.removeListener(l)
+		}
+	}()
+	for {
+		err := s.acceptLoop(l)
+		next := s.successor(l)
+		if next == nil {
+			return err
+		}
+		go s.closeRetired(l)
+		l = next
+	}
 }
 
-// addListener adds l to the set, and reports false after Shutdown.
-func (s *Server) addListener(l *listener) bool {
+// successor returns the listener that takes the place of l, once. If it returns nil, none will.
+func (s *Server) successor(l *listener) *listener {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.own == l {
+		s.own = nil
+	}
+	next := l.next
+	l.next = nil
+	return next
+}
+
+// closeRetired accepts what is left in the queue of a listener that another one has taken the
+// place of, and closes it. If another server has its socket, only the descriptor is closed.
+func (s *Server) closeRetired(l *listener) {
+	defer s.removeListener(l)
+	if l.given.Load() {
+		return
+	}
+	s.empty(l)
+	l.close() // before the line: its address is free then
+	s.log().Info("listener closed", "addr", l.ln.Addr().String())
+}
+
+// addListener adds l to the set, under mu, and reports false after Shutdown.
+func (s *Server) addListener(l *listener) bool {
 	if s.isStopping() {
 		return false
 	}
@@ -378,6 +514,9 @@ func (s *Server) addListener(l *listener) bool {
 		s.listeners = make(map[*listener]struct{})
 	}
 	s.listeners[l] = struct{}{}
+	if l.opened != nil {
+		s.own = l
+	}
 	s.accepting.Add(1)
 	return true
 }
@@ -387,17 +526,21 @@ func (s *Server) removeListener(l *listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.listeners, l)
+	s.accepting.Done()
 }
 
 // stop makes the accept loops accept what is left in the kernel's queues, and end.
-func (s *Server) stop() {
+func (s *Server) stop(ctx context.Context) {
 	s.init()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isStopping() {
 		return
 	}
-	s.drain.began = time.Now()
+	s.drain.began, s.drain.limit = time.Now(), s.drainTimeout()
+	if end, ok := ctx.Deadline(); ok {
+		s.drain.limit = min(s.drain.limit, time.Until(end))
+	}
 	s.halt()
 	for l := range s.listeners {
 		l.interrupt()

@@ -53,14 +53,14 @@ type KeepAlive struct {
 
 	// Idle is how long a client is silent before the first probe, in whole seconds. Zero
 	// means 15 seconds.
-	Idle time.Duration `config:"idle" default:"15s" help:"silence before the first probe, whole seconds"`
+	Idle time.Duration `config:"idle" default:"15s" zero:"-1" help:"silence before the first probe, whole seconds"`
 
 	// Interval is the time between two probes, in whole seconds. Zero means 15 seconds.
-	Interval time.Duration `config:"interval" default:"15s" help:"time between two probes, whole seconds"`
+	Interval time.Duration `config:"interval" default:"15s" zero:"-1" help:"time between two probes, whole seconds"`
 
 	// Count is how many probes in a row are not answered before the connection is broken.
 	// Zero means 9.
-	Count int `config:"count" default:"9" help:"unanswered probes before the connection is broken"`
+	Count int `config:"count" default:"9" zero:"-1" help:"unanswered probes before the connection is broken"`
 }
 
 // The keep-alive of package net.

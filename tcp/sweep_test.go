@@ -82,6 +82,7 @@ func (s *stopped) SetDeadline(t time.Time) error {
 }
 
 func TestShutdownServesTheQueue(t *testing.T) {
+	testutil.Long(t)
 	tests := []struct {
 		text, want string
 		stall      time.Duration
@@ -116,6 +117,8 @@ func TestShutdownServesTheQueue(t *testing.T) {
 
 // Clients that a full server has no place for get at least a FIN.
 func TestShutdownTurnsTheQueueAway(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	configs := map[string]tcp.Config{
 		"full": {MaxClients: 1},
 		"rate": {AcceptRate: 0.001},

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"wireline/lib/field"
@@ -111,16 +112,27 @@ func (c *TLSFiles) checkDisabled(e *field.Errors) {
 // tlsConfig returns the configuration of the server's handshakes; nil without TLS.
 //
 // One configuration is made for each reload, and none for each connection: an idle
-// connection keeps what it was made with. The ticket keys are those of the first
-// configuration, which stays the same: so tickets outlive a reload.
-func (s *Server) tlsConfig() (*tls.Config, error) {
-	if s.TLSConfig != nil {
+// connection keeps what it was made with. The ticket keys are the server's: so tickets outlive a
+// reload.
+//
+// prev are the settings before; nil if there were none. Their configuration goes on if the files
+// are the same.
+func (s *Server) tlsConfig(files *TLSFiles, prev *settings) (*tls.Config, error) {
+	switch {
+	case s.TLSConfig != nil:
 		return s.TLSConfig, nil
-	}
-	if !s.Config.TLS.enabled() {
+	case !files.enabled():
 		return nil, nil
+	case prev != nil && prev.tls != nil && files.same(&prev.TLS):
+		return prev.tls, nil
 	}
-	return s.Config.TLS.serverConfig(s.log, &s.tickets)
+	return files.serverConfig(s.log, &s.tickets)
+}
+
+// same reports whether handshakes by c and by other are the same.
+func (c TLSFiles) same(other *TLSFiles) bool {
+	c.MaxHandshakes = other.MaxHandshakes
+	return reflect.DeepEqual(&c, other)
 }
 
 // ServerConfig returns a configuration for a server's handshakes that a Server does not make, as
@@ -147,7 +159,7 @@ func (c *TLSFiles) serverConfig(log func() *slog.Logger, keys *tickets) (*tls.Co
 	if err != nil {
 		return nil, fmt.Errorf("tcp: %w", err)
 	}
-	files.log = log()
+	files.log = log
 	files.build()
 	return files.watched(log, keys), nil
 }

@@ -134,6 +134,7 @@ func withClientCA(t *testing.T, a *testutil.Authority, cfg *tcp.TLSFiles, client
 
 // Handlers of each kind see the result of the handshake in the context.
 func TestMutualTLS(t *testing.T) {
+	t.Parallel()
 	seen := make(chan *tls.ConnectionState, 1)
 	look := func(ctx context.Context, conn net.Conn) {
 		defer conn.Close()
@@ -188,6 +189,7 @@ func TestMutualTLS(t *testing.T) {
 // Changed files are used from the next second on; connections there are go on, and
 // files that are broken change nothing.
 func TestTLSReload(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	a := testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
@@ -219,6 +221,7 @@ func TestTLSReload(t *testing.T) {
 
 // ServerConfig is for handshakes that no server makes. Its files are reloaded, too.
 func TestServerConfig(t *testing.T) {
+	t.Parallel()
 	a := testutil.NewAuthority(t)
 	files := tlsFiles(t, a).TLS
 	config, err := files.ServerConfig(nil)
@@ -258,6 +261,7 @@ func TestServerConfig(t *testing.T) {
 
 // A client that does not make the handshake is closed in time, and does not hold up others.
 func TestHandshakeTimeout(t *testing.T) {
+	t.Parallel()
 	a := testutil.NewAuthority(t)
 	cfg := tlsFiles(t, a)
 	cfg.HandshakeTimeout = 500 * time.Millisecond
@@ -557,6 +561,7 @@ func TestTLSFromJunk(t *testing.T) {
 
 // What is no TLS after a good handshake is the client's affair: a record, and no alarm.
 func TestTLSJunkAfterTheHandshake(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	a := testutil.NewAuthority(t)
 	h := echo()

@@ -138,6 +138,7 @@ func fifoNames(t *testing.T) (names []string) {
 // A file that becomes a FIFO holds up no handshake: the old contents serve. When it is a file
 // again, that is used.
 func TestFIFOUnderHandshakes(t *testing.T) {
+	t.Parallel()
 	for _, name := range fifoNames(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -20,7 +20,7 @@ func (c *Config) tryOptions() error {
 	if err := c.apply(uintptr(fd)); err != nil {
 		return err
 	}
-	for _, s := range c.settings() {
+	for _, s := range c.options() {
 		if s.option != backlog {
 			continue
 		}

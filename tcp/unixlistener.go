@@ -7,16 +7,17 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"sync"
+	stdatomic "sync/atomic"
+	"syscall"
 )
 
 // unixListener is a listener on a socket file. Close removes the file only if it is still the
 // one that the listener has made: another server may have put its own in its place.
 type unixListener struct {
 	*net.UnixListener
-	path  string
-	made  os.FileInfo // of the file
-	close sync.Once
+	path string
+	made os.FileInfo    // of the file
+	owns stdatomic.Bool // false if another listener on the same socket is to remove the file
 }
 
 // ownUnix returns ln, which was bound to path just now, as the owner of its file. An abstract
@@ -31,13 +32,57 @@ func ownUnix(ln net.Listener, path string) net.Listener {
 	if err != nil {
 		return ln // it is gone already
 	}
-	return &unixListener{UnixListener: bound, path: path, made: made}
+	l := &unixListener{UnixListener: bound, path: path, made: made}
+	l.setOwns(true)
+	return l
 }
 
 // Close implements net.Listener.
 func (l *unixListener) Close() error {
-	l.close.Do(l.unlink)
+	if l.owns.Swap(false) {
+		l.unlink()
+	}
 	return l.UnixListener.Close()
+}
+
+// hasFile implements fileOwner.
+func (l *unixListener) hasFile() bool {
+	now, err := os.Lstat(l.path)
+	return err == nil && os.SameFile(now, l.made)
+}
+
+// heir implements fileOwner.
+func (l *unixListener) heir(ln net.Listener) net.Listener {
+	shared, ok := ln.(*net.UnixListener)
+	if !ok {
+		return ln
+	}
+	shared.SetUnlinkOnClose(false)
+	return &unixListener{UnixListener: shared, path: l.path, made: l.made}
+}
+
+// setOwns implements fileOwner.
+func (l *unixListener) setOwns(owns bool) { l.owns.Store(owns) }
+
+// changeFile implements fileOwner.
+func (l *unixListener) changeFile(f socketFile) (revert func(), err error) {
+	was, err := os.Lstat(l.path)
+	if err != nil {
+		return nil, err
+	}
+	revert = func() {
+		if owner, ok := was.Sys().(*syscall.Stat_t); ok && f.hasGroup {
+			_ = os.Lchown(l.path, -1, int(owner.Gid))
+		}
+		if f.hasMode {
+			_ = os.Chmod(l.path, was.Mode().Perm())
+		}
+	}
+	if err := f.setOwner(l.path); err != nil {
+		revert()
+		return nil, err
+	}
+	return revert, nil
 }
 
 // unlink removes the file, if it is still the listener's. It locks the folder, as listenUnix
@@ -47,7 +92,7 @@ func (l *unixListener) unlink() {
 		defer folder.Close()
 		lock(folder)
 	}
-	if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.made) {
+	if l.hasFile() {
 		os.Remove(l.path)
 	}
 }
@@ -68,5 +113,5 @@ func (f *socketFile) setOwner(path string) error {
 }
 
 func (*socketFile) refuse(key, name, value string, err error) error {
-	return (&setting{key: key, field: name, given: value}).refuse(err)
+	return (&optionValue{key: key, field: name, given: value}).refuse(err)
 }

@@ -30,7 +30,7 @@ func TestReadAhead(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				client, server := testutil.Pair(t)
 				io.WriteString(client, header+"hello")
-				a := newAccepted(&listener{}, server)
+				a := newAccepted(&terms{listener: &listener{}}, server)
 				h, err := a.readAhead()
 				if err == nil {
 					err = a.takeHeader(h)

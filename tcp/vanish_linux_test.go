@@ -115,6 +115,7 @@ func (h hidden) SetDeadline(t time.Time) error {
 // by keep-alive while nothing is on its way to it, by the user timeout while
 // something is.
 func TestVanishedPeer(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	n := newNamespaces(t)
 	t.Run("all", func(t *testing.T) { // whose parallel tests end before the namespaces

@@ -5,17 +5,24 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"wireline/internal/netconn"
 )
 
+// Timeout is for how long Send, Receive, ReceiveAll, ReceiveReset and Server.Dial wait for the other
+// side before they end the test and say what has come until then. A deadline that the test has
+// set counts if it is earlier. There is no limit in a synctest bubble, where an hour passes at
+// once. Change it in TestMain only.
+var Timeout = 10 * time.Second
+
 // Most tests of a protocol consist of these functions. They end the test with t.Fatal, so
-// call them in the goroutine of the test. Outside a synctest bubble, set a deadline on conn:
-// otherwise a test that fails to receive something waits until go test times out.
+// call them in the goroutine of the test.
 
 // Send writes text to conn. If that fails, it ends the test.
 func Send(t testing.TB, conn net.Conn, text string) {
 	t.Helper()
+	defer limitWait(conn.SetWriteDeadline)()
 	if n, err := io.WriteString(conn, text); err != nil {
 		t.Fatalf("wrote %d bytes of %s, then %v", n, clip(text), err)
 	}
@@ -24,6 +31,7 @@ func Send(t testing.TB, conn net.Conn, text string) {
 // Receive reads len(want) bytes from conn. If they are not want, it ends the test.
 func Receive(t testing.TB, conn net.Conn, want string) {
 	t.Helper()
+	defer limitWait(conn.SetReadDeadline)()
 	got := make([]byte, len(want))
 	if n, err := io.ReadFull(conn, got); err != nil || string(got) != want {
 		t.Fatalf("read %s, %v; want %s", clip(string(got[:n])), err, clip(want))
@@ -34,6 +42,7 @@ func Receive(t testing.TB, conn net.Conn, want string) {
 // FIN, it ends the test.
 func ReceiveAll(t testing.TB, conn net.Conn, want string) {
 	t.Helper()
+	defer limitWait(conn.SetReadDeadline)()
 	if got, err := io.ReadAll(conn); err != nil || string(got) != want {
 		t.Fatalf("read %s to the end, %v; want %s", clip(string(got)), err, clip(want))
 	}
@@ -43,10 +52,26 @@ func ReceiveAll(t testing.TB, conn net.Conn, want string) {
 // reset, it ends the test.
 func ReceiveReset(t testing.TB, conn net.Conn) {
 	t.Helper()
-	if n, err := io.Copy(io.Discard, conn); !netconn.IsReset(err) {
-		t.Fatalf("read %d bytes, then %v; want a reset", n, err)
+	defer limitWait(conn.SetReadDeadline)()
+	var got beginning
+	if _, err := io.Copy(&got, conn); !netconn.IsReset(err) {
+		t.Fatalf("read %s, then %v; want a reset", got.clip(), err)
 	}
 }
+
+// limitWait interrupts a read or write after Timeout, by a deadline that has passed, until the
+// result is called.
+func limitWait(setDeadline func(time.Time) error) (done func()) {
+	if inBubble() {
+		return func() {}
+	}
+	timer := time.AfterFunc(Timeout, func() { setDeadline(time.Unix(1, 0)) })
+	return func() { timer.Stop() }
+}
+
+// inBubble reports whether the clock is that of a synctest bubble, which begins with the year
+// 2000.
+func inBubble() bool { return time.Now().Year() < 2020 }
 
 // CloseWrite sends a FIN; conn can still be read. If conn cannot do that, it ends the
 // test.
@@ -57,11 +82,29 @@ func CloseWrite(t testing.TB, conn net.Conn) {
 	}
 }
 
+// mostShown is how many bytes of a stream a message shows.
+const mostShown = 200
+
 // clip returns s in quotes; if s is long, only its beginning and its length.
-func clip(s string) string {
-	const most = 200
-	if len(s) <= most {
-		return fmt.Sprintf("%q", s)
+func clip(s string) string { return clipped(s[:min(len(s), mostShown)], len(s)) }
+
+func clipped(head string, length int) string {
+	if len(head) == length {
+		return fmt.Sprintf("%q", head)
 	}
-	return fmt.Sprintf("%q... (%d bytes)", s[:most], len(s))
+	return fmt.Sprintf("%q... (%d bytes)", head, length)
 }
+
+// beginning is a writer that keeps what is shown of a stream.
+type beginning struct {
+	head   []byte
+	length int
+}
+
+func (b *beginning) Write(p []byte) (int, error) {
+	b.head = append(b.head, p[:min(len(p), mostShown-len(b.head))]...)
+	b.length += len(p)
+	return len(p), nil
+}
+
+func (b *beginning) clip() string { return clipped(string(b.head), b.length) }

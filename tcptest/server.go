@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"time"
 
 	"wireline/handler"
 	"wireline/tcp"
@@ -59,7 +58,7 @@ func (s *Server) Serve(ln net.Listener) {
 	go func() { s.served <- s.TCP.Serve(context.Background(), ln) }()
 }
 
-// Dial connects to the server. It panics if that fails.
+// Dial connects to the server. It panics if that fails, or takes longer than Timeout.
 func (s *Server) Dial() net.Conn {
 	conn, err := dial(s.listener)
 	if err != nil {
@@ -69,10 +68,16 @@ func (s *Server) Dial() net.Conn {
 }
 
 func dial(ln net.Listener) (net.Conn, error) {
-	if ln, ok := ln.(*Listener); ok {
-		return ln.Dial()
+	own, inMemory := ln.(*Listener)
+	switch {
+	case !inMemory:
+		return net.DialTimeout(ln.Addr().Network(), ln.Addr().String(), Timeout)
+	case inBubble():
+		return own.Dial()
 	}
-	return net.DialTimeout(ln.Addr().Network(), ln.Addr().String(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
+	defer cancel()
+	return own.DialContext(ctx)
 }
 
 // Shutdown drains the server until ctx ends, then cuts the connections that are left.

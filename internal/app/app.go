@@ -7,20 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"wireline/admin"
 	"wireline/config"
-	"wireline/echo"
-	"wireline/handler"
+	"wireline/internal/adminctl"
+	"wireline/internal/memlimit"
 	"wireline/lib/logger"
-	"wireline/proxy"
 	"wireline/tcp"
 )
 
@@ -55,88 +55,95 @@ type program struct {
 
 // run does what args ask for and returns the exit code.
 func (p *program) run(args, environ []string) int {
-	cfg, err := config.Load(args, environ)
+	if len(args) > 0 && adminctl.IsCommand(args[0]) {
+		return p.command(args[0], args[1:], environ)
+	}
+	options, file := Options(p.versionString(), args, environ), new(configFile)
+	options.ReadFile = file.readFirst
+	var cfg Config
+	loaded, err := config.Load(&cfg, options)
 	if err != nil {
 		p.report(err)
 		return exitUsage
 	}
-	switch cfg.Action {
-	case config.Help:
-		config.Usage(p.stdout)
-	case config.Version:
-		fmt.Fprintf(p.stdout, "wireline %s %s %s/%s\n", p.versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	case config.Check:
-		if err := p.check(cfg); err != nil {
-			p.report(err)
-			return exitUsage
-		}
-		fmt.Fprintln(p.stdout, "configuration is good")
-	case config.Print:
-		err = cfg.Print(p.stdout)
-	default:
-		err = p.serve(&cfg.Config)
+	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
+	defer cancel()
+	warn := func(err error) { p.report(fmt.Errorf("warning: %w", err)) }
+	answered, err := loaded.Answer(ctx, p.stdout, warn)
+	if !answered {
+		options.ReadFile = file.readAgain
+		err = p.serve(&state{&cfg, loaded}, options, file)
 	}
 	var start *tcp.StartError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &start):
-		p.report(cfg.Blame(start.Err))
+		p.report(blame(loaded, start.Err))
 		return exitUsage
 	case errors.Is(err, tcp.ErrCut): // the last line of the log says so
 	default:
 		p.report(err)
+		if loaded.Action == config.Check {
+			return exitUsage
+		}
 	}
 	return exitFailed
 }
 
-// check reports what is wrong with the configuration as far as that can be known without
-// listening. An upstream's name that does not resolve now may do so later: that is a warning.
-func (p *program) check(cfg *config.Loaded) error {
-	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
-	defer cancel()
-	warn := func(err error) { p.report(fmt.Errorf("warning: %w", cfg.Blame(err))) }
-	return cfg.Blame(errors.Join(cfg.Config.TCP.Check(ctx), checkUpstreams(ctx, &cfg.Config, warn)))
-}
-
-// checkUpstreams reports an upstream whose name is that of this server.
-func checkUpstreams(ctx context.Context, cfg *config.Config, warn func(error)) error {
-	if cfg.Handler != "proxy" {
-		return nil
+// blame returns err, for which nothing was served, with the keys to blame.
+func blame(loaded *config.Loaded, err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []error
+		for _, one := range joined.Unwrap() {
+			all = append(all, blame(loaded, one))
+		}
+		return errors.Join(all...)
 	}
-	return cfg.Proxy.Resolve(ctx, cfg.TCP.Network, cfg.TCP.Address, warn)
+	var of *tcp.ServerError
+	if errors.As(err, &of) {
+		service := "services." + of.Name + "."
+		return loaded.Blame(err, service+"tcp", service+"proxy", service+"echo")
+	}
+	return loaded.Blame(err, "", "tcp", "proxy", "echo")
 }
 
-// serve runs the server until it is told to stop. It writes what was logged before it
-// returns, within flushTimeout.
-func (p *program) serve(cfg *config.Config) error {
+// serve runs the services until the program is told to stop. It writes what was logged before it
+// returns, within flushTimeout. options and file are for further reads of the configuration.
+func (p *program) serve(first *state, options config.Options, file *configFile) error {
 	signal.Ignore(syscall.SIGPIPE) // the log may lose its reader, also while the process ends
 	defer logger.Flush(flushTimeout)
-	log, err := logger.New(p.stderr, cfg.Log)
+	memlimit.SetForCgroup()
+	cfg := first.cfg
+	m, err := newMaker(p.stderr, cfg.Log)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	if err := checkUpstreams(ctx, cfg, func(error) {}); err != nil {
+	if err := cfg.checkUpstreams(ctx, m.warn(first.loaded)); err != nil {
 		return &tcp.StartError{Err: err}
 	}
-	cfg.TCP.Log = log
-	record := handler.LogFailures(log)
-	if cfg.Log.Connections {
-		record = handler.LogRecords(log)
+	g := new(tcp.Group)
+	r := newReloader(first, options, file, g, m)
+	for _, name := range slices.Sorted(maps.Keys(r.servers)) {
+		g.Servers = append(g.Servers, r.servers[name])
 	}
-	return tcp.ListenAndServe(&cfg.TCP, newHandler(cfg, log, record))
-}
-
-// newHandler returns the handler that the configuration names.
-func newHandler(cfg *config.Config, log *slog.Logger, record func(handler.Record)) handler.Handler {
-	if cfg.Handler == "proxy" {
-		return &proxy.Proxy{Config: cfg.Proxy, Log: log, OnRecord: record}
+	side := &admin.Server{Config: cfg.Admin, Group: g, Settings: r.settings, Level: m.log.Level, Version: p.versionString(), Log: m.log.Logger}
+	if first.loaded.File() != "" { // there is something to read again
+		g.OnReload = func() { r.reload("signal") }
+		side.Reload = func(context.Context) (admin.ReloadResult, error) { return r.reload("api") }
+		r.watcher.set(cfg.Reload.Watch)
+		defer r.watcher.close()
+	} else if cfg.Reload.Watch {
+		m.log.Warn("reload.watch has no effect: there is no configuration file")
 	}
-	h := echo.New(cfg.Echo)
-	h.OnRecord = record
-	return h
+	stop, err := side.Start()
+	if err != nil {
+		return &tcp.StartError{Err: first.loaded.Blame(err, "admin")}
+	}
+	defer stop()
+	return g.Run(context.Background())
 }
 
 // report writes each line of err with a prefix. errors.Join puts each error on its own

@@ -2,6 +2,10 @@ package eventloop
 
 import "time"
 
+// LateTimer is how late a timer may be. If it is later, the process was stopped: then a timeout
+// begins again. Whatever decides that asks for this, on any clock.
+const LateTimer = 50 * time.Millisecond
+
 // latest is the latest time that After returns, 146 years after a clock began. It leaves room
 // for what is added to such a time.
 const latest = 1 << 62

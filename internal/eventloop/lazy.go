@@ -13,7 +13,7 @@ var ErrClosed = errors.New("eventloop: closed")
 // not return is left behind.
 const stopBound = 100 * time.Millisecond
 
-// Lazy is a group that starts when it is first asked for. The zero value is ready,
+// Lazy is a group on the loops of the process that is made when it is first asked for. The zero value is ready,
 // and its methods may be called from any goroutine.
 type Lazy struct {
 	mu      sync.Mutex
@@ -21,7 +21,7 @@ type Lazy struct {
 	stopped bool
 }
 
-// Group returns the group, with a loop for each processor. It returns nil after Stop,
+// Group returns the group; see Join. It returns nil after Stop,
 // on systems other than Linux, and where a group cannot be made now, as for want of
 // file descriptors; the next call tries again.
 func (l *Lazy) Group() *Group {
@@ -31,13 +31,14 @@ func (l *Lazy) Group() *Group {
 		return nil
 	}
 	if l.group == nil {
-		l.group, _ = New(0)
+		l.group, _ = Join()
 	}
 	return l.group
 }
 
 // Stop stops the group, if there is one, and waits for its end, for a tenth of a second at
-// most. The group goes on until its last socket is removed.
+// most. The group goes on until its last socket is removed, the loops until their last group
+// ends.
 func (l *Lazy) Stop() {
 	l.mu.Lock()
 	l.stopped = true

@@ -25,8 +25,8 @@ const fairness = 64
 // which polls it and serves the sockets. When the watchdog takes the loop away from its
 // owner, a new owner takes over the fields that are marked as the owner's.
 type loop struct {
-	group *Group
-	wheel wheel
+	engine *engine
+	wheel  wheel
 
 	epoll  int
 	file   *os.File // of epoll: so the runtime's poller waits for it
@@ -41,6 +41,9 @@ type loop struct {
 	// owner or the watchdog makes it even again: the owner goes on then, the watchdog
 	// starts a new owner.
 	epoch stdatomic.Uint64
+
+	// group is that of the socket whose Ready runs, or ran last.
+	group stdatomic.Pointer[Group]
 
 	mu     sync.Mutex
 	posted []*Socket // to be served, from other goroutines
@@ -65,7 +68,7 @@ type loop struct {
 	inside int // looks of this window that found a function running
 }
 
-func newLoop(g *Group) (*loop, error) {
+func newLoop(e *engine) (*loop, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("eventloop: epoll_create1: %w", err)
@@ -77,7 +80,7 @@ func newLoop(g *Group) (*loop, error) {
 		unix.Close(epoll)
 		return nil, fmt.Errorf("eventloop: eventfd: %w", err)
 	}
-	l := &loop{group: g, epoll: epoll, wakeup: os.NewFile(uintptr(wakeup), "eventfd")}
+	l := &loop{engine: e, epoll: epoll, wakeup: os.NewFile(uintptr(wakeup), "eventfd")}
 	// Each ring is an edge, so the eventfd need not be read.
 	on := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(wakeup)}
 	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wakeup, &on); err != nil {
@@ -115,13 +118,6 @@ func (l *loop) control(op int, s *Socket, mask uint32) error {
 	return nil
 }
 
-// leave notes that a socket has left.
-func (l *loop) leave() {
-	if l.sockets.Add(-1) == 0 && l.group.closing.Load() {
-		l.ring()
-	}
-}
-
 var one = [8]byte{1} // not zero, in either byte order
 
 // ring ends the wait of the owner.
@@ -155,8 +151,8 @@ func (l *loop) takePosts() {
 
 // run is the owner, until the loop ends or is taken away.
 func (l *loop) run(w *Worker) {
-	g := l.group
-	defer g.goroutines.Done()
+	e := l.engine
+	defer e.goroutines.Done()
 	var (
 		s     *Socket
 		epoch uint64
@@ -167,7 +163,7 @@ func (l *loop) run(w *Worker) {
 			l.replace(epoch, s)
 		}
 	}()
-	w.now = g.Now()
+	w.now = e.now()
 	for {
 		for {
 			var ev Event
@@ -175,9 +171,13 @@ func (l *loop) run(w *Worker) {
 			if s, ev, ok = l.pick(); !ok {
 				break
 			}
-			if g.watchdog.blocking.Load() {
-				g.spawn(s, ev)
+			g := s.seat.group
+			if g.learnt.blocking.Load() {
+				e.spawn(s, ev)
 				continue
+			}
+			if l.group.Load() != g { // a store costs more than a load
+				l.group.Store(g)
 			}
 			l.serving = s
 			epoch = l.epoch.Load() + 1
@@ -192,10 +192,10 @@ func (l *loop) run(w *Worker) {
 		}
 		if !l.fetch() {
 			left = true
-			g.loopEnded()
+			e.loopEnded()
 			return
 		}
-		w.now = g.Now()
+		w.now = e.now()
 	}
 }
 
@@ -209,14 +209,14 @@ func (l *loop) served(s *Socket, more bool) {
 // replace goes on in the place of a goroutine that runtime.Goexit has ended in the Ready
 // of s.
 func (l *loop) replace(epoch uint64, s *Socket) {
-	g := l.group
+	e := l.engine
 	if l.epoch.CompareAndSwap(epoch, epoch+1) {
 		l.served(s, true)
-		g.goroutines.Add(1)
+		e.goroutines.Add(1)
 		go l.run(newOwner())
 		return
 	}
-	g.spawn(s, 0)
+	e.spawn(s, 0)
 }
 
 // pick claims the next socket to be served, and returns it with its events.
@@ -224,8 +224,8 @@ func (l *loop) pick() (*Socket, Event, bool) {
 	for l.next < l.n {
 		e := &l.ready[l.next]
 		l.next++
-		s := l.group.table.get(int(e.Fd))
-		if s == nil || s.loop != l {
+		s := l.engine.table.get(int(e.Fd))
+		if s == nil || s.seat.loop != l {
 			continue // the eventfd, or a socket that has left
 		}
 		if e.Events&unix.EPOLLOUT != 0 {
@@ -273,7 +273,7 @@ func (l *loop) fetch() bool {
 				runtime.Gosched() // or other goroutines wait until the scheduler interrupts us
 			}
 			return true
-		case l.group.closing.Load() && l.sockets.Load() == 0:
+		case l.engine.closing.Load() && l.sockets.Load() == 0:
 			return false
 		}
 	}
@@ -283,8 +283,9 @@ func (l *loop) fetch() bool {
 func (l *loop) wait() {
 	l.asleep.Store(true)
 	l.n = 0
-	began, napped := l.group.Now(), false
-	if l.naps.may() && napping(l.group.processors) {
+	l.serving = nil // its handler may be garbage before the next event
+	began, napped := l.engine.now(), false
+	if l.naps.may() && napping(l.engine.processors) {
 		napped = true
 		l.n = l.nap()
 	}
@@ -294,8 +295,8 @@ func (l *loop) wait() {
 		l.park()
 	}
 	l.asleep.Store(false)
-	l.naps.waited(l.group.Now()-began, napped)
-	l.group.watchdog.stir()
+	l.naps.waited(l.engine.now()-began, napped)
+	l.engine.watchdog.stir()
 }
 
 // park waits in the runtime's poller, so that it holds no processor. The events are not
@@ -317,7 +318,7 @@ func (l *loop) pollOrWait(uintptr) bool {
 
 // woken reports whether there is something to do that is no event.
 func (l *loop) woken() bool {
-	return l.npost.Load() > 0 || !l.asleep.Load() || l.group.closing.Load() && l.sockets.Load() == 0
+	return l.npost.Load() > 0 || !l.asleep.Load() || l.engine.closing.Load() && l.sockets.Load() == 0
 }
 
 // poll takes events without waiting. The system call bypasses the scheduler, which need

@@ -23,6 +23,9 @@ const (
 	// lookTime is for how long a Look waits.
 	lookTime = time.Millisecond
 
+	// maxLooks is how often a Look tries if the machine is too busy for lookTime.
+	maxLooks = 10
+
 	// writesInTurn is how many writes the serving goroutine carries out before it
 	// goes on with reading, and leaves the rest to another goroutine.
 	writesInTurn = 16
@@ -154,11 +157,7 @@ func (o *overlapped) look(p []byte) (n int, drained bool, err error) {
 			return 0, true, nil
 		}
 	}
-	o.mu.Lock() // or a Wake of before could still set its deadline
-	o.conn.SetReadDeadline(time.Now().Add(lookTime))
-	o.mu.Unlock()
-	o.late = true
-	n, err = o.conn.Read(p) // may panic: this is in Ready
+	n, err = o.lookInside(p)
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		o.err = err
 		if n == 0 {
@@ -166,6 +165,24 @@ func (o *overlapped) look(p []byte) (n int, drained bool, err error) {
 		}
 	}
 	return n, n == 0, nil
+}
+
+// lookInside is a Read that does not wait for long. On a busy machine the deadline may be over before
+// Read looks, and then it finds nothing: so it looks again if it was late.
+func (o *overlapped) lookInside(p []byte) (n int, err error) {
+	for range maxLooks {
+		began := time.Now()
+		o.mu.Lock() // or a Wake of before could still set its deadline
+		o.conn.SetReadDeadline(began.Add(lookTime))
+		o.mu.Unlock()
+		o.late = true
+		n, err = o.conn.Read(p) // may panic: this is in Ready
+		wasLate := time.Since(began) > 2*lookTime
+		if n > 0 || !wasLate || !errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+	}
+	return n, err
 }
 
 func (o *overlapped) discard(limit int) (n int, drained bool) {

@@ -2,7 +2,10 @@ package eventloop
 
 import (
 	"net"
+	"os"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -104,4 +107,46 @@ func TestLookLeavesNoDeadline(t *testing.T) {
 	}
 	peer.Close()
 	<-ended
+}
+
+// starved is a net.Conn whose reads find nothing, and return after the times in took; later reads
+// return a byte.
+type starved struct {
+	net.Conn
+	took  []time.Duration
+	reads int
+}
+
+func (s *starved) SetReadDeadline(time.Time) error { return nil }
+
+func (s *starved) Read(p []byte) (int, error) {
+	s.reads++
+	if s.reads > len(s.took) {
+		return copy(p, "x"), nil
+	}
+	time.Sleep(s.took[s.reads-1])
+	return 0, os.ErrDeadlineExceeded
+}
+
+// A Look whose deadline was over before it could look is repeated, but not for ever.
+func TestLookOnABusyMachine(t *testing.T) {
+	for _, test := range []struct {
+		took     []time.Duration
+		n, reads int
+	}{
+		{nil, 1, 1},
+		{[]time.Duration{lookTime}, 0, 1},
+		{[]time.Duration{5 * lookTime, 50 * lookTime}, 1, 3},
+		{[]time.Duration{5 * lookTime, lookTime}, 0, 2},
+		{slices.Repeat([]time.Duration{5 * lookTime}, 2*maxLooks), 0, maxLooks},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			conn := &starved{took: test.took}
+			o := &overlapped{Portable: NewPortable(conn, new(silent), nil)}
+			n, _, err := o.look(make([]byte, 1))
+			if n != test.n || err != nil || conn.reads != test.reads {
+				t.Errorf("%v: %d, %v after %d reads; want %d after %d", test.took, n, err, conn.reads, test.n, test.reads)
+			}
+		})
+	}
 }

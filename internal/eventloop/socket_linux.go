@@ -33,7 +33,7 @@ type Socket struct {
 	fd    atomic.Int32 // and flags
 	state atomic.Uint32
 
-	loop    *loop
+	seat    *seat
 	handler Handler
 	worker  *Worker // the one that waits, in state waiting
 
@@ -43,7 +43,7 @@ type Socket struct {
 }
 
 // Now is Group.Now of the socket's group.
-func (s *Socket) Now() int64 { return s.loop.group.Now() }
+func (s *Socket) Now() int64 { return s.seat.loop.engine.now() }
 
 // FD returns the file descriptor.
 func (s *Socket) FD() int { return int(s.fd.Load() & numberOf) }
@@ -51,7 +51,7 @@ func (s *Socket) FD() int { return int(s.fd.Load() & numberOf) }
 // Start implements Conn.
 func (s *Socket) Start() {
 	if !s.release() {
-		s.loop.post(s)
+		s.seat.loop.post(s)
 	}
 }
 
@@ -59,7 +59,7 @@ func (s *Socket) Start() {
 func (s *Socket) Wake() {
 	switch s.claim(Woken, Woken) {
 	case claimed:
-		s.loop.post(s)
+		s.seat.loop.post(s)
 	case kept:
 		s.worker.wake <- true
 	}
@@ -142,7 +142,7 @@ func (s *Socket) WatchOut(bool) error {
 	if s.fd.Load()&watched != 0 {
 		return nil
 	}
-	err := s.loop.control(unix.EPOLL_CTL_MOD, s, events|unix.EPOLLOUT)
+	err := s.seat.loop.control(unix.EPOLL_CTL_MOD, s, events|unix.EPOLLOUT)
 	if err == nil {
 		s.fd.Or(watched)
 	}
@@ -153,7 +153,7 @@ func (s *Socket) WatchOut(bool) error {
 // was read ahead.
 func (s *Socket) Remove() (rest []byte) {
 	if !s.gone() {
-		s.loop.control(unix.EPOLL_CTL_DEL, s, 0) // fails only if it was closed or reset
+		s.seat.loop.control(unix.EPOLL_CTL_DEL, s, 0) // fails only if it was closed or reset
 		s.leave()
 	}
 	return nil
@@ -170,7 +170,7 @@ func (s *Socket) Close() {
 
 func (s *Socket) leave() {
 	s.state.Store(running | removed) // no event is delivered any more
-	s.loop.wheel.remove(s)
-	s.loop.group.table.set(s.FD(), nil)
-	s.loop.leave()
+	s.seat.loop.wheel.remove(s)
+	s.seat.loop.engine.table.set(s.FD(), nil)
+	s.seat.leave()
 }

@@ -38,11 +38,14 @@ func (s *Socket) Reset()                         { panic(unreachable) }
 func (s *Socket) Remove() []byte                 { panic(unreachable) }
 func (s *Socket) Close()                         { panic(unreachable) }
 
-// Group is a set of event loops.
+// Group is what a handler has of the event loops.
 type Group struct{}
 
 // New returns errors.ErrUnsupported.
 func New(int) (*Group, error) { return nil, errors.ErrUnsupported }
+
+// Join returns errors.ErrUnsupported.
+func Join() (*Group, error) { return nil, errors.ErrUnsupported }
 
 // Add returns errors.ErrUnsupported.
 func (g *Group) Add(*Socket, int, Handler, Placement) error { return errors.ErrUnsupported }

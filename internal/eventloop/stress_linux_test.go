@@ -100,6 +100,7 @@ func (s *stressed) client(random *rand.Rand, rounds int) {
 }
 
 func TestStress(t *testing.T) {
+	testutil.Long(t)
 	files := testutil.OpenFiles(t)
 	g := newGroup(t, 3)
 	var all sync.WaitGroup

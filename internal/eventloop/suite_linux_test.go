@@ -25,6 +25,20 @@ func newGroup(t *testing.T, loops int) *group {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return wrap(t, inner)
+}
+
+// joinGroup returns a group on the loops of the process.
+func joinGroup(t *testing.T) *group {
+	t.Helper()
+	inner, err := eventloop.Join()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wrap(t, inner)
+}
+
+func wrap(t *testing.T, inner *eventloop.Group) *group {
 	g := &group{Group: inner, t: t}
 	t.Cleanup(g.end)
 	return g

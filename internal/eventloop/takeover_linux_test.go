@@ -301,6 +301,7 @@ func sleepy() ready {
 // Functions that block again and again get goroutines of their own, and come back
 // to the loops when they do not block any more.
 func TestBlockingMode(t *testing.T) {
+	testutil.Long(t)
 	g := newGroup(t, 2)
 	var inLoop atomic.Bool
 	m := g.start(func(m *member, w *eventloop.Worker, ev eventloop.Event) bool {

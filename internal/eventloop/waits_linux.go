@@ -33,6 +33,8 @@ type waits struct {
 	inside      int // looks that found a function running, in all loops
 	most        int // looks that found one running, in the loop with the most
 
+	total time.Duration // in functions, in all windows
+
 	cpu       time.Duration // that the process had used when the window began
 	suspected bool          // by the window before; then delayed is known
 	delayed   time.Duration
@@ -54,6 +56,7 @@ func (w *waits) look(now int64, loops []*loop) bool {
 		w.inside += l.inside
 		w.most = max(w.most, l.inside)
 	}
+	w.total += w.inFunctions(now)
 	cpu, before, known := cpuTime(), w.delayed, w.suspected
 	waited := w.waited(now, cpu-w.cpu)
 	w.suspected = waited
@@ -78,9 +81,12 @@ func (w *waits) begin(now int64, cpu time.Duration, loops []*loop) {
 // reports whether a loop was in functions for half of the window, and a good part of the
 // time in functions is not accounted for.
 func (w *waits) waited(now int64, used time.Duration) bool {
-	elapsed := time.Duration(now - w.began)
-	inFunctions := elapsed * time.Duration(w.inside) / time.Duration(w.looks)
-	return 2*w.most >= w.looks && unaccounted(inFunctions, used, elapsed)
+	return 2*w.most >= w.looks && unaccounted(w.inFunctions(now), used, time.Duration(now-w.began))
+}
+
+// inFunctions is how long the loops together were in functions in the window that ends now.
+func (w *waits) inFunctions(now int64) time.Duration {
+	return time.Duration(now-w.began) * time.Duration(w.inside) / time.Duration(w.looks)
 }
 
 // unaccounted reports whether a quarter or more of the time in functions was not used,

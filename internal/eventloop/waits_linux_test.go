@@ -93,3 +93,25 @@ func TestProcessTimes(t *testing.T) {
 		t.Errorf("%v delayed, %v before", after, delay)
 	}
 }
+
+// If functions on the loops wait, those whose calls are long are to blame, also where others are
+// found more often. The others are next.
+func TestLongestGroup(t *testing.T) {
+	works, waits, idle := new(Group), new(Group), new(Group)
+	groups := []*Group{works, idle, waits}
+	if longest(groups) != nil {
+		t.Error("a group whose functions do not run is to blame")
+	}
+	for range 20 {
+		works.learnt.found(200) // a hundred calls since the last look
+	}
+	if longest(groups) != works {
+		t.Error("the only group is not to blame")
+	}
+	for range 5 {
+		waits.learnt.found(4)
+	}
+	if longest(groups) != waits {
+		t.Error("the group with long calls is not to blame")
+	}
+}

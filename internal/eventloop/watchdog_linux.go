@@ -41,48 +41,38 @@ const (
 	sweepTicks = 100
 )
 
-// watchdog watches the loops of a group: it takes a loop away from a function that
+// watchdog watches the loops of an engine: it takes a loop away from a function that
 // blocks, and it drives the timers. Its own timer is a timerfd. With a timer of the
 // runtime that expires soon, each wait in the runtime's poller would set the hardware's
 // timer.
 type watchdog struct {
-	group *Group
-	timer *os.File
-	raw   syscall.RawConn // of timer
+	engine *engine
+	timer  *os.File
+	raw    syscall.RawConn // of timer
 
 	mu      sync.Mutex // orders start and rest
 	ticking atomic.Bool
 
-	waits waits
-
-	blocking atomic.Bool  // functions have goroutines of their own
-	slow     atomic.Int32 // slow calls in those goroutines since counted
-	long     atomic.Int64 // nanoseconds in long calls there since counted
-	counted  int64
-	used     time.Duration // processor time of the process until counted, and time it queued for one
-	lastSlow int64         // when too many calls were slow
-	quiet    time.Duration
-	left     int64                // when blocking was cleared
-	taken    [takeoverLimit]int64 // a ring: when loops were taken away
-	takes    int
+	waits  waits
+	window int64 // when the window of waits began, for which groups are measured too
 
 	ticks int
 	due   []*Socket
 }
 
-func newWatchdog(g *Group) (*watchdog, error) {
+func newWatchdog(e *engine) (*watchdog, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("eventloop: timerfd_create: %w", err)
 	}
-	k := &watchdog{group: g, timer: os.NewFile(uintptr(fd), "timerfd"), quiet: minQuiet}
+	k := &watchdog{engine: e, timer: os.NewFile(uintptr(fd), "timerfd")}
 	k.raw, err = k.timer.SyscallConn()
 	return k, err
 }
 
 // run is the watchdog's goroutine. It ends when the timer is closed.
 func (k *watchdog) run() {
-	defer k.group.goroutines.Done()
+	defer k.engine.goroutines.Done()
 	var expirations [8]byte
 	for {
 		if _, err := k.timer.Read(expirations[:]); err != nil {
@@ -115,7 +105,7 @@ func (k *watchdog) rest() {
 	defer k.mu.Unlock()
 	ticked := k.ticking.Swap(false) // not if we were at rest, and a timer has ended
 	next := int64(math.MaxInt64)
-	for _, l := range k.group.loops {
+	for _, l := range k.engine.loops {
 		// A loop says that it is awake before it asks whether we tick.
 		if !l.asleep.Load() {
 			k.ticking.Store(true)
@@ -129,7 +119,7 @@ func (k *watchdog) rest() {
 	if next == math.MaxInt64 {
 		k.set(0, 0)
 	} else {
-		k.set(max(time.Duration(next-k.group.Now()), 1), 0)
+		k.set(max(time.Duration(next-k.engine.now()), 1), 0)
 	}
 }
 
@@ -144,8 +134,8 @@ func (k *watchdog) set(first, interval time.Duration) {
 
 // look is one tick. It reports whether a loop or a worker is active.
 func (k *watchdog) look() (busy bool) {
-	now := k.group.Now()
-	for _, l := range k.group.loops {
+	now := k.engine.now()
+	for _, l := range k.engine.loops {
 		busy = k.watch(l, now) || !l.asleep.Load() || busy
 		k.due = l.wheel.expire(now, k.due[:0])
 		for i, s := range k.due {
@@ -153,15 +143,11 @@ func (k *watchdog) look() (busy bool) {
 			k.due[i] = nil
 		}
 	}
-	if k.blocking.Load() {
-		k.judge(now)
-	} else if k.waits.look(now, k.group.loops) {
-		k.block(now)
-	}
+	k.learn(now)
 	if k.ticks++; k.ticks%sweepTicks == 0 {
-		k.group.workers.sweep()
+		k.engine.workers.sweep()
 	}
-	return busy || k.group.workers.len() > 0
+	return busy || k.engine.workers.len() > 0
 }
 
 // watch takes l away from a function that holds it for too long. It reports whether l
@@ -170,6 +156,7 @@ func (k *watchdog) watch(l *loop, now int64) bool {
 	epoch := l.epoch.Load()
 	if epoch%2 == 1 {
 		l.inside++
+		l.group.Load().learnt.found(epoch - l.seen) // or one that has run since: it is a sample
 	}
 	if epoch != l.seen {
 		l.seen, l.held = epoch, 0
@@ -182,49 +169,32 @@ func (k *watchdog) watch(l *loop, now int64) bool {
 		return true
 	}
 	slow := l.serving
-	k.group.goroutines.Add(1)
+	k.engine.goroutines.Add(1)
 	go l.run(newOwner())
+	learnt := &slow.seat.group.learnt
 	slow.handler.Slow() // Ready may have returned by now
-	k.taken[k.takes%takeoverLimit] = now
-	k.takes++
-	if k.takes >= takeoverLimit && now-k.taken[k.takes%takeoverLimit] < int64(takeoverWindow) {
-		k.block(now)
-	}
+	learnt.lost(now, k.waits.total)
 	return true
 }
 
-// block gives functions goroutines of their own from now on.
-func (k *watchdog) block(now int64) {
-	if k.blocking.Load() {
-		return
-	}
-	switch {
-	case k.left != 0 && now-k.left < int64(k.quiet):
-		k.quiet = min(2*k.quiet, maxQuiet)
-	default:
-		k.quiet = minQuiet
-	}
-	k.slow.Store(0)
-	k.long.Store(0)
-	k.counted, k.used, k.lastSlow = now, cpuTime()+runDelay(), now
-	k.blocking.Store(true)
-	k.takes = 0
-}
-
-// judge brings the functions back to the loops when few were slow, and they waited for
-// little of the time, for long enough. A single slow call says little: the system may not
-// have run it for a moment.
-func (k *watchdog) judge(now int64) {
-	if elapsed := time.Duration(now - k.counted); elapsed >= takeoverWindow {
-		used := cpuTime() + runDelay()
-		inFunctions := time.Duration(k.long.Swap(0))
-		if k.slow.Swap(0) >= takeoverLimit || unaccounted(inFunctions, used-k.used, elapsed) {
-			k.lastSlow = now
+// learn finds out whose functions block.
+func (k *watchdog) learn(now int64) {
+	groups := *k.engine.groups.Load()
+	waited := k.waits.look(now, k.engine.loops)
+	if waited {
+		if g := longest(groups); g != nil {
+			g.learnt.block(now, k.waits.total)
 		}
-		k.counted, k.used = now, used
 	}
-	if now-k.lastSlow > int64(k.quiet) {
-		k.blocking.Store(false)
-		k.left = now
+	if k.window != k.waits.began {
+		k.window = k.waits.began
+		for _, g := range groups {
+			g.learnt.inside, g.learnt.length = 0, 0
+		}
+	}
+	for _, g := range groups {
+		if g.learnt.blocking.Load() {
+			g.learnt.judge(now, k.waits.total)
+		}
 	}
 }

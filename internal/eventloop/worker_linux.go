@@ -13,10 +13,10 @@ type keeping struct {
 }
 
 // spawn serves s, which the caller has claimed, in a goroutine of its own.
-func (g *Group) spawn(s *Socket, ev Event) {
-	g.goroutines.Add(1)
+func (e *engine) spawn(s *Socket, ev Event) {
+	e.goroutines.Add(1)
 	go func() {
-		defer g.goroutines.Done()
+		defer e.goroutines.Done()
 		w := new(Worker)
 		w.guard(s, func() {
 			more := w.turn(s, ev)
@@ -36,9 +36,9 @@ func (w *Worker) workOn(s *Socket, more bool) {
 func (w *Worker) guard(s *Socket, serve func()) {
 	returned := false
 	defer func() {
-		w.quit(s.loop.group)
+		w.quit(s.seat.loop.engine)
 		if !returned && !s.gone() {
-			s.loop.group.spawn(s, 0)
+			s.seat.loop.engine.spawn(s, 0)
 		}
 	}()
 	serve()
@@ -48,12 +48,12 @@ func (w *Worker) guard(s *Socket, serve func()) {
 // serve calls Ready until no event is left. While functions block, it keeps s and waits
 // for the next event: a new goroutine for each event would cost more.
 func (w *Worker) serve(s *Socket, more bool) {
-	g := s.loop.group
+	e, g := s.seat.loop.engine, s.seat.group
 	for !s.gone() {
 		switch {
 		case more:
-		case !g.watchdog.blocking.Load():
-			w.quit(g) // before another goroutine can serve s
+		case !g.learnt.blocking.Load():
+			w.quit(e) // before another goroutine can serve s
 			if s.release() {
 				return
 			}
@@ -70,26 +70,26 @@ func (w *Worker) await(s *Socket) bool {
 	if w.socket == nil {
 		w.socket, w.ended = s, false
 		w.wake = make(chan bool, 1)
-		s.loop.group.workers.add(w)
+		s.seat.loop.engine.workers.add(w)
 	}
 	return !s.keep(w) || <-w.wake
 }
 
 // quit takes w out of the set that the watchdog sweeps.
-func (w *Worker) quit(g *Group) {
+func (w *Worker) quit(e *engine) {
 	if w.socket != nil {
-		g.workers.remove(w)
+		e.workers.remove(w)
 	}
 }
 
 func (w *Worker) turn(s *Socket, ev Event) (more bool) {
-	g := s.loop.group
-	began := g.Now()
+	e, learnt := s.seat.loop.engine, &s.seat.group.learnt
+	began := e.now()
 	more = s.handler.Ready(w, ev)
-	if took := g.Now() - began; took >= int64(longTurn) {
-		g.watchdog.long.Add(took)
+	if took := e.now() - began; took >= int64(longTurn) {
+		learnt.long.Add(took)
 		if took >= int64(slowTurn) {
-			g.watchdog.slow.Inc()
+			learnt.slow.Inc()
 		}
 	}
 	w.turns.Inc()

@@ -57,7 +57,11 @@ func (c *Conn) Write(b []byte) (int, error) {
 }
 
 // Done ends the turn of the handshake. It is called by the goroutine that has made the handshake.
+// A second call does nothing.
 func (c *Conn) Done() {
+	if c.all == nil {
+		return
+	}
 	c.all.release(&c.turn)
 	c.all, c.ctx, c.turn = nil, nil, turn{}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"go.uber.org/atomic"
 )
 
 // maxTurn is how long a handshake may have a place while others wait. A handshake computes
@@ -20,7 +22,7 @@ const maxTurn = 250 * time.Millisecond
 // value is ready to use. All methods are safe for concurrent use.
 type Limiter struct {
 	// Limit is how many; zero means half of the processors, and at least one. Set it before
-	// the first handshake.
+	// the first handshake; SetLimit changes it later.
 	Limit int
 
 	mu        sync.Mutex
@@ -28,6 +30,8 @@ type Limiter struct {
 	advanced  list.List // of *turn: those that wait for a place after their first flight
 	fresh     list.List // of *turn: those that wait for a place before their first flight
 	watching  bool      // expire will be called
+
+	hung atomic.Int32 // handshakes whose context has ended, and that are not over
 }
 
 // turn is what handshakes know of one handshake. The zero value has no place.
@@ -45,6 +49,15 @@ func (h *Limiter) max() int {
 		return h.Limit
 	}
 	return max(1, runtime.GOMAXPROCS(0)/2)
+}
+
+// SetLimit changes Limit. If it grows, handshakes that wait go on at once. If it gets smaller,
+// those that are computed are finished.
+func (h *Limiter) SetLimit(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.Limit = n
+	h.next()
 }
 
 // acquire waits for a place. If ctx ends before, it returns the cause.

@@ -73,6 +73,23 @@ func TestHandshakesInOrder(t *testing.T) {
 	})
 }
 
+// A limit that grows lets those go on that wait; a smaller one is waited for.
+func TestSetLimit(t *testing.T) {
+	inTurns(t, 1, func(b *turns) {
+		one, two := b.come("1", false), b.come("2", false)
+		three := b.come("3", false)
+		b.all.SetLimit(2)
+		synctest.Wait()
+		b.want(2, 1, "1", "2")
+		b.all.SetLimit(1)
+		b.leave(one)
+		b.want(1, 1, "1", "2")
+		b.leave(two)
+		b.want(1, 0, "1", "2", "3")
+		b.leave(three)
+	})
+}
+
 // A context that ends takes a handshake out of the queue.
 func TestHandshakesGiveUp(t *testing.T) {
 	inTurns(t, 1, func(b *turns) {

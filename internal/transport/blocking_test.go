@@ -25,6 +25,8 @@ const contractEnv = "WIRELINE_TEST_TRANSPORT_CONTRACT"
 // that are left out. nettest has no way to leave some out but that of package testing, for
 // a whole process.
 func TestConnContract(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	if os.Getenv(contractEnv) != "" {
 		for _, released := range []bool{false, true} {
 			name := "never on a poller"

@@ -200,8 +200,12 @@ const manyUpdates = 3 * transport.MaxQueued / 2 / 27
 // A peer that wants new keys again and again, and reads none of the answers, is not read for
 // longer than the queue is short. When it reads them, it is served again.
 func TestKeyUpdateFlood(t *testing.T) {
+	testutil.Long(t)
 	for _, size := range []int{10, 64 << 10} {
 		for _, copies := range []bool{false, true} {
+			if testutil.RaceEnabled && copies == (size == 10) {
+				continue // each of them once is enough for the race detector
+			}
 			e := server13(t)
 			e.poll.copies = copies
 			e.poll.accepts = 0

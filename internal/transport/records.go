@@ -33,5 +33,13 @@ func (r *records) pass(p []byte) {
 	}
 }
 
+// partial returns how many bytes of a record have passed that is not whole.
+func (r *records) partial() int {
+	if r.got < headerSize {
+		return int(r.got)
+	}
+	return headerSize + int(binary.BigEndian.Uint16(r.header[3:])) - int(r.left)
+}
+
 // within reports whether a part of a record has passed.
 func (r *records) within() bool { return r.got > 0 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"wireline/internal/eventloop"
@@ -53,6 +54,7 @@ type TLS struct {
 	socket func() (fd int, ok bool) // see Socket
 
 	// The serving goroutine's.
+	rare    *rare
 	records records
 	drained bool // this Read has taken everything from poll
 	hangup  bool // poll has told of the end: no further event comes
@@ -64,16 +66,16 @@ type TLS struct {
 	reset   bool // Close sends a RST
 	bare    bool // CloseWrite and Close send no close_notify
 	hasty   bool // CloseNow was called
-	rare    *rare
 
 	// mu is taken last: conn calls ciphertextConn with locks of its own. It also guards the flags
 	// before it.
-	writing  bool // Write is under way
-	corked   bool // records are gathered in the queue
-	finDue   bool // the FIN goes behind the queue
-	ended    bool // CloseWrite was called: nothing more is sent
-	full     bool // Read stopped because the queue is too long
-	input    bool // and has to be called again
+	writing  bool        // Write is under way
+	corked   bool        // records are gathered in the queue
+	finDue   bool        // the FIN goes behind the queue
+	ended    bool        // CloseWrite was called: nothing more is sent
+	full     bool        // Read stopped because the queue is too long
+	input    bool        // and has to be called again
+	holds    atomic.Bool // queue is not nil; may be read without mu. That of go.uber.org is larger
 	mu       sync.Mutex
 	queue    *outq.Queue // ciphertext; nil while there is none
 	owed     int         // plaintext in the queue that no Write has reported yet
@@ -129,12 +131,21 @@ func (t *TLS) enqueue(p []byte) {
 	}
 	if t.queue == nil {
 		t.queue = queues.Get().(*outq.Queue)
+		t.holds.Store(true)
 	}
 	t.queue.Add(p)
 }
 
 // queues are those of connections that have sent everything, with their buffers.
 var queues = sync.Pool{New: func() any { return new(outq.Queue) }}
+
+// leave gives back the queue, which is empty. The caller holds mu.
+func (t *TLS) leave() {
+	t.queue.Reset()
+	queues.Put(t.queue)
+	t.queue = nil // an idle connection keeps no buffer
+	t.holds.Store(false)
+}
 
 // Server returns the server's end of a connection, before its handshake.
 func Server(conn net.Conn, config *tls.Config) *TLS {
@@ -208,6 +219,16 @@ func (t *TLS) Arrived() bool { return t.arrived }
 
 // Partial reports whether the last Read has left a part of a record.
 func (t *TLS) Partial() bool { return t.records.within() }
+
+// Buffered returns how many bytes of ciphertext were read and not decrypted yet: a part of a
+// record. For the serving goroutine.
+func (t *TLS) Buffered() int {
+	n := t.records.partial()
+	if t.rare != nil {
+		n += len(t.rare.rest)
+	}
+	return n
+}
 
 // Read implements eventloop.Transport.
 func (t *TLS) Read(p []byte) (n int, drained bool, err error) {
@@ -332,9 +353,7 @@ func (t *TLS) sendLocked() {
 			return
 		}
 		if t.queued() == 0 {
-			t.queue.Reset()
-			queues.Put(t.queue)
-			t.queue = nil // an idle connection keeps no buffer
+			t.leave()
 		}
 	}
 }
@@ -452,6 +471,22 @@ func (t *TLS) Queued() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.queued() > 0 && t.writeErr == nil
+}
+
+// QueueCap returns how many bytes of memory the ciphertext has that waits for the connection. If that
+// is much more than it needs, it gets less first. It is asked after each event, so it takes no
+// lock as a rule.
+func (t *TLS) QueueCap() int {
+	if !t.holds.Load() {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.queue == nil {
+		return 0
+	}
+	t.queue.Fit()
+	return t.queue.Cap()
 }
 
 // Unsent implements eventloop.Transport.

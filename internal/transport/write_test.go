@@ -96,6 +96,7 @@ func TestWriteRetryOffersLess(t *testing.T) {
 // A long message arrives whole, whatever is accepted at once. Only a bounded part of it is
 // encrypted before that.
 func TestWriteLong(t *testing.T) {
+	testutil.Long(t)
 	const records = transport.MaxAhead/1000 + 1 // of about a thousand bytes at least
 	const bound = transport.MaxAhead + records*40
 	for _, test := range []struct{ size, perCall int }{
@@ -291,6 +292,8 @@ func TestRelease(t *testing.T) {
 
 // Deadlines and addresses are those of the connection beneath.
 func TestReleaseDeadlines(t *testing.T) {
+	testutil.Long(t)
+	t.Parallel()
 	e := server13(t)
 	conn := e.near.Conn()
 	e.near.Release(nil)
@@ -351,4 +354,27 @@ func TestWriteKeepsNoGarbage(t *testing.T) {
 	if each := (after.TotalAlloc - before.TotalAlloc) / writes; each > transport.MaxRecord/4 {
 		t.Errorf("%d bytes are allocated for each message", each)
 	}
+}
+
+// A few bytes that wait are kept in a small buffer, also after many have waited.
+func TestFewBytesWaitInASmallQueue(t *testing.T) {
+	overPolls(t, func(t *testing.T, e *ends) {
+		for _, message := range [][]byte{pattern(20 << 10), []byte("hello")} {
+			e.poll.accepts = 0
+			if n := e.write(message); n != 0 {
+				t.Fatalf("%d bytes are written", n)
+			}
+			if n, few := e.near.QueueCap(), len(message) < 1<<10; n < len(message) || few && n > 4<<10 {
+				t.Errorf("%d bytes wait in %d", len(message), n)
+			}
+			for e.near.Queued() {
+				e.accept(1 << 20)
+				e.near.Writable()
+			}
+			if n := e.write(message); n != len(message) || e.near.QueueCap() != 0 {
+				t.Errorf("at the end %d bytes of %d are written, and %d kept", n, len(message), e.near.QueueCap())
+			}
+			e.want(string(message))
+		}
+	})
 }

@@ -1,0 +1,3 @@
+package natsbus
+
+const VerdictAccepted = byte(verdictAccepted)
