@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -106,7 +107,7 @@ func listenAndServe(o options) error {
 	defer s.close()
 	s.frames.IdleTimeout = o.idleTimeout
 	s.frames.FrameTimeout = o.frameTimeout
-	s.frames.WriteTimeout = o.writeTimeout
+	s.frames.WriteTimeout = cmp.Or(o.writeTimeout, -1) // in Frames, zero is the default
 	s.frames.OnRecord = handler.LogFailures(o.tcp.Log)
 	if o.connections {
 		s.frames.OnRecord = handler.LogRecords(o.tcp.Log)

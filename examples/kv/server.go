@@ -61,7 +61,7 @@ func newServer(codec Codec) *server {
 	s.frames.OnOpen = s.open
 	s.frames.OnFrame = serve
 	s.frames.OnError = lastWords
-	s.frames.OnClose = s.closed
+	s.frames.OnEnd = s.ended
 	return s
 }
 
@@ -78,7 +78,9 @@ func (s *server) open(c *handler.Client) error {
 	return nil
 }
 
-func (s *server) closed(c *handler.Client) {
+// ended takes a client out when its end begins: the close may linger for two seconds, when the
+// client keeps its side open, and Redis does not count such a client either.
+func (s *server) ended(c *handler.Client) {
 	x := c.Value.(*session)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -152,6 +152,36 @@ func TestRecords(t *testing.T) {
 	}
 }
 
+// The last reply and the FIN behind it come at once, although the client keeps its side open. What
+// lasts for two seconds is the lingering close behind that, so that what the client is still
+// sending does not destroy the reply.
+func TestLastReplyComesAtOnce(t *testing.T) {
+	for in, want := range map[string]string{
+		"*1\r\n+PING\r\n":         "-ERR Protocol error: expected '$', got '+'\r\n",
+		"*1\r\n+PING\r\nPING\r\n": "-ERR Protocol error: expected '$', got '+'\r\n",
+		"ECHO \"a\n":              "-ERR Protocol error: unbalanced quotes in request\r\n",
+		"QUIT\n":                  "+OK\r\n",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := startMemory(t, Codec{})
+			conn, begin := m.connect(), time.Now()
+			tcptest.Send(t, conn, in)
+			tcptest.ReceiveAll(t, conn, want)
+			if d := time.Since(begin); d != 0 {
+				t.Errorf("%q: the reply and the FIN came after %v", in, d)
+			}
+			if n := m.figure("connected_clients"); n != 1 { // the one that asks
+				t.Errorf("%q: %d clients are counted, want 1", in, n)
+			}
+			<-m.records // of the client that has asked
+			<-m.records
+			if d := time.Since(begin); d != 2*time.Second {
+				t.Errorf("%q: the connection was closed after %v, want 2s", in, d)
+			}
+		})
+	}
+}
+
 func TestExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := startMemory(t, Codec{}).connect()

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -94,6 +95,7 @@ func (o *options) flags(stderr io.Writer) *flag.FlagSet {
 	f.IntVar(&o.tcp.MaxClients, "max-clients", 0, "clients at one time, 0 = no limit")
 	f.IntVar(&o.tcp.MaxClientsPerIP, "max-clients-per-ip", 0, "clients of one address, 0 = no limit")
 	f.DurationVar(&o.idleTimeout, "idle-timeout", 5*time.Minute, "close a client after this time without a byte in either direction, 0 = never")
+	f.DurationVar(&o.smtp.DataTimeout, "data-timeout", defaultDataTimeout, "the same within a message, 0 = never")
 	f.DurationVar(&o.frameTimeout, "message-timeout", 2*time.Hour, "close a client whose message or command is not complete after this time, 0 = never")
 	f.DurationVar(&o.writeTimeout, "write-timeout", time.Minute, "reset a client that takes no byte of a reply for this time, 0 = never")
 	f.DurationVar(&o.tcp.HandshakeTimeout, "handshake-timeout", 10*time.Second, "close a client whose TLS handshake is not complete after this time")
@@ -111,7 +113,7 @@ func (o *options) validate(rest []string) error {
 		return errors.New("-max-size must be between 1 and 512 MiB")
 	case o.smtp.MaxRecipients <= 0 || o.smtp.MaxErrors <= 0:
 		return errors.New("-max-recipients and -max-errors must be positive")
-	case o.idleTimeout < 0 || o.frameTimeout < 0 || o.writeTimeout < 0:
+	case o.idleTimeout < 0 || o.smtp.DataTimeout < 0 || o.frameTimeout < 0 || o.writeTimeout < 0:
 		return errors.New("a timeout must not be negative")
 	case !validDomain(o.smtp.Hostname):
 		return errors.New("-hostname must be a domain name")
@@ -172,10 +174,11 @@ func listenAndServe(o options) error {
 	if err := o.load(); err != nil {
 		return err
 	}
+	o.smtp.DataTimeout = cmp.Or(o.smtp.DataTimeout, -1) // in Config, zero is the default
 	s := newServer(o.smtp)
 	s.frames.IdleTimeout = o.idleTimeout
 	s.frames.FrameTimeout = o.frameTimeout
-	s.frames.WriteTimeout = o.writeTimeout
+	s.frames.WriteTimeout = cmp.Or(o.writeTimeout, -1) // in Frames, zero is the default
 	s.frames.HandshakeTimeout = o.tcp.HandshakeTimeout
 	s.frames.OnRecord = handler.LogFailures(o.tcp.Log)
 	if o.connections {

@@ -19,6 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	tcptest.Timeout = patience
 	var err error
 	if built.dir, err = os.MkdirTemp("", "smtpd"); err != nil {
 		panic(err)
@@ -49,6 +50,7 @@ func TestUsage(t *testing.T) {
 		{"-max-recipients 0", exitUsage, "must be positive"},
 		{"-max-errors -1", exitUsage, "must be positive"},
 		{"-idle-timeout -1s", exitUsage, "must not be negative"},
+		{"-data-timeout -1s", exitUsage, "must not be negative"},
 		{"-message-timeout -1s", exitUsage, "must not be negative"},
 		{"-write-timeout -1s", exitUsage, "must not be negative"},
 		{"-hostname a_b", exitUsage, "-hostname must be"},

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"wireline/handler"
 	"wireline/lib/frame"
@@ -18,6 +20,7 @@ const (
 	defaultMaxSize       = 25 << 20
 	defaultMaxRecipients = 100 // the least that a server must accept (RFC 5321, 4.5.3.1.8)
 	defaultMaxErrors     = 10
+	defaultDataTimeout   = 3 * time.Minute // RFC 5321, 4.5.3.2.5
 )
 
 // maxLine is the longest command in bytes without its line end. RFC 4954, 4 needs 12288
@@ -42,6 +45,10 @@ type Config struct {
 	// MaxErrors is how many commands of a client may fail, between two messages that it
 	// delivers, before the server closes the connection. Zero means 10.
 	MaxErrors int
+
+	// DataTimeout closes a client that is silent for this time within a message, in the place of
+	// the IdleTimeout between commands. Zero means 3 minutes. Negative means no timeout.
+	DataTimeout time.Duration
 
 	// TLS is the configuration for STARTTLS. Nil means that there is no STARTTLS.
 	TLS *tls.Config
@@ -139,6 +146,8 @@ func (c *Config) maxSize() int { return or(c.MaxSize, defaultMaxSize) }
 func (c *Config) maxRecipients() int { return or(c.MaxRecipients, defaultMaxRecipients) }
 
 func (c *Config) maxErrors() int { return or(c.MaxErrors, defaultMaxErrors) }
+
+func (c *Config) dataTimeout() time.Duration { return cmp.Or(c.DataTimeout, defaultDataTimeout) }
 
 func or(n, standard int) int {
 	if n <= 0 {

@@ -67,6 +67,11 @@ func startMemory(t *testing.T, c Config, set ...func(*tcptest.Server)) *memory {
 	return m
 }
 
+// withFrames changes the handler before the server starts.
+func withFrames(change func(*handler.Frames)) func(*tcptest.Server) {
+	return func(s *tcptest.Server) { change(s.TCP.Handler.(*handler.Frames)) }
+}
+
 func (m *memory) deliver(_ context.Context, msg *Message) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -428,21 +433,24 @@ func TestTimeouts(t *testing.T) {
 	const timeout = "421 4.4.2 localhost timeout, closing connection\r\n"
 	for name, test := range map[string]struct {
 		in     string
+		after  time.Duration // the last byte
 		reason handler.Reason
 	}{
-		"silent":                 {"", handler.ReasonIdleTimeout},
-		"between two commands":   {"NOOP\r\n", handler.ReasonIdleTimeout},
-		"in a command":           {"NO", handler.ReasonIdleTimeout},
-		"in a message":           {envelope + "hello\r\n", handler.ReasonIdleTimeout},
-		"slow command":           {"NOOP" + strings.Repeat(" ", 100), handler.ReasonFrameTimeout},
-		"slow message":           {envelope + strings.Repeat("x", 100), handler.ReasonFrameTimeout},
-		"slow, too long message": {envelope + strings.Repeat("x", 5000), handler.ReasonFrameTimeout},
+		"silent":                 {"", 5 * time.Minute, handler.ReasonIdleTimeout},
+		"between two commands":   {"NOOP\r\n", 5 * time.Minute, handler.ReasonIdleTimeout},
+		"in a command":           {"NO", 5 * time.Minute, handler.ReasonIdleTimeout},
+		"in a message":           {envelope + "hello\r\n", 3 * time.Minute, handler.ReasonIdleTimeout},
+		"before a message":       {envelope, 3 * time.Minute, handler.ReasonIdleTimeout},
+		"after a message":        {envelope + "hello\r\n.\r\n", 5 * time.Minute, handler.ReasonIdleTimeout},
+		"slow command":           {"NOOP" + strings.Repeat(" ", 100), 0, handler.ReasonFrameTimeout},
+		"slow message":           {envelope + strings.Repeat("x", 100), 0, handler.ReasonFrameTimeout},
+		"slow, too long message": {envelope + strings.Repeat("x", 5000), 0, handler.ReasonFrameTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := startMemory(t, Config{MaxSize: 4000})
-				m.frames.IdleTimeout = 5 * time.Minute
-				m.frames.FrameTimeout = 30 * time.Minute
+				m := startMemory(t, Config{MaxSize: 4000}, withFrames(func(h *handler.Frames) {
+					h.IdleTimeout, h.FrameTimeout = 5*time.Minute, 30*time.Minute
+				}))
 				conn := m.net.Dial()
 				defer conn.Close()
 				fast := max(len(test.in)-60, 0)
@@ -456,9 +464,13 @@ func TestTimeouts(t *testing.T) {
 						break
 					}
 				}
+				last := time.Now()
 				all, err := io.ReadAll(conn)
 				if err != nil || !strings.HasSuffix(string(all), timeout) {
 					t.Errorf("got %q, %v", all, err)
+				}
+				if took := time.Since(last); test.after > 0 && (took < test.after || took > test.after+time.Second) {
+					t.Errorf("closed after %v, want %v", took, test.after)
 				}
 				conn.Close()
 				synctest.Wait()

@@ -96,12 +96,14 @@ func (x *session) restart() {
 func (x *session) beginMessage() {
 	x.phase = phaseMessage
 	x.client.SetCodec(x.server.message)
+	x.client.SetTimeouts(handler.Timeouts{Idle: x.server.config.dataTimeout()})
 }
 
 // endMessage ends the transaction. The next frame is a command.
 func (x *session) endMessage() {
 	x.phase, x.mail = phaseCommand, nil
 	x.client.SetCodec(nil)
+	x.client.SetTimeouts(handler.Timeouts{})
 }
 
 // receive delivers a message. When the client has got the reply 250, the server is

@@ -95,8 +95,7 @@ func TestStartTLSFails(t *testing.T) {
 	for name, input := range map[string]string{"no handshake": "EHLO x\r\n", "silence": ""} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := startMemory(t, Config{TLS: serverTLS()})
-				m.frames.HandshakeTimeout = time.Minute
+				m := startMemory(t, Config{TLS: serverTLS()}, withFrames(func(h *handler.Frames) { h.HandshakeTimeout = time.Minute }))
 				conn := m.connect()
 				exchange(t, conn, "", strings.TrimSuffix(greeting, "\r\n"), "STARTTLS", readyForTLS)
 				conn.SetDeadline(time.Time{})
