@@ -73,6 +73,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err := b.runPairs(ctx, r); err != nil {
 		return err
 	}
+	if err := b.runRooms(ctx, r); err != nil {
+		return err
+	}
 	if err := b.runKV(ctx, r); err != nil {
 		return err
 	}
@@ -85,9 +88,13 @@ func (b *bench) checkFiles() error {
 	if err != nil {
 		return err
 	}
-	for name, clients := range map[string]int{"-idle": b.idle, "-tls-idle": b.tlsIdle} {
-		if need := clients + otherFiles; limit < need {
-			return fmt.Errorf("%s %d needs %d open files and the limit is %d: choose fewer or raise it", name, clients, need, limit)
+	clients := map[string]int{"-idle": b.idle, "-tls-idle": b.tlsIdle, "-rooms": roomsClients(b.rooms)}
+	for _, l := range b.loads {
+		clients[l.name] = l.conns
+	}
+	for name, count := range clients {
+		if need := count + otherFiles; limit < need {
+			return fmt.Errorf("%s: %d clients need %d open files and the limit is %d: choose fewer or raise it", name, count, need, limit)
 		}
 	}
 	if need := filesPerPair*b.pairs + otherFiles; limit < need {
@@ -249,6 +256,27 @@ func (b *bench) runPairs(ctx context.Context, r *results) (err error) {
 	return err
 }
 
+// membersRooms is how many rooms a client is in, while the memory of memberships is measured.
+const membersRooms = 50
+
+// runRooms measures the memory of members of rooms.
+func (b *bench) runRooms(ctx context.Context, r *results) (err error) {
+	l := load{name: "rooms", work: gathering, rooms: b.rooms, conns: roomsClients(b.rooms)}
+	r.Rooms, err = b.footprints(ctx, l)
+	if err == nil {
+		printRooms(b.out, l.conns, r.Rooms)
+	}
+	return err
+}
+
+// roomsClients is how many clients so many rooms need.
+func roomsClients(rooms int) int {
+	if rooms == 0 {
+		return 0
+	}
+	return max(rooms*roomMembers/membersRooms, roomMembers)
+}
+
 // footprints starts a fresh process for each measurement: memory from another load would hide
 // what the idle clients need.
 func (b *bench) footprints(ctx context.Context, l load) (all []memoryResult, err error) {
@@ -283,9 +311,13 @@ func (b *bench) footprint(ctx context.Context, s server, l load) (f footprint, e
 	t := b.task(l, r)
 	t.Warmup = settleTime
 	inherited := r.upstream
-	if l.tls {
+	if l.tls || l.rooms > 0 {
 		t.Heap, inherited = true, r.output
 	}
-	err = b.runTask(ctx, cmdIdle, t, loadCores, inherited, &f)
+	subcommand := cmdIdle
+	if l.rooms > 0 {
+		subcommand = cmdRooms
+	}
+	err = b.runTask(ctx, subcommand, t, loadCores, inherited, &f)
 	return f, err
 }

@@ -18,6 +18,10 @@ const (
 	cmdShort = "short" // TASK: the same for short connections over TLS
 	cmdFlood = "flood" // TASK: make handshakes beside a load until it is told to stop
 	cmdIdle  = "idle"  // TASK: connect many idle clients and print a footprint
+	cmdTell  = "tell"  // TASK: run the load of a broadcast and print a measurement
+	cmdRooms = "rooms" // TASK: have clients enter many rooms and print a footprint
+
+	cmdScrape = "scrape" // ADDRESS: ask an admin side for its metrics every second until it is told to stop
 )
 
 // runChild runs a hidden subcommand. It reports false if args are not one.
@@ -43,6 +47,12 @@ func runChild(args []string) (code int, ok bool) {
 		err = taskChild(args[1], runFlood)
 	case cmdIdle:
 		err = taskChild(args[1], measureIdle)
+	case cmdTell:
+		err = taskChild(args[1], measureAudience)
+	case cmdRooms:
+		err = taskChild(args[1], measureRooms)
+	case cmdScrape:
+		err = scrapeChild(args[1])
 	default:
 		return 0, false
 	}

@@ -2,7 +2,10 @@
 
 package main
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // contestant is a server under a load. It is started when it is first needed.
 type contestant struct {
@@ -19,7 +22,14 @@ func (c *contestant) measure(ctx context.Context) (m measurement, err error) {
 			return m, err
 		}
 	}
-	if err := c.bench.runTask(ctx, c.load.subcommand(), c.bench.task(c.load, c.running), loadCores, c.running.upstream, &m); err != nil {
+	stopScraper := func() error { return nil }
+	if c.server.administered != nil {
+		if stopScraper, err = c.bench.startScraper(ctx, c.running.second, loadCores); err != nil {
+			return m, err
+		}
+	}
+	err = c.bench.runTask(ctx, c.load.subcommand(), c.bench.task(c.load, c.running), loadCores, c.running.upstream, &m)
+	if err = errors.Join(err, stopScraper()); err != nil {
 		return m, err
 	}
 	if c.load.fresh {
@@ -54,6 +64,7 @@ func (b *bench) task(l load, r *running) task {
 		Reset:   l.reset,
 		Resume:  l.resumes,
 		Bulk:    l.bulk,
+		Rooms:   l.rooms,
 		Warmup:  max(b.warmup, l.warmup),
 		Measure: b.duration,
 		Stall:   stallBound,
@@ -62,7 +73,7 @@ func (b *bench) task(l load, r *running) task {
 		t.FloodAddress = r.address
 	}
 	if l.plain {
-		t.Address, t.TLS = r.plain, false
+		t.Address, t.TLS = r.second, false
 	}
 	if l.stalls {
 		t.Sleep = b.sleep

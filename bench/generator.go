@@ -262,6 +262,9 @@ func (g *generator) idle() error {
 // handle serves a client after an event. Edge-triggered events always report that the socket
 // is writable, so the rest of a burst is sent first.
 func (g *generator) handle(c *client, events uint32) error {
+	if c.forgotten() {
+		return c.discard(g.buf)
+	}
 	if c.unsent() {
 		if err := c.send(); err != nil {
 			return err

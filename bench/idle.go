@@ -63,8 +63,7 @@ func measureIdle(t task) (footprint, error) {
 	return f, err
 }
 
-// withIdleClients asks for the heap last, and only if output is not nil: a collection would
-// change the other figures.
+// withIdleClients measures the server after the clients of t have connected.
 func withIdleClients(t task, output *os.File) (footprint, error) {
 	g, err := newGenerator(t)
 	if err != nil {
@@ -81,6 +80,12 @@ func withIdleClients(t task, output *os.File) (footprint, error) {
 		}
 		g.clients[len(g.clients)-1].forget()
 	}
+	return footprintNow(t, output)
+}
+
+// footprintNow lets the server settle, and measures it. It asks for the heap last, and only if
+// output is not nil: a collection would change the other figures.
+func footprintNow(t task, output *os.File) (footprint, error) {
 	time.Sleep(t.Warmup)
 	rss, err := residentBytes(t.Server)
 	if err != nil {
@@ -101,6 +106,25 @@ func withIdleClients(t task, output *os.File) (footprint, error) {
 // over TLS take more memory than their server.
 func (c *client) forget() {
 	c.secure, c.bursts = nil, [2][]byte{}
+}
+
+func (c *client) forgotten() bool { return c.bursts[0] == nil }
+
+// discard reads what arrives for a client that was forgotten: over TLS, a server may send session
+// tickets or KeyUpdates after the reply. It must not close the connection.
+func (c *client) discard(buf []byte) error {
+	for {
+		n, err := read(c.fd, buf)
+		if err == unix.EAGAIN {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		if n == 0 {
+			return errClosed
+		}
+	}
 }
 
 // heapFD is the server's standard output, which a load inherits that asks for its heap.

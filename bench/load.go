@@ -50,6 +50,12 @@ type load struct {
 	// stalls measures a second time, while one more connection makes the server sleep.
 	stalls bool
 
+	// rooms is how many rooms the members of an audience enter while memory is measured.
+	rooms int
+
+	// minus is the server whose CPU time the table subtracts from that of the others.
+	minus string
+
 	// ratios are the figures that its table compares, the main one first.
 	ratios []comparison
 }
@@ -65,7 +71,7 @@ const (
 func (l load) main() figure { return l.ratios[0].figure }
 
 var (
-	toCAndPeers = []comparison{{cpuFigure, cEpoll}, {cpuFigure, naive}, {cpuFigure, peer}}
+	toCAndPeers = []comparison{{cpuFigure, cEpoll}, {cpuFigure, naive}, {cpuFigure, peer}, {cpuFigure, wirelineEcho}}
 	ofSharing   = []comparison{{rateFigure, naive}, {rateFigure, peer}, {p50Figure, naive}, {p50Figure, peer}}
 	ofSleeping  = []comparison{{rateFigure, naive}, {p99Figure, naive}, {cpuFigure, naive}}
 	ofRelaying  = []comparison{{cpuFigure, nginx}, {cpuFigure, haproxy}, {cpuFigure, ioCopy}}
@@ -74,6 +80,7 @@ var (
 	ofFlood     = []comparison{{p99Figure, naiveTLS}, {rateFigure, naiveTLS}, {floodFigure, naiveTLS}}
 	ofRelaysTLS = []comparison{{cpuFigure, nginxTLSName}, {cpuFigure, haproxyTLSName}, {cpuFigure, ioCopyTLS}}
 	ofBulkTLS   = []comparison{{cpuPerGBFigure, nginxTLSName}, {cpuPerGBFigure, haproxyTLSName}, {cpuPerGBFigure, ioCopyTLS}}
+	ofAudience  = []comparison{{cpuFigure, cPublish}, {cpuFigure, naive}}
 	ofFrames    = []comparison{{cpuFigure, cCopy}, {cpuFigure, cWhole}, {cpuFigure, naive}}
 )
 
@@ -93,6 +100,8 @@ var loads = []load{
 	{name: "stalled", work: obeying, conns: 1000, depth: 1, fresh: true, stalls: true, ratios: []comparison{{cpuFigure, naive}}},
 	{name: "frames16k", work: framing, conns: 4, frame: 16 << 10, ratios: ofFrames},
 	{name: "frames1m", work: framing, conns: 1, frame: 1 << 20, ratios: ofFrames},
+	{name: "broadcast", work: publishing, conns: mostMembers, minus: cPublish, ratios: ofAudience},
+	{name: "send", work: sending, conns: mostMembers, minus: cPublish, ratios: ofAudience},
 	{name: "tls50", tls: true, work: echoing, conns: 50, depth: 1, ratios: ofTLS},
 	{name: "tls1000", tls: true, work: echoing, conns: 1000, depth: 1, ratios: ofTLS},
 	{name: "tls-frames16k", tls: true, work: framing, conns: 4, frame: 16 << 10, ratios: ofTLS},
@@ -118,6 +127,8 @@ func (l load) subcommand() string {
 	switch {
 	case l.bulk != "":
 		return cmdBulk
+	case l.work.hasMembers():
+		return cmdTell
 	case l.tls && l.churn:
 		return cmdShort
 	}
@@ -132,6 +143,10 @@ func (l load) about() string {
 		text += ", as much as there is room for from the client to the upstream"
 	case l.bulk == down:
 		text += ", as much as there is room for from the upstream to the client"
+	case l.work == publishing:
+		text += " in a room, a line is published to all of them"
+	case l.work == sending:
+		text += ", a line is sent to the key of each"
 	case l.frame > 0:
 		text += fmt.Sprintf(", frames of %d KiB", l.frame>>10)
 	case l.reset:
@@ -188,6 +203,7 @@ type task struct {
 	Reset   bool          // connections end with a RST
 	Resume  bool          // a new connection resumes the session of the one before
 	Bulk    direction     // of a stream at full speed
+	Rooms   int           // that the members of an audience enter
 	Sleep   time.Duration // how long the server sleeps for one more client; zero for none
 
 	// FloodAddress is where a flood connects, if one comes in beside the load.
@@ -200,7 +216,7 @@ type task struct {
 
 // measurement is the result of one load process.
 type measurement struct {
-	Requests int64         `json:"requests"` // lines, frames, connections, or whole MB of a stream
+	Requests int64         `json:"requests"` // lines that were answered or sent to a member, frames, connections, or whole MB of a stream
 	Bytes    int64         `json:"bytes"`    // of the requests, in one direction
 	Wall     time.Duration `json:"wall_ns"`
 	CPU      time.Duration `json:"server_cpu_ns"`

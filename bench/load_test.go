@@ -78,6 +78,56 @@ func TestLoadRejectsBadServers(t *testing.T) {
 	}
 }
 
+func TestAudienceRejectsBadServers(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		reply func(conn net.Conn, got []byte)
+		want  string
+	}{
+		{"alters a byte", func(conn net.Conn, got []byte) { got[3]++; conn.Write(got) }, "wrong echo"},
+		{"is silent", func(net.Conn, []byte) {}, "no line for client 0"},
+		{"closes", func(conn net.Conn, _ []byte) { conn.Close() }, "closed a connection"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := measureAudience(task{
+				Address: serveWrongly(t, nil, test.reply),
+				Server:  os.Getpid(),
+				Conns:   1,
+				Measure: time.Second,
+				Stall:   200 * time.Millisecond,
+			})
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+// A server that answers the publisher and forgets the members is found out.
+func TestAudienceRejectsLostLines(t *testing.T) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- serveBufio(ctx, ln, echoing, nil) }() // only sends lines back
+	_, err = measureAudience(task{
+		Address: ln.Addr().(*net.TCPAddr).AddrPort(),
+		Server:  os.Getpid(),
+		Conns:   2,
+		Measure: time.Second,
+		Stall:   time.Second,
+	})
+	cancel()
+	if err == nil || !strings.Contains(err.Error(), "no line for client 0") {
+		t.Errorf("got %v", err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
 // testTLS is a server's configuration.
 func testTLS(t *testing.T) *tls.Config {
 	t.Helper()

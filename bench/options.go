@@ -24,6 +24,7 @@ type options struct {
 	idle     int           // clients of the memory measurement
 	tlsIdle  int           // the same over TLS
 	pairs    int           // of a proxy, in the memory measurement
+	rooms    int           // of five members, in the memory measurement
 	kvSource string        // the example that redis-benchmark measures
 	json     string        // where the results go
 	before   string        // the bench program of an earlier version, to compare with
@@ -50,6 +51,7 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f.IntVar(&o.tlsIdle, "tls-idle", min(15_000, limit-otherFiles), "idle clients over TLS for the memory figure, 0 = leave it out, as -loads does")
 	f.BoolVar(&o.tlsIdleFrame, "tls-idle-frame", false, "measure the memory of idle clients over TLS also after one frame of 16 KiB instead of a line")
 	f.IntVar(&o.pairs, "pairs", min(2000, (limit-otherFiles)/filesPerPair), "idle pairs of a proxy for the memory figure, 0 = leave it out, as -loads does")
+	f.IntVar(&o.rooms, "rooms", 100_000, "rooms of five members for the memory figure, 0 = leave it out, as -loads does")
 	f.StringVar(&o.kvSource, "kv", "../examples/kv", "folder of the example that redis-benchmark measures, empty = leave it out, as -loads does")
 	f.StringVar(&o.json, "json", "results.json", "file for the results")
 	f.StringVar(&o.before, "before", "", "bench program of an earlier version, whose servers of the framework are measured beside those of this one")
@@ -83,6 +85,9 @@ func (o *options) leaveOut(f *flag.FlagSet) {
 	if given["loads"] && !given["pairs"] {
 		o.pairs = 0
 	}
+	if given["loads"] && !given["rooms"] {
+		o.rooms = 0
+	}
 	if given["loads"] && !given["kv"] {
 		o.kvSource = ""
 	}
@@ -96,8 +101,8 @@ func (o *options) check(rest []string) error {
 		return errors.New("-rounds and -tries must be at least 1")
 	case o.duration <= 0 || o.sleep <= 0 || o.warmup < 0:
 		return errors.New("-duration and -sleep must be positive, -warmup must not be negative")
-	case o.idle < 0 || o.tlsIdle < 0 || o.pairs < 0:
-		return errors.New("-idle, -tls-idle and -pairs must not be negative")
+	case o.idle < 0 || o.tlsIdle < 0 || o.pairs < 0 || o.rooms < 0:
+		return errors.New("-idle, -tls-idle, -pairs and -rooms must not be negative")
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ type running struct {
 	cmd     *exec.Cmd
 	cancel  context.CancelFunc
 	address netip.AddrPort
-	plain   netip.AddrPort // for plain clients of a server over TLS, if the load has them
+	second  netip.AddrPort // for plain clients of a server over TLS, or its admin side, if it has one of these
 
 	forks    bool
 	upstream *os.File // of a proxy: the listener of its upstream, on which the load accepts
@@ -156,23 +156,23 @@ func (r *running) start(ctx context.Context, cores []int) error {
 	ctx, done := context.WithTimeout(ctx, startBound)
 	defer done()
 	defer context.AfterFunc(ctx, r.cancel)()
-	if r.address, r.plain, err = readAnnouncement(output); err != nil {
+	if r.address, r.second, err = readAnnouncement(output); err != nil {
 		return errors.Join(context.Cause(ctx), err, r.stop())
 	}
 	return nil
 }
 
-// readAnnouncement returns the zero value for plain if there is one address.
-func readAnnouncement(out io.Reader) (address, plain netip.AddrPort, err error) {
+// readAnnouncement returns the zero value for second if there is one address.
+func readAnnouncement(out io.Reader) (address, second netip.AddrPort, err error) {
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		return address, plain, fmt.Errorf("the server printed no address: %w", err)
+		return address, second, fmt.Errorf("the server printed no address: %w", err)
 	}
-	first, second, two := strings.Cut(strings.TrimSpace(strings.TrimPrefix(line, announcement)), " ")
+	first, rest, two := strings.Cut(strings.TrimSpace(strings.TrimPrefix(line, announcement)), " ")
 	if address, err = netip.ParseAddrPort(first); err == nil && two {
-		plain, err = netip.ParseAddrPort(second)
+		second, err = netip.ParseAddrPort(rest)
 	}
-	return address, plain, err
+	return address, second, err
 }
 
 // stop ends the server and waits for it. A signal, or an exit code that reports one, as

@@ -16,6 +16,7 @@ type results struct {
 	Skipped  map[string]string `json:"skipped,omitempty"` // server or part to reason
 	Loads    []loadResult      `json:"loads"`
 	Memory   []memoryResult    `json:"memory,omitempty"`
+	Rooms    []memoryResult    `json:"rooms,omitempty"` // for a membership, not for a connection
 	Pairs    []memoryResult    `json:"pairs,omitempty"`
 
 	TLSMemory      []memoryResult `json:"tls_memory,omitempty"`
@@ -54,6 +55,7 @@ type summary struct {
 	P99Micros    float64 `json:"p99_us"`
 	MaxMicros    float64 `json:"max_us"`
 	Utilisation  float64 `json:"core_utilisation"`
+	MoreMicros   float64 `json:"more_cpu_us_per_request,omitempty"` // than the server that the load subtracts
 	ForeignShare float64 `json:"foreign_share"`
 	WarmupRate   float64 `json:"warmup_requests_per_second,omitempty"`
 
@@ -164,6 +166,7 @@ func summarize(l load, order []string, rounds map[string][]measurement) loadResu
 			Utilisation:  medianOf(of, measurement.utilisation),
 			ForeignShare: medianOf(of, measurement.foreign),
 			WarmupRate:   medianOf(of, measurement.warmup),
+			MoreMicros:   more(of, rounds[l.minus]),
 			Stalled:      summarizeStalled(l, of),
 			Flooded:      summarizeFlooded(l, of),
 			Ratios:       ratios(name, rounds),
@@ -219,6 +222,16 @@ func ratios(name string, rounds map[string][]measurement) map[string]map[string]
 		}
 	}
 	return all
+}
+
+// more is how much more CPU time a server needs for a request than another one, in microseconds:
+// the median of the differences within each round. It is zero if the other was not measured.
+func more(of, than []measurement) float64 {
+	each := make([]float64, len(than))
+	for i := range than {
+		each[i] = of[i].cpuMicros() - than[i].cpuMicros()
+	}
+	return median(each)
 }
 
 // ratio compares two servers within each round, in which the machine was in the same state for

@@ -18,8 +18,8 @@ import (
 	"syscall"
 )
 
-// announcement is the prefix of the line with which a server prints its address, and that of
-// its plain clients if it has two.
+// announcement is the prefix of the line with which a server prints its address, and if it has
+// two, that of its plain clients or of its admin side.
 const announcement = "listening "
 
 // server is one of the servers that are compared.
@@ -35,6 +35,10 @@ type server struct {
 	// serve serves the clients of ln until ctx ends, over TLS if cfg is not nil. It is nil for
 	// a program that is not part of this binary.
 	serve func(ctx context.Context, ln net.Listener, w work, cfg *tls.Config) error
+
+	// administered is serve for a server with an admin side, which a client asks for its metrics
+	// while the server is measured. It returns what serves the clients, and what serves that side.
+	administered func(work) (clients, side service, err error)
 
 	// source is the file in c, and mode the argument, of a C program.
 	source, mode string
@@ -56,8 +60,13 @@ const (
 	cEpoll = "c-epoll"
 	cCopy  = "c-copy"
 	cWhole = "c-whole"
-	naive  = "bufio"
-	peer   = "netpoll"
+
+	cPublish = "c-publish"
+
+	naive = "bufio"
+	peer  = "netpoll"
+
+	wirelineEcho = "wireline" // without an admin side
 
 	naiveTLS = "bufio-tls"
 
@@ -80,9 +89,11 @@ var servers = []server{
 	{name: cEpoll, works: []work{echoing}, source: "epoll.c"},
 	{name: cCopy, works: []work{framing}, source: "frames.c", mode: "copy"},
 	{name: cWhole, works: []work{framing}, source: "frames.c", mode: "whole"},
+	{name: cPublish, works: audiences, source: "publish.c"},
 	{name: naive, works: everyWork, serve: serveBufio},
 	{name: peer, works: []work{echoing}, serve: serveNetpoll},
-	{name: "wireline", works: everyWork, serve: serveWireline},
+	{name: wirelineEcho, works: append(slices.Clone(everyWork), gathering), serve: serveWireline},
+	{name: "wireline-admin", works: []work{echoing}, administered: wirelineWithAdmin},
 	{name: "wireline-goroutine", works: everyWork, serve: serveWirelinePlain},
 	{name: naiveTLS, works: tlsWorks, serve: serveBufio, tls: true},
 	{name: "wireline-tls", works: tlsWorks, serve: serveWireline, tls: true},
@@ -99,7 +110,8 @@ var servers = []server{
 }
 
 var (
-	everyWork = []work{echoing, naps, fewNaps, winks, obeying, framing}
+	everyWork = []work{echoing, naps, fewNaps, winks, obeying, framing, publishing, sending}
+	audiences = []work{publishing, sending}
 	tlsWorks  = []work{echoing, framing}
 	relays    = []work{relaying}
 )
@@ -202,6 +214,13 @@ func childServer(args []string) (s server, cfg *tls.Config, last string, err err
 
 // serveChild is a server process: it prints its address and serves until it is told to stop.
 func serveChild(args []string) error {
+	if s, err := findServer(args[0]); err == nil && s.administered != nil && len(args) == 2 {
+		clients, side, err := s.administered(work(args[1]))
+		if err != nil {
+			return err
+		}
+		return announced(clients, side)
+	}
 	serve, cfg, err := servingChild(args)
 	if err != nil {
 		return err

@@ -23,8 +23,12 @@ func serveBufio(ctx context.Context, ln net.Listener, w work, cfg *tls.Config) e
 	}
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
 	serve := func(conn net.Conn) { echoLines(conn, w) }
-	if w == framing {
+	switch {
+	case w == framing:
 		serve = echoFrames
+	case w.hasMembers():
+		room := newChatRoom()
+		serve = func(conn net.Conn) { room.serve(conn, w) }
 	}
 	// The load closes the clients, and ends before its server.
 	var clients sync.WaitGroup

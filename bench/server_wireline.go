@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"time"
 
+	"wireline/admin"
 	"wireline/echo"
 	"wireline/handler"
 	"wireline/lib/frame"
@@ -24,13 +25,31 @@ import (
 // record of every connection, which is formatted and discarded. The other servers have none of
 // these.
 func serveWireline(ctx context.Context, ln net.Listener, w work, cfg *tls.Config) error {
-	log, err := logger.New(io.Discard, logger.Config{})
+	srv, err := wirelineServer(w, cfg)
 	if err != nil {
 		return err
 	}
+	return serveUntil(ctx, ln, srv)
+}
+
+// wirelineWithAdmin is the same with an admin side.
+func wirelineWithAdmin(w work) (clients, side service, err error) {
+	srv, err := wirelineServer(w, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	a := &admin.Server{Servers: []*tcp.Server{srv}, Log: srv.Log}
+	return func(ctx context.Context, ln net.Listener) error { return serveUntil(ctx, ln, srv) }, a.Serve, nil
+}
+
+func wirelineServer(w work, cfg *tls.Config) (*tcp.Server, error) {
+	log, err := logger.New(io.Discard, logger.Config{})
+	if err != nil {
+		return nil, err
+	}
 	h := wirelineHandler(w)
-	h.OnRecord = handler.LogRecords(log)
-	return serveHandler(ctx, ln, h, log, cfg)
+	h.OnRecord = handler.LogRecords(log.Logger)
+	return newServer(h, log.Logger, cfg), nil
 }
 
 // relayWireline is the program's proxy with its defaults: timeouts for idle pairs and for the
@@ -45,12 +64,12 @@ func relayWireline(ctx context.Context, ln net.Listener, upstream netip.AddrPort
 		ConnectTimeout: 5 * time.Second,
 		IdleTimeout:    time.Hour,
 	}}
-	x.Log, x.OnRecord = log, handler.LogRecords(log)
-	return serveHandler(ctx, ln, x, log, cfg)
+	x.Log, x.OnRecord = log.Logger, handler.LogRecords(log.Logger)
+	return serveUntil(ctx, ln, newServer(x, log.Logger, cfg))
 }
 
-func serveHandler(ctx context.Context, ln net.Listener, h handler.Handler, log *slog.Logger, cfg *tls.Config) error {
-	srv := tcp.Server{
+func newServer(h handler.Handler, log *slog.Logger, cfg *tls.Config) *tcp.Server {
+	return &tcp.Server{
 		Config: tcp.Config{
 			MaxClients: 100_000, MaxClientsPerIP: 100_000, Log: log,
 			HandshakeTimeout: floodBound, // a flood has no core to itself
@@ -58,6 +77,9 @@ func serveHandler(ctx context.Context, ln net.Listener, h handler.Handler, log *
 		Handler:   h,
 		TLSConfig: cfg,
 	}
+}
+
+func serveUntil(ctx context.Context, ln net.Listener, srv *tcp.Server) error {
 	if err := srv.Serve(ctx, ln); !errors.Is(err, tcp.ErrServerClosed) {
 		return err
 	}
@@ -79,6 +101,9 @@ func wirelineHandler(w work) *handler.Frames {
 	if w == framing {
 		h.Codec = frame.Length{Max: maxFrame}
 		h.OnFrame = func(c *handler.Client, payload []byte) error { return c.WriteFrame(payload) }
+	}
+	if w.hasMembers() {
+		h.OnFrame = newHall(w).serve
 	}
 	if w.sleeps() {
 		h.OnOpen = func(c *handler.Client) error { c.Value = new(int); return nil }

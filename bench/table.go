@@ -51,6 +51,9 @@ func (l load) columns(before bool) []column {
 			return times(s.Ratios[c.figure.name][c.to])
 		}})
 	}
+	if l.minus != "" {
+		all = append(all, column{"us more than " + l.minus, func(s summary) string { return fmt.Sprintf("%.3f", s.MoreMicros) }})
+	}
 	if before {
 		all = append(all, column{l.main().head + " to before", func(s summary) string {
 			return times(s.Ratios[l.main().name][beforePrefix+s.Server])
@@ -161,6 +164,20 @@ func printMemory(w io.Writer, name, about string, memory []memoryResult) {
 			fmt.Fprint(t, c.cell(m), "\t")
 		}
 		fmt.Fprintln(t)
+	}
+	t.Flush()
+}
+
+// printRooms prints the memory of members of rooms.
+func printRooms(w io.Writer, clients int, rooms []memoryResult) {
+	if len(rooms) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nrooms: %d of %d members each, connections: %d\n", rooms[0].Conns/roomMembers, roomMembers, clients)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "server\tRSS bytes per membership\tspread\tlive heap bytes\tRSS MiB before\tRSS MiB after\t")
+	for _, m := range rooms {
+		fmt.Fprintf(t, "%s\t%.0f\t%s\t%.0f\t%.1f\t%.1f\t\n", m.Server, m.PerConn, percent(m.Spread), m.Heap, mib(m.Before), mib(m.After))
 	}
 	t.Flush()
 }

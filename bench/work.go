@@ -18,6 +18,14 @@ const (
 	obeying work = "obey"     // sleeps as long as a line says, such as "sleep 10s"
 	framing work = "frames"   // sends each frame back: its length in headSize bytes, and that many bytes
 
+	// publishing and sending are the works of a server that obeys publishCmd: the line goes to
+	// all clients in a room at once, or to the key of each client.
+	publishing work = "publish"
+	sending    work = "send"
+
+	// gathering is the work of one that obeys gatherCmd.
+	gathering work = "gather"
+
 	// relaying is the work of a proxy: it relays each client to the upstream, which is the
 	// load process itself, and back.
 	relaying work = "relay"
@@ -35,7 +43,12 @@ const (
 var sleepCmd = []byte("sleep ")
 
 // sleeps reports whether the work is more than sending each line back.
-func (w work) sleeps() bool { return w != echoing && w != framing }
+func (w work) sleeps() bool {
+	return w == naps || w == fewNaps || w == winks || w == obeying
+}
+
+// hasMembers reports whether the load of the work is an audience.
+func (w work) hasMembers() bool { return w == publishing || w == sending || w == gathering }
 
 // pause sleeps as the work demands. seen counts the lines of the connection, including this
 // one, so that it is deterministic which of them sleep.
