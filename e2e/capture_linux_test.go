@@ -9,12 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"wireline/internal/testutil"
+
 	"github.com/google/go-cmp/cmp"
 )
 
 // The script for the captures in docs/closing.md still works: each capture is complete, and
 // shows the same number of FINs and resets as the document.
 func TestCaptureOfCloses(t *testing.T) {
+	testutil.Long(t)
 	for _, tool := range []tool{goTool, {name: "bash", pkg: "bash"}, {name: "tcpdump", pkg: "tcpdump"}, {name: "ss", pkg: "iproute2"}} {
 		need(t, tool)
 	}

@@ -9,15 +9,20 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"wireline/internal/testutil"
 )
 
 // TestScripts runs the scripts in testdata/script against the command line.
 func TestScripts(t *testing.T) {
+	if testutil.RaceEnabled {
+		t.Skip("starts the program for each of a hundred command lines, and hardly serves")
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Deadline:            time.Now().Add(time.Minute),
+		Deadline:            time.Now().Add(10 * testutil.Patience), // of all of them together
 		Setup:               takePort,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 	})

@@ -311,6 +311,7 @@ func awaitServed(t *testing.T, p *process, from string) {
 
 // An address that opens too many connections gets its limit, and the others are served.
 func TestHostileAddress(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	const limit, attackers = 10, 300
 	p := start(t, "--tcp.max_clients_per_ip=10", "--log.connections=false")

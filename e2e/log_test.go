@@ -162,6 +162,7 @@ func TestUselessLog(t *testing.T) {
 
 // A limit that makes clients wait works without the log, too.
 func TestUselessLogWithLimit(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	_, w := newPipe(t)
 	p := startMute(t, w, "--tcp.max_clients=2", "--log.level=debug")
@@ -171,6 +172,7 @@ func TestUselessLogWithLimit(t *testing.T) {
 
 // Errors have their exit code if nobody reads the standard error.
 func TestUselessLogAtStart(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	_, w := newPipe(t)
 	fillPipe(t, w)

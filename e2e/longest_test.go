@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"wireline/internal/testutil"
 )
 
 // longest is the largest duration.
@@ -15,6 +17,10 @@ const longest = "2562047h47m16.854775807s"
 
 // With the largest duration in any key, clients are served, and SIGTERM ends the program.
 func TestLongestDurations(t *testing.T) {
+	testutil.Long(t)
+	if testutil.RaceEnabled {
+		t.Skip("about arithmetic, and starts the program for every key")
+	}
 	t.Parallel()
 	upstream := newOrigin(t, "127.0.0.1:0", echoAll).ln.Addr().String()
 	help, err := exec.Command("wireline", "--help").Output()
@@ -28,6 +34,7 @@ func TestLongestDurations(t *testing.T) {
 	for _, found := range keys {
 		key := string(found[1])
 		t.Run(key, func(t *testing.T) {
+			t.Parallel()
 			args := []string{"--" + key + "=" + longest}
 			if exec.Command("wireline", "--check", args[0]).Run() != nil {
 				t.Skip("it is refused")

@@ -11,9 +11,11 @@ import (
 	"go.uber.org/goleak"
 
 	"wireline/internal/app"
+	"wireline/internal/testutil"
+	"wireline/tcptest"
 )
 
-// The exit codes of the program, as in README.md.
+// The exit codes of the program, as in docs/configuration.md.
 const (
 	exitOK     = 0 // a clean stop
 	exitFailed = 1 // could not serve, or clients had to be cut
@@ -23,10 +25,13 @@ const (
 // TestMain makes the test binary act as the program under these names, which are put into
 // PATH. So the tests need no build.
 func TestMain(m *testing.M) {
+	tcptest.Timeout = testutil.Patience
+	testutil.WaitInParallel(6)
 	testscript.Main(noLeaks{m}, map[string]func(){
 		"wireline": func() { app.Main("") },
 		"worker":   worker,
 		"relay":    relay,
+		"portable": portable,
 	})
 }
 

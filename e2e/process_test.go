@@ -235,7 +235,7 @@ func echoes(t *testing.T, conn net.Conn, line string) {
 // skipShort skips a test that loads the machine for seconds.
 func skipShort(t *testing.T) {
 	t.Helper()
-	if testing.Short() {
+	if testutil.Reduced() {
 		t.Skip("takes a few seconds")
 	}
 }

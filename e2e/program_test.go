@@ -101,7 +101,7 @@ var fillModuleCache = sync.OnceFunc(func() {
 
 // A release is built with its version.
 func TestVersionOfARelease(t *testing.T) {
-	if testing.Short() {
+	if testutil.Reduced() {
 		t.Skip("builds the program")
 	}
 	t.Parallel()

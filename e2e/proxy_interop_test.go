@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"wireline/internal/testutil"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -40,6 +42,7 @@ func (p *process) stopQuiet() {
 }
 
 func TestProxyRedisCLI(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	cli := need(t, redisCLI)
 	p := startProxy(t, startRedis(t))
@@ -120,6 +123,7 @@ func startRedis(t *testing.T) (addr string) {
 
 // The report of a client that tests the whole protocol is the same with and without the proxy.
 func TestProxyMemccapable(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	path := need(t, memccapable)
 	report := func(addr string) string {
@@ -158,6 +162,7 @@ func startMemcached(t *testing.T) (addr string) {
 }
 
 func TestProxyIperf3(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	for _, args := range [][]string{{"-t", "1"}, {"-t", "1", "-R"}, {"-t", "1", "-P", "4"}} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {

@@ -25,7 +25,7 @@ import (
 // A stream in each direction at the same time, over one connection, arrives unchanged.
 func TestProxyBulk(t *testing.T) {
 	n := int64(1 << 30)
-	if testutil.RaceEnabled || testing.Short() {
+	if testutil.Reduced() {
 		n = 64 << 20
 	}
 	var up, down struct{ sent, received streamSum }
@@ -189,6 +189,7 @@ func echoOnce(addr, line string) error {
 
 // A proxy that stops closes the idle pairs, and lets the busy ones finish.
 func TestProxyDrains(t *testing.T) {
+	testutil.Long(t)
 	ends := make(chan error, 2) // how each connection ends, as the upstream sees it
 	p := startProxy(t, serveUpstream(t, func(conn *net.TCPConn) {
 		_, err := io.Copy(conn, struct{ io.Reader }{conn})

@@ -226,6 +226,7 @@ func TestProxyTLSBothSides(t *testing.T) {
 
 // Python's client, through a proxy with TLS on both sides. unwrap waits for the close_notify.
 func TestProxyTLSPythonClient(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	path := need(t, python)
 	a := newAuthority(t)
@@ -292,6 +293,7 @@ func TestProxyTLSOpenSSLServer(t *testing.T) {
 // An upstream that asks for new keys, while its connection waits in a pool, gets them before the
 // first byte of a client.
 func TestProxyTLSKeyUpdateInAPool(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	path := need(t, openssl)
 	a := newAuthority(t)
@@ -355,6 +357,7 @@ func TestProxyTLSSendsHeader(t *testing.T) {
 
 // A handshake that fails is in the record, and the client is reset.
 func TestProxyTLSRefused(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	a, other := newAuthority(t), newAuthority(t)
 	secure := start(t, a.serverArgs()...)

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"wireline/internal/testutil"
 )
 
 // README.md and the files in docs are tested where a comment before a fenced block says so:
@@ -30,6 +33,7 @@ import (
 // repository.
 
 func TestREADME(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	files, err := filepath.Glob("../docs/*.md")
 	if err != nil || len(files) == 0 {
@@ -39,6 +43,9 @@ func TestREADME(t *testing.T) {
 		for _, b := range blocksIn(t, file) {
 			t.Run(filepath.Base(file)+" "+b.name(), func(t *testing.T) {
 				t.Parallel()
+				if testutil.Reduced() && b.builds() && file != "../README.md" {
+					t.Skip("the README builds enough")
+				}
 				if err := b.check(t); err != nil {
 					t.Error(err)
 				}
@@ -50,6 +57,7 @@ func TestREADME(t *testing.T) {
 // The check finds mistakes: the first file in testdata/readme has none, and every block of the
 // other file has one.
 func TestREADMECheck(t *testing.T) {
+	skipUnderRace(t)
 	t.Parallel()
 	for _, name := range []string{"good.md", "bad.md"} {
 		blocks := blocksIn(t, filepath.Join("testdata/readme", name))
@@ -59,6 +67,9 @@ func TestREADMECheck(t *testing.T) {
 		for _, b := range blocks {
 			t.Run(name+" "+b.name(), func(t *testing.T) {
 				t.Parallel()
+				if testutil.Reduced() && b.builds() {
+					t.Skip("the README builds enough")
+				}
 				err := b.check(t)
 				t.Log(err)
 				if good := name == "good.md"; good != (err == nil) {
@@ -69,9 +80,17 @@ func TestREADMECheck(t *testing.T) {
 	}
 }
 
+// skipUnderRace skips a test whose programs are built without the race detector in any case.
+func skipUnderRace(t *testing.T) {
+	if testutil.RaceEnabled {
+		t.Skip("it builds without the race detector")
+	}
+}
+
 // log.Fatal(nil) ends a program with exit code 1. So the example programs must not pass it the
 // result of a server that has stopped cleanly.
 func TestExamplesExitCleanly(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	fatal := regexp.MustCompile(`log\.Fatal(ln)?\([\w.]+\.(ListenAndServe|Serve|Run)\(`)
 	read := 0
@@ -100,7 +119,8 @@ type block struct {
 	mark     string
 	language string
 	text     string
-	program  string // the text of the program before it
+	program  string  // the text of the program before it
+	sessions []block // of a program: those that run while it serves
 }
 
 var (
@@ -123,35 +143,67 @@ func blocksIn(t *testing.T, file string) []block {
 	}
 	markdown, program := string(text), ""
 	var blocks []block
+	found, last := 0, -1 // last is the index of the program
 	for _, at := range markedBlock.FindAllStringSubmatchIndex(markdown, -1) {
 		part := func(i int) string { return markdown[at[2*i]:at[2*i+1]] }
-		b := block{1 + strings.Count(markdown[:at[0]], "\n"), part(1), part(2), part(3), program}
-		if languages[b.mark] == "" {
+		b := block{line: 1 + strings.Count(markdown[:at[0]], "\n"), mark: part(1), language: part(2), text: part(3), program: program}
+		switch {
+		case languages[b.mark] == "":
 			continue
-		}
-		if b.mark == "compile" {
-			program = b.text
+		case b.mark == "session: program" && last >= 0: // so that the program is built once
+			blocks[last].sessions = append(blocks[last].sessions, b)
+			found++
+			continue
+		case b.mark == "compile":
+			program, last = b.text, len(blocks)
 		}
 		blocks = append(blocks, b)
+		found++
 	}
-	if marks := anyMark.FindAllString(markdown, -1); len(marks) != len(blocks) {
-		t.Errorf("%s: %d blocks for the marks %q", file, len(blocks), marks)
+	if marks := anyMark.FindAllString(markdown, -1); len(marks) != found {
+		t.Errorf("%s: %d blocks for the marks %q", file, found, marks)
 	}
 	return blocks
 }
 
 func (b block) name() string { return fmt.Sprintf("%s in line %d", b.mark, b.line) }
 
+// builds reports whether the block compiles a program, which takes seconds.
+func (b block) builds() bool {
+	return strings.HasPrefix(b.mark, "compile") || b.mark == "session: module"
+}
+
+// builders bounds how many blocks are built at the same time: they compute, where most tests wait.
+var builders = make(chan struct{}, 2)
+
+func (b block) wrongLanguage() error {
+	if want := languages[b.mark]; b.language != want {
+		return fmt.Errorf("a block marked %s is of ```%s, not ```%s", b.mark, want, b.language)
+	}
+	return nil
+}
+
 // check returns an error if the block is wrong.
 func (b block) check(t *testing.T) error {
 	t.Helper()
-	if want := languages[b.mark]; b.language != want {
-		return fmt.Errorf("a block marked %s is of ```%s, not ```%s", b.mark, want, b.language)
+	if err := b.wrongLanguage(); err != nil {
+		return err
+	}
+	if b.builds() {
+		builders <- struct{}{}
+		defer func() { <-builders }()
 	}
 	port := strconv.Itoa(freePorts(t, 1))
 	switch b.mark {
 	case "compile":
-		return runProgram(t, b.text, port)
+		return runProgram(t, b.text, port, func() (err error) {
+			for _, s := range b.sessions {
+				t.Run(s.name(), func(t *testing.T) { // by itself, because it may be skipped
+					err = errors.Join(err, s.wrongLanguage(), runSession(t, s.text, t.TempDir(), port))
+				})
+			}
+			return err
+		})
 	case "compile: test":
 		_, err := newModule(t, "main_test.go", b.text, "vet", "test")
 		return err
@@ -159,7 +211,7 @@ func (b block) check(t *testing.T) error {
 		_, port := splitAddr(start(t).addr)
 		return runSession(t, b.text, t.TempDir(), port)
 	case "session: program":
-		return runProgram(t, b.program, port, func() error { return runSession(t, b.text, t.TempDir(), port) })
+		return errors.New("no program is before it")
 	case "session: module":
 		folder := t.TempDir()
 		main := strings.ReplaceAll(b.program, readmePort, port)

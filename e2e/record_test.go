@@ -67,6 +67,36 @@ func TestRecords(t *testing.T) {
 		},
 		want: entry{"by": "server", "reason": "frame_timeout", "bytes_in": "4", "bytes_out": "0", "frames_in": "0", "frames_out": "0"},
 	}, {
+		name: "first_frame_timeout",
+		args: []string{"--echo.first_frame_timeout=100ms"},
+		end: func(t *testing.T, p *process) net.Conn {
+			conn := p.dial()
+			send(t, conn, "half")
+			receiveRest(t, conn, "")
+			return conn
+		},
+		want: entry{"by": "server", "reason": "first_frame_timeout", "bytes_in": "4", "bytes_out": "0", "frames_in": "0", "frames_out": "0"},
+	}, {
+		name: "read_timeout",
+		args: []string{"--echo.read_timeout=100ms"},
+		end: func(t *testing.T, p *process) net.Conn {
+			conn := p.dial()
+			receiveRest(t, conn, "")
+			return conn
+		},
+		want: entry{"by": "server", "reason": "read_timeout", "bytes_in": "0", "bytes_out": "0", "frames_in": "0", "frames_out": "0"},
+	}, {
+		name: "max_lifetime",
+		args: []string{"--echo.max_lifetime=500ms", "--echo.limit.frames=1000"},
+		end: func(t *testing.T, p *process) net.Conn {
+			conn := p.dial()
+			echoes(t, conn, "hello\n")
+			receiveRest(t, conn, "")
+			closeWrite(t, conn) // or the server would linger
+			return conn
+		},
+		want: entry{"by": "server", "reason": "max_lifetime", "bytes_in": "6", "bytes_out": "6", "frames_in": "1", "frames_out": "1"},
+	}, {
 		name: "write_timeout",
 		args: []string{stalls, "--echo.write_timeout=200ms"},
 		end:  func(_ *testing.T, p *process) net.Conn { return p.stall() },

@@ -122,7 +122,7 @@ func startShell(t *testing.T, folder string) *shell {
 func (s *shell) run(command string) (printed string, err error) {
 	const end = "<the end of the command>"
 	fmt.Fprintf(s.stdin, "{ %s\n} </dev/null\nprintf '%s'\n", command, end)
-	late := time.After(patience)
+	late := time.After(4 * patience) // it may be a build
 	for {
 		more := s.out.more()
 		text := s.out.String()[s.read:]

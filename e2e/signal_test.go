@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"wireline/internal/testutil"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -99,6 +101,7 @@ func TestDrainFinishesReply(t *testing.T) {
 
 // A client that does not read its reply is reset when the drain timeout expires.
 func TestDrainTimeout(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	p := start(t, "--echo.max_line=8MiB", "--tcp.drain_timeout=1s")
 	idle, busy := p.dial(), p.stall()
@@ -118,6 +121,7 @@ func TestDrainTimeout(t *testing.T) {
 
 // tcp.drain_timeout=0s resets the connections at once.
 func TestNoDrain(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	p := start(t, "--echo.max_line=8MiB", "--tcp.drain_timeout=0s")
 	busy := p.stall()
@@ -153,6 +157,7 @@ func TestSecondSignal(t *testing.T) {
 
 // During the grace delay everything goes on as before, also for new connections.
 func TestGraceDelay(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	p := start(t, "--tcp.grace_delay=1s")
 	before := p.dial()

@@ -17,6 +17,7 @@ import (
 // The server name chooses the certificate: of the list, or of a folder whose pairs come
 // while the server runs.
 func TestTLSOpenSSLServerName(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	path := need(t, openssl)
 	a := newAuthority(t)

@@ -126,6 +126,29 @@ func wantRefused(t *testing.T, client *toolProcess, alert string) {
 	}
 }
 
+// A client that asks for a new handshake on its connection is refused, and loses that connection.
+// Others go on.
+func TestTLSOpenSSLRenegotiation(t *testing.T) {
+	t.Parallel()
+	path := need(t, openssl)
+	a := newAuthority(t)
+	p := a.startTLS(t)
+	other := tls.Client(p.dial(), a.Client("localhost"))
+	echoes(t, other, "hello\n")
+	client := launchTool(t, path, a.client(p.addr, "-tls1_2")...)
+	client.send("hello\n")
+	client.awaitOutput("\nhello\n")
+	client.send("R\n") // the command of s_client
+	wantRefused(t, client, "alert")
+	record := p.await("msg", "connection")
+	if record["by"] != "client" || record["reason"] != "tls" || record["frames_in"] != "1" || record["version"] != "TLS 1.2" {
+		t.Errorf("record %v", record)
+	}
+	echoes(t, other, "still there\n")
+	other.Close()
+	p.stop()
+}
+
 func TestTLSOpenSSLResumes(t *testing.T) {
 	t.Parallel()
 	path := need(t, openssl)
@@ -150,6 +173,7 @@ func TestTLSOpenSSLResumes(t *testing.T) {
 }
 
 func TestTLSOpenSSLClientCertificate(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	path := need(t, openssl)
 	a, other := newAuthority(t), newAuthority(t)
@@ -195,6 +219,7 @@ func TestTLSNcat(t *testing.T) {
 
 // What a scanner says of the defaults: nothing that it calls weak, and no known hole.
 func TestTLSScan(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	path := need(t, sslscan)
 	p := newAuthority(t).startTLS(t)
@@ -244,6 +269,7 @@ func TestTLSScan(t *testing.T) {
 
 // The client's direction ends with a close_notify. All that was asked before it is answered.
 func TestTLSHalfClose(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	path := need(t, socat) // s_client stops reading after its own close_notify
 	a := newAuthority(t)
@@ -263,6 +289,7 @@ func TestTLSHalfClose(t *testing.T) {
 
 // New certificate files apply to new connections; an open one goes on.
 func TestTLSOpenSSLNewCertificate(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	path := need(t, openssl)
 	a := newAuthority(t)
@@ -301,6 +328,7 @@ func TestTLSOpenSSLNewCertificate(t *testing.T) {
 
 // HTTPS through a proxy that adds TLS to a server without it.
 func TestTLSProxyCurl(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	path := need(t, curl)
 	a := newAuthority(t)
@@ -336,6 +364,7 @@ func TestTLSProxyCurl(t *testing.T) {
 
 // Every cipher that a client of openssl can choose.
 func TestTLSOpenSSLCiphers(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	path := need(t, openssl)
 	a := newAuthority(t)

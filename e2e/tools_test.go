@@ -63,8 +63,12 @@ func freePorts(t *testing.T, n int) int {
 
 // need returns the tool's path, or skips the test if it is missing. If the environment says
 // that all tools must exist, as on a machine that is set up for the tests, it fails the test.
+// With -short, other programs are left out.
 func need(t *testing.T, tool tool) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a test with " + tool.name + ": left out by -short")
+	}
 	path, err := exec.LookPath(tool.name)
 	if err != nil { // servers, which are not in every PATH
 		path, err = exec.LookPath("/usr/sbin/" + tool.name)

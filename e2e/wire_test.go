@@ -11,6 +11,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"wireline/internal/netconn"
+	"wireline/internal/testutil"
 )
 
 func TestEcho(t *testing.T) {
@@ -147,29 +150,35 @@ func sendZeros(w io.Writer, n int) error {
 // A client that never reads is not read from either, and affects only itself. At last it is
 // reset.
 func TestClientNeverReads(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	p := start(t, "--echo.write_timeout=1s")
 	conn := p.dial()
-	sendUntilStuck(conn)
+	stuck := sendUntilStuck(conn)
 	echoes(t, p.dial(), "hello\n")
 	record := p.await("msg", "connection")
 	if record["by"] != "server" || record["reason"] != "write_timeout" {
 		t.Errorf("record %v, want a write timeout", record)
 	}
-	wantReset(t, conn)
+	if !netconn.IsReset(stuck) { // on a busy machine the last write may be told of it already
+		wantReset(t, conn)
+	}
 }
 
-// sendUntilStuck sends lines until all buffers on the way are full.
-func sendUntilStuck(conn net.Conn) {
+// sendUntilStuck sends lines until all buffers on the way are full, and returns the error of the last
+// write.
+func sendUntilStuck(conn net.Conn) (err error) {
 	lines := strings.Repeat("0123456789abcdef\n", 4096)
-	for err := error(nil); err == nil; {
+	for err == nil {
 		conn.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 		_, err = io.WriteString(conn, lines)
 	}
+	return err
 }
 
 // Clients of all kinds at the same time do not disturb each other.
 func TestManyClients(t *testing.T) {
+	testutil.Long(t)
 	t.Parallel()
 	p := start(t, "--log.connections=false")
 	var all sync.WaitGroup
