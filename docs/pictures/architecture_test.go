@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"html"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -48,6 +49,57 @@ func TestTextFits(t *testing.T) {
 	}
 }
 
+// Every colour has a dark one in its place.
+func TestEveryColorHasADarkOne(t *testing.T) {
+	color := regexp.MustCompile(`(?:fill|stroke)="(#\w+)"`)
+	for _, p := range pictures() {
+		for _, m := range color.FindAllSubmatch(p.draw(), -1) {
+			if dark[string(m[1])] == "" {
+				t.Errorf("%s: no dark colour for %s", p.file(), m[1])
+			}
+		}
+	}
+}
+
+// Texts can be read on a light and on a dark background. The least contrast is that of the
+// Web Content Accessibility Guidelines 2.2 (1.4.3).
+func TestTextContrasts(t *testing.T) {
+	const least = 4.5
+	for _, c := range []struct{ text, on string }{
+		{ink, paper}, {ink, inner}, {ink, blue}, {ink, green}, {ink, yellow}, {ink, grey},
+		{faint, paper}, {faint, inner},
+	} {
+		if got := contrast(c.text, c.on); got < least {
+			t.Errorf("light: the contrast of %s on %s is %.1f", c.text, c.on, got)
+		}
+		if got := contrast(dark[c.text], dark[c.on]); got < least {
+			t.Errorf("dark: the contrast of %s on %s is %.1f", dark[c.text], dark[c.on], got)
+		}
+	}
+}
+
+// contrast is the contrast ratio of the guidelines, from 1 to 21.
+func contrast(a, b string) float64 {
+	x, y := luminance(a), luminance(b)
+	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
+}
+
+// luminance is the relative luminance of a colour, as #rrggbb, from 0 to 1.
+func luminance(color string) (sum float64) {
+	for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
+		var value uint8
+		fmt.Sscanf(color[1+2*i:3+2*i], "%x", &value)
+		part := float64(value) / 255
+		if part <= 0.04045 {
+			part /= 12.92
+		} else {
+			part = math.Pow((part+0.055)/1.055, 2.4)
+		}
+		sum += weight * part
+	}
+	return sum
+}
+
 // What the journeys name is there.
 func TestJourneysNameWhatExists(t *testing.T) {
 	src := readSource(t)
@@ -76,13 +128,13 @@ var inText = regexp.MustCompile(`[\w/]+\.go\b`)
 
 // What architecture.md names in backticks is there. The names in a list behind a file and a
 // colon are declared in that file, any other one somewhere in the module. Configuration keys
-// are in the README.
+// are in configuration.md.
 func TestArchitectureNamesWhatExists(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "docs/architecture.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	keys, err := os.ReadFile(filepath.Join(root, "docs/configuration.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +146,7 @@ func TestArchitectureNamesWhatExists(t *testing.T) {
 		if file != "" && !inList.MatchString(between) {
 			file = ""
 		}
-		switch isKey := bytes.Contains(readme, []byte("`"+name+"`")); {
+		switch isKey := bytes.Contains(keys, []byte("`"+name+"`")); {
 		case strings.Contains(name, " "), key.MatchString(name) && isKey:
 			continue
 		case strings.Contains(name, "/"), strings.HasSuffix(name, ".go"):

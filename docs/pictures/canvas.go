@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"html"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -22,13 +24,45 @@ const (
 	codeWidth = 0.605
 )
 
-// The colours.
+// The colours where the viewer prefers a light background.
 const (
 	ink    = "#1f2328"
-	faint  = "#57606a"
+	faint  = "#57606a" // small texts and arrows
 	paper  = "#ffffff"
+	inner  = "#f6f8fa" // of a frame around others
 	border = "#8c959f"
+	blue   = "#b6e3ff"
+	green  = "#aceebb"
+	yellow = "#fddf68"
+	grey   = "#d0d7de"
 )
+
+// dark has the colours that take their places where the viewer prefers a dark background.
+var dark = map[string]string{
+	ink:    "#e6edf3",
+	faint:  "#9ea7b3",
+	paper:  "#0d1117",
+	inner:  "#161b22",
+	border: "#6e7681",
+	blue:   "#0c2d6b",
+	green:  "#0f4420",
+	yellow: "#5a3a00",
+	grey:   "#30363d",
+}
+
+// darkRules returns the rules that put the dark colours in the place of those that a drawing
+// has. It has them as attributes, which any rule overrides.
+func darkRules(drawing string) string {
+	var rules strings.Builder
+	for _, light := range slices.Sorted(maps.Keys(dark)) {
+		for _, attribute := range []string{"fill", "stroke"} {
+			if colored := fmt.Sprintf("%s=%q", attribute, light); strings.Contains(drawing, colored) {
+				fmt.Fprintf(&rules, "[%s] {%s: %s}\n", colored, attribute, dark[light])
+			}
+		}
+	}
+	return rules.String()
+}
 
 // font is how a text looks.
 type font int
@@ -65,12 +99,17 @@ type canvas struct{ strings.Builder }
 
 // picture returns what was drawn as an SVG file of the given height.
 func (c *canvas) picture(title string, height float64) []byte {
+	drawing := fmt.Sprintf(`<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="%s"/></marker></defs>
+<rect width="%d" height="%v" fill="%s"/>
+%s`, faint, width, height, paper, c.String())
 	return fmt.Appendf(nil, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%v" viewBox="0 0 %[1]d %[2]v" role="img">
 <title>%s</title>
-<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="%s"/></marker></defs>
-<rect width="%[1]d" height="%[2]v" fill="%[5]s"/>
-%[6]s</svg>
-`, width, height, html.EscapeString(title), faint, paper, c.String())
+<style>
+@media (prefers-color-scheme: dark) {
+%s}
+</style>
+%s</svg>
+`, width, height, html.EscapeString(title), darkRules(drawing), drawing)
 }
 
 // text draws one line, whose base is at y.

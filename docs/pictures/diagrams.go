@@ -2,10 +2,10 @@ package main
 
 // The colours of the states.
 const (
-	early = "#b6e3ff"
-	open  = "#aceebb"
-	late  = "#fddf68"
-	over  = "#d0d7de"
+	early = blue
+	open  = green
+	late  = yellow
+	over  = grey
 )
 
 var clientStates = clientDiagram()

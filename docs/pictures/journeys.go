@@ -2,16 +2,16 @@ package main
 
 // Who runs a step.
 var (
-	acceptor = actor{"the accept loop's goroutine", "#b6e3ff"}
-	loop     = actor{"the event loop's goroutine", "#aceebb"}
-	user     = actor{"your function, on the same goroutine", "#fddf68"}
-	client   = actor{"an event loop, for the client's socket", "#aceebb"}
-	upstream = actor{"an event loop, for the upstream's socket", "#b6e3ff"}
-	anybody  = actor{"the goroutine that called Writable", "#d0d7de"}
-	runner   = actor{"the goroutine that called Run", "#b6e3ff"}
-	drainer  = actor{"the drain's goroutine", "#fddf68"}
-	serving  = actor{"the serving goroutine of each connection", "#aceebb"}
-	program  = actor{"main's goroutine, before anything else", "#b6e3ff"}
+	acceptor = actor{"the accept loop's goroutine", blue}
+	loop     = actor{"the event loop's goroutine", green}
+	user     = actor{"your function, on the same goroutine", yellow}
+	client   = actor{"an event loop, for the client's socket", green}
+	upstream = actor{"an event loop, for the upstream's socket", blue}
+	anybody  = actor{"the goroutine that called Writable", grey}
+	runner   = actor{"the goroutine that called Run", blue}
+	drainer  = actor{"the drain's goroutine", yellow}
+	serving  = actor{"the serving goroutine of each connection", green}
+	program  = actor{"main's goroutine, before anything else", blue}
 )
 
 var frameJourney = journey{
@@ -89,7 +89,7 @@ var drainJourney = journey{
 		{who: drainer, file: "tcp/drain.go", calls: "runDrain, waitAccepting",
 			text: "waits for the accept loops to end"},
 		{who: drainer, file: "tcp/preamble.go", calls: "waitPreambles",
-			text: "gives PROXY headers and TLS handshakes 200 ms"},
+			text: "gives PROXY headers and TLS handshakes a second at most"},
 		{who: drainer, file: "tcp/drain.go", calls: "stopHandler",
 			text: "calls Shutdown of the handler"},
 		{who: drainer, file: "internal/drain/set.go", calls: "Shutdown, drain",
@@ -115,7 +115,7 @@ var configJourney = journey{
 	steps: []step{
 		{who: program, file: "tcp/config.go", calls: "Config",
 			text: "declares it: a field with the tags config, default and help"},
-		{who: program, file: "config/config.go", calls: "Config",
+		{who: program, file: "internal/app/config.go", calls: "Config, Service",
 			text: "joins the Config of every package; names come from the tags: tcp.max_clients"},
 		{who: program, file: "internal/app/app.go", calls: "Main, run",
 			text: "passes the arguments and the environment on"},
@@ -129,11 +129,11 @@ var configJourney = journey{
 			text: "the kind of the field parses the text: a duration, a size, a list"},
 		{who: program, file: "config/read.go", calls: "assign",
 			text: "sets the fields"},
-		{who: program, file: "config/check.go", calls: "check, checkSections",
+		{who: program, file: "config/check.go", calls: "check, visit",
 			text: "calls Validate of each section; an error names the key and its source"},
-		{who: program, file: "internal/app/app.go", calls: "serve, newHandler",
+		{who: program, file: "internal/app/maker.go", calls: "server",
 			text: "gives each package its Config"},
-		{who: program, file: "tcp/admission.go", calls: "init",
+		{who: program, file: "tcp/settings.go", calls: "newSettings",
 			text: "the package uses the field; zero means no limit"},
 	},
 }

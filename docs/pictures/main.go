@@ -1,8 +1,9 @@
-// Command pictures draws the pictures of docs/architecture.md: run
+// Command pictures draws the pictures of README.md and docs/architecture.md: run
 //
 //	go run ./docs/pictures
 //
-// in the folder of the module. They are 400 pixels wide, for a phone, and load nothing.
+// in the folder of the module. They are 400 pixels wide, for a phone, load nothing, and are dark
+// where the viewer prefers that.
 package main
 
 import (
@@ -35,5 +36,5 @@ func write(folder string) error {
 }
 
 func pictures() []picture {
-	return []picture{frameJourney, proxyJourney, drainJourney, configJourney, clientStates, pairStates}
+	return []picture{overview, frameJourney, proxyJourney, drainJourney, configJourney, clientStates, pairStates}
 }

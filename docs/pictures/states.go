@@ -40,7 +40,7 @@ func (d diagram) draw() []byte {
 	var c canvas
 	c.lines(margin, margin+textSize, bold, wrap(d.title, bold.fits(width-2*margin)*9/10))
 	for _, f := range d.frames {
-		c.box(f.x, f.y, f.w, f.h, "#f6f8fa", true)
+		c.box(f.x, f.y, f.w, f.h, inner, true)
 		c.text(f.x+f.indent, f.y+textSize+4, small, f.text)
 	}
 	for _, n := range d.nodes {
