@@ -141,14 +141,15 @@ func exchange(t *testing.T, conn net.Conn, lines ...string) {
 // certificate is that of newCertificate, made once.
 var certificate = sync.OnceValue(newCertificate)
 
-// newCertificate returns a key pair for 127.0.0.1 and localhost.
+// newCertificate returns a key pair for 127.0.0.1 and localhost. It never expires (RFC 5280,
+// 4.1.2.5): the first test to use certificate may run on the clock of synctest, which begins in 2000.
 func newCertificate() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().AddDate(10, 0, 0),
+		SerialNumber: big.NewInt(1), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		IsCA: true, BasicConstraintsValid: true,
 	}

@@ -41,6 +41,14 @@ func (a *Authority) Intermediate(t testing.TB, name string) *Authority {
 
 var serial atomic.Int64
 
+// A certificate is valid at every time that a test may see: the clock of synctest begins in 2000, and
+// one certificate may serve tests on both clocks. The end is that of a certificate that never expires
+// (RFC 5280, 4.1.2.5).
+var (
+	validFrom  = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)
+	validUntil = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+)
+
 // sign returns a new certificate for names, signed by the authority. An authority
 // without a certificate makes a self-signed one.
 func (a *Authority) sign(t testing.TB, isCA bool, names ...string) (cert *x509.Certificate, key *ecdsa.PrivateKey, text []byte) {
@@ -51,7 +59,7 @@ func (a *Authority) sign(t testing.TB, isCA bool, names ...string) (cert *x509.C
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(serial.Add(1)), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(30 * 24 * time.Hour),
+		NotBefore: validFrom, NotAfter: validUntil,
 		BasicConstraintsValid: true, IsCA: isCA,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
