@@ -1,6 +1,7 @@
 package handler_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,18 @@ func opens(h *handler.Frames) <-chan *handler.Client {
 	opened := make(chan *handler.Client, 1<<12)
 	h.OnOpen = func(c *handler.Client) error { opened <- c; return nil }
 	return opened
+}
+
+// meets returns a function that connects a client and returns both of its ends. It may be called by
+// several goroutines.
+func meets(opened <-chan *handler.Client, dial func() net.Conn) func() (net.Conn, *handler.Client) {
+	var mu sync.Mutex
+	return func() (net.Conn, *handler.Client) {
+		mu.Lock()
+		defer mu.Unlock()
+		conn := dial()
+		return conn, <-opened
+	}
 }
 
 // expectSilence checks that nothing arrives from conn for a moment.
@@ -328,6 +341,7 @@ func TestPauseOutlastsTimeouts(t *testing.T) {
 			conns, clients = append(conns, conn), append(clients, c)
 		}
 		time.Sleep(2*limit + limit/2) // the test needs this delay
+		begin := time.Now()
 		for i, test := range tests {
 			if r := clients[i].Record(); r.Reason != "" {
 				t.Errorf("%s: ended during the pause: %+v", test.name, r)
@@ -337,14 +351,13 @@ func TestPauseOutlastsTimeouts(t *testing.T) {
 			send(t, conns[i], test.rest)
 			receive(t, conns[i], test.after)
 		}
-		begin := time.Now()
-		for _, conn := range conns { // from now on the timeouts run again
+		for _, conn := range conns { // the timeouts run again
 			got, err := io.ReadAll(conn)
 			if string(got) != "silent\n" || err != nil {
 				t.Errorf("after the pause: %q, %v", got, err)
 			}
 		}
-		within(t, "closed", time.Since(begin), limit/2, limit+slack)
+		within(t, "closed", time.Since(begin), limit, limit+slack)
 	}
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		var s *served
@@ -381,32 +394,32 @@ func TestTimeoutsRestartAfterAPause(t *testing.T) {
 			"partial frame": {FrameTimeout: limit},
 		} {
 			h.OnError = func(c *handler.Client, err error) { fmt.Fprintln(c, "too slow") }
-			opened := opens(h)
-			dial := serve(h)
+			meet := meets(opens(h), serve(h))
 			// pause pauses a client for d, and then sends rest.
 			pause := func(d time.Duration, rest ...string) {
-				conn := dial()
-				c := <-opened
-				send(t, conn, "x")
-				if h.FrameTimeout == 0 {
-					send(t, conn, "\n")
-					receive(t, conn, "x\n")
-				}
-				begin := time.Now()
 				clients.Go(func() {
-					time.Sleep(limit / 10)
-					c.Pause()
-					time.Sleep(time.Until(begin.Add(d))) // the test needs this delay
-					resumed := time.Now()
-					c.Resume()
-					for _, text := range rest {
-						time.Sleep(limit / 4)
-						io.WriteString(conn, text)
-					}
-					if err := endsWith(conn, "too slow\n"); err != nil {
-						t.Errorf("%s, paused for %v: %v", what, d, err)
-					}
-					within(t, fmt.Sprintf("%s, paused for %v: closed", what, d), time.Since(resumed), limit, limit+slack)
+					punctually(t, fmt.Sprintf("%s, paused for %v", what, d), func() error {
+						begin := time.Now()
+						conn, c := meet()
+						err := echoes(conn, "x", "")
+						if err == nil && h.FrameTimeout == 0 {
+							err = echoes(conn, "\n", "x\n")
+						}
+						time.Sleep(limit / 10) // the test needs its delays
+						c.Pause()
+						if took := time.Since(begin); took >= limit {
+							return fmt.Errorf("%w: paused after %v", errLate, took)
+						}
+						time.Sleep(d - limit/10)
+						resumed := time.Now()
+						c.Resume()
+						for _, text := range rest {
+							time.Sleep(limit / 4)
+							io.WriteString(conn, text)
+						}
+						err = cmp.Or(err, endsWith(conn, "too slow\n"))
+						return cmp.Or(err, outside("closed", time.Since(resumed), limit, limit+slack))
+					})
 				})
 			}
 			pause(limit * 7 / 10)

@@ -1,7 +1,9 @@
 package handler_test
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"testing"
@@ -168,16 +170,26 @@ func TestReadTimeoutOverTransports(t *testing.T) {
 	}
 	overTransports(t, build, func(t *testing.T, s *served) {
 		t.Parallel()
-		conn := s.connect()
-		send(t, conn, "a\n")
-		receive(t, conn, "a\nping\n")
-		began := time.Now()
-		send(t, conn, "b\n")
-		receiveAll(t, conn, "b\nping\n")
-		within(t, "ended", time.Since(began), limit*9/10, limit+slack)
-		conn.Close()
-		if r := s.records.Next(t); r.Reason != handler.ReasonReadTimeout {
-			t.Errorf("record %+v", r)
-		}
+		punctually(t, "a client", func() error {
+			begin := time.Now()
+			conn := s.connect()
+			defer conn.Close()
+			err := echoes(conn, "a\n", "a\n")
+			first := time.Since(begin)
+			err = cmp.Or(err, echoes(conn, "", "ping\n"))
+			sent := time.Now()
+			err = cmp.Or(err, echoes(conn, "b\n", ""))
+			if second := time.Since(begin); first >= limit || second >= 2*limit {
+				s.records.Next(t)
+				return fmt.Errorf("%w: a was sent after %v, b after %v", errLate, first, second)
+			}
+			err = cmp.Or(err, endsWith(conn, "b\nping\n"))
+			within(t, "ended", time.Since(sent), limit*9/10, limit+slack)
+			conn.Close()
+			if r := s.records.Next(t); r.Reason != handler.ReasonReadTimeout {
+				t.Errorf("record %+v", r)
+			}
+			return err
+		})
 	})
 }

@@ -1,6 +1,7 @@
 package handler_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -24,10 +25,9 @@ import (
 // large is more than a socket holds.
 var large = make([]byte, 8<<20)
 
-// onTime checks that limit has passed since begin, and not much more.
-func onTime(t *testing.T, what string, begin time.Time) {
-	t.Helper()
-	within(t, what, time.Since(begin), limit, limit+slack)
+// onTime returns an error unless limit has passed since begin, and not much more.
+func onTime(what string, begin time.Time) error {
+	return outside(what, time.Since(begin), limit, limit+slack)
 }
 
 // reportErrors makes h tell the client why it ends the client.
@@ -40,84 +40,47 @@ func reportErrors(h *handler.Frames) *handler.Frames {
 	return h
 }
 
-// exchangeSlowly checks that exchange succeeds n times in a row, with pauses of a quarter of
-// the limit: a busy machine may be late by the rest.
-func exchangeSlowly(t *testing.T, what string, n int, exchange func(i int) error) {
-	for i := range n {
-		time.Sleep(limit / 4) // the test needs this delay
-		if err := exchange(i); err != nil {
-			t.Errorf("%s: %v, after %d exchanges", what, err, i)
-			return
-		}
-	}
-}
-
-// echoes sends text and checks that reply comes back.
-func echoes(conn net.Conn, text, reply string) error {
-	if _, err := io.WriteString(conn, text); err != nil {
-		return err
-	}
-	got := make([]byte, len(reply))
-	if n, err := io.ReadFull(conn, got); err != nil || string(got) != reply {
-		return fmt.Errorf("read %q, %w; want %q", got[:n], err, reply)
-	}
-	return nil
-}
-
 func TestIdleTimeoutOverSockets(t *testing.T) {
 	testutil.Long(t)
 	t.Parallel()
+	tests := map[string]struct {
+		n        int
+		exchange func(net.Conn, *handler.Client) error
+	}{
+		"sends nothing":      {0, nil},
+		"sends half a frame": {1, func(conn net.Conn, _ *handler.Client) error { return echoes(conn, "half", "") }},
+		"sends frames":       {6, func(conn net.Conn, _ *handler.Client) error { return echoes(conn, "a\n", "a\n") }},
+		"sends bytes":        {6, func(conn net.Conn, _ *handler.Client) error { return echoes(conn, "a", "") }},
+		"is written to": {6, func(conn net.Conn, c *handler.Client) error {
+			io.WriteString(c, "news\n")
+			return echoes(conn, "", "news\n")
+		}},
+	}
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		h := reportErrors(echoFrames())
 		h.IdleTimeout = limit
-		opened := opens(h)
-		s := serve(h)
+		meet := meets(opens(h), serve(h).connect)
 		var all sync.WaitGroup
 		defer all.Wait()
-		start := func(what string, f func(conn net.Conn, c *handler.Client) (time.Time, error)) {
-			begin := time.Now()
-			conn := s.connect()
-			c := <-opened
+		for what, test := range tests {
 			all.Go(func() {
-				last, err := f(conn, c)
-				if err == nil {
-					if last.IsZero() {
-						last = begin
+				punctually(t, "a client that "+what, func() error {
+					begin := time.Now()
+					conn, c := meet()
+					last, err := exchangeSlowly(begin, test.n, func() error { return test.exchange(conn, c) })
+					if err == nil {
+						err = endsWith(conn, "too slow\n")
 					}
-					err = endsWith(conn, "too slow\n")
-					onTime(t, what+" was closed", last)
-				}
-				if err != nil {
-					t.Errorf("%s: %v", what, err)
-				}
-				if r := c.Record(); r.By != handler.ByServer || r.Reason != handler.ReasonIdleTimeout || !errors.Is(r.Err, os.ErrDeadlineExceeded) {
-					t.Errorf("%s: record %+v", what, r)
-				}
+					if err != nil {
+						return err
+					}
+					if r := c.Record(); r.By != handler.ByServer || r.Reason != handler.ReasonIdleTimeout || !errors.Is(r.Err, os.ErrDeadlineExceeded) {
+						return fmt.Errorf("record %+v", r)
+					}
+					return onTime("closed", last)
+				})
 			})
 		}
-		start("one that sends nothing", func(net.Conn, *handler.Client) (time.Time, error) { return time.Time{}, nil })
-		start("one that sends half a frame", func(conn net.Conn, _ *handler.Client) (time.Time, error) {
-			time.Sleep(limit / 4)
-			last := time.Now()
-			_, err := io.WriteString(conn, "half")
-			return last, err
-		})
-		start("one that sends frames", func(conn net.Conn, _ *handler.Client) (last time.Time, err error) {
-			exchangeSlowly(t, "one that sends frames", 6, func(int) error { last = time.Now(); return echoes(conn, "a\n", "a\n") })
-			return last, nil
-		})
-		start("one that sends bytes", func(conn net.Conn, _ *handler.Client) (last time.Time, err error) {
-			exchangeSlowly(t, "one that sends bytes", 6, func(int) error { last = time.Now(); return echoes(conn, "a", "") })
-			return last, nil
-		})
-		start("one that is written to", func(conn net.Conn, c *handler.Client) (last time.Time, err error) {
-			exchangeSlowly(t, "one that is written to", 6, func(int) error {
-				last = time.Now()
-				io.WriteString(c, "news\n")
-				return echoes(conn, "", "news\n")
-			})
-			return last, nil
-		})
 	})
 }
 
@@ -138,7 +101,9 @@ func TestTimeoutsFireRepeatedly(t *testing.T) {
 				receive(t, conn, "a\n")
 			}
 			receiveAll(t, conn, "too slow\n")
-			onTime(t, "a client was closed", begin)
+			if err := onTime("a client was closed", begin); err != nil {
+				t.Error(err)
+			}
 		}
 	}, "tcp")
 }
@@ -168,47 +133,46 @@ func TestFrameTimeoutOverSockets(t *testing.T) {
 	overSockets(t, func(t *testing.T, serve func(*handler.Frames) *served) {
 		h := reportErrors(echoFrames())
 		h.FrameTimeout = limit
-		s := serve(h)
+		meet := meets(opens(h), serve(h).connect)
 		var all sync.WaitGroup
 		defer all.Wait()
-		begun := s.connect()
-		all.Go(func() { // a byte now and then does not extend the timeout
+		all.Go(func() {
 			begin := time.Now()
+			conn, c := meet()
 			var sender sync.WaitGroup
 			sender.Go(func() {
 				for range 20 {
-					if _, err := io.WriteString(begun, "x"); err != nil {
+					if _, err := io.WriteString(conn, "x"); err != nil {
 						return // the connection is closed
 					}
 					time.Sleep(limit / 10)
 				}
 			})
-			if err := endsWith(begun, "too slow\n"); err != nil {
-				t.Error("the client that sends single bytes: ", err)
+			if err := cmp.Or(endsWith(conn, "too slow\n"), onTime("closed", begin)); err != nil {
+				t.Error("a client that sends single bytes: ", err)
 			}
-			onTime(t, "one that sends bytes was closed", begin)
-			begun.Close()
+			conn.Close()
 			sender.Wait()
-			if r := s.records.Next(t); r.By != handler.ByServer || r.Reason != handler.ReasonFrameTimeout || r.FramesIn != 0 {
+			if r := c.Record(); r.By != handler.ByServer || r.Reason != handler.ReasonFrameTimeout || r.FramesIn != 0 {
 				t.Errorf("record %+v", r)
 			}
 		})
-		next, silent := s.connect(), s.connect()
-		all.Go(func() { // the end of one frame and the beginning of the next
-			last := time.Now()
-			if err := echoes(next, "a", ""); err != nil {
-				t.Error(err)
-			}
-			exchangeSlowly(t, "one that ends its frames", 6, func(int) error {
-				last = time.Now()
-				return echoes(next, "\na", "a\n")
+		silent, _ := meet()
+		all.Go(func() {
+			punctually(t, "a client that ends each frame and begins the next", func() error {
+				conn, _ := meet()
+				text, reply := "a", ""
+				last, err := exchangeSlowly(time.Now(), 7, func() error {
+					defer func() { text, reply = "\na", "a\n" }()
+					return echoes(conn, text, reply)
+				})
+				if err == nil {
+					err = endsWith(conn, "too slow\n")
+				}
+				return cmp.Or(err, onTime("closed", last))
 			})
-			if err := endsWith(next, "too slow\n"); err != nil {
-				t.Error("the client that completes its frames: ", err)
-			}
-			onTime(t, "one that ended its frames was closed", last)
 			if err := echoes(silent, "a\n", "a\n"); err != nil { // no frame has begun, so the timeout does not run
-				t.Error("the client that has not begun a frame: ", err)
+				t.Error("a client that has not begun a frame: ", err)
 			}
 		})
 	})

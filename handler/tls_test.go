@@ -230,22 +230,31 @@ func TestTLSIdleTimeout(t *testing.T) {
 		return h
 	}
 	overTLSAtOnce(t, build, func(t *testing.T, s *served) {
-		conn := s.connectByHand()
-		record := conn.Out.Seal(testutil.DataRecord, []byte("hello\n"))
-		for i := range 6 {
-			send(t, conn.Conn, string(record[i:i+1]))
-			time.Sleep(limit / 3)
-		}
-		send(t, conn.Conn, string(record[6:]))
-		conn.Receive(t, "hello\n")
-		begin := time.Now()
-		send(t, conn.Conn, string(conn.Out.Seal(testutil.DataRecord, []byte("lost\n"))[:10]))
-		closesWith(t, conn, alertCloseNotify)
-		within(t, "ended", time.Since(begin), limit-time.Millisecond, limit+slack)
-		conn.Close()
-		if r := s.records.Next(t); r.Reason != handler.ReasonIdleTimeout || r.FramesIn != 1 {
-			t.Errorf("record %+v", r)
-		}
+		punctually(t, "a client", func() error {
+			begin := time.Now()
+			conn := s.connectByHand()
+			defer conn.Close()
+			line := string(conn.Out.Seal(testutil.DataRecord, []byte("hello\n")))
+			lost := string(conn.Out.Seal(testutil.DataRecord, []byte("lost\n")))
+			pieces := append(strings.Split(line[:6], ""), line[6:], lost[:10])
+			last, err := exchangeSlowly(begin, len(pieces), func() error {
+				piece := pieces[0]
+				pieces = pieces[1:]
+				return echoes(conn.Conn, piece, "")
+			})
+			if err != nil {
+				s.records.Next(t)
+				return err
+			}
+			conn.Receive(t, "hello\n")
+			closesWith(t, conn, alertCloseNotify)
+			within(t, "ended", time.Since(last), limit-time.Millisecond, limit+slack)
+			conn.Close()
+			if r := s.records.Next(t); r.Reason != handler.ReasonIdleTimeout || r.FramesIn != 1 {
+				t.Errorf("record %+v", r)
+			}
+			return nil
+		})
 	})
 }
 
