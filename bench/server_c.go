@@ -23,14 +23,13 @@ func compile(ctx context.Context, dir, name string) (string, error) {
 	if err != nil {
 		return "", errNoCompiler
 	}
-	text, err := sources.ReadFile("c/" + name)
-	if err != nil {
+	if dir, err = os.MkdirTemp(dir, name); err != nil {
 		return "", err
 	}
-	source, program := filepath.Join(dir, name), filepath.Join(dir, name+".bin")
-	if err := os.WriteFile(source, text, 0o600); err != nil {
+	if err := os.CopyFS(dir, sources); err != nil {
 		return "", err
 	}
+	source, program := filepath.Join(dir, "c", name), filepath.Join(dir, "server")
 	out, err := exec.CommandContext(ctx, cc, "-O2", "-o", program, source).CombinedOutput()
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)

@@ -3,21 +3,9 @@
  * event. Its cost is that of the system calls alone, the lower bound to which
  * the other servers are compared.
  */
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "loop.h"
 
-enum { SIZE = 64 * 1024, EVENTS = 256 };
+enum { SIZE = 64 * 1024 };
 
 /* The buffer holds the unsent part of a reply, then an incomplete line. */
 struct client {
@@ -26,20 +14,7 @@ struct client {
 	char *bytes; /* SIZE long, or NULL while nothing is held */
 };
 
-static int loop;
 static char buffer[SIZE];
-
-static void fail(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static int watch(int op, int fd, unsigned events, struct client *c)
-{
-	struct epoll_event event = {.events = events, .data.ptr = c};
-	return epoll_ctl(loop, op, fd, &event);
-}
 
 /* While a reply is unsent nothing is read, so a client that reads slowly is served slowly. */
 static int hold(struct client *c, const char *from, size_t held, size_t unsent)
@@ -57,11 +32,6 @@ static int hold(struct client *c, const char *from, size_t held, size_t unsent)
 	c->held = held;
 	c->unsent = unsent;
 	return blocked == was_blocked ? 0 : watch(EPOLL_CTL_MOD, c->fd, blocked ? EPOLLOUT : EPOLLIN, c);
-}
-
-static int passing(ssize_t n)
-{
-	return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
 static int echo(struct client *c)
@@ -105,73 +75,26 @@ static void drop(struct client *c)
 	free(c);
 }
 
-static void take(int listener)
+static void accepted(int fd)
 {
-	int fd;
-
-	while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-		struct client *c = calloc(1, sizeof *c);
-		if (!c) {
-			close(fd);
-			return;
-		}
-		c->fd = fd;
-		if (watch(EPOLL_CTL_ADD, fd, EPOLLIN, c) < 0)
-			drop(c);
+	struct client *c = calloc(1, sizeof *c);
+	if (!c) {
+		close(fd);
+		return;
 	}
+	c->fd = fd;
+	if (watch(EPOLL_CTL_ADD, fd, EPOLLIN, c) < 0)
+		drop(c);
 }
 
-static int announce(void)
+static void ready(void *data)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t size = sizeof at;
-	int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	/* Clients inherit TCP_NODELAY, which the Go servers have as well. */
-	if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0)
-		fail("socket");
-	if (bind(fd, (struct sockaddr *)&at, size) < 0 || listen(fd, 4096) < 0)
-		fail("listen");
-	if (getsockname(fd, (struct sockaddr *)&at, &size) < 0)
-		fail("getsockname");
-	printf("listening 127.0.0.1:%d\n", ntohs(at.sin_port));
-	fflush(stdout);
-	return fd;
-}
-
-/* The Go runtime also raises this limit. */
-static void raise_files(void)
-{
-	struct rlimit files;
-
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
+	struct client *c = data;
+	if ((c->unsent ? flush(c) : echo(c)) < 0)
+		drop(c);
 }
 
 int main(void)
 {
-	static struct epoll_event events[EVENTS];
-
-	signal(SIGPIPE, SIG_IGN); /* a client that left shows in what write returns */
-	raise_files();
-	if ((loop = epoll_create1(EPOLL_CLOEXEC)) < 0)
-		fail("epoll_create1");
-	int listener = announce();
-	if (watch(EPOLL_CTL_ADD, listener, EPOLLIN, NULL) < 0)
-		fail("epoll_ctl");
-
-	for (;;) {
-		int n = epoll_wait(loop, events, EVENTS, -1);
-		if (n < 0 && errno != EINTR)
-			fail("epoll_wait");
-		for (int i = 0; i < n; i++) {
-			struct client *c = events[i].data.ptr;
-			if (!c)
-				take(listener);
-			else if ((c->unsent ? flush(c) : echo(c)) < 0)
-				drop(c);
-		}
-	}
+	run(accepted, ready);
 }
