@@ -27,9 +27,14 @@ func (s *Server) metrics() http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes, Registry: registry})
 }
 
+// allDescs are the results of describe.
+var allDescs []*prometheus.Desc
+
 // describe makes the description of a metric.
 func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("wireline_"+name, help, labels, nil)
+	d := prometheus.NewDesc("wireline_"+name, help, labels, nil)
+	allDescs = append(allDescs, d)
+	return d
 }
 
 var (
@@ -81,14 +86,6 @@ var (
 	descLogDropped = describe("log_dropped_total", "Records that the log did not take because nobody read it.")
 	descBuild      = describe("build_info", "1; the labels say what the program was built from.", "version", "goversion")
 )
-
-var allDescs = []*prometheus.Desc{
-	descConnections, descAccepted, descEnded, descRefused, descDuration, descBytes, descFrames, descProbes, descPanics, descAcceptErrs,
-	descReady, descHandshake, descHandshakes, descUpstreamUp, descUpstreamWeight, descUpstreamConnections, descUpstreamConnects, descUpstreamDuration,
-	descUpstreamPool, descHubClients, descHubRooms, descHubMemberships, descHubJoins, descHubLeft, descHubReplaced, descHubKicked, descHubSends,
-	descHubPublished, descHubPublishErrs, descHubDeliveries, descHubRequests, descHubWaiting, descBusUp, descBusNodes, descBusMessages, descBusDropped,
-	descBusReconnects, descBusRoundTrip, descBusClaims, descBusLost, descLogDropped, descBuild,
-}
 
 // collector makes the metrics of a Server when they are asked for. Nothing is counted for them
 // in advance that is not counted anyway.
