@@ -53,7 +53,8 @@ func (c *Config) Validate() error {
 	var e field.Errors
 	e.Check(c.Token == "" || c.TokenFile == "", "TokenFile", c.TokenFile, "must not be set together with Token")
 	e.Check(tokenfile.IsToken(c.Token), "Token", "(secret)", "must be printable ASCII without spaces")
-	e.Check((c.TLS.Cert == "") == (c.TLS.Key == ""), "TLS.Key", c.TLS.Key, "TLS.Cert and TLS.Key must be set together")
+	e.Check(c.TLS.Cert == "" || c.TLS.Key != "", "TLS.Key", c.TLS.Key, "must be set, as cert is")
+	e.Check(c.TLS.Key == "" || c.TLS.Cert != "", "TLS.Cert", c.TLS.Cert, "must be set, as key is")
 	for _, h := range c.Hosts {
 		e.Check(h != "" && !strings.ContainsAny(h, "/: "), "Hosts", h, "must be names without a port")
 	}

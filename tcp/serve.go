@@ -48,13 +48,12 @@ func (s *Server) start(a *accepted) {
 // it was in the queue of a listener that is about to close, and gets a FIN.
 func (s *Server) reject(a *accepted) {
 	set := s.settings.Load() // as admission.place
+	s.stats.refusedFull.Add(1)
+	s.refusals.add(causeFull, a.peer(), slog.Int("max_clients", set.MaxClients))
 	if set.refuses() {
-		s.stats.refusedFull.Add(1)
-		s.refusals.add(causeFull, a.peer(), slog.Int("max_clients", set.MaxClients))
 		a.reset()
 		return
 	}
-	s.refusals.add(causeFull, a.peer(), slog.Int("max_clients", set.MaxClients))
 	if conn, err := a.Conn(); err == nil {
 		s.serving.Add(1)
 		go s.rejectGently(conn)

@@ -100,7 +100,7 @@ type Server struct {
 type Stats struct {
 	Accepted     uint64 // connections given to the handler
 	Active       int    // connections being served, or rejected, now
-	RefusedFull  uint64 // reset because of MaxClients
+	RefusedFull  uint64 // reset because of MaxClients; or closed with a FIN, in a drain
 	RefusedPerIP uint64 // reset because of MaxClientsPerIP
 	Panics       uint64 // handlers that panicked, or ended their goroutine
 

@@ -143,6 +143,9 @@ func TestShutdownTurnsTheQueueAway(t *testing.T) {
 				if got[`""`]+got[`"a\n"`] != queued {
 					t.Errorf("%d clients waited, they got %v", queued, got)
 				}
+				if st := s.TCP.Stats(); name == "full" && st.Accepted+st.RefusedFull != 1+queued {
+					t.Errorf("%d were accepted, %d refused; want %d together", st.Accepted, st.RefusedFull, 1+queued)
+				}
 			})
 		}
 	}
