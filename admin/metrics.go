@@ -3,6 +3,8 @@ package admin
 import (
 	"net/http"
 	"runtime"
+	"strconv"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -118,11 +120,23 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 type sink struct{ metrics chan<- prometheus.Metric }
 
 func (s sink) gauge(d *prometheus.Desc, v float64, labels ...string) {
-	s.metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	s.metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, readable(labels)...)
 }
 
 func (s sink) counter(d *prometheus.Desc, v float64, labels ...string) {
-	s.metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	s.metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, readable(labels)...)
+}
+
+// readable returns labels as UTF-8, since one that is not would cost the whole answer: the name of an
+// upstream may be that of a file, which can have any bytes. Different labels stay different.
+func readable(labels []string) []string {
+	for i, label := range labels {
+		if !utf8.ValidString(label) {
+			quoted := strconv.Quote(label)
+			labels[i] = quoted[1 : len(quoted)-1]
+		}
+	}
+	return labels
 }
 
 // counters sends a counter for each result.
@@ -137,7 +151,7 @@ func (s sink) histogram(d *prometheus.Desc, h histogram.Snapshot, labels ...stri
 	for _, b := range h.Buckets {
 		buckets[b.UpTo.Seconds()] = b.Count
 	}
-	s.metrics <- prometheus.MustNewConstHistogram(d, h.Count, h.Sum.Seconds(), buckets, labels...)
+	s.metrics <- prometheus.MustNewConstHistogram(d, h.Count, h.Sum.Seconds(), buckets, readable(labels)...)
 }
 
 // service sends the metrics of a service, and returns how many records its log has dropped.

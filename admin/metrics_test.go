@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -17,6 +18,7 @@ import (
 
 	"wireline/admin"
 	"wireline/internal/testutil"
+	"wireline/proxy"
 	"wireline/tcp"
 )
 
@@ -133,6 +135,23 @@ func TestMetricsOfOpaqueHandler(t *testing.T) {
 	x := h.list("/api/services", "services")[0]
 	if x["connections"] != 1.0 || x["accepted"] != 2.0 || len(x["ended"].([]any)) != 0 {
 		t.Errorf("the service is %v", x)
+	}
+}
+
+// A file name may have bytes that are not UTF-8, which a label cannot have.
+func TestMetricsOfOddNames(t *testing.T) {
+	odd := []string{"unix:/nowhere/\xff", "unix:/nowhere/\xfe"}
+	server := start(t, "odd", &proxy.Proxy{Config: proxy.Config{Upstreams: odd}, Log: slog.New(slog.DiscardHandler)})
+	h := newHouse(t, func(s *admin.Server) { s.Servers, s.Version = []*tcp.Server{server.TCP}, "v\xff" })
+	m := h.scrape()
+	for _, want := range []string{
+		`wireline_upstream_weight{service="odd",upstream="unix:/nowhere/\\xff"}`,
+		`wireline_upstream_weight{service="odd",upstream="unix:/nowhere/\\xfe"}`,
+		fmt.Sprintf(`wireline_build_info{goversion=%q,version="v\\xff"}`, runtime.Version()),
+	} {
+		if m[want] != 1 {
+			t.Errorf("%s is %v, want 1", want, m[want])
+		}
 	}
 }
 

@@ -17,29 +17,46 @@ import (
 // ctx, and its close mode is CloseDefault. A panic in the handler ends the connection
 // and is logged to slog.Default(), or reported to the server that ctx belongs to.
 //
-// The connection counts as one of the handler, and the handler's drain is its drain. No server counts
-// it as a client, also if it was hijacked from one: no limit of a server holds, Stats does not
-// include it, and a stop of the server does not wait for it.
+// The connection counts as one of the handler, and the handler's drain is its drain. If it was hijacked,
+// and ctx is the context of its Client, its server counts it as a client again until ServeConn returns:
+// for its limits, for the memory of all clients, and in Stats. But a stop of the server does not wait for
+// it.
 func ServeConn(ctx context.Context, conn net.Conn, h Acceptor) {
 	d := &direct{ctx: ctx, conn: conn, done: make(chan struct{})}
+	if from, ok := ctx.Value(hijackedKey{}).(recounter); ok {
+		d.memory = from.Memory()
+		defer from.Recount()()
+	}
 	h.Accept(d)
 	<-d.done
+}
+
+// hijackedKey is the key under which the context of a hijacked client has its Accepted.
+type hijackedKey struct{}
+
+// recounter is an Accepted whose server can count it as a client again after Done.
+type recounter interface {
+	Accepted
+
+	// Recount counts the connection as a client, also if the server is full. uncount undoes that.
+	Recount() (uncount func())
 }
 
 // direct is the Accepted of a connection that was passed to Handle, not accepted by a
 // server.
 type direct struct {
-	ctx  context.Context
-	conn net.Conn
-	once sync.Once
-	done chan struct{}
+	ctx    context.Context
+	conn   net.Conn
+	memory *Memory // of the server from which the connection was hijacked; or nil
+	once   sync.Once
+	done   chan struct{}
 }
 
 func (d *direct) Context() context.Context { return d.ctx }
 func (d *direct) LocalAddr() net.Addr      { return d.conn.LocalAddr() }
 func (d *direct) RemoteAddr() net.Addr     { return d.conn.RemoteAddr() }
 func (d *direct) CloseMode() CloseMode     { return CloseDefault }
-func (d *direct) Memory() *Memory          { return nil }
+func (d *direct) Memory() *Memory          { return d.memory }
 
 func (d *direct) Network() string {
 	if addr := d.conn.LocalAddr(); addr != nil {

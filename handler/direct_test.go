@@ -69,8 +69,9 @@ func TestHandleRecovers(t *testing.T) {
 	}
 }
 
-// A hijacked connection that is passed to a Handle counts as one of that handler, not of the server.
-// A panic of its is counted by the server. The context for it is the server's, not that of the client, which has ended.
+// A hijacked connection that is passed to a Handle counts as one of that handler, and of the server again: as
+// a client, for its memory, and if it panics. The context for it is the server's, not that of the client, which
+// has ended.
 func TestHandleAfterHijack(t *testing.T) {
 	silenceLog(t)
 	inner := &handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
@@ -94,7 +95,7 @@ func TestHandleAfterHijack(t *testing.T) {
 	}}
 	inner.OnOpen = func(*handler.Client) error { lens <- inner.Clients().Len(); return nil }
 	s := tcptest.NewUnstartedServer(outer)
-	s.TCP.MaxClients = 1
+	s.TCP.MaxClients, s.TCP.MaxClientsPerIP, s.TCP.MaxBuffered = 1, 1, 1<<20
 	s.Start()
 	defer s.Close()
 	conn := s.Dial()
@@ -106,14 +107,28 @@ func TestHandleAfterHijack(t *testing.T) {
 	if n := <-lens; n != 1 {
 		t.Errorf("the handler has %d clients, want 1", n)
 	}
-	// The server does not count it: another client has the only place.
+	if n := s.TCP.Stats().Active; n != 1 {
+		t.Errorf("%d clients are active, want 1", n)
+	}
 	other := s.Dial()
 	defer other.Close()
-	eventually(t, "the other client is the only one", func() bool { return s.TCP.Stats().Accepted == 2 && s.TCP.Stats().Active == 1 })
-	send(t, conn, "x\n")
+	send(t, other, "upgrade\n")
+	send(t, conn, strings.Repeat("x", 5000))
+	eventually(t, "the server counts its input", func() bool { return s.TCP.Stats().Buffered >= 5000 })
+	if n := s.TCP.Stats().Accepted; n != 1 {
+		t.Errorf("%d clients were accepted, want 1", n)
+	}
+	send(t, conn, "\n")
 	receiveAll(t, conn, "")
 	conn.Close()
+	<-causes // of the other client, which has the place now
+	<-lens
+	eventually(t, "the other client is the only one", func() bool { return s.TCP.Stats().Accepted == 2 && s.TCP.Stats().Active == 1 })
+	closeWrite(t, other)
 	inside.Wait()
+	if n := s.TCP.Stats().Active; n != 0 {
+		t.Errorf("%d clients are active, want none", n)
+	}
 	if n := s.TCP.Stats().Panics; n != 1 {
 		t.Errorf("%d panics were counted, want 1", n)
 	}

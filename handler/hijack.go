@@ -16,7 +16,8 @@ var ErrHijacked = errors.New("handler: connection hijacked")
 // returns the connection, without deadlines, and the bytes that were read from it but
 // not served. The caller owns both from then on. The handler and the server no longer
 // count the connection, and their timeouts, limits and drains do not affect it. Its
-// record is written. On error, the connection stays with the handler.
+// record is written. On error, the connection stays with the handler. If the new owner is another
+// handler, see ServeConn.
 //
 // Hijack may be called only in OnFrame and OnOpen. Afterwards only Value, Record and
 // Context of the Client may be used. The context that c.Context has returned before ends with

@@ -298,10 +298,27 @@ func (a *accepted) Done() {
 		return
 	}
 	s := a.from.server
-	ip := netip.Addr{}
-	if a.kind&counted != 0 {
-		ip = a.clientIP()
-	}
-	s.admission.leave(a.from.settings, ip)
+	s.admission.leave(a.from.settings, a.countedIP())
 	s.serving.Done()
+}
+
+// countedIP is the address for which the connection counts. It is not valid if there is none.
+func (a *accepted) countedIP() netip.Addr {
+	if a.kind&counted == 0 {
+		return netip.Addr{}
+	}
+	return a.clientIP()
+}
+
+// Recount counts the connection, which was hijacked, as a client again: handler.ServeConn serves it. The
+// place that it had may be another client's by now; then none is accepted until two have left. A stop does
+// not wait for it.
+func (a *accepted) Recount() (uncount func()) {
+	s := a.from.server
+	s.admission.enterAgain(a.from.settings, a.countedIP())
+	s.stats.recounted.Add(1)
+	return func() {
+		s.stats.recounted.Add(-1)
+		s.admission.leave(a.from.settings, a.countedIP())
+	}
 }

@@ -182,13 +182,28 @@ func (a *admission) enter(set *settings, ip netip.Addr) verdict {
 	case set.MaxClientsPerPrefix > 0 && a.perNet[network] >= set.MaxClientsPerPrefix:
 		return overPerPrefix
 	}
+	a.countUp(set, ip)
+	return admitted
+}
+
+// countUp counts a connection for its address and its network.
+func (a *admission) countUp(set *settings, ip netip.Addr) {
 	if set.MaxClientsPerIP > 0 {
 		a.perIP[ip]++
 	}
 	if set.MaxClientsPerPrefix > 0 {
-		a.perNet[network]++
+		a.perNet[set.networks.of(ip)]++
 	}
-	return admitted
+}
+
+// enterAgain is place and enter for a connection that has left, without their limits.
+func (a *admission) enterAgain(set *settings, ip netip.Addr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.active++
+	if ip.IsValid() {
+		a.countUp(set, ip)
+	}
 }
 
 // leave undoes place, and enter with the same settings if ip is valid.

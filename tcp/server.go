@@ -148,6 +148,8 @@ type counters struct {
 	refusedPerPrefix, refusedDenied, refusedMemory stdatomic.Uint64
 
 	accepted, refusedFull, refusedPerIP, acceptErrors, acceptEpisodes, panics stdatomic.Uint64
+
+	recounted stdatomic.Int64 // hijacked connections that are served now
 }
 
 // Stats returns the counts at this moment. Like Ready, HandshakeTimes and Addrs, it may be called
@@ -156,7 +158,7 @@ func (s *Server) Stats() Stats {
 	computing, queued := s.handshakes.Counts()
 	return Stats{
 		Accepted:     s.stats.accepted.Load(),
-		Active:       s.serving.Count(),
+		Active:       s.serving.Count() + int(s.stats.recounted.Load()),
 		RefusedFull:  s.stats.refusedFull.Load(),
 		RefusedPerIP: s.stats.refusedPerIP.Load(),
 		Panics:       s.stats.panics.Load(),
