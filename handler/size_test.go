@@ -12,3 +12,10 @@ func TestClientIsSmall(t *testing.T) {
 	}
 	t.Log(unsafe.Sizeof(endState{}))
 }
+
+// Each client with TLS has one. 32 bytes are a size class of the allocator, and the next one is 48.
+func TestSpecialIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(special{}); size > 32 {
+		t.Errorf("%d bytes", size)
+	}
+}

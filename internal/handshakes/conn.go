@@ -13,7 +13,8 @@ type Conn struct {
 	ctx  context.Context
 	turn turn
 
-	received bool // a byte has arrived
+	hello    *hello // nil while there is nothing left of it
+	received bool   // a byte has arrived
 }
 
 // Received reports whether the peer has sent a byte. It is for the goroutine that has made
@@ -31,19 +32,49 @@ func (c *Conn) NetConn() net.Conn { return c.Conn }
 
 // Read implements net.Conn.
 func (c *Conn) Read(b []byte) (int, error) {
-	if c.all == nil {
+	switch {
+	case c.all == nil:
 		return c.Conn.Read(b)
+	case c.hello != nil:
+		return c.readHello(b)
 	}
 	c.all.release(&c.turn)
 	n, err := c.Conn.Read(b)
+	first := !c.received
+	c.received = c.received || n > 0
+	if err == nil && first && n == len(b) {
+		n, err = c.cutHello(b)
+	}
 	if err == nil && !c.turn.advanced {
 		growStack(0)
 	}
-	c.received = c.received || n > 0
 	if err == nil {
 		err = c.all.acquire(c.ctx, &c.turn)
 	}
 	return n, err
+}
+
+// cutHello looks at b, which the first Read has filled, and returns what is to be read of it now.
+func (c *Conn) cutHello(b []byte) (n int, err error) {
+	if c.hello, err = cutHello(c.Conn, b); c.hello != nil {
+		return c.readHello(b)
+	}
+	return len(b), err
+}
+
+func (c *Conn) readHello(b []byte) (n int, err error) {
+	n, err = c.hello.Read(b)
+	if len(c.hello.rest) == 0 {
+		c.dropHello()
+	}
+	return n, err
+}
+
+func (c *Conn) dropHello() {
+	if c.hello != nil {
+		c.hello.drop()
+		c.hello = nil
+	}
 }
 
 // Write implements net.Conn. The handshake needs no place afterwards: crypto/tls writes the
@@ -63,5 +94,6 @@ func (c *Conn) Done() {
 		return
 	}
 	c.all.release(&c.turn)
+	c.dropHello()
 	c.all, c.ctx, c.turn = nil, nil, turn{}
 }

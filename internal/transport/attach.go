@@ -26,7 +26,7 @@ func Attach(from Source, loops *eventloop.Lazy, s *eventloop.Socket, h eventloop
 
 	t = Of(from.TLS())
 	if conn, err = attach(from, t, loops, s, h, goroutines); err == nil && t != nil {
-		t.Use(conn, nil)
+		t.useNew(conn)
 	}
 	return conn, t, err
 }

@@ -128,6 +128,34 @@ func TestUseWakes(t *testing.T) {
 	}
 }
 
+// A new poller tells of what has arrived already: until then nothing is read from it, but for a Look.
+func TestReadWaitsForTheFirstEvent(t *testing.T) {
+	for _, event := range []eventloop.Event{eventloop.In, eventloop.Hup, 0} {
+		e := handshake(t, false, kinds[0].version)
+		p := newPoll(t)
+		e.use(p)
+		transport.UseNew(e.near, p)
+		p.arrive(e.records([]byte("hello")), e.records([]byte("again")))
+		arrived := p.unread()
+		e.near.Ready(eventloop.Woken)
+		if got, err := e.readAll(100); len(got) > 0 || err != nil || p.unread() != arrived {
+			t.Errorf("read %q, %v", got, err)
+		}
+		read := e.near.Read
+		if event == 0 {
+			read = e.near.Look
+		}
+		e.near.Ready(event)
+		b := make([]byte, 5)
+		if n, drained, err := read(b); string(b[:n]) != "hello" || drained || err != nil {
+			t.Errorf("event %v: read %q, %v, drained: %v", event, b[:n], err, drained)
+		}
+		if got, err := e.readAll(100); string(got) != "again" || err != nil {
+			t.Errorf("event %v: read %q, %v behind that", event, got, err)
+		}
+	}
+}
+
 // The end of the stream is told from one that anybody on the way could have made up.
 func TestReadEnd(t *testing.T) {
 	for _, test := range []struct {

@@ -61,6 +61,7 @@ type TLS struct {
 	looking bool // this Read is a Look
 	peeking bool // this Read is a Peek
 	arrived bool // the last Read has found ciphertext
+	unheard bool // poll has told of no input yet; see useNew
 	eof     bool // the end of poll's stream was read
 	failed  bool // conn.Read has failed for good
 	reset   bool // Close sends a RST
@@ -76,9 +77,9 @@ type TLS struct {
 	full     bool        // Read stopped because the queue is too long
 	input    bool        // and has to be called again
 	holds    atomic.Bool // queue is not nil; may be read without mu. That of go.uber.org is larger
+	owed     int32       // plaintext in the queue that no Write has reported yet
 	mu       sync.Mutex
 	queue    *outq.Queue // ciphertext; nil while there is none
-	owed     int         // plaintext in the queue that no Write has reported yet
 	writeErr error       // of poll
 }
 
@@ -205,6 +206,13 @@ func (t *TLS) Use(poll eventloop.Conn, rest []byte) {
 	poll.Wake()
 }
 
+// useNew is Use for a poll that nobody has read from. It tells of input that is there already. So until
+// it does, Read takes only what the handshake has read, and does not ask the system.
+func (t *TLS) useNew(poll eventloop.Conn) {
+	t.Use(poll, nil)
+	t.unheard = t.rare == nil // otherwise Release may have kept something
+}
+
 // Release takes the connection off its poller, which must have given it up. rest is what
 // Remove of the poller has returned. Conn can be used by its new owner then.
 func (t *TLS) Release(rest []byte) {
@@ -241,7 +249,7 @@ func (t *TLS) Read(p []byte) (n int, drained bool, err error) {
 		return 0, false, err
 	}
 	n = t.takeAhead(p)
-	t.drained = false
+	t.drained = t.unheard
 	for n < len(p) {
 		m, err := t.conn.Read(p[n:])
 		n += m
@@ -296,7 +304,7 @@ func (t *TLS) queueIsFull() bool {
 
 // Look implements eventloop.Transport.
 func (t *TLS) Look(p []byte) (n int, drained bool, err error) {
-	t.looking = true
+	t.looking, t.unheard = true, false
 	defer func() { t.looking = false }()
 	return t.Read(p)
 }
@@ -313,7 +321,7 @@ func (t *TLS) Write(parts [3][]byte) (n int, err error) {
 		if t.sendLocked(); t.writeErr != nil || t.queued() > 0 {
 			return n, t.writeErr
 		}
-		n += t.owed
+		n += int(t.owed)
 		t.owed = 0
 		b, buffer := chunk(parts, n)
 		if len(b) == 0 {
@@ -325,7 +333,7 @@ func (t *TLS) Write(parts [3][]byte) (n int, err error) {
 			}
 			return n, err
 		}
-		t.owed = len(b)
+		t.owed = int32(len(b))
 		if buffer != nil {
 			joined.Put(buffer)
 		}
@@ -410,6 +418,9 @@ func (t *TLS) Writable() {
 func (t *TLS) Ready(ev eventloop.Event) eventloop.Event {
 	if ev&eventloop.Hup != 0 {
 		t.hangup = true // no further event comes: from now on each Read goes on until poll has nothing
+	}
+	if ev&(eventloop.In|eventloop.Hup) != 0 {
+		t.unheard = false
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
