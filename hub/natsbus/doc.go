@@ -22,6 +22,8 @@
 //	of one sender to a room
 //	a message of a room       at most once                     at most once
 //	Send, Kick, Has           answer or error within T         answer or error within 3T
+//	Kick with AllowBoth       the same within 2T; nil when     the same
+//	                          all processes have answered
 //	Request                   answer or error; ErrLost         the same
 //	                          within 2H+T after the other
 //	                          process has ended
