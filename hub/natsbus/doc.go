@@ -65,6 +65,11 @@
 // with hub.ErrLost, since the answer may be lost. What other processes publish meanwhile is not
 // received later. The bus connects again by itself, for ever.
 //
+// The entries of a process that was killed stay in the bucket until their keys are claimed again, or
+// a process finds them: each looks at ten entries once in H, and removes one when it comes by it for
+// the second time while its process has no lease. A process that was only late writes its entries
+// again.
+//
 // [Bus.Presence] asks all processes in both modes: a write to a replicated log for each Enter would
 // cost more than a question for each Presence. A process that has not been heard for 4H is not waited
 // for. While it has a connection, as when it hangs, Presence returns hub.ErrLost with the keys of the
