@@ -61,7 +61,8 @@ type Bus interface {
 	// process ends.
 	Request(ctx context.Context, key string, payload []byte) (answer []byte, err error)
 
-	// Kick is Hub.Kick of a client in another process. It waits as Send does.
+	// Kick is Hub.Kick of a client in another process. It waits as Send does. If the key may be
+	// shared, it waits for all processes, and fails if one of them does not answer.
 	Kick(ctx context.Context, key, why string) error
 
 	// Has reports whether another process has a client with the key.

@@ -12,7 +12,8 @@ import (
 //
 // The error is ErrUnknown if no client has the key, or if it has ended already. With a Bus it may also
 // be another that Send may have. With AllowBoth, such an error says that clients of other processes
-// may be there still.
+// may be there still; nil says that there was one at least, and that every process that the bus
+// reaches has answered that it has none any more.
 func (h *Hub) Kick(ctx context.Context, key string, why error) error {
 	here := h.kickHere(key, why)
 	if h.isDone(here) {

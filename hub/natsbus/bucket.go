@@ -24,6 +24,13 @@ const markerTTL = time.Minute
 type entry struct {
 	owner
 	revision uint64
+	marked   bool // by a sweep
+}
+
+// decodeEntry returns the entry in a value. What follows the owner is a mark.
+func decodeEntry(value []byte, revision uint64) entry {
+	o := decodeOwner(value)
+	return entry{o, revision, len(value) > len(o.encode())}
 }
 
 // bucket holds the owners of keys and the leases of nodes. Both are in one bucket, whose leader
@@ -36,8 +43,9 @@ type bucket struct {
 
 // opened is a bucket that was there.
 type opened struct {
-	js jetstream.JetStream
-	kv jetstream.KeyValue
+	js     jetstream.JetStream
+	kv     jetstream.KeyValue
+	stream jetstream.Stream // of kv
 }
 
 func (k *bucket) init(b *Bus) {
@@ -63,7 +71,11 @@ func (k *bucket) ensure(ctx context.Context) error {
 	if err != nil {
 		return k.explain(ctx, err)
 	}
-	k.open.Store(&opened{js, kv})
+	stream, err := js.Stream(ctx, "KV_"+k.name)
+	if err != nil {
+		return k.explain(ctx, err)
+	}
+	k.open.Store(&opened{js, kv, stream})
 	return nil
 }
 
@@ -126,7 +138,39 @@ func (k *bucket) get(ctx context.Context, key string) (entry, error) {
 	if err != nil {
 		return entry{}, k.explain(ctx, err)
 	}
-	return entry{decodeOwner(e.Value()), e.Revision()}, nil
+	return decodeEntry(e.Value(), e.Revision()), nil
+}
+
+// from returns the first entry of a key with the revision or a later one. One that was removed has
+// no owner.
+func (k *bucket) from(ctx context.Context, revision uint64) (key string, e entry, err error) {
+	open, err := k.opened()
+	if err != nil {
+		return "", entry{}, err
+	}
+	ctx, cancel := k.within(ctx)
+	defer cancel()
+	prefix := "$KV." + k.name + "."
+	m, err := open.stream.GetMsg(ctx, max(revision, 1), jetstream.WithGetMsgSubject(prefix+keyEntry("")+">"))
+	if err != nil {
+		return "", entry{}, k.explain(ctx, err)
+	}
+	key, _ = unescape(strings.TrimPrefix(m.Subject, prefix+keyEntry("")))
+	return key, decodeEntry(m.Data, m.Sequence), nil
+}
+
+// mark marks an entry if it has not changed.
+func (k *bucket) mark(ctx context.Context, key string, e entry) error {
+	open, err := k.opened()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := k.within(ctx)
+	defer cancel()
+	if _, err := open.kv.Update(ctx, keyEntry(key), append(e.encode(), 1), e.revision); err != nil {
+		return k.explain(ctx, err)
+	}
+	return nil
 }
 
 // put writes the owner of a key if the entry has the revision, which is zero if there is none. It

@@ -42,10 +42,12 @@ type Bus struct {
 	// nats.DefaultURL. Options may name another server.
 	URL string
 
-	// Options are those of nats.Connect, such as credentials and TLS. The bus sets some by itself
-	// that its promises need: it reconnects for ever, sends nothing late that was meant for
-	// another time, and gets no echo of what it sends. The functions that are set here are called
-	// as usual.
+	// Options are those of nats.Connect, such as credentials and TLS; OptionsOf has those of a
+	// connection that the program has already. The connection is the bus's own, and ends with
+	// Close. The bus sets some options by itself that its promises need: it reconnects for ever,
+	// sends nothing late that was meant for another time, and gets no echo of what it sends. The
+	// functions that are set here are called as usual, after those of the bus. They must not wait,
+	// nor close the connection.
 	Options []nats.Option
 
 	// Prefix is the first part of all subjects. Hubs with the same prefix are one hub. Empty means

@@ -225,22 +225,24 @@ const sharedWait = 100 * time.Millisecond
 // that of the answer.
 func (q *question) best(ctx context.Context) (answer, error) {
 	var first error
+	shared := false
 	for {
 		a, err := q.next(ctx)
-		if err == nil && a.verdict&^verdictShared == verdictError {
+		shared = shared || a.verdict&verdictShared != 0
+		a.verdict, a.shared = a.verdict&^verdictShared, shared
+		if err == nil && a.verdict == verdictError {
 			err = decodeError(a.data)
 			if first == nil {
 				first = err
 			}
-			if a.verdict&verdictShared != 0 {
+			if shared {
 				q.timeout.Reset(sharedWait)
 				continue
 			}
 		}
 		if err != nil && first != nil {
-			return answer{}, first
+			return answer{shared: shared}, first
 		}
-		a.verdict &^= verdictShared
 		return a, err
 	}
 }

@@ -66,8 +66,10 @@ func (o *ownership) check(c *claim) error {
 	switch {
 	case errors.Is(err, errNoEntry):
 		err = o.write(o.bus.ctx, c, entry{})
-	case err == nil && e.owner == owner{o.bus.id, c.number}:
+	case err == nil && e.owner == owner{o.bus.id, c.number} && !e.marked:
 		c.revision.Store(e.revision)
+	case err == nil && e.owner == owner{o.bus.id, c.number}:
+		err = o.write(o.bus.ctx, c, e) // see sweep
 	case err == nil:
 		err = o.checkOther(c, e)
 	}
@@ -114,8 +116,8 @@ type freed struct {
 
 func (f *freed) init() { f.wakeup = sync.NewCond(&f.mu) }
 
-// free has the entry of a claim removed, soon. If it cannot be, it stays until another process
-// claims the key.
+// free has the entry of a claim removed, soon. If it cannot be, it stays until a process claims the
+// key, or until this one has ended and a sweep finds it.
 func (o *ownership) free(c *claim) {
 	if c.revision.Load() == 0 {
 		return

@@ -124,6 +124,54 @@ func TestAllowBoth(t *testing.T) {
 	})
 }
 
+// Kick reaches all processes that have the key, and returns no nil before each has answered.
+func TestKickBoth(t *testing.T) {
+	inBothModes(t, func(t *testing.T, m mode) {
+		url := m.server(t).URL()
+		got, send := received()
+		bus, g := through(m.bus(url))
+		bus.Timeout = time.Hour // it keeps its connection
+		sender := m.bus(url)
+		sender.Timeout, sender.Heartbeat = 500*time.Millisecond, time.Hour // no process is silent for it
+		start(t, sender, &local{})
+		var gone atomic.Bool
+		one := &local{send: func(key string, payload []byte) error {
+			if gone.Load() {
+				return hub.ErrUnknown
+			}
+			return send(key, payload)
+		}}
+		a, b := start(t, m.bus(url), one), start(t, bus, &local{send: send})
+		start(t, m.bus(url), &local{}) // has no client with the key
+		testutil.Eventually(t, "it does not know all processes", func() bool { return sender.Stats().Nodes == 4 })
+		ctx := context.Background()
+		wantErr(t, "Kick of nobody", sender.Kick(ctx, "k", "why"), hub.ErrUnknown)
+		claim(t, a, "k", hub.AllowBoth, never(t))
+		claim(t, b, "k", hub.AllowBoth, never(t))
+		both := func() bool {
+			for len(got) > 0 {
+				<-got
+			}
+			err := sender.Kick(ctx, "k", "why")
+			return err == nil && len(got) >= 2
+		}
+		testutil.Eventually(t, "not both are kicked", both)
+		for len(got) > 0 {
+			if text := <-got; text != "k=kick: why" {
+				t.Errorf("got %q", text)
+			}
+		}
+		gone.Store(true)
+		testutil.Eventually(t, "one of two is not kicked", func() bool { return sender.Kick(ctx, "k", "why") == nil })
+		gone.Store(false)
+		g.stall()
+		defer g.resume()
+		for range 3 {
+			wantErr(t, "Kick of two, of which one hangs", sender.Kick(ctx, "k", "why"), hub.ErrLost)
+		}
+	})
+}
+
 // Of processes that claim a new key at the same time, one gets it.
 func TestClaimsAtTheSameTime(t *testing.T) {
 	inBothModes(t, func(t *testing.T, m mode) {

@@ -22,6 +22,8 @@
 //	of one sender to a room
 //	a message of a room       at most once                     at most once
 //	Send, Kick, Has           answer or error within T         answer or error within 3T
+//	Kick with AllowBoth       the same within 2T; nil when     the same
+//	                          all processes have answered
 //	Request                   answer or error; ErrLost         the same
 //	                          within 2H+T after the other
 //	                          process has ended
@@ -62,6 +64,11 @@
 // While there is no connection, calls fail at once with hub.ErrAway; calls that wait for an answer end
 // with hub.ErrLost, since the answer may be lost. What other processes publish meanwhile is not
 // received later. The bus connects again by itself, for ever.
+//
+// The entries of a process that was killed stay in the bucket until their keys are claimed again, or
+// a process finds them: each looks at ten entries once in H, and removes one when it comes by it for
+// the second time while its process has no lease. A process that was only late writes its entries
+// again.
 //
 // [Bus.Presence] asks all processes in both modes: a write to a replicated log for each Enter would
 // cost more than a question for each Presence. A process that has not been heard for 4H is not waited

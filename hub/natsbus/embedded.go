@@ -31,7 +31,8 @@ type Embedded struct {
 	// same after each start. Empty means a random one.
 	Name string
 
-	// Cluster is the name of the cluster. Empty means that the server is alone.
+	// Cluster is the name of the cluster. Empty means that the server is alone. A cluster needs
+	// Listen, too: "127.0.0.1:0" if only this process connects.
 	Cluster string
 
 	// ClusterListen is the host:port for the other servers of the cluster.
@@ -54,7 +55,8 @@ type Embedded struct {
 	server *server.Server
 }
 
-// Start starts the server, and waits until it serves clients. An error says why it cannot.
+// Start starts the server, and waits until it serves clients. An error says why it cannot; with a
+// port that is taken it wraps syscall.EADDRINUSE.
 func (e *Embedded) Start() error {
 	if e.server != nil {
 		return errors.New("natsbus: the server has been started")
@@ -89,7 +91,7 @@ func awaitStart(s *server.Server, log *serverLog) error {
 			return nil
 		}
 		if err := log.fatal.Load(); err != nil {
-			return *err
+			return err
 		}
 	}
 	return errors.New("it is not ready in time")
@@ -107,33 +109,50 @@ func (e *Embedded) options() (*server.Options, error) {
 	}
 	var err error
 	if e.Listen != "" {
-		opts.Host, opts.Port, err = hostPort(e.Listen)
+		opts.Host, opts.Port, err = hostPort("Listen", e.Listen)
 	}
 	if err == nil && e.Cluster != "" {
 		opts.Cluster.Name = e.Cluster
-		opts.Cluster.Host, opts.Cluster.Port, err = hostPort(e.ClusterListen)
+		opts.Cluster.Host, opts.Cluster.Port, err = hostPort("ClusterListen", e.ClusterListen)
 	}
 	if err != nil {
 		return nil, err
 	}
 	for _, route := range e.Routes {
+		if _, _, err := hostPort("Routes", route); err != nil {
+			return nil, err
+		}
 		opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats", Host: route})
 	}
 	if e.Configure != nil {
 		e.Configure(opts)
 	}
-	return opts, nil
+	return opts, e.checkCluster(opts)
 }
 
-// hostPort splits an address. The server takes -1 for a port that the system chooses.
-func hostPort(address string) (host string, port int, err error) {
+// checkCluster reports fields that the server would pass over, or wait for without end: it takes
+// part in a cluster only when it listens for clients.
+func (e *Embedded) checkCluster(opts *server.Options) error {
+	switch clustered := opts.Cluster.Port != 0; {
+	case !clustered && len(opts.Routes) > 0:
+		return errors.New("natsbus: Embedded.Routes needs Cluster")
+	case !clustered && e.ClusterListen != "":
+		return errors.New("natsbus: Embedded.ClusterListen needs Cluster")
+	case clustered && opts.DontListen:
+		return errors.New("natsbus: Embedded.Cluster needs Listen")
+	}
+	return nil
+}
+
+// hostPort splits the address in a field. The server takes -1 for a port that the system chooses.
+func hostPort(field, address string) (host string, port int, err error) {
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", 0, fmt.Errorf("natsbus: %w", err)
+		return "", 0, fmt.Errorf("natsbus: Embedded.%s: %w", field, err)
 	}
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
-		return "", 0, fmt.Errorf("natsbus: address %s: the port is no number", address)
+		return "", 0, fmt.Errorf("natsbus: Embedded.%s: address %s: the port is no number", field, address)
 	}
 	if n == 0 {
 		return host, server.RANDOM_PORT, nil

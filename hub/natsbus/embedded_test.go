@@ -2,12 +2,14 @@ package natsbus_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -109,20 +111,41 @@ func TestEmbeddedInProcess(t *testing.T) {
 	}
 }
 
-func TestEmbeddedThatCannotStart(t *testing.T) {
+// A port that is taken is an error at once, which says the address and what the system has said.
+func TestEmbeddedWithATakenPort(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	for listen, want := range map[string]string{
-		taken.Addr().String(): "address already in use",
-		"127.0.0.1":           "missing port",
-		"127.0.0.1:x":         "the port is no number",
+	address := taken.Addr().String()
+	for what, e := range map[string]*natsbus.Embedded{
+		"Listen":        {Listen: address},
+		"with a store":  {Listen: address, StoreDir: t.TempDir()},
+		"ClusterListen": {Listen: "127.0.0.1:0", Cluster: "c", ClusterListen: address},
 	} {
-		e := &natsbus.Embedded{Listen: listen, Log: slog.New(slog.DiscardHandler)}
-		if err := e.Start(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("Listen %s: %v", listen, err)
+		e.Log = slog.New(slog.DiscardHandler)
+		if err := e.Start(); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), address) {
+			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// Fields that do not fit together, and addresses that are none, are errors that name the fields.
+func TestEmbeddedFields(t *testing.T) {
+	for want, e := range map[string]*natsbus.Embedded{
+		"Listen: address 127.0.0.1: missing port": {Listen: "127.0.0.1"},
+		"Listen: address 127.0.0.1:x: the port":   {Listen: "127.0.0.1:x"},
+		"ClusterListen: missing port":             {Listen: "127.0.0.1:0", Cluster: "c"},
+		"Routes: address nats://a:1: too many":    {Listen: "127.0.0.1:0", Cluster: "c", ClusterListen: "127.0.0.1:0", Routes: []string{"nats://a:1"}},
+		"Routes needs Cluster":                    {Routes: []string{"127.0.0.1:1"}},
+		"ClusterListen needs Cluster":             {ClusterListen: "127.0.0.1:0"},
+		"Cluster needs Listen":                    {Cluster: "c", ClusterListen: "127.0.0.1:0"},
+	} {
+		e.Log = slog.New(slog.DiscardHandler)
+		if err := e.Start(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+		e.Close()
 	}
 }

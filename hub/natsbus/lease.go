@@ -72,10 +72,11 @@ func (l *lease) renew() time.Duration {
 }
 
 // extend notes a lease that was written after start. What another process has taken in a time
-// without a lease is found out before a claim is sure again.
+// without a lease is found out before a claim is sure again. The lease may have run out while it
+// was written.
 func (l *lease) extend(start time.Duration) {
 	o := l.owner
-	if int64(start) > l.until.Load() || l.failed {
+	if !l.valid() || l.failed {
 		o.bus.link.epoch.Add(1)
 		o.recheck()
 	}

@@ -110,7 +110,6 @@ func (b *Bus) connect() (*nats.Conn, error) {
 	for url := range strings.SplitSeq(cmp.Or(b.URL, nats.DefaultURL), ",") {
 		opts.Servers = append(opts.Servers, strings.TrimSpace(url))
 	}
-	opts.Name = b.names.prefix + " " + b.id.String()
 	opts.ReconnectWait = 250 * time.Millisecond
 	opts.ReconnectJitter = 250 * time.Millisecond
 	for _, option := range b.Options {
@@ -118,6 +117,7 @@ func (b *Bus) connect() (*nats.Conn, error) {
 			return nil, err
 		}
 	}
+	opts.Name = cmp.Or(opts.Name, b.names.prefix+" "+b.id.String())
 	opts.NoEcho = true
 	opts.AllowReconnect, opts.RetryOnFailedConnect, opts.MaxReconnect = true, true, -1
 	opts.IgnoreAuthErrorAbort = true
@@ -166,12 +166,20 @@ func (b *Bus) watchDials(opts *nats.Options) {
 	case opts.CustomDialer != nil:
 		opts.CustomDialer = countingDialer{opts.CustomDialer, &b.link.epoch}
 	default:
-		dialer := &net.Dialer{Timeout: opts.Timeout}
-		if opts.Dialer != nil {
-			dialer = opts.Dialer
-		}
-		opts.CustomDialer = countingDialer{dialer, &b.link.epoch}
+		opts.CustomDialer = countingDialer{dialerOf(opts), &b.link.epoch}
 	}
+}
+
+// dialerOf returns the dialer that nats.go would use if it had no other one.
+func dialerOf(opts *nats.Options) *net.Dialer {
+	dialer := net.Dialer{Timeout: opts.Timeout}
+	if opts.Dialer != nil {
+		dialer = *opts.Dialer
+	}
+	if opts.AllowMultipathTCP != nil {
+		dialer.SetMultipathTCP(*opts.AllowMultipathTCP)
+	}
+	return &dialer
 }
 
 // countingDialer counts the calls of a dialer.
@@ -205,7 +213,7 @@ func (s countingServer) InProcessConn() (net.Conn, error) {
 // watchEvents has the bus and the user's own functions called for the events of the connection.
 func (b *Bus) watchEvents(opts *nats.Options) {
 	connected, reconnected := opts.ConnectedCB, opts.ReconnectedCB
-	disconnected, async := opts.DisconnectedErrCB, opts.AsyncErrorCB
+	disconnected, async := disconnectedOf(opts), opts.AsyncErrorCB
 	failed := opts.ReconnectErrCB
 	opts.ConnectedCB = func(nc *nats.Conn) {
 		b.connected(nc)
@@ -237,6 +245,16 @@ func (b *Bus) watchEvents(opts *nats.Options) {
 			async(nc, sub, err)
 		}
 	}
+}
+
+// disconnectedOf returns the user's function for the end of a connection; nil if there is none.
+func disconnectedOf(opts *nats.Options) nats.ConnErrHandler {
+	// nats.go does not call the older one of the two when the other is set.
+	old := opts.DisconnectedCB
+	if opts.DisconnectedErrCB != nil || old == nil {
+		return opts.DisconnectedErrCB
+	}
+	return func(nc *nats.Conn, _ error) { old(nc) }
 }
 
 // connected is called when there is a connection. The subscriptions have been sent again.

@@ -151,6 +151,8 @@ func (b *Bus) serveNode(what kind, body []byte, reply string) {
 		b.calls.lose(id)
 	case kindPresence:
 		b.servePresence(string(body), reply)
+	case kindKickShared:
+		b.serveKickShared(&c, reply)
 	case kindProbe:
 		b.serveProbe(&c, reply)
 	case kindCancel:

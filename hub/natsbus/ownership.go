@@ -58,6 +58,7 @@ func newOwnership(b *Bus) *ownership {
 func (o *ownership) start() {
 	o.bus.loops.Go(o.lease.run)
 	o.bus.loops.Go(o.runChecks)
+	o.bus.loops.Go((&sweep{owner: o}).run)
 	o.freed.start(o)
 }
 

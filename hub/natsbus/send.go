@@ -44,12 +44,6 @@ func (b *Bus) Send(ctx context.Context, key string, payload []byte) error {
 	return err
 }
 
-// Kick implements hub.Bus.
-func (b *Bus) Kick(ctx context.Context, key, why string) error {
-	_, err := b.askKey(ctx, key, append([]byte{byte(kindKick)}, why...))
-	return err
-}
-
 // Has implements hub.Bus.
 func (b *Bus) Has(ctx context.Context, key string) (bool, error) {
 	_, err := b.askKey(ctx, key, []byte{byte(kindHas)})

@@ -12,8 +12,17 @@ import (
 // serverLog passes warnings and errors of a server on to a log.
 type serverLog struct {
 	log   *slog.Logger
-	fatal atomic.Pointer[error] // the first error after which the server does not go on
+	fatal atomic.Pointer[fatalError] // the first error after which the server does not go on
 }
+
+// fatalError is what the server has said, with the error in it.
+type fatalError struct {
+	text  string
+	cause error // nil if there is none
+}
+
+func (e *fatalError) Error() string { return e.text }
+func (e *fatalError) Unwrap() error { return e.cause }
 
 var _ server.Logger = (*serverLog)(nil)
 
@@ -23,8 +32,13 @@ func (l *serverLog) write(level slog.Level, format string, v []any) {
 
 // Fatalf implements server.Logger. Others exit here.
 func (l *serverLog) Fatalf(format string, v ...any) {
-	err := fmt.Errorf(format, v...)
-	l.fatal.CompareAndSwap(nil, &err)
+	fatal := &fatalError{text: fmt.Sprintf(format, v...)}
+	for _, arg := range v {
+		if err, ok := arg.(error); ok {
+			fatal.cause = err
+		}
+	}
+	l.fatal.CompareAndSwap(nil, fatal)
 	l.write(slog.LevelError, format, v)
 }
 

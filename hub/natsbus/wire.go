@@ -39,9 +39,10 @@ const (
 	kindCancel // node, the id of a request of its whose caller has gone
 
 	// To all nodes.
-	kindBeat     // node, its age in ticks: it is there
-	kindBye      // node: it has ended
-	kindPresence // the name of a room
+	kindBeat       // node, its age in ticks: it is there
+	kindBye        // node: it has ended
+	kindPresence   // the name of a room
+	kindKickShared // a key, which may be at several nodes, and a reason
 )
 
 // verdict is the first byte of an answer.
@@ -65,6 +66,7 @@ const (
 type answer struct {
 	verdict verdict
 	data    []byte
+	shared  bool  // it, or one before it, has said verdictShared
 	err     error // no answer will come
 }
 
