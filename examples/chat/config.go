@@ -52,7 +52,7 @@ type Chat struct {
 	Limit handler.Limit `config:"limit"`
 
 	// OperatorPassword makes a user an operator, who may kick others. Empty means that there are
-	// no operators.
+	// no operators. It is compared with what clean makes of a line.
 	OperatorPassword string `config:"operator_password,secret" help:"with it, /oper makes a user an operator, who may /kick others; empty = no operators"`
 
 	// NATS joins several processes to one chat. It is the URL of a NATS server, or several with commas
@@ -77,6 +77,8 @@ func (c *Chat) Validate() error {
 		fmt.Sprintf("must be %d or more, for chat.history messages of up to chat.max_line", c.historyBytes()))
 	e.Check(c.LoginTimeout >= time.Second, "LoginTimeout", c.LoginTimeout, "must be a second or more")
 	e.Check(c.Silence >= time.Second, "Silence", c.Silence, "must be a second or more")
+	e.Check(c.OperatorPassword == clean([]byte(c.OperatorPassword)), "OperatorPassword", "(secret)",
+		"must have no blanks at its ends, no two of them beside each other, and no control characters: /oper cannot tell them")
 	e.Add(c.checkNATS())
 	e.Add((&handler.Frames{Limit: c.Limit}).Validate())
 	return e.Err()
