@@ -41,8 +41,8 @@ type Chat struct {
 	// sent. The history of a room must fit, since a newcomer is sent all of it at once.
 	MaxPending int `config:"max_pending,size" default:"256KiB" help:"reset a connection that reads so slowly that this much waits to be sent"`
 
-	// LoginTimeout closes a connection that is silent, or does not end a line, before the login.
-	LoginTimeout time.Duration `config:"login_timeout" default:"1m" help:"close a connection that is silent for this time before it has a nickname"`
+	// LoginTimeout closes a connection that has no nickname after this time, whatever it has sent.
+	LoginTimeout time.Duration `config:"login_timeout" default:"1m" help:"close a connection that has no nickname after this time"`
 
 	// Silence closes the connection of a user who is silent, or does not end a line. Half of the
 	// time before, the user is asked.
