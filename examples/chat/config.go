@@ -59,6 +59,10 @@ type Chat struct {
 	// between them; or embedded:HOST:PORT to run a server here, for the other processes too. Empty
 	// means that there is one process.
 	NATS string `config:"nats,secret" help:"joins several processes to one chat: the URL of a NATS server, or embedded or embedded:HOST:PORT to run one here; empty = one process"`
+
+	// NATSPrefix is the first part of all subjects at the NATS server. Processes with the same one are one
+	// chat.
+	NATSPrefix string `config:"nats_prefix" default:"chat" help:"first part of the subjects at the NATS server; processes with the same one are one chat"`
 }
 
 // Validate reports values that are out of range. config.Load calls it.

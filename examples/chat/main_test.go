@@ -59,6 +59,7 @@ func TestConfiguration(t *testing.T) {
 		{"--chat.nats embedded:", "", exitUsage, `chat.nats: flag --chat.nats: "(secret)" must be embedded:HOST:PORT`},
 		{"--chat.nats nats://%zz", "", exitUsage, `chat.nats: flag --chat.nats: "(secret)" must be a URL such as nats://127.0.0.1:4222`},
 		{"--chat.nats 127.0.0.1:4222", "", exitUsage, "must be a URL"},
+		{"--chat.nats_prefix a..b", "", exitUsage, `chat.nats_prefix: flag --chat.nats_prefix: "a..b" must be letters`},
 		{"--tcp.address " + taken.Addr().String(), "", exitUsage, "tcp.address: flag --tcp.address: "},
 		{"--tcp.address 127.0.0.1:0 --admin.address " + taken.Addr().String(), "", exitUsage, "admin.address: flag --admin.address: "},
 	} {

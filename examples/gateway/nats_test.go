@@ -186,12 +186,28 @@ func TestJetStream(t *testing.T) {
 	}
 }
 
+// Processes with another prefix at the same NATS server are another gateway.
+func TestNATSPrefix(t *testing.T) {
+	url := natsServer(t, "127.0.0.1:0", t.TempDir()).URL()
+	for _, more := range [][]string{nil, {"--nats.jetstream=true"}} {
+		a := start(t, append(more, "--nats.url="+url)...)
+		b := start(t, append(more, "--nats.url="+url, "--nats.prefix=test.gateway")...)
+		older := a.login("pump")
+		b.login("pump")
+		older.send(protocol.Message{Type: protocol.Heartbeat})
+		older.expect(protocol.Ack) // it is not replaced
+		a.stop()
+		b.stop()
+	}
+}
+
 func TestNATSConfiguration(t *testing.T) {
 	for args, want := range map[string]string{
 		"--nats.url=nats://u:pw@h:4222 --nats.embedded=:1": "nats.embedded: flag --nats.embedded: ",
 		"--nats.jetstream=true":                            "nats.jetstream: flag --nats.jetstream: ",
 		"--nats.url=nats://u:pw@[::1":                      "nats.url: flag --nats.url: ",
 		"--nats.url=nats://u:pw@h,":                        "nats.url: flag --nats.url: ",
+		"--nats.prefix=a..b":                               "nats.prefix: flag --nats.prefix: ",
 		"--nats.embedded=nonsense":                         "must be host:port",
 	} {
 		code, printed := runs("--tcp.address=127.0.0.1:0 --admin.address=127.0.0.1:0 " + args)
