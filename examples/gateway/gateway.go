@@ -26,11 +26,13 @@ type gateway struct {
 // caller closes the hub.
 func newGateway(second hub.Second, bus hub.Bus, log *slog.Logger) *gateway {
 	g := &gateway{log: log}
-	g.hub.Bus = bus
+	if bus != nil {
+		g.hub.Bus = numberedBus{bus, g}
+	}
 	g.hub.Second = second
 	g.hub.ID = commandID
-	// Two processes must not use the same sequences: a late answer to one would be taken for an
-	// answer to the other.
+	// A device may answer a command of before it has connected again, perhaps to another process: such
+	// an answer must not be taken for that to another command.
 	g.sequence.Store(rand.Uint32())
 	return g
 }
