@@ -59,7 +59,10 @@ func (g *gateway) command(ctx context.Context, id string, command []byte) (proto
 	}
 	request := protocol.Message{Type: protocol.Command, Sequence: g.sequence.Add(1), Payload: command}
 	frame, err := g.hub.Request(ctx, id, request.Bytes())
-	if err != nil {
+	switch {
+	case errors.Is(err, hub.ErrClosed):
+		return protocol.Result{}, errDraining
+	case err != nil:
 		return protocol.Result{}, err
 	}
 	answer, err := protocol.Parse(frame)

@@ -79,6 +79,18 @@ func TestTwoProcesses(t *testing.T) {
 	}
 }
 
+// A process that stops answers the commands that wait for devices of other processes.
+func TestStopWithCommandElsewhere(t *testing.T) {
+	a, b := startTwo(t)
+	pump := a.login("pump")
+	waits := b.command("pump/command?timeout=1m", "x")
+	pump.expect(protocol.Command)
+	b.stop()
+	if got := await(t, "the error", waits); got.status != 503 || !strings.Contains(got.body, errDraining.Error()) {
+		t.Error(got)
+	}
+}
+
 // A second login with an id at another process.
 func TestSecondLoginElsewhere(t *testing.T) {
 	t.Run("kick", func(t *testing.T) {
