@@ -99,6 +99,8 @@ func (s *service) login(c *handler.Client, m protocol.Message) error {
 		return &protocol.Error{Code: protocol.BadMessage, Text: "the id is not valid"}
 	case len(s.devices.Known) > 0 && !slices.Contains(s.devices.Known, id):
 		return &protocol.Error{Code: protocol.UnknownDevice, Text: "unknown device"}
+	case s.devices.MatchCertificate && !isFor(c.TLS(), id):
+		return &protocol.Error{Code: protocol.UnknownDevice, Text: "the certificate is not for this id"}
 	}
 	c.SetAttr(slog.String("device", id))
 	deviceOf(c).loggedIn(id)
