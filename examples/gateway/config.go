@@ -72,8 +72,8 @@ type Devices struct {
 	// Limit is how fast one device may send.
 	Limit handler.Limit `config:"limit"`
 
-	// Collector is host:port of what collects the readings. Empty means that they are only
-	// logged.
+	// Collector is host:port of what collects the readings. A name that cannot be looked up is tried
+	// again. Empty means that readings are only logged.
 	Collector string `config:"collector" help:"host:port that the readings are sent to by UDP, empty = none"`
 }
 

@@ -24,7 +24,7 @@ type program struct {
 	side    *admin.Server
 
 	mu         sync.Mutex // held by a reload
-	collectors collectors
+	collectors *collectors
 }
 
 // maxConns is how many connections the HTTP side may have: those of the commands that wait for their
@@ -35,11 +35,11 @@ const maxConns = maxCommands + 64
 // HTTP side make it read the file again, by the function load. The caller calls close at the end.
 func newProgram(first state, load func() (state, error), bus hub.Bus, log *logger.Log) *program {
 	cfg := first.cfg
-	p := &program{load: load, log: log, collectors: collectors{}}
+	p := &program{load: load, log: log, collectors: newCollectors(log.Logger)}
 	p.now.Store(&first)
 	p.gateway = newGateway(cfg.Devices.second(), bus, log.Logger)
 	p.api = newAPI(p.gateway, &cfg.Devices)
-	p.first = newService(p.gateway, cfg.Devices, cfg.Log, p.collectors.get(cfg.Devices.Collector, log.Logger))
+	p.first = newService(p.gateway, cfg.Devices, cfg.Log, p.collectors.get(cfg.Devices.Collector))
 	cfg.TCP.Log = log.Logger
 	p.server = &tcp.Server{Config: cfg.TCP, Handler: &p.first.frames, OnDrain: p.gateway.stop}
 	p.group.Servers = []*tcp.Server{p.server}
