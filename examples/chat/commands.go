@@ -16,21 +16,22 @@ const maxListed = 50
 type command struct {
 	name, args, help string
 	run              func(s *session, args string) error
+	early            bool // also before the login
 }
 
 // commands returns all commands, in the order in which /help shows them.
 func commands() []command {
 	return []command{
-		{"nick", " NAME", "change your nickname", (*session).changeNick},
-		{"join", " ROOM", "enter a room, or go back to one that you are in", (*session).join},
-		{"part", " [ROOM]", "leave a room", (*session).part},
-		{"who", " [ROOM]", "show who is in a room", (*session).who},
-		{"list", "", "show the rooms", (*session).list},
-		{"msg", " NAME TEXT", "say something to one user only", (*session).message},
-		{"oper", " PASSWORD", "become an operator", (*session).becomeOperator},
-		{"kick", " NAME [WHY]", "close the connection of a user, as an operator", (*session).kick},
-		{"help", "", "show this", (*session).help},
-		{"quit", "", "leave", (*session).quit},
+		{"nick", " NAME", "change your nickname", (*session).changeNick, false},
+		{"join", " ROOM", "enter a room, or go back to one that you are in", (*session).join, false},
+		{"part", " [ROOM]", "leave a room", (*session).part, false},
+		{"who", " [ROOM]", "show who is in a room", (*session).who, false},
+		{"list", "", "show the rooms", (*session).list, false},
+		{"msg", " NAME TEXT", "say something to one user only", (*session).message, false},
+		{"oper", " PASSWORD", "become an operator", (*session).becomeOperator, false},
+		{"kick", " NAME [WHY]", "close the connection of a user, as an operator", (*session).kick, false},
+		{"help", "", "show this", (*session).help, true},
+		{"quit", "", "leave", (*session).quit, true},
 	}
 }
 
@@ -38,7 +39,11 @@ func commands() []command {
 func (s *session) command(line string) error {
 	name, args := cutWord(line)
 	for _, c := range commands() {
-		if strings.EqualFold(c.name, name) {
+		switch {
+		case !strings.EqualFold(c.name, name):
+		case s.nick == "" && !c.early:
+			return s.refuse("you need a nickname for that")
+		default:
 			return c.run(s, args)
 		}
 	}
@@ -184,6 +189,9 @@ func (s *session) kick(args string) error {
 func (s *session) help(string) error {
 	for _, c := range commands() {
 		s.tell("/%s%s: %s", c.name, c.args, c.help)
+	}
+	if s.nick == "" {
+		return s.tell("What is your nickname?")
 	}
 	return s.tell("Any other line goes to your room.")
 }

@@ -41,8 +41,8 @@ type Chat struct {
 	// sent. The history of a room must fit, since a newcomer is sent all of it at once.
 	MaxPending int `config:"max_pending,size" default:"256KiB" help:"reset a connection that reads so slowly that this much waits to be sent"`
 
-	// LoginTimeout closes a connection that is silent, or does not end a line, before the login.
-	LoginTimeout time.Duration `config:"login_timeout" default:"1m" help:"close a connection that is silent for this time before it has a nickname"`
+	// LoginTimeout closes a connection that has no nickname after this time, whatever it has sent.
+	LoginTimeout time.Duration `config:"login_timeout" default:"1m" help:"close a connection that has no nickname after this time"`
 
 	// Silence closes the connection of a user who is silent, or does not end a line. Half of the
 	// time before, the user is asked.
@@ -52,13 +52,17 @@ type Chat struct {
 	Limit handler.Limit `config:"limit"`
 
 	// OperatorPassword makes a user an operator, who may kick others. Empty means that there are
-	// no operators.
+	// no operators. It is compared with what clean makes of a line.
 	OperatorPassword string `config:"operator_password,secret" help:"with it, /oper makes a user an operator, who may /kick others; empty = no operators"`
 
 	// NATS joins several processes to one chat. It is the URL of a NATS server, or several with commas
 	// between them; or embedded:HOST:PORT to run a server here, for the other processes too. Empty
 	// means that there is one process.
 	NATS string `config:"nats,secret" help:"joins several processes to one chat: the URL of a NATS server, or embedded or embedded:HOST:PORT to run one here; empty = one process"`
+
+	// NATSPrefix is the first part of all subjects at the NATS server. Processes with the same one are one
+	// chat.
+	NATSPrefix string `config:"nats_prefix" default:"chat" help:"first part of the subjects at the NATS server; processes with the same one are one chat"`
 }
 
 // Validate reports values that are out of range. config.Load calls it.
@@ -77,6 +81,8 @@ func (c *Chat) Validate() error {
 		fmt.Sprintf("must be %d or more, for chat.history messages of up to chat.max_line", c.historyBytes()))
 	e.Check(c.LoginTimeout >= time.Second, "LoginTimeout", c.LoginTimeout, "must be a second or more")
 	e.Check(c.Silence >= time.Second, "Silence", c.Silence, "must be a second or more")
+	e.Check(c.OperatorPassword == clean([]byte(c.OperatorPassword)), "OperatorPassword", "(secret)",
+		"must have no blanks at its ends, no two of them beside each other, and no control characters: /oper cannot tell them")
 	e.Add(c.checkNATS())
 	e.Add((&handler.Frames{Limit: c.Limit}).Validate())
 	return e.Err()

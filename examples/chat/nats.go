@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -16,6 +17,9 @@ import (
 
 // embeddedListen is where the NATS server of this process listens, if the setting does not say it.
 const embeddedListen = "127.0.0.1:4222"
+
+// prefixes matches what may be a prefix of subjects, see natsbus.Bus.
+var prefixes = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 
 // ownNATS returns the address of the NATS server that is to run in this process; ok is false if
 // there is to be none.
@@ -30,8 +34,11 @@ func (c *Chat) ownNATS() (listen string, ok bool) {
 	return listen, true
 }
 
-// checkNATS reports what is wrong with the setting.
+// checkNATS reports what is wrong with the settings.
 func (c *Chat) checkNATS() error {
+	if !prefixes.MatchString(c.NATSPrefix) {
+		return &field.Error{Field: "NATSPrefix", Value: c.NATSPrefix, Reason: "must be letters, digits, '-' and '_', and single dots inside"}
+	}
 	if c.NATS == "" {
 		return nil
 	}
@@ -61,7 +68,7 @@ func openBus(c *Chat, log *slog.Logger) (bus hub.Bus, stop func(), err error) {
 	if c.NATS == "" {
 		return nil, stop, nil
 	}
-	b := &natsbus.Bus{Prefix: "chat", Log: log}
+	b := &natsbus.Bus{Prefix: c.NATSPrefix, Log: log}
 	listen, own := c.ownNATS()
 	if !own {
 		b.URL = c.NATS

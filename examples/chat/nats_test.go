@@ -22,9 +22,9 @@ func startNATS(t *testing.T, listen string) (url string, stop func()) {
 }
 
 // newChatAt starts a server that is one with the others at a NATS server.
-func newChatAt(t *testing.T, url string, flags ...string) *chat {
+func newChatAt(t *testing.T, url, prefix string, flags ...string) *chat {
 	t.Helper()
-	bus, _, err := openBus(&Chat{NATS: url}, slog.New(slog.DiscardHandler))
+	bus, _, err := openBus(&Chat{NATS: url, NATSPrefix: prefix}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func newChatAt(t *testing.T, url string, flags ...string) *chat {
 // twoChats returns two servers that are one, and know each other.
 func twoChats(t *testing.T, url string, flags ...string) (east, west *chat) {
 	t.Helper()
-	east, west = newChatAt(t, url, flags...), newChatAt(t, url, flags...)
+	east, west = newChatAt(t, url, "chat", flags...), newChatAt(t, url, "chat", flags...)
 	await(t, "the servers do not find each other", func() bool {
 		return east.hub.Bus.Stats().Nodes == 2 && west.hub.Bus.Stats().Nodes == 2
 	})
@@ -101,6 +101,18 @@ func TestTwoServers(t *testing.T) {
 	ben.ends()
 }
 
+// Servers with another prefix at the same NATS server are another chat.
+func TestNATSPrefix(t *testing.T) {
+	url, _ := startNATS(t, "127.0.0.1:0")
+	east, _ := twoChats(t, url)
+	other := newChatAt(t, url, "test.chat")
+	east.login(t, "anna")
+	other.login(t, "anna")
+	if n := other.hub.Bus.Stats().Nodes; n != 1 {
+		t.Errorf("it knows %d processes", n)
+	}
+}
+
 // A server keeps what all users have said since one of its own users is in the room.
 func TestHistoryOfTwoServers(t *testing.T) {
 	url, _ := startNATS(t, "127.0.0.1:0")
@@ -151,13 +163,23 @@ func TestNATSIsAway(t *testing.T) {
 	anna.says("/msg carl hello?")
 	anna.sees("! carl has not got that: the other servers cannot be reached now")
 	dora := east.dial(t)
-	dora.says("dora")
-	dora.sees("! the other servers cannot be reached now", "* What is your nickname?")
+	for range maxTries { // which do not count
+		dora.says("dora")
+		dora.sees("! the other servers cannot be reached now", "* What is your nickname?")
+	}
 
 	startNATS(t, strings.TrimPrefix(url, "nats://"))
 	await(t, "the servers do not find each other again", func() bool {
 		anna.says("/msg carl hello again")
 		return anna.line() == "[to carl] hello again"
+	})
+	await(t, "dora gets no nickname", func() bool {
+		dora.says("dora")
+		if dora.line() == youAre("dora") {
+			return true
+		}
+		dora.sees("* What is your nickname?")
+		return false
 	})
 	anna.says("/quit")
 	anna.sees("* Goodbye.")

@@ -72,8 +72,8 @@ func (s *server) close() { s.hub.Close() }
 // open greets a user, who has little time until the login.
 func (s *server) open(c *handler.Client) error {
 	x := &session{server: s, client: c}
+	x.late = time.AfterFunc(s.config.LoginTimeout, func() { c.CloseFor(errLate) }) // any byte would restart a ReadTimeout
 	c.Value = x
-	c.SetTimeouts(handler.Timeouts{Read: s.config.LoginTimeout, Frame: s.config.LoginTimeout})
 	if s.ending.Load() {
 		x.tell("%s", s.announcement())
 	}

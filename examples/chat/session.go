@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"wireline/handler"
 	"wireline/hub"
@@ -14,7 +15,10 @@ import (
 // maxTries is how often a user may try a nickname at the login, or a password.
 const maxTries = 5
 
-var errTries = errors.New("too many tries")
+var (
+	errTries = errors.New("too many tries")
+	errLate  = errors.New("no nickname has come in time")
+)
 
 // session is a user. Only the functions of handler.Frames use it, which do not overlap for one
 // connection, so it needs no lock.
@@ -22,9 +26,10 @@ type session struct {
 	*server
 	client *handler.Client
 
-	nick     string  // empty until the login
-	joined   []*room // the rooms that the user is in
-	room     *room   // the one of them that gets what the user says; nil if there is none
+	nick     string      // empty until the login
+	late     *time.Timer // ends a user who has no nickname by then
+	joined   []*room     // the rooms that the user is in
+	room     *room       // the one of them that gets what the user says; nil if there is none
 	operator bool
 	tries    int // of a nickname at the login, later of a password
 }
@@ -38,27 +43,28 @@ func (s *session) serve(line []byte) error {
 	switch {
 	case text == "":
 		return nil
+	case text[0] == '/' && !isSaid:
+		return s.command(text[1:])
 	case s.nick == "":
 		return s.login(text)
 	case isSaid:
 		return s.say("/" + said)
-	case text[0] == '/':
-		return s.command(text[1:])
 	}
 	return s.say(text)
 }
 
-// login gives the user the nickname, and the usual timeouts.
+// login gives the user the nickname.
 func (s *session) login(nick string) error {
 	if err := s.take(nick); err != nil {
-		if s.failedTry() {
+		away := errors.Is(err, hub.ErrAway) || errors.Is(err, hub.ErrLost) // which is not the user's fault
+		if !away && s.failedTry() {
 			return nil
 		}
 		s.refuse("%s", problem(err))
 		return s.tell("What is your nickname?")
 	}
 	s.tries = 0
-	s.client.SetTimeouts(handler.Timeouts{})
+	s.late.Stop()
 	return s.tell("You are %s. Enter a room with /join ROOM; /help shows all commands.", s.nick)
 }
 
@@ -138,6 +144,7 @@ func (s *session) in(name string) *room {
 // end gives up the nickname and the rooms of a user whose connection ends, and says why it ends if
 // the server wants that.
 func (s *session) end() {
+	s.late.Stop()
 	record := s.client.Record()
 	if why := s.farewell(record); why != "" {
 		s.tell("Goodbye: %s.", why)
@@ -158,9 +165,6 @@ func (s *session) farewell(r handler.Record) string {
 	case handler.ReasonDrain:
 		return "the server is going down"
 	case handler.ReasonReadTimeout, handler.ReasonFrameTimeout:
-		if s.nick == "" {
-			return fmt.Sprintf("no nickname has come in %v", s.config.LoginTimeout)
-		}
 		return fmt.Sprintf("no line has come from you in %v", s.config.Silence)
 	case handler.ReasonKicked:
 		return "the administrator has closed your connection"

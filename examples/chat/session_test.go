@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,6 +98,24 @@ func TestTriesOfNickname(t *testing.T) {
 	u.ends()
 }
 
+// Commands before the login are no tries of a nickname, and only two of them do something.
+func TestCommandsBeforeLogin(t *testing.T) {
+	x := newChatInMemory(t)
+	u := x.dial(t)
+	for range maxTries {
+		u.says("/help")
+		if lines := u.seesLast("* What is your nickname?"); len(lines) != len(commands()) {
+			t.Errorf("help is\n%s", strings.Join(lines, "\n"))
+		}
+		u.says("/join tea", "/frob")
+		u.sees("! you need a nickname for that", "! there is no command /frob; /help shows all, and //text says /text")
+	}
+	u.says("/Quit")
+	u.sees("* Goodbye.")
+	u.ends()
+	x.login(t, "anna")
+}
+
 // A nickname is free again as soon as its user has gone, however that was.
 func TestNicknameIsFree(t *testing.T) {
 	for name, leave := range map[string]func(*user){
@@ -151,36 +170,38 @@ func TestSilence(t *testing.T) {
 	})
 }
 
-// Before the login there is less time, for silence and for a line that does not end.
+// A nickname must come in time, whatever else comes.
 func TestLoginTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		x := newChatInMemory(t)
-		silent, slow := x.dial(t), x.dial(t)
-		stopped := make(chan struct{})
-		go func() {
-			defer close(stopped)
-			for range 100 {
-				if _, err := io.WriteString(slow, "x"); err != nil {
-					return
+	for name, sent := range map[string]string{"nothing": "", "a line that does not end": "x", "empty lines": "\n", "commands": "/who\n"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := newChatInMemory(t)
+				stays := x.login(t, "ben")
+				began := time.Now()
+				u := x.dial(t)
+				var sends sync.WaitGroup
+				sends.Go(func() {
+					for err := error(nil); err == nil; _, err = io.WriteString(u, sent) {
+						time.Sleep(time.Second)
+						if time.Since(began) > 2*time.Minute {
+							break
+						}
+					}
+				})
+				u.SetReadDeadline(time.Time{})
+				rest, _ := io.ReadAll(u.in) // it ends with a reset, if it was sending
+				if !strings.HasSuffix(string(rest), "* Goodbye: no nickname has come in time.\r\n") {
+					t.Errorf("got %q", rest)
 				}
-				time.Sleep(time.Second)
-			}
-		}()
-		began := time.Now()
-		time.Sleep(59 * time.Second)
-		silent.sees("* What is your nickname?")
-		if n := x.frames.Clients().Len(); n != 2 {
-			t.Errorf("%d clients before the timeout", n)
-		}
-		silent.sees("* Goodbye: no nickname has come in 1m0s.")
-		silent.ends()
-		slow.sees("* Goodbye: no nickname has come in 1m0s.")
-		slow.Close()
-		<-stopped
-		if d := time.Since(began); d > 2*time.Minute {
-			t.Errorf("the end came after %v", d)
-		}
-	})
+				if d := time.Since(began); d < time.Minute || d > time.Minute+time.Second {
+					t.Errorf("the end came after %v", d)
+				}
+				u.Close()
+				sends.Wait()
+				stays.doesNotSee()
+			})
+		})
+	}
 }
 
 // Lines that are too long are dropped, and no others.

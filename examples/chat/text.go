@@ -2,17 +2,26 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 )
 
+// blanks matches a run of blanks: spaces, and what looks like one, also with characters without a width
+// between them.
+var blanks = regexp.MustCompile(`[\p{Zs}\x{2800}\x{3164}\x{FFA0}]` +
+	`[\p{Zs}\x{2800}\x{3164}\x{FFA0}\x{AD}\x{34F}\x{200B}-\x{200F}\x{2060}-\x{206F}\x{FE00}-\x{FE0F}\x{FEFF}]*`)
+
 // clean returns a line of a user as others may see it. It has nothing that a terminal obeys: no
 // control characters, so no escape sequences, and nothing that changes the direction of what
-// follows. What is not UTF-8, such as the commands of telnet, is replaced too.
+// follows. What is not UTF-8, such as the commands of telnet, is replaced too. A run of blanks is one
+// blank: a long one would fill a row of the terminal, and what follows would look like a line of the
+// server.
 func clean(line []byte) string {
-	return strings.TrimSpace(strings.Map(cleanRune, string(line)))
+	text := strings.Map(cleanRune, string(line))
+	return strings.Trim(blanks.ReplaceAllString(text, " "), " ")
 }
 
 func cleanRune(r rune) rune {

@@ -13,6 +13,11 @@ func TestClean(t *testing.T) {
 		"hello":                        "hello",
 		"  hello \t":                   "hello",
 		"a\tb":                         "a b",
+		"a   b \u00a0\t\u3000 c":       "a b c",
+		"a \u200b \u2060 \ufe0f b":     "a b",
+		"a\u2800\u2800\u3164\u3164b":   "a b",
+		"\u2800\u00ad":                 "",
+		"می\u200cخواهم":                "می\u200cخواهم", // needs its zero-width non-joiner
 		"grüße, 你好 👩‍🚀 שלום":           "grüße, 你好 👩‍🚀 שלום",
 		"\x1b[31mred\x1b[0m":           "\uFFFD[31mred\uFFFD[0m",
 		"\x1b]0;title\x07":             "\uFFFD]0;title\uFFFD",

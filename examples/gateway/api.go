@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,10 @@ import (
 // maxCommandTimeout is the longest timeout of a command. Each holds a connection of its caller.
 const maxCommandTimeout = time.Minute
 
+// maxCommands is how many commands may be under way. The connections of those that wait must leave some
+// for monitoring.
+const maxCommands = 1000
+
 const (
 	answerTimeout = 10 * time.Second // for an answer to be written
 	kickTimeout   = 5 * time.Second  // another process may have the device
@@ -29,11 +34,12 @@ const (
 // so, and how large a request may be.
 type api struct {
 	gateway  *gateway
+	waiting  chan struct{}           // has room for each command that is under way
 	settings atomic.Pointer[Devices] // in force
 }
 
 func newAPI(g *gateway, settings *Devices) *api {
-	a := &api{gateway: g}
+	a := &api{gateway: g, waiting: make(chan struct{}, maxCommands)}
 	a.settings.Store(settings)
 	return a
 }
@@ -80,6 +86,14 @@ func (a *api) command(w http.ResponseWriter, r *http.Request) {
 	}
 	if max := a.settings.Load().MaxPayload; len(command) > max {
 		fail(w, http.StatusRequestEntityTooLarge, fmt.Errorf("the command is longer than %d bytes", max))
+		return
+	}
+	select {
+	case a.waiting <- struct{}{}:
+		defer func() { <-a.waiting }()
+	default:
+		w.Header().Set("Connection", "close")
+		fail(w, http.StatusTooManyRequests, fmt.Errorf("%d commands are under way", maxCommands))
 		return
 	}
 	// The admin side's own deadline for the answer is for requests that do not wait.
@@ -141,8 +155,12 @@ func (a *api) kick(w http.ResponseWriter, r *http.Request) {
 
 // bodyStatus returns the status for a body that could not be read.
 func bodyStatus(err error) int {
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
 		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return http.StatusRequestTimeout
 	}
 	return http.StatusBadRequest
 }

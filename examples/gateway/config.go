@@ -26,6 +26,13 @@ type Config struct {
 	NATS    NATS          `config:"nats"`
 }
 
+// Validate reports what does not fit together. config.Load calls it.
+func (c *Config) Validate() error {
+	var e field.Errors
+	e.Check(!c.Devices.MatchCertificate || c.TCP.TLS.ClientCA != "", "Devices.MatchCertificate", true, "needs tcp.tls.client_ca")
+	return e.Err()
+}
+
 // The values of Devices.Second.
 const (
 	secondRefuse = "refuse"
@@ -36,6 +43,9 @@ const (
 type Devices struct {
 	// Known are the ids of the devices. Empty means that any device may connect.
 	Known []string `config:"known" help:"ids of the devices, empty = any"`
+
+	// MatchCertificate demands that the id of a device is a name in its certificate, see isFor.
+	MatchCertificate bool `config:"match_certificate" default:"false" help:"the id must be the common name or a DNS name of the device's certificate; needs tcp.tls.client_ca"`
 
 	// Second says what happens to a second login with the same id.
 	Second string `config:"second" default:"kick" help:"second login with an id: kick the older one, or refuse the newer one"`
@@ -62,8 +72,8 @@ type Devices struct {
 	// Limit is how fast one device may send.
 	Limit handler.Limit `config:"limit"`
 
-	// Collector is host:port of what collects the readings. Empty means that they are only
-	// logged.
+	// Collector is host:port of what collects the readings. A name that cannot be looked up is tried
+	// again. Empty means that readings are only logged.
 	Collector string `config:"collector" help:"host:port that the readings are sent to by UDP, empty = none"`
 }
 

@@ -26,11 +26,13 @@ type gateway struct {
 // caller closes the hub.
 func newGateway(second hub.Second, bus hub.Bus, log *slog.Logger) *gateway {
 	g := &gateway{log: log}
-	g.hub.Bus = bus
+	if bus != nil {
+		g.hub.Bus = numberedBus{bus, g}
+	}
 	g.hub.Second = second
 	g.hub.ID = commandID
-	// Two processes must not use the same sequences: a late answer to one would be taken for an
-	// answer to the other.
+	// A device may answer a command of before it has connected again, perhaps to another process: such
+	// an answer must not be taken for that to another command.
 	g.sequence.Store(rand.Uint32())
 	return g
 }
@@ -57,7 +59,10 @@ func (g *gateway) command(ctx context.Context, id string, command []byte) (proto
 	}
 	request := protocol.Message{Type: protocol.Command, Sequence: g.sequence.Add(1), Payload: command}
 	frame, err := g.hub.Request(ctx, id, request.Bytes())
-	if err != nil {
+	switch {
+	case errors.Is(err, hub.ErrClosed):
+		return protocol.Result{}, errDraining
+	case err != nil:
 		return protocol.Result{}, err
 	}
 	answer, err := protocol.Parse(frame)

@@ -98,6 +98,7 @@ func serve(ctx context.Context, first state, again func() (state, error), stderr
 		return &tcp.StartError{Err: first.loaded.Blame(err, "admin")}
 	}
 	defer stopSide()
+	defer p.gateway.hub.Close() // ends the commands to devices of other processes, before stopSide waits for their answers
 	err = p.group.Run(ctx)
 	if start := (*tcp.StartError)(nil); errors.As(err, &start) { // the key is known, as for the errors of load
 		return &tcp.StartError{Err: first.loaded.Blame(start.Err, "tcp")}

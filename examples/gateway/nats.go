@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -23,6 +24,10 @@ type NATS struct {
 	// its address as their URL.
 	Embedded string `config:"embedded" help:"host:port on which this process runs a NATS server itself, for the others too, in the place of nats.url"`
 
+	// Prefix is the first part of all subjects, and with JetStream of the bucket's name. Processes with the
+	// same one are one gateway.
+	Prefix string `config:"prefix" default:"gateway" help:"first part of the subjects at the NATS server; processes with the same one are one gateway"`
+
 	// JetStream has the NATS server keep which process has which device.
 	JetStream bool `config:"jetstream" default:"false" help:"the NATS server keeps in JetStream which process has which device; all processes need the same"`
 }
@@ -36,6 +41,7 @@ func (n *NATS) Validate() error {
 		}
 	}
 	e.Check(n.URL == "" || n.Embedded == "", "Embedded", n.Embedded, "must not be set together with nats.url")
+	e.Check(prefixes.MatchString(n.Prefix), "Prefix", n.Prefix, "must be letters, digits, '-' and '_', and single dots inside")
 	e.Check(!n.JetStream || n.URL != "", "JetStream", n.JetStream, "needs nats.url: the embedded server has no JetStream")
 	if n.Embedded != "" {
 		_, _, err := net.SplitHostPort(n.Embedded)
@@ -43,6 +49,9 @@ func (n *NATS) Validate() error {
 	}
 	return e.Err()
 }
+
+// prefixes matches what may be a prefix of subjects, see natsbus.Bus.
+var prefixes = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 
 // isNATS reports whether a NATS client can understand an address. As there, the scheme may be missing.
 func isNATS(address string) bool {
@@ -57,7 +66,7 @@ func isNATS(address string) bool {
 // open returns the bus of the hub; nil for one process. The hub closes it; stop ends what it needs, and
 // is called after that. The error is a *field.Error.
 func (n *NATS) open(log *slog.Logger) (bus hub.Bus, stop func(), err error) {
-	b := &natsbus.Bus{URL: n.URL, Prefix: "gateway", Log: log}
+	b := &natsbus.Bus{URL: n.URL, Prefix: n.Prefix, Log: log}
 	if n.JetStream {
 		b.JetStream = new(natsbus.JetStream)
 	}

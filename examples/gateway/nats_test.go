@@ -79,6 +79,18 @@ func TestTwoProcesses(t *testing.T) {
 	}
 }
 
+// A process that stops answers the commands that wait for devices of other processes.
+func TestStopWithCommandElsewhere(t *testing.T) {
+	a, b := startTwo(t)
+	pump := a.login("pump")
+	waits := b.command("pump/command?timeout=1m", "x")
+	pump.expect(protocol.Command)
+	b.stop()
+	if got := await(t, "the error", waits); got.status != 503 || !strings.Contains(got.body, errDraining.Error()) {
+		t.Error(got)
+	}
+}
+
 // A second login with an id at another process.
 func TestSecondLoginElsewhere(t *testing.T) {
 	t.Run("kick", func(t *testing.T) {
@@ -186,12 +198,28 @@ func TestJetStream(t *testing.T) {
 	}
 }
 
+// Processes with another prefix at the same NATS server are another gateway.
+func TestNATSPrefix(t *testing.T) {
+	url := natsServer(t, "127.0.0.1:0", t.TempDir()).URL()
+	for _, more := range [][]string{nil, {"--nats.jetstream=true"}} {
+		a := start(t, append(more, "--nats.url="+url)...)
+		b := start(t, append(more, "--nats.url="+url, "--nats.prefix=test.gateway")...)
+		older := a.login("pump")
+		b.login("pump")
+		older.send(protocol.Message{Type: protocol.Heartbeat})
+		older.expect(protocol.Ack) // it is not replaced
+		a.stop()
+		b.stop()
+	}
+}
+
 func TestNATSConfiguration(t *testing.T) {
 	for args, want := range map[string]string{
 		"--nats.url=nats://u:pw@h:4222 --nats.embedded=:1": "nats.embedded: flag --nats.embedded: ",
 		"--nats.jetstream=true":                            "nats.jetstream: flag --nats.jetstream: ",
 		"--nats.url=nats://u:pw@[::1":                      "nats.url: flag --nats.url: ",
 		"--nats.url=nats://u:pw@h,":                        "nats.url: flag --nats.url: ",
+		"--nats.prefix=a..b":                               "nats.prefix: flag --nats.prefix: ",
 		"--nats.embedded=nonsense":                         "must be host:port",
 	} {
 		code, printed := runs("--tcp.address=127.0.0.1:0 --admin.address=127.0.0.1:0 " + args)

@@ -24,22 +24,22 @@ type program struct {
 	side    *admin.Server
 
 	mu         sync.Mutex // held by a reload
-	collectors collectors
+	collectors *collectors
 }
 
-// maxRequests is how many requests may be under way on the HTTP side: a command waits for its
-// device.
-const maxRequests = 1000
+// maxConns is how many connections the HTTP side may have: those of the commands that wait for their
+// devices, and as many as the admin side has by default.
+const maxConns = maxCommands + 64
 
 // newProgram returns a program that does not run yet. bus joins it to others, and may be nil. If there is a configuration file, SIGHUP and the
 // HTTP side make it read the file again, by the function load. The caller calls close at the end.
 func newProgram(first state, load func() (state, error), bus hub.Bus, log *logger.Log) *program {
 	cfg := first.cfg
-	p := &program{load: load, log: log, collectors: collectors{}}
+	p := &program{load: load, log: log, collectors: newCollectors(log.Logger)}
 	p.now.Store(&first)
 	p.gateway = newGateway(cfg.Devices.second(), bus, log.Logger)
 	p.api = newAPI(p.gateway, &cfg.Devices)
-	p.first = newService(p.gateway, cfg.Devices, cfg.Log, p.collectors.get(cfg.Devices.Collector, log.Logger))
+	p.first = newService(p.gateway, cfg.Devices, cfg.Log, p.collectors.get(cfg.Devices.Collector))
 	cfg.TCP.Log = log.Logger
 	p.server = &tcp.Server{Config: cfg.TCP, Handler: &p.first.frames, OnDrain: p.gateway.stop}
 	p.group.Servers = []*tcp.Server{p.server}
@@ -48,7 +48,7 @@ func newProgram(first state, load func() (state, error), bus hub.Bus, log *logge
 		Group:    &p.group,
 		Hubs:     []*hub.Hub{&p.gateway.hub},
 		Extra:    p.api.routes(),
-		MaxConns: maxRequests,
+		MaxConns: maxConns,
 		Settings: func() any { return p.now.Load().loaded.Values() },
 		Level:    log.Level,
 		Log:      log.Logger,

@@ -32,7 +32,7 @@ func (p *program) apply(ctx context.Context) (result admin.ReloadResult, err err
 		return result, err
 	}
 	result.Changed = next.loaded.Changed(now.loaded)
-	service := newService(p.gateway, cfg.Devices, cfg.Log, p.collectors.get(cfg.Devices.Collector, p.log.Logger))
+	service := newService(p.gateway, cfg.Devices, cfg.Log, p.collectors.get(cfg.Devices.Collector))
 	if err := service.frames.Validate(); err != nil {
 		return result, err
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strconv"
 
@@ -20,10 +19,10 @@ type service struct {
 	*gateway
 	frames    handler.Frames
 	devices   Devices
-	collector net.Conn // or nil
+	collector *collector // or nil
 }
 
-func newService(g *gateway, devices Devices, log logger.Config, collector net.Conn) *service {
+func newService(g *gateway, devices Devices, log logger.Config, collector *collector) *service {
 	s := &service{gateway: g, devices: devices, collector: collector}
 	s.frames = handler.Frames{
 		Codec:             protocol.Codec(devices.MaxPayload),
@@ -99,6 +98,8 @@ func (s *service) login(c *handler.Client, m protocol.Message) error {
 		return &protocol.Error{Code: protocol.BadMessage, Text: "the id is not valid"}
 	case len(s.devices.Known) > 0 && !slices.Contains(s.devices.Known, id):
 		return &protocol.Error{Code: protocol.UnknownDevice, Text: "unknown device"}
+	case s.devices.MatchCertificate && !isFor(c.TLS(), id):
+		return &protocol.Error{Code: protocol.UnknownDevice, Text: "the certificate is not for this id"}
 	}
 	c.SetAttr(slog.String("device", id))
 	deviceOf(c).loggedIn(id)
@@ -117,9 +118,7 @@ func (s *service) reading(c *handler.Client, m protocol.Message) error {
 	d := deviceOf(c)
 	d.measured(measurement)
 	s.log.Info("reading", "device", d.ID(), "name", measurement.Name, "value", measurement.Value)
-	if s.collector != nil {
-		fmt.Fprintf(s.collector, "%s %s %s\n", d.ID(), measurement.Name, valueText(measurement.Value)) // UDP: what is lost is lost
-	}
+	s.collector.send(fmt.Sprintf("%s %s %s\n", d.ID(), measurement.Name, valueText(measurement.Value)))
 	return s.acknowledge(c, m)
 }
 

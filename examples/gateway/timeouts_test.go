@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -137,6 +138,26 @@ func TestNoAnswer(t *testing.T) {
 		if got := <-answer; got != (response{200, "at last"}) {
 			t.Error(got)
 		}
+	})
+}
+
+// A request whose body does not arrive is answered after the read timeout of the admin side.
+func TestBodyStalls(t *testing.T) {
+	bubble(t, func(t *testing.T, g *inMemory) {
+		begin := time.Now()
+		body, rest := io.Pipe()
+		defer rest.Close()
+		r := g.request("POST", "/devices/pump/command", "")
+		r.Body, r.ContentLength = body, 10
+		resp, err := g.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusRequestTimeout {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+		after(t, begin, 10*time.Second)
 	})
 }
 

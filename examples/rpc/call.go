@@ -60,7 +60,7 @@ func call(args []string, stdout, stderr io.Writer) int {
 
 // callOnce connects, and calls a method. It returns the result as it is written.
 func callOnce(ctx context.Context, address, method string, params json.RawMessage) (string, error) {
-	c, err := rpcclient.Dial(ctx, "tcp", address, nil)
+	c, err := rpcclient.Dial(ctx, "tcp", address, rpcclient.Options{})
 	if err != nil {
 		return "", err
 	}

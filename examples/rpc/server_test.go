@@ -148,14 +148,14 @@ func TestMaxInFlight(t *testing.T) {
 }
 
 // client connects a client over a socket.
-func client(t *testing.T, notice func(json.RawMessage)) *rpcclient.Client {
+func client(t *testing.T, cfg RPC, o rpcclient.Options) *rpcclient.Client {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	s := tcptest.NewUnstartedServer(&newServer(defaults, quiet, false).frames)
+	s := tcptest.NewUnstartedServer(&newServer(cfg, quiet, false).frames)
 	s.TCP.Config.Log = quiet
 	s.Start()
 	t.Cleanup(s.Close)
-	c, err := rpcclient.Dial(t.Context(), "tcp", s.Addr, notice)
+	c, err := rpcclient.Dial(t.Context(), "tcp", s.Addr, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func client(t *testing.T, notice func(json.RawMessage)) *rpcclient.Client {
 }
 
 func TestClient(t *testing.T) {
-	c := client(t, nil)
+	c := client(t, defaults, rpcclient.Options{})
 	var calls sync.WaitGroup
 	for i := range 50 {
 		calls.Go(func() {
@@ -199,10 +199,21 @@ func TestClient(t *testing.T) {
 	}
 }
 
+// With the limit of its server, a client takes longer messages than the default.
+func TestLargerMessages(t *testing.T) {
+	cfg := defaults
+	cfg.MaxMessage = 3 * proto.DefaultMax
+	c := client(t, cfg, rpcclient.Options{MaxMessage: cfg.MaxMessage})
+	text, got := strings.Repeat("x", 2*proto.DefaultMax), ""
+	if err := c.Call(t.Context(), "echo", text, &got); err != nil || got != text {
+		t.Errorf("%d bytes of %d, %v", len(got), len(text), err)
+	}
+}
+
 // A notice comes to all clients.
 func TestNotice(t *testing.T) {
 	notices := make(chan string, 1)
-	c := client(t, func(params json.RawMessage) { notices <- string(params) })
+	c := client(t, defaults, rpcclient.Options{OnNotice: func(params json.RawMessage) { notices <- string(params) }})
 	var sent int
 	if err := c.Call(t.Context(), "notify", "going down at noon", &sent); err != nil || sent != 1 {
 		t.Errorf("%d, %v", sent, err)

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -418,16 +419,52 @@ func TestTrace(t *testing.T) {
 	}
 }
 
-// Replies to commands that came together go out in one write.
+// Replies to commands that came together go out in one write. In a bubble the commands take no time:
+// replies are not held back for longer than some milliseconds.
 func TestPipelinedRepliesAreBatched(t *testing.T) {
-	m := startMemory(t, Config{})
-	conn := m.connect()
-	tcptest.Receive(t, conn, greeting)
-	tcptest.Send(t, conn, strings.Repeat("NOOP\r\n", 100))
-	got := make([]byte, 1<<16)
-	if n, err := conn.Read(got); err != nil || n != 100*len("250 2.0.0 ok\r\n") {
-		t.Errorf("the first read has %d bytes, %v", n, err)
+	synctest.Test(t, func(t *testing.T) {
+		m := startMemory(t, Config{})
+		var writes atomic.Int32
+		ln := tcptest.Listen()
+		go m.net.TCP.Serve(t.Context(), countingListener{ln, &writes}) // until m.net is closed
+		conn, err := ln.Dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		tcptest.Receive(t, conn, greeting)
+		synctest.Wait()
+		writes.Store(0)
+		tcptest.Send(t, conn, strings.Repeat("NOOP\r\n", 100))
+		tcptest.Receive(t, conn, strings.Repeat("250 2.0.0 ok\r\n", 100))
+		if n := writes.Load(); n != 1 {
+			t.Errorf("the replies to 100 commands have come in %d writes", n)
+		}
+	})
+}
+
+// countingListener counts the writes to its connections.
+type countingListener struct {
+	*tcptest.Listener
+	writes *atomic.Int32
+}
+
+func (l countingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
+	return countingConn{conn.(*tcptest.Conn), l.writes}, nil
+}
+
+type countingConn struct {
+	*tcptest.Conn
+	writes *atomic.Int32
+}
+
+func (c countingConn) Write(b []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(b)
 }
 
 func TestTimeouts(t *testing.T) {

@@ -13,7 +13,7 @@ const (
 	BadMessage    Code = 1 // a frame or a message is not valid, or not expected
 	Late          Code = 2 // the login, or the rest of a frame, has not come in time
 	Silent        Code = 3 // the device has sent nothing for too long
-	UnknownDevice Code = 4 // the gateway does not know the id
+	UnknownDevice Code = 4 // the gateway does not know the id, or the certificate is not for it
 	Taken         Code = 5 // another device has logged in with the id
 	Replaced      Code = 6 // a newer login with the id has taken its place
 	Kicked        Code = 7 // an operator has ended the connection

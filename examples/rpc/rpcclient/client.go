@@ -2,6 +2,7 @@
 package rpcclient
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,17 @@ import (
 // keepAlive is how long the server may be silent. Half of it is over before it is asked.
 const keepAlive = 30 * time.Second
 
+// Options are what a client may set. The zero value is good.
+type Options struct {
+	// MaxMessage is the longest message in bytes, either way: rpc.max_message of the server. A longer
+	// one ends the connection. Zero means proto.DefaultMax.
+	MaxMessage int
+
+	// OnNotice, if not nil, is called with each notice of the server, one at a time. It must not call
+	// the server.
+	OnNotice func(params json.RawMessage)
+}
+
 // Client calls the methods of a server, over one connection that is made again when it is lost. All
 // methods are safe for concurrent use. Close it.
 type Client struct {
@@ -24,13 +36,11 @@ type Client struct {
 	lastID atomic.Uint64
 }
 
-// Dial connects to a server whose messages have at most proto.DefaultMax bytes: a longer one ends the
-// connection. notice, if not nil, is called with each notice of the server, one at a
-// time, and must not call the server.
-func Dial(ctx context.Context, network, address string, notice func(params json.RawMessage)) (*Client, error) {
+// Dial connects to a server.
+func Dial(ctx context.Context, network, address string, o Options) (*Client, error) {
 	c := &Client{}
 	c.dialer = client.Dialer{
-		Codec:     proto.Codec(proto.DefaultMax),
+		Codec:     proto.Codec(cmp.Or(o.MaxMessage, proto.DefaultMax)),
 		ID:        proto.ID,
 		KeepAlive: keepAlive,
 		Ping:      c.ping,
@@ -39,8 +49,8 @@ func Dial(ctx context.Context, network, address string, notice func(params json.
 			if err := json.Unmarshal(frame, &m); err != nil {
 				return err
 			}
-			if m.Method == "notice" && notice != nil {
-				notice(m.Params)
+			if m.Method == "notice" && o.OnNotice != nil {
+				o.OnNotice(m.Params)
 			}
 			return nil
 		},
