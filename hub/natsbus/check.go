@@ -88,7 +88,9 @@ func (o *ownership) check(c *claim) error {
 func (o *ownership) checkOther(c *claim, e entry) error {
 	a, err := o.bus.ask(o.bus.ctx, o.bus.names.node(e.node), e.direct(c.key, []byte{byte(kindHas)}))
 	switch {
-	case errors.Is(err, errNobody), err == nil && a.verdict == verdictMoved:
+	case errors.Is(err, errNobody):
+		return o.replace(o.bus.ctx, c, e)
+	case err == nil && a.verdict == verdictMoved:
 		return o.write(o.bus.ctx, c, e)
 	case err == nil:
 		return hub.ErrTaken
@@ -102,7 +104,7 @@ func (o *ownership) checkOther(c *claim, e entry) error {
 	case leased:
 		return hub.ErrTaken
 	}
-	return o.write(o.bus.ctx, c, e)
+	return o.replace(o.bus.ctx, c, e)
 }
 
 // freed are the claims whose entries are to be removed.

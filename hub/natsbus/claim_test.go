@@ -321,6 +321,25 @@ func TestOwnerThatHangs(t *testing.T) {
 	})
 }
 
+// An owner that was not heard may come back, and see its own entry, before the key is taken from it: then
+// it is told.
+func TestOwnerThatComesBack(t *testing.T) {
+	e := modes[1].server(t)
+	a := start(t, modes[1].bus(e.URL()), &local{})
+	b := start(t, modes[1].bus(e.URL()), &local{})
+	meet(t, a, b)
+	lost := make(chan struct{})
+	claim(t, a, "x", hub.KickFirst, func() { close(lost) })
+	if err := natsbus.TakeFromAbsent(t.Context(), b, "x"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-lost:
+	default:
+		t.Error("the owner has not lost the key")
+	}
+}
+
 // The late release of an old claim does not touch a newer one of the same process.
 func TestLateRelease(t *testing.T) {
 	inBothModes(t, func(t *testing.T, m mode) {

@@ -129,18 +129,46 @@ func (o *ownership) takeOver(ctx context.Context, c *claim, e entry) error {
 	a, err := o.bus.ask(ctx, o.bus.names.node(e.node), e.direct(c.key, []byte{byte(question)}))
 	switch {
 	case errors.Is(err, errNobody): // it has ended, or has no connection: then it asks before it goes on
+		return o.replace(ctx, c, e)
 	case errors.Is(err, errCut):
 		return errConflict
 	case errors.Is(err, hub.ErrLost) && ctx.Err() == nil:
 		if err := o.unanswered(ctx, c, e); err != nil {
 			return err
 		}
+		return o.replace(ctx, c, e)
 	case err != nil:
 		return err
 	case a.verdict == verdictOK:
 		return hub.ErrTaken
 	}
 	return o.write(ctx, c, e)
+}
+
+// replace takes the key from an owner that was not heard. It may have come back before the write, and
+// have seen its own entry: so if it has a lease after the write, it is told to give the key up. If it
+// gets its lease or its connection later, it sees ours.
+func (o *ownership) replace(ctx context.Context, c *claim, e entry) error {
+	if err := o.write(ctx, c, e); err != nil {
+		return err
+	}
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		leased, err := o.bucket.hasLease(ctx, e.node)
+		if err != nil || !leased {
+			return err
+		}
+		_, err = o.bus.ask(ctx, o.bus.names.node(e.node), e.direct(c.key, []byte{byte(kindRelease)}))
+		switch {
+		case err == nil, errors.Is(err, errNobody):
+			return nil
+		case errors.Is(err, errCut), errors.Is(err, hub.ErrLost) && ctx.Err() == nil: // try again
+		default:
+			return err
+		}
+		if err := c.wait(ctx, pause); err != nil {
+			return err
+		}
+	}
 }
 
 // unanswered decides about an owner that does not answer. As long as it has a lease, it owns the
