@@ -3,7 +3,6 @@ package e2e
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -76,18 +75,6 @@ func tlsClient(cfg *tls.Config) goodClient {
 	}
 }
 
-// tryEcho is echoes that returns an error, for other goroutines.
-func tryEcho(conn net.Conn, begin string) error {
-	if _, err := io.WriteString(conn, begin+"hello\n"); err != nil {
-		return err
-	}
-	got := make([]byte, 6)
-	if n, err := io.ReadFull(conn, got); err != nil || string(got) != "hello\n" {
-		return fmt.Errorf("received %q, %w", got[:n], err)
-	}
-	return nil
-}
-
 // servedWhile has a good client connect again and again while f runs, and checks that it is
 // served about as fast as before.
 func servedWhile(t *testing.T, p *process, good goodClient, f func()) {
@@ -133,75 +120,94 @@ func servedWhile(t *testing.T, p *process, good goodClient, f func()) {
 // until then it uses little memory and blocks no other client.
 func TestHostileSilence(t *testing.T) {
 	skipShort(t)
-	const silent, timeout, patient = 5000, 4 * time.Second, 10 * time.Second
-	needDescriptors(t, silent+200)
+	needDescriptors(t, silentClients+200)
 	a := newAuthority(t)
-	for _, test := range []struct {
-		name  string
-		start func(t *testing.T) *process
-		good  goodClient
-		bound int // bytes per client
-	}{
-		{"TLS", func(t *testing.T) *process {
+	for _, test := range []silence{
+		{"TLS", func(t *testing.T, timeout time.Duration) *process {
 			return a.startTLS(t, "--log.level=info", "--log.connections=false", "--tcp.handshake_timeout="+timeout.String())
 		}, tlsClient(a.Client("localhost")), 20 << 10},
-		{"PROXY header", func(t *testing.T) *process {
+		{"PROXY header", func(t *testing.T, timeout time.Duration) *process {
 			return start(t, headerRequired("--log.connections=false", "--tcp.proxy_header_timeout="+timeout.String())...)
 		}, plainClient("PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n"), 20 << 10},
-		{"line", func(t *testing.T) *process {
+		{"line", func(t *testing.T, timeout time.Duration) *process {
 			return start(t, "--log.connections=false", "--echo.idle_timeout="+timeout.String())
 		}, plainClient(""), 3 << 10},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := test.start(t)
-			before, memory := p.sockets(test.good), p.memory()
-			attack := func() {
-				conns := make([]net.Conn, silent)
-				defer func() {
-					for _, conn := range conns {
-						if conn != nil {
-							conn.Close()
-						}
-					}
-				}()
-				var all sync.WaitGroup
-				defer all.Wait()
-				var held atomic.Int64
-				began := time.Now()
-				for i := range conns {
-					conn, err := net.DialTimeout("tcp", p.addr, patience)
-					if err != nil {
-						t.Errorf("silent client %d: %v", i, err)
-						return
-					}
-					conns[i] = conn
-					held.Add(1)
-					begin := time.Now()
-					conn.SetDeadline(begin.Add(timeout + patient))
-					all.Go(func() {
-						n, err := io.Copy(io.Discard, conn)
-						took := time.Since(begin)
-						held.Add(-1)
-						if n > 100 || errors.Is(err, os.ErrDeadlineExceeded) || took < timeout*9/10 {
-							t.Errorf("silent client %d received %d bytes, %v, after %v; want the FIN after %v", i, n, err, took, timeout)
-						}
-					})
-				}
-				t.Logf("%d silent clients within %v, %d at once", silent, time.Since(began), held.Load())
-				if held.Load() < silent && !testutil.RaceEnabled {
-					t.Errorf("%d silent clients at once, want %d", held.Load(), silent)
-				}
-			}
-			most := p.peak(func() { servedWhile(t, p, test.good, attack) })
-			grown := most - memory
-			t.Logf("%s more at most, %d bytes per client", mebibytes(grown), grown/silent)
-			if grown > silent*test.bound && !testutil.RaceEnabled {
-				t.Errorf("grew by %d bytes per client, want less than %d", grown/silent, test.bound)
-			}
-			p.awaitDescriptors(before)
-			p.stopQuiet()
+			testutil.InTime(t, 4*time.Second, func(timeout time.Duration) bool { return test.try(t, timeout) })
 		})
 	}
+}
+
+// silentClients is how many there are in TestHostileSilence.
+const silentClients = 5000
+
+// silence is a server of TestHostileSilence.
+type silence struct {
+	name  string
+	start func(t *testing.T, timeout time.Duration) *process
+	good  goodClient
+	bound int // bytes per client
+}
+
+// try reports false if the clients did not come within the timeout of the first.
+func (s *silence) try(t *testing.T, timeout time.Duration) (inTime bool) {
+	p := s.start(t, timeout)
+	before, memory := p.sockets(s.good), p.memory()
+	most := p.peak(func() {
+		servedWhile(t, p, s.good, func() { inTime = beSilent(t, p, timeout) })
+	})
+	grown := most - memory
+	t.Logf("%s more at most, %d bytes per client", mebibytes(grown), grown/silentClients)
+	if grown > silentClients*s.bound && !testutil.RaceEnabled {
+		t.Errorf("grew by %d bytes per client, want less than %d", grown/silentClients, s.bound)
+	}
+	p.awaitDescriptors(before)
+	p.stopQuiet()
+	return inTime || testutil.RaceEnabled
+}
+
+// beSilent has silentClients connect, and waits until the server has closed each when its timeout
+// expires. It reports whether all of them were there at once.
+func beSilent(t *testing.T, p *process, timeout time.Duration) (atOnce bool) {
+	const patient = 10 * time.Second
+	conns := make([]net.Conn, silentClients)
+	defer func() {
+		for _, conn := range conns {
+			if conn != nil {
+				conn.Close()
+			}
+		}
+	}()
+	var all sync.WaitGroup
+	defer all.Wait()
+	var held atomic.Int64
+	began := time.Now()
+	for i := range conns {
+		begin := time.Now() // before the server can accept it
+		conn, err := net.DialTimeout("tcp", p.addr, patience)
+		if err != nil {
+			t.Errorf("silent client %d: %v", i, err)
+			return false
+		}
+		conns[i] = conn
+		held.Add(1)
+		conn.SetDeadline(begin.Add(timeout + patient))
+		all.Go(func() {
+			n, err := io.Copy(io.Discard, conn)
+			took := time.Since(begin)
+			held.Add(-1)
+			if n > 100 || errors.Is(err, os.ErrDeadlineExceeded) || took < timeout*9/10 {
+				t.Errorf("silent client %d received %d bytes, %v, after %v; want the FIN after %v", i, n, err, took, timeout)
+			}
+		})
+	}
+	took, n := time.Since(began), held.Load()
+	t.Logf("%d silent clients within %v, %d at once", silentClients, took, n)
+	if n < silentClients && took < timeout && !testutil.RaceEnabled {
+		t.Errorf("%d silent clients at once, want %d", n, silentClients)
+	}
+	return n == silentClients
 }
 
 // A client that sends, but never completes what it sends, is closed too.
@@ -227,9 +233,9 @@ func TestHostileTrickle(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			p := test.start(t)
+			begin := time.Now() // before the server can accept it
 			conn := p.dial()
 			send(t, conn, test.sends[:1])
-			begin := time.Now()
 			ended := make(chan error, 1)
 			go func() {
 				_, err := io.Copy(io.Discard, conn)

@@ -3,13 +3,9 @@
 package e2e
 
 import (
-	"errors"
 	"io"
 	"net"
-	"runtime"
-	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -97,34 +93,3 @@ func (o *origin) stop(reset bool) {
 
 // echoAll is an upstream that echoes everything.
 func echoAll(conn *net.TCPConn) { io.Copy(conn, struct{ io.Reader }{conn}) }
-
-// freePort returns a port for a program that cannot report the one it was given. On Linux no
-// other program gets the port before the test ends: a socket stays bound to it. While that
-// socket does not listen, another one with SO_REUSEADDR, as servers set it, can be bound to
-// the port by number, but the kernel does not choose the port itself (inet_csk_bind_conflict
-// in net/ipv4/inet_connection_sock.c).
-func freePort(t *testing.T) string {
-	t.Helper()
-	syscall.ForkLock.RLock()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	if err == nil {
-		syscall.CloseOnExec(fd)
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if runtime.GOOS == "linux" {
-		t.Cleanup(func() { syscall.Close(fd) })
-	} else {
-		defer syscall.Close(fd)
-	}
-	err = errors.Join(
-		syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
-		syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	name, nameErr := syscall.Getsockname(fd)
-	if err = errors.Join(err, nameErr); err != nil {
-		t.Fatal(err)
-	}
-	return strconv.Itoa(name.(*syscall.SockaddrInet4).Port)
-}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -79,8 +80,7 @@ func launchWith(t *testing.T, stdin *os.File, name string, args ...string) *proc
 		close(p.exited)
 	}()
 	t.Cleanup(func() {
-		p.cmd.Process.Kill()
-		<-p.exited
+		p.kill()
 		if t.Failed() {
 			t.Logf("%s wrote:\n%s", strings.Join(p.cmd.Args, " "), p.stderr.String())
 		}
@@ -120,6 +120,12 @@ func (p *process) stop() {
 	if code := p.wait(); code != exitOK {
 		p.t.Errorf("exit code %d, want %d", code, exitOK)
 	}
+}
+
+// kill ends the process at once.
+func (p *process) kill() {
+	p.cmd.Process.Kill()
+	<-p.exited
 }
 
 // log returns the lines of the log.
@@ -210,9 +216,19 @@ const longReply = 8 << 20
 func (p *process) stall() net.Conn {
 	p.t.Helper()
 	conn := p.dial()
-	send(p.t, conn, strings.Repeat("x", longReply-1)+"\n")
-	receive(p.t, conn, "x")
+	if err := tryStallClient(conn); err != nil {
+		p.t.Fatal(err)
+	}
 	return conn
+}
+
+// tryStallClient makes conn a client as stall returns it.
+func tryStallClient(conn net.Conn) error {
+	if _, err := io.WriteString(conn, strings.Repeat("x", longReply-1)+"\n"); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(conn, make([]byte, 1))
+	return err
 }
 
 // Helpers that most tests use.
@@ -221,6 +237,7 @@ var (
 	receive     = tcptest.Receive
 	receiveRest = tcptest.ReceiveAll
 	closeWrite  = tcptest.CloseWrite
+	freePort    = testutil.FreePort // for a program that cannot report the port that it was given
 )
 
 const patience = testutil.Patience
@@ -230,6 +247,18 @@ func echoes(t *testing.T, conn net.Conn, line string) {
 	t.Helper()
 	send(t, conn, line)
 	receive(t, conn, line)
+}
+
+// tryEcho is echoes that returns an error. The client sends begin first.
+func tryEcho(conn net.Conn, begin string) error {
+	if _, err := io.WriteString(conn, begin+"hello\n"); err != nil {
+		return err
+	}
+	got := make([]byte, 6)
+	if n, err := io.ReadFull(conn, got); err != nil || string(got) != "hello\n" {
+		return fmt.Errorf("received %q, %w", got[:n], err)
+	}
+	return nil
 }
 
 // skipShort skips a test that loads the machine for seconds.

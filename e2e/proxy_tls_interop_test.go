@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"wireline/internal/netconn"
 	"wireline/internal/testutil"
 )
 
@@ -361,16 +362,21 @@ func TestProxyTLSRefused(t *testing.T) {
 	t.Parallel()
 	a, other := newAuthority(t), newAuthority(t)
 	secure := start(t, a.serverArgs()...)
-	for _, test := range []struct{ name, upstream, ca, err string }{
-		{"unknown authority", asLocalhost(secure.addr), other.file("ca.pem"), "certificate signed by unknown authority"},
-		{"wrong name", secure.addr, a.file("ca.pem"), "127.0.0.1"},
-		{"no TLS", asLocalhost(start(t).addr), a.file("ca.pem"), "TLS handshake with localhost"},
+	for _, test := range []struct{ name, upstream, ca, timeout, err string }{
+		{"unknown authority", asLocalhost(secure.addr), other.file("ca.pem"), "20s", "certificate signed by unknown authority"},
+		{"wrong name", secure.addr, a.file("ca.pem"), "20s", "127.0.0.1"},
+		{"no TLS", asLocalhost(start(t).addr), a.file("ca.pem"), "2s", "TLS handshake with localhost"}, // the timeout ends it
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := startProxy(t, test.upstream, "--proxy.tls.enable=true", "--proxy.tls.ca="+test.ca, "--proxy.connect_timeout=1s")
-			conn := p.dial()
-			if n, err := conn.Read(make([]byte, 1)); n > 0 || err == nil {
-				t.Errorf("read %d bytes, %v", n, err)
+			p := startProxy(t, test.upstream, "--proxy.tls.enable=true", "--proxy.tls.ca="+test.ca, "--proxy.connect_timeout="+test.timeout)
+			conn, err := net.DialTimeout("tcp", p.addr, patience) // it may be reset already
+			if err == nil {
+				defer conn.Close()
+				conn.SetDeadline(time.Now().Add(patience))
+				_, err = conn.Read(make([]byte, 1))
+			}
+			if !netconn.IsReset(err) {
+				t.Errorf("the client sees %v, want a reset", err)
 			}
 			record := p.await("msg", "connection")
 			if record["reason"] != "no_upstream" || !strings.Contains(record["err"], "TLS handshake with "+test.upstream) || !strings.Contains(record["err"], test.err) {

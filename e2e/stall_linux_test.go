@@ -684,9 +684,3 @@ func abridgedLog(log string) string {
 	lines := bytes.SplitAfter([]byte(log), []byte("\n"))
 	return string(bytes.Join(lines[max(0, len(lines)-12):], nil))
 }
-
-// kill ends the process at once.
-func (p *process) kill() {
-	p.cmd.Process.Kill()
-	<-p.exited
-}

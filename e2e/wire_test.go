@@ -187,6 +187,7 @@ func TestManyClients(t *testing.T) {
 		all.Go(func() {
 			for j := range 200 {
 				line := fmt.Sprintf("client %d, line %d %s\n", i, j, strings.Repeat("x", i*j))
+				conn.SetDeadline(time.Now().Add(patience))
 				io.WriteString(conn, line)
 				if got := make([]byte, len(line)); !readsFull(conn, got) || string(got) != line {
 					t.Errorf("sent %s, received %s", abridged(line), abridged(string(got)))

@@ -25,9 +25,12 @@ func TestLive(t *testing.T) {
 		client, upstream := s.pair()
 		send(t, client, "abc")
 		receive(t, upstream, "abc")
-		eventually(t, "the counts", func() bool { return onlyPair(t, s.proxy).BytesIn == 4 })
-		l := onlyPair(t, s.proxy)
-		if l.BytesOut != 1 || l.State != handler.StateRelaying || l.Upstream != s.proxy.Config.Upstreams[0] || l.By != "" || l.Pending != 0 || l.Idle > l.Duration+slack {
+		var l handler.Live
+		eventually(t, "the counts", func() bool { // a write is counted when it returns, after its bytes have arrived
+			l = onlyPair(t, s.proxy)
+			return l.BytesIn == 4 && l.BytesOut == 1
+		})
+		if l.State != handler.StateRelaying || l.Upstream != s.proxy.Config.Upstreams[0] || l.By != "" || l.Pending != 0 || l.Idle > l.Duration+slack {
 			t.Errorf("live is %+v", l)
 		}
 		if total := s.proxy.Totals(); total.Counts != l.Counts || total.Open() != 1 {

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -285,30 +286,41 @@ func TestReconfigureSourceHash(t *testing.T) {
 // The pairs that there are keep their timeouts; those of new clients are the new ones.
 func TestReconfigureTimeouts(t *testing.T) {
 	t.Parallel()
-	const short = time.Second
 	for _, test := range []struct {
 		name   string
-		change func(c *proxy.Config)
+		change func(c *proxy.Config, short time.Duration)
 		begin  func(client net.Conn)
 		reason handler.Reason
 	}{
-		{"idle", func(c *proxy.Config) { c.IdleTimeout = short }, func(net.Conn) {}, handler.ReasonIdleTimeout},
-		{"half-close idle", func(c *proxy.Config) { c.HalfCloseIdle = short }, func(c net.Conn) { closeWrite(t, c) }, handler.ReasonIdleTimeout},
-		{"half-close", func(c *proxy.Config) { c.HalfCloseTimeout = short }, func(c net.Conn) { closeWrite(t, c) }, handler.ReasonHalfCloseTimeout},
+		{"idle", func(c *proxy.Config, short time.Duration) { c.IdleTimeout = short }, func(net.Conn) {}, handler.ReasonIdleTimeout},
+		{"half-close idle", func(c *proxy.Config, short time.Duration) { c.HalfCloseIdle = short }, func(c net.Conn) { closeWrite(t, c) }, handler.ReasonIdleTimeout},
+		{"half-close", func(c *proxy.Config, short time.Duration) { c.HalfCloseTimeout = short }, func(c net.Conn) { closeWrite(t, c) }, handler.ReasonHalfCloseTimeout},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := transports[0].serve(t, proxy.Config{HalfCloseIdle: -1})
-			old, oldUpstream := s.pair()
-			test.begin(old)
-			s.reconfigure(test.change)
-			next, _ := s.pair()
-			test.begin(next)
-			if r := s.records.Next(t); r.Reason != test.reason || r.ID != 2 {
-				t.Errorf("client %d ends by %s, want %s of the new one", r.ID, r.Reason, test.reason)
-			}
-			send(t, oldUpstream, "still there")
-			receive(t, old, "still there")
+			testutil.InTime(t, time.Second, func(short time.Duration) bool {
+				s := transports[0].serve(t, proxy.Config{HalfCloseIdle: -1})
+				old, oldUpstream := s.pair()
+				test.begin(old)
+				s.reconfigure(func(c *proxy.Config) { test.change(c, short) })
+				begin := time.Now()
+				next, _, err := s.tryPair()
+				if err == nil {
+					test.begin(next)
+				}
+				if time.Since(begin) >= short {
+					return false
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r := s.records.Next(t); r.Reason != test.reason || r.ID != 2 {
+					t.Errorf("client %d ends by %s, want %s of the new one", r.ID, r.Reason, test.reason)
+				}
+				send(t, oldUpstream, "still there")
+				receive(t, old, "still there")
+				return true
+			})
 		})
 	}
 }
@@ -330,12 +342,17 @@ func TestReconfigureDrain(t *testing.T) {
 				send(t, client, "question")
 				receive(t, upstream, "question")
 			}
-			s.shutdown(2 * time.Second)
+			ctx, cut := context.WithCancel(t.Context())
+			defer cut()
+			var stop sync.WaitGroup
+			stop.Go(func() { s.server.Shutdown(ctx) })
 			for _, want := range []handler.Reason{handler.ReasonDrain, handler.ReasonCut} {
 				if r := s.records.Next(t); r.Reason != want {
 					t.Errorf("client %d ends by %s, want %s", r.ID, r.Reason, want)
 				}
+				cut() // the other one would stay for an hour
 			}
+			stop.Wait()
 		})
 	}
 }

@@ -160,43 +160,57 @@ func TestReuseHits(t *testing.T) {
 func TestReuseDeliversTheRest(t *testing.T) {
 	t.Parallel()
 	overTransports(t, func(t *testing.T, tr transport) {
-		quiet := time.Duration(0)
+		quiet := 20 * time.Millisecond
 		if tr.upstream == "tls" { // whose writes are several
 			quiet = 200 * time.Millisecond
 		}
-		s := tr.serve(t, proxy.Config{Pool: proxy.PoolConfig{Size: 1, Reuse: true, ReuseQuiet: quiet}})
-		go func() {
-			for {
-				conn, err := s.upstream.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer conn.Close()
-					for b := make([]byte, 3); ; {
-						if _, err := io.ReadFull(conn, b); err != nil {
-							return
-						}
-						// One write, which the kernel takes as a whole: within
-						// ReuseQuiet nothing has to be scheduled.
-						conn.Write(make([]byte, 101_000))
-					}
-				}()
-			}
-		}()
-		rounds := 30
-		if testutil.Reduced() {
-			rounds = 10
-		}
-		for range rounds {
-			client := s.connect()
-			send(t, client, "req")
-			receive(t, client, string(make([]byte, 1000)))
-			closeWrite(t, client)
-			receiveAll(t, client, string(make([]byte, 100_000)))
-			client.Close()
-		}
+		testutil.InTime(t, quiet, func(quiet time.Duration) bool { return deliversTheRest(t, tr, quiet) })
 	})
+}
+
+// deliversTheRest reports false if the process, and the upstream in it, did not run for so long that
+// the upstream was silent for the time quiet.
+func deliversTheRest(t *testing.T, tr transport, quiet time.Duration) (inTime bool) {
+	longest := watchPauses(t)
+	s := tr.serve(t, proxy.Config{Pool: proxy.PoolConfig{Size: 1, Reuse: true, ReuseQuiet: quiet}})
+	go func() {
+		for {
+			conn, err := s.upstream.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				for b := make([]byte, 3); ; {
+					if _, err := io.ReadFull(conn, b); err != nil {
+						return
+					}
+					conn.Write(make([]byte, 101_000)) // one write, which the kernel takes as a whole, or soon
+				}
+			}()
+		}
+	}()
+	rounds := 30
+	if testutil.Reduced() {
+		rounds = 10
+	}
+	for range rounds {
+		client := s.connect()
+		send(t, client, "req")
+		receive(t, client, string(make([]byte, 1000)))
+		closeWrite(t, client)
+		rest, err := io.ReadAll(client)
+		client.Close()
+		if complete := err == nil && string(rest) == string(make([]byte, 100_000)); complete {
+			continue
+		}
+		if late := longest(); late < quiet/4 {
+			t.Errorf("read %d bytes of the rest, %v; the longest pause was %v", len(rest), err, late)
+			return true
+		}
+		return false
+	}
+	return true
 }
 
 // A proxy without a server, that nobody has started, keeps nothing after its end.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -283,13 +284,36 @@ func acceptFrom(t *testing.T, ln net.Listener) net.Conn {
 // pair returns the client and the upstream of a pair that has relayed a byte each way.
 func (s *served) pair() (client, upstream net.Conn) {
 	s.t.Helper()
-	client = s.connect()
-	send(s.t, client, ">")
-	upstream = s.accept()
-	receive(s.t, upstream, ">")
-	send(s.t, upstream, "<")
-	receive(s.t, client, "<")
+	client, upstream, err := s.tryPair()
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	return client, upstream
+}
+
+// tryPair is pair for a proxy that may end the pair meanwhile.
+func (s *served) tryPair() (client, upstream net.Conn, err error) {
+	s.t.Helper()
+	client = s.connect()
+	if _, err := io.WriteString(client, ">"); err != nil {
+		return nil, nil, err
+	}
+	upstream = s.accept()
+	return client, upstream, errors.Join(tryReceive(upstream, ">"), tryRelay(upstream, client, "<"))
+}
+
+// tryRelay sends text from one connection to another.
+func tryRelay(from, to net.Conn, text string) error {
+	_, err := io.WriteString(from, text)
+	return errors.Join(err, tryReceive(to, text))
+}
+
+func tryReceive(conn net.Conn, text string) error {
+	got := make([]byte, len(text))
+	if n, err := io.ReadFull(conn, got); err != nil || string(got) != text {
+		return fmt.Errorf("received %q, %w; want %q", got[:n], err, text)
+	}
+	return nil
 }
 
 // shutdown drains within d.

@@ -85,6 +85,7 @@ func TestGroupChangeAllOrNothing(t *testing.T) {
 	live, other := dialServer(t, one), dialServer(t, two)
 	exchange(t, live, "hello\n")
 	exchange(t, other, "hello\n")
+	port := freePort(t)
 	files := testutil.OpenFiles(t)
 	add := func(name, address string) *tcp.Server {
 		s := service(name, &j, echo())
@@ -92,7 +93,7 @@ func TestGroupChangeAllOrNothing(t *testing.T) {
 		return s
 	}
 	good := one.Settings()
-	good.MaxClients, good.Address = 5, "127.0.0.1:"+freePort(t)
+	good.MaxClients, good.Address = 5, "127.0.0.1:"+port
 	with := func(change func(*tcp.Config)) tcp.Config {
 		cfg := two.Settings()
 		change(&cfg)
@@ -193,6 +194,7 @@ func TestGroupChangesUnderLoad(t *testing.T) {
 		}
 	}
 	exchangeAll()
+	ports := freePorts(t, 10)
 	files := testutil.OpenFiles(t)
 
 	where := moving{addr: first} // for clients that come and go
@@ -206,7 +208,7 @@ func TestGroupChangesUnderLoad(t *testing.T) {
 		c := tcp.Changes{Set: map[*tcp.Server]tcp.Config{moves: cfg}}
 		switch i % 4 {
 		case 0:
-			cfg.Address = "127.0.0.1:" + freePort(t)
+			cfg.Address = "127.0.0.1:" + ports[i/4%len(ports)]
 			c.Set[moves] = cfg
 		case 1:
 			extra = service("extra", &j, echo())

@@ -26,9 +26,11 @@ import (
 // listens is a configuration for the network with an address of its own.
 func listens(t *testing.T, network string, j *journal) tcp.Config {
 	t.Helper()
-	cfg := tcp.Config{Network: network, Address: "127.0.0.1:" + freePort(t), DrainTimeout: patience, Log: j.logger()}
+	cfg := tcp.Config{Network: network, DrainTimeout: patience, Log: j.logger()}
 	if network == "unix" {
 		cfg.Address = testutil.SocketPath(t)
+	} else {
+		cfg.Address = "127.0.0.1:" + freePort(t)
 	}
 	return cfg
 }
@@ -168,19 +170,20 @@ func TestHandoverSwap(t *testing.T) {
 				}
 				eventually(t, "the servers", func() bool { return one.Ready() && two.Ready() && three.Ready() })
 				visit()
+				aways := []string{listens(t, network, &j).Address, listens(t, network, &j).Address, listens(t, network, &j).Address}
 				files := testutil.OpenFiles(t)
 				to := func(s, other *tcp.Server) tcp.Config {
 					cfg := s.Settings()
 					cfg.Address = other.Settings().Address
 					return cfg
 				}
-				for range 3 {
+				for _, address := range aways {
 					change(t, g, tcp.Changes{Set: map[*tcp.Server]tcp.Config{one: to(one, two), two: to(two, one)}})
 					visit()
 					change(t, g, tcp.Changes{Set: map[*tcp.Server]tcp.Config{one: to(one, two), two: to(two, three), three: to(three, one)}})
 					visit()
 					away := one.Settings()
-					away.Address = listens(t, network, &j).Address
+					away.Address = address
 					change(t, g, tcp.Changes{Set: map[*tcp.Server]tcp.Config{one: away, two: to(two, one)}})
 					visit()
 				}
@@ -225,14 +228,14 @@ func TestHandoverAllOrNothing(t *testing.T) {
 				}
 			}
 			visit()
+			elsewhere := two.Config
+			elsewhere.Address = listens(t, network, &j).Address
 			files := testutil.OpenFiles(t) // perhaps with those of clients that have just left
 			next := server("next", one.Config)
 			moved := two.Config
 			if network == "unix" {
 				next.SocketMode, moved.SocketMode = "0666", "0666"
 			}
-			elsewhere := two.Config
-			elsewhere.Address = listens(t, network, &j).Address
 			moved.Address = one.Address
 			onTaken := server("other", tcp.Config{Address: taken})
 			refuse := func(who string) func(*tcp.Server, net.Addr) error {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"runtime"
 	"testing"
 	"weak"
@@ -24,7 +23,7 @@ func TestOldListenersAreForgotten(t *testing.T) {
 			t.Run(way+client, func(t *testing.T) {
 				server := func(name string) *Server {
 					h := &handler.Frames{OnFrame: func(c *handler.Client, line []byte) error { return c.WriteFrame(line) }}
-					return &Server{Name: name, Config: Config{Address: freeAddress(t), Log: slog.New(slog.DiscardHandler)}, Handler: h}
+					return &Server{Name: name, Config: Config{Address: "127.0.0.1:" + testutil.FreePort(t), Log: slog.New(slog.DiscardHandler)}, Handler: h}
 				}
 				one, two := server("one"), server("two")
 				g := &Group{Servers: []*Server{one, two}}
@@ -43,7 +42,7 @@ func TestOldListenersAreForgotten(t *testing.T) {
 					if way == "swaps" {
 						next.Address, other.Address = other.Address, next.Address
 					} else {
-						next.Address = freeAddress(t)
+						next.Address = "127.0.0.1:" + testutil.FreePort(t)
 					}
 					if err := g.Change(t.Context(), Changes{Set: map[*Server]Config{one: next, two: other}}); err != nil {
 						t.Fatal(err)
@@ -71,12 +70,4 @@ func TestOldListenersAreForgotten(t *testing.T) {
 			})
 		}
 	}
-}
-
-// freeAddress returns an address where nobody listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln := testutil.Listen(t, "tcp", "127.0.0.1:0")
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).String()
 }

@@ -121,9 +121,19 @@ var (
 	dial         = testutil.Dial
 	soon         = testutil.Soon
 	eventually   = testutil.Eventually
+	freePort     = testutil.FreePort
 )
 
 const patience = testutil.Patience
+
+// freePorts returns n free ports.
+func freePorts(t *testing.T, n int) (ports []string) {
+	t.Helper()
+	for range n {
+		ports = append(ports, freePort(t))
+	}
+	return ports
+}
 
 func listenTCP(t *testing.T) *net.TCPListener {
 	t.Helper()

@@ -157,7 +157,7 @@ func TestProxyHeaderOptional(t *testing.T) {
 	testutil.Long(t)
 	t.Parallel()
 	cfg := trusting(tcp.ProxyProtocolOptional)
-	cfg.ProxyHeaderTimeout = 500 * time.Millisecond // for what could still become a header
+	cfg.ProxyHeaderTimeout = 2 * time.Second // for what could still become a header
 	overConns(t, cfg, func(t *testing.T, dial func() net.Conn, _ *tcptest.Server) {
 		for _, first := range []string{"hello", "P", "PING", "\r", "\r\n\r", "", "PROXYING is a word", "PROXY"} {
 			conn := dial()
@@ -179,40 +179,54 @@ func TestProxyHeaderTimeout(t *testing.T) {
 	testutil.Long(t)
 	t.Parallel()
 	for _, mode := range []tcp.ProxyProtocol{tcp.ProxyProtocolRequired, tcp.ProxyProtocolOptional} {
-		cfg := trusting(mode)
-		cfg.ProxyHeaderTimeout = 300 * time.Millisecond
-		overConns(t, cfg, func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
-			binary := string(proxyproto.SIGV2)
-			begun := []string{"PROXY ", "PROXY TCP4 ", binary, formatted(t, 2, from4, to4)[:20]}
-			none := []string{"", "P", "PROXY", binary[:11]}
-			began, conns := time.Now(), map[string]net.Conn{}
-			for _, beginning := range append(begun, none...) {
-				conns[beginning] = dial()
-				send(t, conns[beginning], beginning)
-			}
-			for beginning, conn := range conns {
-				switch {
-				case mode == tcp.ProxyProtocolOptional && slices.Contains(none, beginning):
-					greeting := fmt.Sprintf("%s to %s, 0 TLVs\n", conn.LocalAddr(), conn.RemoteAddr())
-					receive(t, conn, greeting)
-					send(t, conn, "hello\n")
-					receive(t, conn, strings.ReplaceAll(beginning, "\r\n", "\n")+"hello\n")
-				default:
-					receiveReset(t, conn)
-				}
-				if took := time.Since(began); took < cfg.ProxyHeaderTimeout*9/10 || took > 20*cfg.ProxyHeaderTimeout {
-					t.Errorf("after %v, want %v", took, cfg.ProxyHeaderTimeout)
-				}
-			}
-			want := uint64(len(begun))
-			if mode == tcp.ProxyProtocolRequired {
-				want += uint64(len(none))
-			}
-			if n := s.TCP.Stats().RefusedHeader; n != want {
-				t.Errorf("%d refused, want %d", n, want)
-			}
+		testutil.InTime(t, 300*time.Millisecond, func(timeout time.Duration) (inTime bool) {
+			cfg := trusting(mode)
+			cfg.ProxyHeaderTimeout = timeout
+			inTime = true
+			overConns(t, cfg, func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
+				inTime = headersTimeOut(t, cfg, dial, s) && inTime
+			})
+			return inTime
 		})
 	}
+}
+
+// headersTimeOut reports false if a client was too late for the timeout.
+func headersTimeOut(t *testing.T, cfg tcp.Config, dial func() net.Conn, s *tcptest.Server) (inTime bool) {
+	binary := string(proxyproto.SIGV2)
+	begun := []string{"PROXY ", "PROXY TCP4 ", binary, formatted(t, 2, from4, to4)[:20]}
+	none := []string{"", "P", "PROXY", binary[:11]}
+	began, conns := time.Now(), map[string]net.Conn{}
+	for _, beginning := range append(begun, none...) {
+		begin := time.Now()
+		conns[beginning] = dial()
+		io.WriteString(conns[beginning], beginning) // fails if it is too late
+		if time.Since(begin) >= cfg.ProxyHeaderTimeout {
+			return false
+		}
+	}
+	for beginning, conn := range conns {
+		switch {
+		case cfg.ProxyProtocol == tcp.ProxyProtocolOptional && slices.Contains(none, beginning):
+			greeting := fmt.Sprintf("%s to %s, 0 TLVs\n", conn.LocalAddr(), conn.RemoteAddr())
+			receive(t, conn, greeting)
+			send(t, conn, "hello\n")
+			receive(t, conn, strings.ReplaceAll(beginning, "\r\n", "\n")+"hello\n")
+		default:
+			receiveReset(t, conn)
+		}
+		if took := time.Since(began); took < cfg.ProxyHeaderTimeout*9/10 || took > 20*cfg.ProxyHeaderTimeout {
+			t.Errorf("after %v, want %v", took, cfg.ProxyHeaderTimeout)
+		}
+	}
+	want := uint64(len(begun))
+	if cfg.ProxyProtocol == tcp.ProxyProtocolRequired {
+		want += uint64(len(none))
+	}
+	if n := s.TCP.Stats().RefusedHeader; n != want {
+		t.Errorf("%d refused, want %d", n, want)
+	}
+	return true
 }
 
 // A client that begins as a header does and has no more to say is not waited for.

@@ -542,14 +542,6 @@ func TestReconfigureAddress(t *testing.T) {
 	}
 }
 
-// freePort is a port that was free just now.
-func freePort(t *testing.T) string {
-	ln := testutil.Listen(t, "tcp", "127.0.0.1:0")
-	defer ln.Close()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	return port
-}
-
 // skipUnixOnWindows skips a test of unix sockets where not every system has them.
 func skipUnixOnWindows(t *testing.T, network string) {
 	t.Helper()
@@ -682,14 +674,15 @@ func TestReconfigureAddressUnderLoad(t *testing.T) {
 			first, result := running(t, srv)
 			live := dial(t, "tcp", first)
 			exchange(t, live, "hello\n")
+			ports := freePorts(t, 20)
 			files := testutil.OpenFiles(t)
 			where := moving{addr: first}
 			visits, halt := visitAll(t, 8, where.dial, ping)
-			for range rounds {
+			for i := range rounds {
 				before := visits.Load()
 				eventually(t, "visits", func() bool { return visits.Load() > before+20 || t.Failed() })
 				cfg := srv.Settings()
-				cfg.Address = "127.0.0.1:" + freePort(t)
+				cfg.Address = "127.0.0.1:" + ports[i%len(ports)]
 				where.move(func() string { // those that have connected by now are in the old queue
 					if err := srv.Reconfigure(t.Context(), cfg); err != nil {
 						t.Error(err)
@@ -706,7 +699,7 @@ func TestReconfigureAddressUnderLoad(t *testing.T) {
 	}
 }
 
-// visitAll makes n clients connect and visit again and again, until halt is called.
+// visitAll makes n clients connect and visit again and again, until halt is called, or the test ends.
 func visitAll(t *testing.T, n int, connect func(client int) (net.Conn, error), visit func(net.Conn) error) (visits *atomic.Int64, halt func()) {
 	visits = new(atomic.Int64)
 	done := make(chan struct{})
@@ -731,7 +724,9 @@ func visitAll(t *testing.T, n int, connect func(client int) (net.Conn, error), v
 			}
 		})
 	}
-	return visits, sync.OnceFunc(func() { close(done); all.Wait() })
+	halt = sync.OnceFunc(func() { close(done); all.Wait() })
+	t.Cleanup(halt)
+	return visits, halt
 }
 
 // moving is where clients go while a server changes its address.

@@ -173,6 +173,17 @@ func startHanging(t *testing.T, name string, limit time.Duration) *hanging {
 // begin has a client begin a handshake, and returns when the function blocks. ended gets what the
 // client sees.
 func (h *hanging) begin(t *testing.T) (ended <-chan error) {
+	t.Helper()
+	ended, blocks := h.tryBegin(t)
+	if !blocks {
+		t.Fatalf("the function is not called, and the client sees %v", <-ended)
+	}
+	return ended
+}
+
+// tryBegin is begin. It reports false if the client has ended before.
+func (h *hanging) tryBegin(t *testing.T) (ended <-chan error, blocks bool) {
+	t.Helper()
 	conn, result := dial(t, "tcp", h.Addr), make(chan error, 1)
 	go func() {
 		secure := tls.Client(conn, h.client)
@@ -182,8 +193,17 @@ func (h *hanging) begin(t *testing.T) (ended <-chan error) {
 		}
 		result <- err
 	}()
-	testutil.Await(t, "the function", h.gate.holding)
-	return result
+	return result, testutil.Soon(patience, func() bool { return len(h.gate.holding)+len(result) > 0 }) && h.holds()
+}
+
+// holds reports whether a call of the function blocks of which it has not reported yet.
+func (h *hanging) holds() bool {
+	select {
+	case <-h.gate.holding:
+		return true
+	default:
+		return false
+	}
 }
 
 // A function of Server.TLSConfig that blocks ends with the timeout of the handshake, for the client
@@ -193,31 +213,49 @@ func TestTLSConfigFunctionBlocks(t *testing.T) {
 	t.Parallel()
 	for name := range blocking {
 		t.Run(name, func(t *testing.T) {
-			const limit = 200 * time.Millisecond
-			h := startHanging(t, name, limit)
-			began := time.Now()
-			const many = 3
-			for range many {
-				if err := testutil.Await(t, "the end of the client", h.begin(t)); err == nil {
-					t.Error("the client sees no error")
-				}
-			}
-			if took := time.Since(began); took < many*limit {
-				t.Errorf("ended after %v", took)
-			}
-			eventually(t, "the clients are counted", func() bool {
-				stats := h.TCP.Stats()
-				return stats.FailedHandshakes == many && stats.Active == 0
-			})
-			lines := h.log.find("TLS handshake failed")
-			if len(lines) != many || !strings.HasPrefix(lines[0]["err"], "handshake timeout") {
-				t.Errorf("log %v", lines)
-			}
-			h.gate.open()
-			exchange(t, mustDialTLS(t, h.Addr, h.client), "hello\n")
-			shutdown(t, h.TCP)
+			testutil.InTime(t, 200*time.Millisecond, func(limit time.Duration) bool { return functionBlocks(t, name, limit) })
 		})
 	}
+}
+
+// functionBlocks reports false if a client was too late for the timeout of its handshake.
+func functionBlocks(t *testing.T, name string, limit time.Duration) (inTime bool) {
+	h := startHanging(t, name, limit)
+	began := time.Now()
+	const many = 3
+	for range many {
+		begin := time.Now()
+		ended, blocks := h.tryBegin(t)
+		if !blocks && time.Since(begin) >= limit {
+			return false
+		}
+		if err := testutil.Await(t, "the end of the client", ended); err == nil || !blocks {
+			t.Errorf("the function blocks: %v; the client sees %v", blocks, err)
+		}
+	}
+	if took := time.Since(began); took < many*limit {
+		t.Errorf("ended after %v", took)
+	}
+	eventually(t, "the clients are counted", func() bool {
+		stats := h.TCP.Stats()
+		return stats.FailedHandshakes == many && stats.Active == 0
+	})
+	lines := h.log.find("TLS handshake failed")
+	if len(lines) != many || !strings.HasPrefix(lines[0]["err"], "handshake timeout") {
+		t.Errorf("log %v", lines)
+	}
+	h.gate.open()
+	begin := time.Now()
+	good, err := dialTLS(t, h.Addr, h.client)
+	if time.Since(begin) >= limit {
+		return false
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	exchange(t, good, "hello\n")
+	shutdown(t, h.TCP)
+	return true
 }
 
 // A drain does not wait for such a function.
