@@ -115,19 +115,19 @@ func setBacklog(fd uintptr, length int) error {
 	return checkQueue(length)
 }
 
-// asNet sets on a listener that Listen has not made the options that package net would set
-// on each connection; keep-alive only if the listener does not have it. It reports whether
-// it has set keep-alive.
-func asNet(fd int) (keepAliveToo bool) {
+// asNet sets on a listener the options of o that package net would set on each connection;
+// keep-alive only if the listener does not have it. It reports whether it has set keep-alive.
+func asNet(fd int, o *Socket) (keepAliveToo bool) {
 	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
 	keepAliveToo = err != nil || on == 0
-	setAsNet(fd, keepAliveToo)
+	setAsNet(fd, o, keepAliveToo)
 	return keepAliveToo
 }
 
 // setAsNet is asNet for one socket. As in package net, errors are ignored.
-func setAsNet(fd int, keepAliveToo bool) {
-	for _, s := range new(Config).options() {
+func setAsNet(fd int, o *Socket, keepAliveToo bool) {
+	c := Config{Socket: Socket{NoDelay: o.NoDelay, KeepAlive: o.KeepAlive}}
+	for _, s := range c.options() {
 		if s.option == noDelay || keepAliveToo {
 			_ = setOption(uintptr(fd), s.option, s.value)
 		}

@@ -80,15 +80,24 @@ func newRawListener(ln net.Listener) *rawListener {
 
 // begin prepares the first accept. It is not for a listener with TLS, whose connections have the
 // options of package net.
-func (l *rawListener) begin() {
+func (l *rawListener) begin(from *listener) {
 	l.begun = true
 	if l.inherits || !l.tcp {
 		return
 	}
 	l.raw.Control(func(fd uintptr) {
-		l.keepAlive = asNet(int(fd))
+		l.keepAlive = asNet(int(fd), from.asNet())
 		l.multipath = isMultipath(int(fd))
 	})
+}
+
+// asNet has the options that package net would set on each connection: those in force, if the server has
+// opened the listener.
+func (l *listener) asNet() *Socket {
+	if l.opened == nil {
+		return new(Socket)
+	}
+	return &l.terms().Socket
 }
 
 // isMultipath reports whether fd is a socket of multipath TCP. Go's listeners are, unless
@@ -101,7 +110,7 @@ func isMultipath(fd int) bool {
 // accept waits for a connection, or for the listener's deadline.
 func (l *rawListener) accept(from *listener) (*accepted, error) {
 	if !l.begun {
-		l.begin()
+		l.begin(from)
 	}
 	if err := l.raw.Read(l.onReadable); err != nil {
 		return nil, err
@@ -116,7 +125,7 @@ func (l *rawListener) accept(from *listener) (*accepted, error) {
 	a := &accepted{from: from.terms(), fd: int32(l.fd)}
 	l.notePeer(a)
 	if l.tcp && (!l.inherits || l.multipath && isMultipath(l.fd)) {
-		setAsNet(l.fd, l.keepAlive)
+		setAsNet(l.fd, from.asNet(), l.keepAlive)
 	}
 	return a, nil
 }
