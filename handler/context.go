@@ -35,7 +35,7 @@ type clientContext struct {
 // A client that never asks for its context has none. The values are those of the server's context.
 func (c *Client) Context() context.Context {
 	if c.reason() == ReasonHijacked {
-		return context.WithValue(c.accepted.Context(), hijackedKey{}, c.accepted)
+		return withHijacked(c.accepted.Context(), fromServer(c.accepted))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

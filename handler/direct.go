@@ -23,8 +23,9 @@ import (
 // it.
 func ServeConn(ctx context.Context, conn net.Conn, h Acceptor) {
 	d := &direct{ctx: ctx, conn: conn, done: make(chan struct{})}
-	if from, ok := ctx.Value(hijackedKey{}).(recounter); ok {
-		d.memory = from.Memory()
+	d.from, _ = ctx.Value(hijackedKey{}).(Accepted)
+	if from, ok := d.from.(recounter); ok {
+		d.ctx = withHijacked(ctx, d) // which does not count once more
 		defer from.Recount()()
 	}
 	h.Accept(d)
@@ -33,6 +34,18 @@ func ServeConn(ctx context.Context, conn net.Conn, h Acceptor) {
 
 // hijackedKey is the key under which the context of a hijacked client has its Accepted.
 type hijackedKey struct{}
+
+func withHijacked(ctx context.Context, from Accepted) context.Context {
+	return context.WithValue(ctx, hijackedKey{}, from)
+}
+
+// fromServer is a, or what a server has accepted if a is the direct of a hijacked connection; or nil.
+func fromServer(a Accepted) Accepted {
+	if d, ok := a.(*direct); ok {
+		return d.from
+	}
+	return a
+}
 
 // recounter is an Accepted whose server can count it as a client again after Done.
 type recounter interface {
@@ -45,18 +58,24 @@ type recounter interface {
 // direct is the Accepted of a connection that was passed to Handle, not accepted by a
 // server.
 type direct struct {
-	ctx    context.Context
-	conn   net.Conn
-	memory *Memory // of the server from which the connection was hijacked; or nil
-	once   sync.Once
-	done   chan struct{}
+	ctx  context.Context
+	conn net.Conn
+	from Accepted // if the connection was hijacked; or nil
+	once sync.Once
+	done chan struct{}
 }
 
 func (d *direct) Context() context.Context { return d.ctx }
 func (d *direct) LocalAddr() net.Addr      { return d.conn.LocalAddr() }
 func (d *direct) RemoteAddr() net.Addr     { return d.conn.RemoteAddr() }
 func (d *direct) CloseMode() CloseMode     { return CloseDefault }
-func (d *direct) Memory() *Memory          { return d.memory }
+
+func (d *direct) Memory() *Memory {
+	if d.from == nil {
+		return nil
+	}
+	return d.from.Memory()
+}
 
 func (d *direct) Network() string {
 	if addr := d.conn.LocalAddr(); addr != nil {

@@ -135,6 +135,47 @@ func TestHandleAfterHijack(t *testing.T) {
 	inner.Close()
 }
 
+// A connection that was hijacked twice counts once, also where its context is passed on once more.
+func TestHandleAfterTwoHijacks(t *testing.T) {
+	var all sync.WaitGroup
+	moved := make(chan struct{}, 2)
+	// passing moves each client to another handler at its first frame.
+	passing := func(to interface {
+		Handle(context.Context, net.Conn)
+	}) *handler.Frames {
+		return &handler.Frames{OnFrame: func(c *handler.Client, _ []byte) error {
+			conn, _, err := c.Hijack()
+			if err == nil {
+				ctx := c.Context()
+				all.Go(func() { to.Handle(ctx, conn) })
+				moved <- struct{}{}
+			}
+			return err
+		}}
+	}
+	last := echoFrames()
+	wrapped := handler.Func(func(ctx context.Context, conn net.Conn) { last.Handle(ctx, conn) })
+	s := tcptest.NewUnstartedServer(passing(passing(wrapped)))
+	s.TCP.MaxBuffered = 1 << 20
+	s.Start()
+	defer s.Close()
+	conn := s.Dial()
+	for range 2 {
+		send(t, conn, "go\n")
+		testutil.Await(t, "the hijack", moved)
+	}
+	send(t, conn, "hello\n")
+	receive(t, conn, "hello\n")
+	send(t, conn, strings.Repeat("x", 5000))
+	eventually(t, "the server counts its input", func() bool { return s.TCP.Stats().Buffered >= 5000 })
+	eventually(t, "it counts once", func() bool { return s.TCP.Stats().Active == 1 })
+	conn.Close()
+	all.Wait()
+	if n := s.TCP.Stats().Active; n != 0 {
+		t.Errorf("%d clients are active, want none", n)
+	}
+}
+
 func asAsked() { panic("as asked") }
 
 // defaultLog makes slog.Default() write to the result until the end of the test.

@@ -311,8 +311,8 @@ func (a *accepted) countedIP() netip.Addr {
 }
 
 // Recount counts the connection, which was hijacked, as a client again: handler.ServeConn serves it. The
-// place that it had may be another client's by now; then none is accepted until two have left. A stop does
-// not wait for it.
+// place that it had may be another client's by now. Then there are more than MaxClients, and none is
+// accepted until there is a place again. A stop does not wait for it.
 func (a *accepted) Recount() (uncount func()) {
 	s := a.from.server
 	s.admission.enterAgain(a.from.settings, a.countedIP())
