@@ -15,7 +15,7 @@ const (
 	maxPlaintext  = 16 << 10
 )
 
-// hello hands a client's first message to crypto/tls in four pieces, each as a record of its own. RFC
+// hello hands a client's first message to crypto/tls in four pieces or more, each as a record of its own. RFC
 // 8446, 5.1, lets a message of the handshake be spread over records, and only messages are part of what
 // both sides verify.
 //
@@ -23,7 +23,8 @@ const (
 // connection lives. The first begins with 576 bytes, which is enough for short records, and grows for
 // one that a Read of as much does not return whole: to 2 KiB for a hello with a post-quantum key
 // share. The pieces are not larger than that. The second doubles when it is full. With four equal
-// pieces it does so twice, and is as large then as with one.
+// pieces it does so twice, and is as large then as with one. More pieces are for a hello of more than 2
+// KB, which is rare.
 type hello struct {
 	rest   []byte          // read from the connection, and not returned
 	piece  int             // the length of a piece
@@ -34,7 +35,7 @@ type hello struct {
 // helloRoom is enough for most hellos.
 const helloRoom = 2 << 10
 
-// hellos are those that were returned.
+// hellos keeps what drop has given back.
 var hellos = sync.Pool{New: func() any { return new(hello) }}
 
 // maxPiece is the longest piece that a Read of crypto/tls can return with its header: it reads by
