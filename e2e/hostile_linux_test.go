@@ -134,7 +134,7 @@ func TestHostileSilence(t *testing.T) {
 		}, plainClient(""), 3 << 10},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			testutil.InTime(t, 4*time.Second, func(timeout time.Duration) bool { return test.try(t, timeout) })
+			testutil.InTime(t, 4*time.Second, func(timeout time.Duration) error { return test.try(t, timeout) })
 		})
 	}
 }
@@ -150,12 +150,12 @@ type silence struct {
 	bound int // bytes per client
 }
 
-// try reports false if the clients did not come within the timeout of the first.
-func (s *silence) try(t *testing.T, timeout time.Duration) (inTime bool) {
+// try returns ErrLate if the clients did not come within the timeout of the first.
+func (s *silence) try(t *testing.T, timeout time.Duration) (late error) {
 	p := s.start(t, timeout)
 	before, memory := p.sockets(s.good), p.memory()
 	most := p.peak(func() {
-		servedWhile(t, p, s.good, func() { inTime = beSilent(t, p, timeout) })
+		servedWhile(t, p, s.good, func() { late = beSilent(t, p, timeout) })
 	})
 	grown := most - memory
 	t.Logf("%s more at most, %d bytes per client", mebibytes(grown), grown/silentClients)
@@ -164,12 +164,12 @@ func (s *silence) try(t *testing.T, timeout time.Duration) (inTime bool) {
 	}
 	p.awaitDescriptors(before)
 	p.stopQuiet()
-	return inTime || testutil.RaceEnabled
+	return late
 }
 
 // beSilent has silentClients connect, and waits until the server has closed each when its timeout
-// expires. It reports whether all of them were there at once.
-func beSilent(t *testing.T, p *process, timeout time.Duration) (atOnce bool) {
+// expires. It returns ErrLate if that was before all of them had come.
+func beSilent(t *testing.T, p *process, timeout time.Duration) error {
 	const patient = 10 * time.Second
 	conns := make([]net.Conn, silentClients)
 	defer func() {
@@ -188,7 +188,7 @@ func beSilent(t *testing.T, p *process, timeout time.Duration) (atOnce bool) {
 		conn, err := net.DialTimeout("tcp", p.addr, patience)
 		if err != nil {
 			t.Errorf("silent client %d: %v", i, err)
-			return false
+			return nil
 		}
 		conns[i] = conn
 		held.Add(1)
@@ -204,10 +204,14 @@ func beSilent(t *testing.T, p *process, timeout time.Duration) (atOnce bool) {
 	}
 	took, n := time.Since(began), held.Load()
 	t.Logf("%d silent clients within %v, %d at once", silentClients, took, n)
-	if n < silentClients && took < timeout && !testutil.RaceEnabled {
+	switch {
+	case n == silentClients, testutil.RaceEnabled:
+	case took >= timeout:
+		return testutil.ErrLate
+	default:
 		t.Errorf("%d silent clients at once, want %d", n, silentClients)
 	}
-	return n == silentClients
+	return nil
 }
 
 // A client that sends, but never completes what it sends, is closed too.

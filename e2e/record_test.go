@@ -119,13 +119,13 @@ func TestRecords(t *testing.T) {
 			if test.timeout == "" {
 				test.limit = patience
 			}
-			testutil.InTime(t, test.limit, func(limit time.Duration) bool { return test.try(t, limit) })
+			testutil.InTime(t, test.limit, func(limit time.Duration) error { return test.try(t, limit) })
 		})
 	}
 }
 
-// try reports false if the client was too late for the timeout.
-func (r *recordTest) try(t *testing.T, limit time.Duration) bool {
+// try returns ErrLate if the client was too late for the timeout.
+func (r *recordTest) try(t *testing.T, limit time.Duration) error {
 	args := r.args
 	if r.timeout != "" {
 		args = append(args[:len(args):len(args)], "--"+r.timeout+"="+limit.String())
@@ -139,7 +139,7 @@ func (r *recordTest) try(t *testing.T, limit time.Duration) bool {
 	}
 	if time.Since(begin) >= limit*9/10 { // max_lifetime may be a tenth shorter
 		p.kill()
-		return false
+		return testutil.ErrLate
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +154,7 @@ func (r *recordTest) try(t *testing.T, limit time.Duration) bool {
 	delete(got, "err") // the reason covers it
 	r.want["level"], r.want["msg"], r.want["id"], r.want["peer"] = "INFO", "connection", "1", conn.LocalAddr().String()
 	checkLog(t, []entry{got}, []entry{r.want})
-	return true
+	return nil
 }
 
 // Every connection has one record, whose numbers match those of its client.

@@ -25,7 +25,7 @@ func TestStoppedPastATimeout(t *testing.T) {
 	} {
 		t.Run(test.key+" "+test.before, func(t *testing.T) {
 			t.Parallel()
-			testutil.InTime(t, 500*time.Millisecond, func(timeout time.Duration) bool { return test.try(t, timeout) })
+			testutil.InTime(t, 500*time.Millisecond, func(timeout time.Duration) error { return test.try(t, timeout) })
 		})
 	}
 }
@@ -33,8 +33,8 @@ func TestStoppedPastATimeout(t *testing.T) {
 // stoppedFrames are clients that send a part of their line before their server is stopped.
 type stoppedFrames struct{ key, before string }
 
-// try reports false if the server was stopped too late: a timeout may have expired before.
-func (s *stoppedFrames) try(t *testing.T, timeout time.Duration) bool {
+// try returns ErrLate if the server was stopped too late: a timeout may have expired before.
+func (s *stoppedFrames) try(t *testing.T, timeout time.Duration) error {
 	const clients = 100
 	p := start(t, "--echo."+s.key+"="+timeout.String(), "--log.connections=false")
 	begin := time.Now()
@@ -47,7 +47,7 @@ func (s *stoppedFrames) try(t *testing.T, timeout time.Duration) bool {
 	p.suspend()
 	if time.Since(begin) >= timeout {
 		p.kill()
-		return false
+		return testutil.ErrLate
 	}
 	late := conns[clients]
 	for _, conn := range conns[:clients] {
@@ -59,5 +59,5 @@ func (s *stoppedFrames) try(t *testing.T, timeout time.Duration) bool {
 		tcptest.Receive(t, conn, "hello\n")
 	}
 	receiveRest(t, late, "")
-	return true
+	return nil
 }

@@ -408,7 +408,7 @@ func TestTimeoutsRestartAfterAPause(t *testing.T) {
 						time.Sleep(limit / 10) // the test needs its delays
 						c.Pause()
 						if took := time.Since(begin); took >= limit {
-							return fmt.Errorf("%w: paused after %v", errLate, took)
+							return fmt.Errorf("%w: paused after %v", testutil.ErrLate, took)
 						}
 						time.Sleep(d - limit/10)
 						resumed := time.Now()

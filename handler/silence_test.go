@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 )
 
 // ReadTimeout counts the silence of the client alone: what the server sends does not keep it alive,
@@ -181,7 +182,7 @@ func TestReadTimeoutOverTransports(t *testing.T) {
 			err = cmp.Or(err, echoes(conn, "b\n", ""))
 			if second := time.Since(begin); first >= limit || second >= 2*limit {
 				s.records.Next(t)
-				return fmt.Errorf("%w: a was sent after %v, b after %v", errLate, first, second)
+				return fmt.Errorf("%w: a was sent after %v, b after %v", testutil.ErrLate, first, second)
 			}
 			err = cmp.Or(err, endsWith(conn, "b\nping\n"))
 			within(t, "ended", time.Since(sent), limit*9/10, limit+slack)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wireline/handler"
+	"wireline/internal/testutil"
 	"wireline/tcptest"
 )
 
@@ -36,24 +37,15 @@ func within(t *testing.T, what string, got, least, most time.Duration) {
 	}
 }
 
-// errLate means that the test itself was late, as on a busy machine: what it saw proves nothing.
-var errLate = errors.New("the test itself was late")
-
-// punctually calls try again while it returns errLate, and reports any other error.
+// punctually is testutil.InTime where the server is another client's too, so that its limit stays.
 func punctually(t *testing.T, what string, try func() error) {
 	t.Helper()
-	const tries = 10
-	for i := 1; ; i++ {
-		err := try()
-		if err == nil {
-			return
+	testutil.InTime(t, limit, func(time.Duration) error {
+		if err := try(); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
 		}
-		if !errors.Is(err, errLate) || i == tries {
-			t.Errorf("%s, try %d: %v", what, i, err)
-			return
-		}
-		t.Logf("%s, try %d: %v", what, i, err)
-	}
+		return nil
+	})
 }
 
 // outside returns an error if got is not between least and most.
@@ -66,14 +58,14 @@ func outside(what string, got, least, most time.Duration) error {
 
 // exchangeSlowly calls exchange n times, with pauses of a quarter of the limit, and returns when
 // the last call began. The client acted last before that at the time last. Where the limit has
-// passed from then to the end of an exchange, the error is errLate.
+// passed from then to the end of an exchange, the error is ErrLate.
 func exchangeSlowly(last time.Time, n int, exchange func() error) (time.Time, error) {
 	for i := range n {
 		time.Sleep(limit / 4) // the test needs this delay
 		begin := time.Now()
 		err := exchange()
 		if took := time.Since(last); took >= limit {
-			return last, fmt.Errorf("%w: exchange %d took %v", errLate, i, took)
+			return last, fmt.Errorf("%w: exchange %d took %v", testutil.ErrLate, i, took)
 		}
 		if err != nil {
 			return last, fmt.Errorf("exchange %d: %w", i, err)

@@ -70,13 +70,13 @@ func TestDrain(t *testing.T) {
 func TestDrainOfASlowReader(t *testing.T) {
 	t.Parallel()
 	overTransports(t, func(t *testing.T, tr transport) {
-		testutil.InTime(t, time.Second, func(quiet time.Duration) bool { return drainsSlowReader(t, tr, quiet) })
+		testutil.InTime(t, time.Second, func(quiet time.Duration) error { return drainsSlowReader(t, tr, quiet) })
 	})
 }
 
-// drainsSlowReader reports false if the process did not run for so long that the pair may have been
+// drainsSlowReader returns ErrLate if the process did not run for so long that the pair may have been
 // taken for quiet.
-func drainsSlowReader(t *testing.T, tr transport, quietTime time.Duration) (inTime bool) {
+func drainsSlowReader(t *testing.T, tr transport, quietTime time.Duration) error {
 	longest := watchPauses(t)
 	s := tr.serve(t, proxy.Config{DrainQuiet: quietTime, IdleTimeout: time.Hour})
 	quiet, quietUp := s.pair()
@@ -91,7 +91,7 @@ func drainsSlowReader(t *testing.T, tr transport, quietTime time.Duration) (inTi
 		client.Close()
 		upstream.Close()
 		<-done
-		return false
+		return testutil.ErrLate
 	}
 	if got != n || err != nil {
 		t.Errorf("the client gets %d of %d bytes, then %v", got, n, err)
@@ -102,7 +102,7 @@ func drainsSlowReader(t *testing.T, tr transport, quietTime time.Duration) (inTi
 	if err := <-done; err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
-	return true
+	return nil
 }
 
 // A reply that takes longer than DrainQuiet arrives all the same, with the default times.

@@ -298,7 +298,7 @@ func TestReconfigureTimeouts(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			testutil.InTime(t, time.Second, func(short time.Duration) bool {
+			testutil.InTime(t, time.Second, func(short time.Duration) error {
 				s := transports[0].serve(t, proxy.Config{HalfCloseIdle: -1})
 				old, oldUpstream := s.pair()
 				test.begin(old)
@@ -309,7 +309,7 @@ func TestReconfigureTimeouts(t *testing.T) {
 					test.begin(next)
 				}
 				if time.Since(begin) >= short {
-					return false
+					return testutil.ErrLate
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -319,7 +319,7 @@ func TestReconfigureTimeouts(t *testing.T) {
 				}
 				send(t, oldUpstream, "still there")
 				receive(t, old, "still there")
-				return true
+				return nil
 			})
 		})
 	}

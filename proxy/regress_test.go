@@ -164,13 +164,13 @@ func TestReuseDeliversTheRest(t *testing.T) {
 		if tr.upstream == "tls" { // whose writes are several
 			quiet = 200 * time.Millisecond
 		}
-		testutil.InTime(t, quiet, func(quiet time.Duration) bool { return deliversTheRest(t, tr, quiet) })
+		testutil.InTime(t, quiet, func(quiet time.Duration) error { return deliversTheRest(t, tr, quiet) })
 	})
 }
 
-// deliversTheRest reports false if the process, and the upstream in it, did not run for so long that
+// deliversTheRest returns ErrLate if the process, and the upstream in it, did not run for so long that
 // the upstream was silent for the time quiet.
-func deliversTheRest(t *testing.T, tr transport, quiet time.Duration) (inTime bool) {
+func deliversTheRest(t *testing.T, tr transport, quiet time.Duration) error {
 	longest := watchPauses(t)
 	s := tr.serve(t, proxy.Config{Pool: proxy.PoolConfig{Size: 1, Reuse: true, ReuseQuiet: quiet}})
 	go func() {
@@ -206,11 +206,11 @@ func deliversTheRest(t *testing.T, tr transport, quiet time.Duration) (inTime bo
 		}
 		if late := longest(); late < quiet/4 {
 			t.Errorf("read %d bytes of the rest, %v; the longest pause was %v", len(rest), err, late)
-			return true
+			return nil
 		}
-		return false
+		return testutil.ErrLate
 	}
-	return true
+	return nil
 }
 
 // A proxy without a server, that nobody has started, keeps nothing after its end.

@@ -302,8 +302,10 @@ func (s *served) tryPair() (client, upstream net.Conn, err error) {
 	return client, upstream, errors.Join(tryReceive(upstream, ">"), tryRelay(upstream, client, "<"))
 }
 
-// tryRelay sends text from one connection to another.
+// tryRelay sends text from one connection to another. Both may be old.
 func tryRelay(from, to net.Conn, text string) error {
+	from.SetDeadline(time.Now().Add(patience))
+	to.SetDeadline(time.Now().Add(patience))
 	_, err := io.WriteString(from, text)
 	return errors.Join(err, tryReceive(to, text))
 }

@@ -16,13 +16,13 @@ import (
 // ways.
 func TestIdleTimeout(t *testing.T) {
 	overTransportsAtOnce(t, func(t *testing.T, tr transport) {
-		testutil.InTime(t, time.Second, func(limit time.Duration) bool {
+		testutil.InTime(t, time.Second, func(limit time.Duration) error {
 			s := tr.serve(t, proxy.Config{IdleTimeout: limit})
 			for range 5 { // a busy machine is late, but not each time
 				began := time.Now() // before the last byte: this test may be late, too
 				client, upstream, err := s.tryPair()
 				if time.Since(began) >= limit {
-					return false
+					return testutil.ErrLate
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -37,11 +37,12 @@ func TestIdleTimeout(t *testing.T) {
 					t.Errorf("by %s, %s; want the server's idle timeout", r.By, r.Reason)
 				}
 				if took <= limit*11/10 {
-					return true
+					return nil
 				}
 				t.Logf("closed after %v, want %v", took, limit)
 			}
-			return false
+			t.Error("closed late each time")
+			return nil
 		})
 	})
 }
@@ -50,7 +51,7 @@ func TestIdleTimeout(t *testing.T) {
 // the same way.
 func TestIdleTimeoutCountsBothWays(t *testing.T) {
 	overTransportsAtOnce(t, func(t *testing.T, tr transport) {
-		testutil.InTime(t, 2*testutil.RaceFactor*time.Second, func(limit time.Duration) bool {
+		testutil.InTime(t, 2*testutil.RaceFactor*time.Second, func(limit time.Duration) error {
 			s := tr.serve(t, proxy.Config{IdleTimeout: limit})
 			last := time.Now()
 			a, b, err := s.tryPair()
@@ -65,14 +66,14 @@ func TestIdleTimeoutCountsBothWays(t *testing.T) {
 					err = tryRelay(a, b, "x")
 				}
 				if time.Since(last) >= limit {
-					return false
+					return testutil.ErrLate
 				}
 				if err != nil {
 					t.Fatal(err)
 				}
 				last = time.Now()
 			}
-			return true
+			return nil
 		})
 	})
 }
@@ -86,7 +87,7 @@ func TestIdleTimeoutSparesSlowReaders(t *testing.T) {
 		}
 		text := pattern(3 << 20)   // before the pair: it takes a while
 		b := make([]byte, 128<<10) // more than the kernel keeps to itself
-		testutil.InTime(t, 2*time.Second, func(limit time.Duration) bool {
+		testutil.InTime(t, 2*time.Second, func(limit time.Duration) error {
 			s := tr.serve(t, proxy.Config{IdleTimeout: limit})
 			last := time.Now()
 			client, upstream, err := s.tryPair()
@@ -98,19 +99,20 @@ func TestIdleTimeoutSparesSlowReaders(t *testing.T) {
 			for got := 0; got < len(text); {
 				if err == nil {
 					<-ticker.C
+					client.SetDeadline(time.Now().Add(patience))
 					var n int
 					n, err = io.ReadFull(client, b[:min(len(b), len(text)-got)])
 					got += n
 				}
 				if err != nil && time.Since(last) >= limit/2 { // two pieces show progress
-					return false
+					return testutil.ErrLate
 				}
 				if err != nil {
 					t.Fatalf("after %d of %d bytes: %v", got, len(text), err)
 				}
 				last = time.Now()
 			}
-			return true
+			return nil
 		})
 	})
 }
@@ -118,12 +120,12 @@ func TestIdleTimeoutSparesSlowReaders(t *testing.T) {
 // One that takes nothing is, and as bytes are lost it sees no FIN.
 func TestIdleTimeoutOfAStalledReader(t *testing.T) {
 	overTransportsAtOnce(t, func(t *testing.T, tr transport) {
-		testutil.InTime(t, time.Second, func(limit time.Duration) bool {
+		testutil.InTime(t, time.Second, func(limit time.Duration) error {
 			s := tr.serve(t, proxy.Config{IdleTimeout: limit})
 			begin := time.Now()
 			_, upstream, err := s.tryPair()
 			if time.Since(begin) >= limit {
-				return false
+				return testutil.ErrLate
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -135,7 +137,7 @@ func TestIdleTimeoutOfAStalledReader(t *testing.T) {
 			if r := s.records.Next(t); r.Reason != handler.ReasonIdleTimeout {
 				t.Errorf("reason %s, want the idle timeout", r.Reason)
 			}
-			return true
+			return nil
 		})
 	})
 }
@@ -178,7 +180,7 @@ func TestBackPressure(t *testing.T) {
 // may.
 func TestHalfCloseTimeout(t *testing.T) {
 	overTransportsAtOnce(t, func(t *testing.T, tr transport) {
-		testutil.InTime(t, 2*time.Second, func(limit time.Duration) bool {
+		testutil.InTime(t, 2*time.Second, func(limit time.Duration) error {
 			s := tr.serve(t, proxy.Config{HalfCloseTimeout: limit})
 			client, upstream := s.pair()
 			began := time.Now()
@@ -186,7 +188,7 @@ func TestHalfCloseTimeout(t *testing.T) {
 			n, err := io.Copy(io.Discard, upstream)
 			err = errors.Join(err, tryRelay(upstream, client, "late"))
 			if time.Since(began) >= limit {
-				return false
+				return testutil.ErrLate
 			}
 			if n > 0 {
 				t.Errorf("%d bytes before the FIN", n)
@@ -195,7 +197,7 @@ func TestHalfCloseTimeout(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.expectHalfCloseTimeout(tr, client, began, limit)
-			return true
+			return nil
 		})
 	})
 }
@@ -203,7 +205,7 @@ func TestHalfCloseTimeout(t *testing.T) {
 // A pair whose one direction has ended is idle sooner than others. While bytes move, it stays.
 func TestHalfCloseIdle(t *testing.T) {
 	overTransportsAtOnce(t, func(t *testing.T, tr transport) {
-		testutil.InTime(t, 2*time.Second, func(limit time.Duration) bool {
+		testutil.InTime(t, 2*time.Second, func(limit time.Duration) error {
 			s := tr.serve(t, proxy.Config{HalfCloseIdle: limit})
 			open, _ := s.pair()
 			client, upstream := s.pair()
@@ -216,7 +218,7 @@ func TestHalfCloseIdle(t *testing.T) {
 				began = time.Now()
 				err := tryRelay(upstream, client, "late")
 				if time.Since(last) >= limit {
-					return false
+					return testutil.ErrLate
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -232,7 +234,7 @@ func TestHalfCloseIdle(t *testing.T) {
 			}
 			send(t, open, "still here")
 			s.records.None(t)
-			return true
+			return nil
 		})
 	})
 }
@@ -258,7 +260,7 @@ func (s *served) expectHalfCloseTimeout(tr transport, client net.Conn, began tim
 func TestHalfCloseTimeoutWithReuse(t *testing.T) {
 	t.Parallel()
 	overTransports(t, func(t *testing.T, tr transport) {
-		testutil.InTime(t, time.Second, func(limit time.Duration) bool {
+		testutil.InTime(t, time.Second, func(limit time.Duration) error {
 			s := tr.serve(t, proxy.Config{
 				HalfCloseTimeout: limit,
 				Pool:             proxy.PoolConfig{Size: 1, Reuse: true, ReuseQuiet: time.Minute},
@@ -274,13 +276,13 @@ func TestHalfCloseTimeoutWithReuse(t *testing.T) {
 			closeWrite(t, client)
 			err := tryRelay(upstream, client, "late")
 			if time.Since(began) >= limit {
-				return false
+				return testutil.ErrLate
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
 			s.expectHalfCloseTimeout(tr, client, began, limit)
-			return true
+			return nil
 		})
 	})
 }

@@ -1,6 +1,7 @@
 package tcp_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -179,20 +180,20 @@ func TestProxyHeaderTimeout(t *testing.T) {
 	testutil.Long(t)
 	t.Parallel()
 	for _, mode := range []tcp.ProxyProtocol{tcp.ProxyProtocolRequired, tcp.ProxyProtocolOptional} {
-		testutil.InTime(t, 300*time.Millisecond, func(timeout time.Duration) (inTime bool) {
+		testutil.InTime(t, 300*time.Millisecond, func(timeout time.Duration) error {
 			cfg := trusting(mode)
 			cfg.ProxyHeaderTimeout = timeout
-			inTime = true
+			var late error
 			overConns(t, cfg, func(t *testing.T, dial func() net.Conn, s *tcptest.Server) {
-				inTime = headersTimeOut(t, cfg, dial, s) && inTime
+				late = errors.Join(late, headersTimeOut(t, cfg, dial, s))
 			})
-			return inTime
+			return late
 		})
 	}
 }
 
-// headersTimeOut reports false if a client was too late for the timeout.
-func headersTimeOut(t *testing.T, cfg tcp.Config, dial func() net.Conn, s *tcptest.Server) (inTime bool) {
+// headersTimeOut returns ErrLate if a client was too late for the timeout.
+func headersTimeOut(t *testing.T, cfg tcp.Config, dial func() net.Conn, s *tcptest.Server) error {
 	binary := string(proxyproto.SIGV2)
 	begun := []string{"PROXY ", "PROXY TCP4 ", binary, formatted(t, 2, from4, to4)[:20]}
 	none := []string{"", "P", "PROXY", binary[:11]}
@@ -202,7 +203,7 @@ func headersTimeOut(t *testing.T, cfg tcp.Config, dial func() net.Conn, s *tcpte
 		conns[beginning] = dial()
 		io.WriteString(conns[beginning], beginning) // fails if it is too late
 		if time.Since(begin) >= cfg.ProxyHeaderTimeout {
-			return false
+			return testutil.ErrLate
 		}
 	}
 	for beginning, conn := range conns {
@@ -226,7 +227,7 @@ func headersTimeOut(t *testing.T, cfg tcp.Config, dial func() net.Conn, s *tcpte
 	if n := s.TCP.Stats().RefusedHeader; n != want {
 		t.Errorf("%d refused, want %d", n, want)
 	}
-	return true
+	return nil
 }
 
 // A client that begins as a header does and has no more to say is not waited for.

@@ -213,13 +213,13 @@ func TestTLSConfigFunctionBlocks(t *testing.T) {
 	t.Parallel()
 	for name := range blocking {
 		t.Run(name, func(t *testing.T) {
-			testutil.InTime(t, 200*time.Millisecond, func(limit time.Duration) bool { return functionBlocks(t, name, limit) })
+			testutil.InTime(t, 200*time.Millisecond, func(limit time.Duration) error { return functionBlocks(t, name, limit) })
 		})
 	}
 }
 
-// functionBlocks reports false if a client was too late for the timeout of its handshake.
-func functionBlocks(t *testing.T, name string, limit time.Duration) (inTime bool) {
+// functionBlocks returns ErrLate if a client was too late for the timeout of its handshake.
+func functionBlocks(t *testing.T, name string, limit time.Duration) error {
 	h := startHanging(t, name, limit)
 	began := time.Now()
 	const many = 3
@@ -227,7 +227,7 @@ func functionBlocks(t *testing.T, name string, limit time.Duration) (inTime bool
 		begin := time.Now()
 		ended, blocks := h.tryBegin(t)
 		if !blocks && time.Since(begin) >= limit {
-			return false
+			return testutil.ErrLate
 		}
 		if err := testutil.Await(t, "the end of the client", ended); err == nil || !blocks {
 			t.Errorf("the function blocks: %v; the client sees %v", blocks, err)
@@ -248,14 +248,14 @@ func functionBlocks(t *testing.T, name string, limit time.Duration) (inTime bool
 	begin := time.Now()
 	good, err := dialTLS(t, h.Addr, h.client)
 	if time.Since(begin) >= limit {
-		return false
+		return testutil.ErrLate
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	exchange(t, good, "hello\n")
 	shutdown(t, h.TCP)
-	return true
+	return nil
 }
 
 // A drain does not wait for such a function.

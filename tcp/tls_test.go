@@ -263,7 +263,7 @@ func TestServerConfig(t *testing.T) {
 func TestHandshakeTimeout(t *testing.T) {
 	t.Parallel()
 	a := testutil.NewAuthority(t)
-	testutil.InTime(t, 500*time.Millisecond, func(limit time.Duration) bool {
+	testutil.InTime(t, 500*time.Millisecond, func(limit time.Duration) error {
 		cfg := tlsFiles(t, a)
 		cfg.HandshakeTimeout = limit
 		s := start(t, cfg, echo())
@@ -277,7 +277,7 @@ func TestHandshakeTimeout(t *testing.T) {
 		good, err := dialTLS(t, s.Addr, a.Client("first"))
 		if time.Since(begin) >= limit {
 			s.Close()
-			return false
+			return testutil.ErrLate
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -292,7 +292,7 @@ func TestHandshakeTimeout(t *testing.T) {
 			t.Errorf("cut after %v", took)
 		}
 		eventually(t, "they are counted", func() bool { return s.TCP.Stats().FailedHandshakes == 500 })
-		return true
+		return nil
 	})
 }
 
