@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -17,9 +16,6 @@ import (
 
 // embeddedListen is where the NATS server of this process listens, if the setting does not say it.
 const embeddedListen = "127.0.0.1:4222"
-
-// prefixes matches what may be a prefix of subjects, see natsbus.Bus.
-var prefixes = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 
 // ownNATS returns the address of the NATS server that is to run in this process; ok is false if
 // there is to be none.
@@ -36,7 +32,7 @@ func (c *Chat) ownNATS() (listen string, ok bool) {
 
 // checkNATS reports what is wrong with the settings.
 func (c *Chat) checkNATS() error {
-	if !prefixes.MatchString(c.NATSPrefix) {
+	if !natsbus.IsPrefix(c.NATSPrefix) {
 		return &field.Error{Field: "NATSPrefix", Value: c.NATSPrefix, Reason: "must be letters, digits, '-' and '_', and single dots inside"}
 	}
 	if c.NATS == "" {

@@ -11,8 +11,10 @@ import (
 
 // blanks matches a run of blanks: spaces, and what looks like one, also with characters without a width
 // between them.
-var blanks = regexp.MustCompile(`[\p{Zs}\x{2800}\x{3164}\x{FFA0}]` +
-	`[\p{Zs}\x{2800}\x{3164}\x{FFA0}\x{AD}\x{34F}\x{200B}-\x{200F}\x{2060}-\x{206F}\x{FE00}-\x{FE0F}\x{FEFF}]*`)
+var blanks = regexp.MustCompile(`[` + blank + `][` + blank + `\p{Cf}\p{Mn}]*`)
+
+// blank has spaces, fillers of Hangul, and the empty pattern of Braille.
+const blank = `\p{Zs}\x{115F}\x{1160}\x{3164}\x{FFA0}\x{2800}`
 
 // clean returns a line of a user as others may see it. It has nothing that a terminal obeys: no
 // control characters, so no escape sequences, and nothing that changes the direction of what

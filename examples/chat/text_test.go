@@ -17,6 +17,8 @@ func TestClean(t *testing.T) {
 		"a \u200b \u2060 \ufe0f b":     "a b",
 		"a\u2800\u2800\u3164\u3164b":   "a b",
 		"\u2800\u00ad":                 "",
+		"a\u115f\u1160 \U000e0020 b":   "a b",
+		"a \u180e\U000e0100 b":         "a b",
 		"می\u200cخواهم":                "می\u200cخواهم", // needs its zero-width non-joiner
 		"grüße, 你好 👩‍🚀 שלום":           "grüße, 你好 👩‍🚀 שלום",
 		"\x1b[31mred\x1b[0m":           "\uFFFD[31mred\uFFFD[0m",

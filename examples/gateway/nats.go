@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -41,7 +40,7 @@ func (n *NATS) Validate() error {
 		}
 	}
 	e.Check(n.URL == "" || n.Embedded == "", "Embedded", n.Embedded, "must not be set together with nats.url")
-	e.Check(prefixes.MatchString(n.Prefix), "Prefix", n.Prefix, "must be letters, digits, '-' and '_', and single dots inside")
+	e.Check(natsbus.IsPrefix(n.Prefix), "Prefix", n.Prefix, "must be letters, digits, '-' and '_', and single dots inside")
 	e.Check(!n.JetStream || n.URL != "", "JetStream", n.JetStream, "needs nats.url: the embedded server has no JetStream")
 	if n.Embedded != "" {
 		_, _, err := net.SplitHostPort(n.Embedded)
@@ -49,9 +48,6 @@ func (n *NATS) Validate() error {
 	}
 	return e.Err()
 }
-
-// prefixes matches what may be a prefix of subjects, see natsbus.Bus.
-var prefixes = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 
 // isNATS reports whether a NATS client can understand an address. As there, the scheme may be missing.
 func isNATS(address string) bool {

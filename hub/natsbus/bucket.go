@@ -24,7 +24,7 @@ const markerTTL = time.Minute
 type entry struct {
 	owner
 	revision uint64
-	marked   bool // by a sweep
+	marked   bool // by a process that has not found the owner
 }
 
 // decodeEntry returns the entry in a value. What follows the owner is a mark.
@@ -111,7 +111,7 @@ func (k *bucket) explain(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, jetstream.ErrKeyExists), errors.Is(err, jetstream.ErrKeyRevisionMismatch):
 		return errConflict
-	case errors.Is(err, jetstream.ErrKeyNotFound):
+	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrMsgNotFound):
 		return errNoEntry
 	case ctx.Err() != nil:
 		return context.Cause(ctx)

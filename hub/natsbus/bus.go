@@ -149,8 +149,8 @@ func (b *Bus) Start(local hub.Local) error {
 // prepare sets everything that needs no server.
 func (b *Bus) prepare(local hub.Local) error {
 	b.names.prefix = cmp.Or(b.Prefix, defaultPrefix)
-	if err := checkPrefix(b.names.prefix); err != nil {
-		return err
+	if !IsPrefix(b.names.prefix) {
+		return fmt.Errorf("natsbus: Prefix %q has other characters than letters, digits, '-', '_' and single dots", b.names.prefix)
 	}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	b.id, b.local = newNodeID(), guarded{local, b}

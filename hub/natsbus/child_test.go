@@ -16,6 +16,7 @@ import (
 	"wireline/handler"
 	"wireline/hub"
 	"wireline/hub/natsbus"
+	"wireline/internal/testutil"
 	"wireline/tcp"
 )
 
@@ -161,13 +162,8 @@ func (p *child) kill() {
 	p.stdin.Close()
 }
 
-// freeAddress returns an address at which nobody listens.
+// freeAddress returns an address at which nobody listens, and that nobody else gets.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return "127.0.0.1:" + testutil.FreePort(t)
 }

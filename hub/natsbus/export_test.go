@@ -8,7 +8,10 @@ import (
 
 const VerdictAccepted = byte(verdictAccepted)
 
-// TakeFromAbsent claims a key as Claim does from an owner that was not heard.
+// ErrConflict is the error of a write to an entry that has changed, or was only marked.
+var ErrConflict = errConflict
+
+// TakeFromAbsent takes a key as Claim does from an owner that was not there when it was asked.
 func TakeFromAbsent(ctx context.Context, b *Bus, key string) error {
 	e, err := b.owner.bucket.get(ctx, key)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 // Kick implements hub.Bus. The message reaches all processes that have the key, and the first answer
 // says whether they may be several. Then all processes are asked, since nobody knows which have it:
 // the error is nil only if each has answered that it has no such client any more. That may take
-// another Timeout.
+// another Timeout. It is ErrLost if none is known yet, as just after the start.
 func (b *Bus) Kick(ctx context.Context, key, why string) error {
 	a, err := b.askKey(ctx, key, append([]byte{byte(kindKick)}, why...))
 	if !a.shared {
@@ -21,13 +21,20 @@ func (b *Bus) Kick(ctx context.Context, key, why string) error {
 		return err
 	}
 	message := append(appendText([]byte{byte(kindKickShared)}, key), why...)
+	answers := 0
 	err = b.askAll(ctx, message, func(body cursor) {
+		answers++
 		kicked = kicked || body.byte() == 1
 	})
-	if err == nil && !kicked {
-		err = hub.ErrUnknown
+	switch {
+	case err != nil:
+		return err
+	case answers == 0: // whoever has answered first is not known
+		return hub.ErrLost
+	case !kicked:
+		return hub.ErrUnknown
 	}
-	return err
+	return nil
 }
 
 // serveKickShared kicks the clients of this process with a key, and answers whether there were any.

@@ -89,6 +89,13 @@ func (n *nodes) all() (there, silent map[nodeID]bool) {
 	return there, silent
 }
 
+// none reports whether no node is known.
+func (n *nodes) none() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.missed) == 0
+}
+
 // look asks a silent node for anything, to find out whether it has gone: then nobody subscribes to
 // its subject.
 func (b *Bus) look(id nodeID) {

@@ -133,42 +133,13 @@ func (o *ownership) takeOver(ctx context.Context, c *claim, e entry) error {
 	case errors.Is(err, errCut):
 		return errConflict
 	case errors.Is(err, hub.ErrLost) && ctx.Err() == nil:
-		if err := o.unanswered(ctx, c, e); err != nil {
-			return err
-		}
-		return o.replace(ctx, c, e)
+		return o.unanswered(ctx, c, e)
 	case err != nil:
 		return err
 	case a.verdict == verdictOK:
 		return hub.ErrTaken
 	}
 	return o.write(ctx, c, e)
-}
-
-// replace takes the key from an owner that was not heard. It may have come back before the write, and
-// have seen its own entry: so if it has a lease after the write, it is told to give the key up. If it
-// gets its lease or its connection later, it sees ours.
-func (o *ownership) replace(ctx context.Context, c *claim, e entry) error {
-	if err := o.write(ctx, c, e); err != nil {
-		return err
-	}
-	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		leased, err := o.bucket.hasLease(ctx, e.node)
-		if err != nil || !leased {
-			return err
-		}
-		_, err = o.bus.ask(ctx, o.bus.names.node(e.node), e.direct(c.key, []byte{byte(kindRelease)}))
-		switch {
-		case err == nil, errors.Is(err, errNobody):
-			return nil
-		case errors.Is(err, errCut), errors.Is(err, hub.ErrLost) && ctx.Err() == nil: // try again
-		default:
-			return err
-		}
-		if err := c.wait(ctx, pause); err != nil {
-			return err
-		}
-	}
 }
 
 // unanswered decides about an owner that does not answer. As long as it has a lease, it owns the
@@ -178,12 +149,26 @@ func (o *ownership) unanswered(ctx context.Context, c *claim, e entry) error {
 	switch {
 	case err != nil:
 		return err
-	case leased && c.second == hub.KickFirst:
-		return errConflict
-	case leased:
+	case leased && c.second != hub.KickFirst:
 		return hub.ErrTaken
+	case leased && e.marked:
+		return errConflict
 	}
-	return nil
+	return o.replace(ctx, c, e)
+}
+
+// replace takes the key from an owner that is not there. It may come back after it was asked, and look
+// at its entry. So the entry is marked first, which is errConflict: then the owner is asked again. If it
+// comes back after that, it finds the mark and writes the entry again, or it finds ours: one of the two
+// writes fails.
+func (o *ownership) replace(ctx context.Context, c *claim, e entry) error {
+	if e.marked {
+		return o.write(ctx, c, e)
+	}
+	if err := o.bucket.mark(ctx, c.key, e); err != nil {
+		return err
+	}
+	return errConflict
 }
 
 // reach asks the owner of a key. The error is errNoEntry if there is none.

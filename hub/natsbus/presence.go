@@ -7,6 +7,9 @@ import "context"
 // one of them has not answered within Timeout. One that has not been heard four times is not waited
 // for; while its connection to the server is there, the error says that its keys are not known.
 func (b *Bus) Presence(ctx context.Context, room string) (keys []string, err error) {
+	if b.nodes.none() && b.link.up.Load() {
+		return nil, nil
+	}
 	message := append([]byte{byte(kindPresence)}, room...)
 	err = b.askAll(ctx, message, func(body cursor) {
 		for len(body.rest) > 0 && !body.bad {

@@ -24,9 +24,6 @@ type roll struct {
 // server is there, the error is the same.
 func (b *Bus) askAll(ctx context.Context, message []byte, take func(body cursor)) error {
 	there, silent := b.nodes.all()
-	if len(there)+len(silent) == 0 && b.link.up.Load() {
-		return nil
-	}
 	r := &roll{take: take, waiting: there, silent: silent, changed: make(chan struct{}, 1)}
 	k, err := b.calls.begin(r.add)
 	if err != nil {

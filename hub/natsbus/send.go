@@ -103,7 +103,7 @@ func (b *Bus) serveKey(m *keyMessage) {
 	}
 	c, state := b.claims.get(m.key)
 	if c == nil || state >= losing { // the subscription is about to end
-		b.respondTo(m.reply, false, nil, hub.ErrUnknown)
+		b.respondTo(m.reply, b.claims.shared.Load(), nil, hub.ErrUnknown)
 		return
 	}
 	b.serveOwned(m, c)

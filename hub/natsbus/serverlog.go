@@ -15,7 +15,7 @@ type serverLog struct {
 	fatal atomic.Pointer[fatalError] // the first error after which the server does not go on
 }
 
-// fatalError is what the server has said, with the error in it.
+// fatalError is the text of a fatal line of the log, with the error among its arguments.
 type fatalError struct {
 	text  string
 	cause error // nil if there is none

@@ -1,7 +1,6 @@
 package natsbus
 
 import (
-	"fmt"
 	"strings"
 
 	"wireline/hub"
@@ -32,14 +31,15 @@ func join(prefix, name string) (string, error) {
 	return subject, nil
 }
 
-// checkPrefix reports whether a prefix has only tokens that need no escape.
-func checkPrefix(prefix string) error {
-	for token := range strings.SplitSeq(prefix, ".") {
+// IsPrefix reports whether s can be the Prefix of a Bus: letters, digits, '-' and '_', with single dots
+// between them.
+func IsPrefix(s string) bool {
+	for token := range strings.SplitSeq(s, ".") {
 		if token == "" || escape(token) != token {
-			return fmt.Errorf("natsbus: Prefix %q has other characters than letters, digits, '-', '_' and single dots", prefix)
+			return false
 		}
 	}
-	return nil
+	return true
 }
 
 const hexDigits = "0123456789ABCDEF"

@@ -1,5 +1,7 @@
 package natsbus
 
+import "errors"
+
 // sweepBatch is how many entries a process looks at in one heartbeat.
 const sweepBatch = 10
 
@@ -8,7 +10,7 @@ const sweepBatch = 10
 // what it finds marked and without a lease it removes, unless the entry has changed meanwhile.
 //
 // No entry is removed whose process is sure of it. When the sweep has read the mark, and then has
-// seen no lease, the process is not sure of anything: its lease ran out here before it did in the
+// seen no lease, the process is not sure of anything: its lease ran out there before it did in the
 // bucket. Before it is sure again, it has a new lease and looks at the entry after that. So it sees
 // the mark, and writes the entry again, or that there is none any more. Either way, one of the two
 // writes fails.
@@ -26,15 +28,17 @@ func (s *sweep) run() {
 	})
 }
 
-// beat looks at some entries. After the last one, or an error, it begins again.
+// beat looks at some entries. After the last one it begins again.
 func (s *sweep) beat() {
 	bucket, ctx := &s.owner.bucket, s.owner.bus.ctx
 	leased := map[nodeID]bool{s.owner.bus.id: true}
 	for range sweepBatch {
 		key, e, err := bucket.from(ctx, s.next)
-		if err != nil {
+		if errors.Is(err, errNoEntry) {
 			s.next = 0
-			return
+		}
+		if err != nil {
+			return // the next beat goes on here
 		}
 		s.next = e.revision + 1
 		if leased[e.node] || e.node == (nodeID{}) {
