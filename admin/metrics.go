@@ -3,7 +3,9 @@ package admin
 import (
 	"net/http"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -130,8 +132,9 @@ func (s sink) counter(d *prometheus.Desc, v float64, labels ...string) {
 // readable returns labels as UTF-8, since one that is not would cost the whole answer: the name of an
 // upstream may be that of a file, which can have any bytes. Different labels stay different.
 func readable(labels []string) []string {
+	labels = slices.Clone(labels)
 	for i, label := range labels {
-		if !utf8.ValidString(label) {
+		if !utf8.ValidString(label) || strings.Contains(label, `\`) {
 			quoted := strconv.Quote(label)
 			labels[i] = quoted[1 : len(quoted)-1]
 		}

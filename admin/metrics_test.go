@@ -140,13 +140,14 @@ func TestMetricsOfOpaqueHandler(t *testing.T) {
 
 // A file name may have bytes that are not UTF-8, which a label cannot have.
 func TestMetricsOfOddNames(t *testing.T) {
-	odd := []string{"unix:/nowhere/\xff", "unix:/nowhere/\xfe"}
+	odd := []string{"unix:/nowhere/\xff", "unix:/nowhere/\xfe", `unix:/nowhere/\xff`}
 	server := start(t, "odd", &proxy.Proxy{Config: proxy.Config{Upstreams: odd}, Log: slog.New(slog.DiscardHandler)})
 	h := newHouse(t, func(s *admin.Server) { s.Servers, s.Version = []*tcp.Server{server.TCP}, "v\xff" })
 	m := h.scrape()
 	for _, want := range []string{
 		`wireline_upstream_weight{service="odd",upstream="unix:/nowhere/\\xff"}`,
 		`wireline_upstream_weight{service="odd",upstream="unix:/nowhere/\\xfe"}`,
+		`wireline_upstream_weight{service="odd",upstream="unix:/nowhere/\\\\xff"}`,
 		fmt.Sprintf(`wireline_build_info{goversion=%q,version="v\\xff"}`, runtime.Version()),
 	} {
 		if m[want] != 1 {

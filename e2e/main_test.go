@@ -5,6 +5,8 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -39,6 +41,8 @@ func TestMain(m *testing.M) {
 type noLeaks struct{ m *testing.M }
 
 func (n noLeaks) Run() int {
+	// Under nohup the programs would inherit that SIGHUP is ignored.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	code := n.m.Run()
 	if code != 0 {
 		return code
