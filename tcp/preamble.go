@@ -145,8 +145,10 @@ func (s *Server) readHeader(a *accepted) error {
 	}
 	if err != nil && !time.Now().Before(until) {
 		// If the process was stopped (SIGSTOP) for a while, the header may have arrived in time.
-		conn.SetReadDeadline(time.Now().Add(timeout.LookTime))
-		h, err = a.await()
+		err = timeout.Look(conn, func() (err error) {
+			h, err = a.await()
+			return err
+		})
 	}
 	conn.SetReadDeadline(time.Time{})
 	silent := errors.Is(err, os.ErrDeadlineExceeded)

@@ -34,14 +34,36 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 	}
 	t.enter(c)
 	n, err = c.Conn.Read(p)
-	if !t.leave() {
+	if !t.leave(n > 0) {
 		return n, err
 	}
 	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		c.Conn.SetReadDeadline(time.Now().Add(LookTime))
-		n, err = c.Conn.Read(p)
+		n, err = c.look(p)
 	}
 	c.Conn.SetReadDeadline(time.Time{})
 	t.looked(n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded))
 	return n, err
+}
+
+func (c *Conn) look(p []byte) (n int, err error) {
+	err = Look(c.Conn, func() (err error) {
+		n, err = c.Conn.Read(p)
+		return err
+	})
+	return n, err
+}
+
+// Look calls read, which reads from conn, to see whether something has arrived already. Where this
+// process did not run for so long that read may not have looked at all, it is called again. The
+// error is os.ErrDeadlineExceeded if nothing has arrived. The deadline stays set.
+func Look(conn net.Conn, read func() error) (err error) {
+	for range 3 {
+		begin := time.Now()
+		conn.SetReadDeadline(begin.Add(LookTime))
+		err = read()
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begin) < 2*LookTime {
+			break
+		}
+	}
+	return err
 }

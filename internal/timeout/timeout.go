@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// LookTime is how long a Read may take that looks whether something has arrived in time. A
-	// socket answers at once; other connections need a moment.
+	// LookTime is how long the Read of a Look may take. A socket answers at once; other connections
+	// need a moment.
 	LookTime = 50 * time.Millisecond
 
 	// grace is the most that this side gets to finish its own work.
@@ -131,11 +131,15 @@ func (t *Timeout) enter(c *Conn) {
 	t.reading = c
 }
 
-// leave notes that the Read is over, and reports whether it was interrupted.
-func (t *Timeout) leave() (interrupted bool) {
+// leave notes that the Read is over, and reports whether it was interrupted. What it has found so late
+// came while the process was stopped, and expire may not have been called yet.
+func (t *Timeout) leave(found bool) (interrupted bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.reading = nil
+	if found && !t.looking {
+		t.restartLocked()
+	}
 	return t.looking
 }
 

@@ -118,6 +118,39 @@ func TestArrivedWhileStopped(t *testing.T) {
 	})
 }
 
+// The same if it is read before the timer says that it is late: the peer has yet to answer.
+func TestReadBeforeTheTimer(t *testing.T) {
+	run(t, func(bound *Timeout, began time.Time) {
+		c := &ready{newConn("hello")}
+		timed, p := bound.Conn(c), make([]byte, 10)
+		time.Sleep(limit / 2)
+		bound.mu.Lock()
+		bound.due = time.Now().Add(-eventloop.LateTimer - 1)
+		bound.mu.Unlock()
+		if n, err := timed.Read(p); string(p[:n]) != "hello" || err != nil {
+			t.Fatalf("%q, %v", p[:n], err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			timed.Read(p)
+		}()
+		synctest.Wait()
+		bound.expire() // at last
+		wantEnd(t, bound, began, limit/2+limit)
+		c.interrupted <- struct{}{}
+		<-done
+	})
+}
+
+// ready is a conn of a process that runs: what has arrived is read at once.
+type ready struct{ *conn }
+
+func (r *ready) Read(p []byte) (n int, err error) {
+	r.missing = true
+	return r.conn.Read(p)
+}
+
 // This side's own work gets a second more.
 func TestBusy(t *testing.T) {
 	run(t, func(bound *Timeout, began time.Time) { wantEnd(t, bound, began, limit+grace) })
