@@ -46,6 +46,19 @@ type from struct {
 
 func (f from) RemoteAddr() net.Addr { return &net.TCPAddr{IP: f.ip} }
 
+// Delivered reports whether the pairs of x have written all that they have read, and noted it.
+func Delivered(x *Proxy) bool {
+	for p := range x.pairs.Range {
+		p.mu.Lock()
+		waiting := p.client.flow.read - p.client.flow.written + p.upstream.flow.read - p.upstream.flow.written
+		p.mu.Unlock()
+		if waiting > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Corrupt makes the pairs of x panic, under their locks, when something happens to them.
 func Corrupt(x *Proxy) {
 	x.pairs.Range(func(p *pair) bool {

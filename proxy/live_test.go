@@ -28,7 +28,7 @@ func TestLive(t *testing.T) {
 		var l handler.Live
 		eventually(t, "the counts", func() bool { // a write is counted when it returns, after its bytes have arrived
 			l = onlyPair(t, s.proxy)
-			return l.BytesIn == 4 && l.BytesOut == 1
+			return l.BytesIn == 4 && l.BytesOut == 1 && proxy.Delivered(s.proxy)
 		})
 		if l.State != handler.StateRelaying || l.Upstream != s.proxy.Config.Upstreams[0] || l.By != "" || l.Pending != 0 || l.Idle > l.Duration+slack {
 			t.Errorf("live is %+v", l)
