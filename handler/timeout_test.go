@@ -172,7 +172,7 @@ func TestFrameTimeout(t *testing.T) {
 				if _, err := io.WriteString(conn, "x"); err != nil {
 					return
 				}
-				time.Sleep(time.Second)
+				time.Sleep(1100 * time.Millisecond) // so that none comes in the moment of the timeout
 			}
 		})
 		receiveAll(t, conn, "too slow\n")
