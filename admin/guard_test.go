@@ -150,7 +150,7 @@ func TestProbesNeedNoHost(t *testing.T) {
 	}
 }
 
-// Who has no token cannot keep a connection, and so cannot keep others out.
+// A client without a token cannot keep a connection, and so cannot keep others out.
 func TestStrangersKeepNoConnection(t *testing.T) {
 	h := newHouse(t, func(s *admin.Server) { s.Config.Token = "s3cret" })
 	for _, test := range []struct {
